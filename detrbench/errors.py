@@ -1,0 +1,50 @@
+"""Errors a user can act on: what is wrong, where it is, and the cure; the exit code lives here."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class DetrbenchError(Exception):
+    """Something detrbench could not do.
+
+    Args:
+        what: the fact, in one sentence.
+        where: the file and row, the flag, or the row of the report.
+        cure: the next thing for the reader to do.
+    """
+
+    exit_code = 4
+
+    def __init__(self, what: str, *, where: str | None = None, cure: str | None = None) -> None:
+        self.what, self.where, self.cure = what, where, cure
+        super().__init__(what, where, cure)
+
+    def __str__(self) -> str:
+        place = f"{self.where}: " if self.where else ""
+        cure = f"\n  {self.cure}" if self.cure else ""
+        return f"{place}{self.what}{cure}"
+
+
+class UsageError(DetrbenchError):
+    """The request cannot be carried out as given: arguments, files, or a device that is absent."""
+
+    exit_code = 2
+
+
+class SpecError(UsageError):
+    """A model or suite file that cannot be read as what it claims to be."""
+
+
+class DetrbenchWarning(UserWarning):
+    """Said aloud and carried on with: an assumption, or something skipped."""
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """A sentence suggesting the known names closest to `word`, or listing them all when few."""
+    names = sorted(known)
+    close = difflib.get_close_matches(word, names, n=3, cutoff=0.5)
+    if close:
+        return f"did you mean {' or '.join(close)}?"
+    return f"known: {', '.join(names)}." if names else "none are known."
