@@ -1,0 +1,174 @@
+"""What can be said of a model, as data: renderers and files read this table, naming no metric.
+
+Values are stored in base units (parameters, FLOPs, bytes, elements, seconds) and in full precision;
+`detrbench.units` alone decides how they are printed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Better = Literal["lower", "higher"]
+
+COUNTING = "the counting rules in the README"
+SHUFFLENETV2 = "Ma et al., ShuffleNet V2, arXiv 1807.11164, section 2"
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One number a report can hold.
+
+    Attributes:
+        key: its name in `Cell.metrics`, in JSON and (with its unit) in CSV.
+        title: the column header, without the unit.
+        unit: a key of `detrbench.units.UNITS`, the unit the stored value is in.
+        better: which way is better; None where neither is, such as a number of samples.
+        explanation: one sentence for a reader who has never met it.
+        source: where the definition is from.
+        additive: whether the parts of a model add up to the whole.
+        spread: keys of the lower and upper value that are printed beside it.
+        published_as: the field of a published figure that means this metric.
+        title_zh: the header in the Chinese article this project answers.
+    """
+
+    key: str
+    title: str
+    unit: str
+    better: Better | None
+    explanation: str
+    source: str
+    additive: bool = False
+    spread: tuple[str, str] | None = None
+    published_as: str | None = None
+    title_zh: str | None = None
+
+
+def _flops(key: str, title: str, explanation: str, source: str) -> Metric:
+    return Metric(
+        key, title, "FLOP", "lower", explanation, source,
+        additive=True, published_as="gflops", title_zh="计算量",
+    )  # fmt: skip
+
+
+_TABLE = (
+    Metric(
+        "params", "Params", "parameter", "lower",
+        "Elements of all parameters, those of training-only layers included.",
+        "torch.nn.Module.parameters", additive=True, published_as="params", title_zh="参数量",
+    ),
+    Metric(
+        "params_unused", "Unused params", "parameter", None,
+        "Parameters that no evaluation call touches: auxiliary heads, denoising embeddings.",
+        COUNTING, additive=True,
+    ),
+    Metric(
+        "macs", "MACs", "MAC", "lower",
+        "Multiply-accumulates of convolutions, linear layers and matrix products.",
+        COUNTING, additive=True,
+    ),
+    _flops(
+        "flops", "FLOPs",
+        "Two per multiply-accumulate of convolutions, linear layers and matrix products.",
+        COUNTING,
+    ),
+    _flops(
+        "flops_thop", "FLOPs (thop)",
+        "What thop 0.1.1 counts, doubled: no attention; 4 per batch-norm element.",
+        "thop 0.1.1",
+    ),
+    _flops(
+        "flops_ultralytics_thop", "FLOPs (ultralytics-thop)",
+        "What ultralytics-thop 2.2.3 counts, doubled: attention, norms and softmax included.",
+        "ultralytics-thop 2.2.3",
+    ),
+    _flops(
+        "flops_fvcore", "FLOPs (fvcore)",
+        "What fvcore counts, doubled, because the flops it names are multiply-accumulates.",
+        "fvcore 0.1.5, FlopCountAnalysis",
+    ),
+    _flops(
+        "flops_torch", "FLOPs (torch)",
+        "What torch's own FlopCounterMode counts.",
+        "torch.utils.flop_counter",
+    ),
+    Metric(
+        "elementwise_flops", "Element-wise", "FLOP", "lower",
+        "Work of every other operator (activations, norms, sums, softmax), beside the FLOPs.",
+        COUNTING, additive=True,
+    ),
+    Metric(
+        "memory_access_elements", "Memory access", "element", "lower",
+        "Elements of inputs, outputs and weights of convolutions and linear layers.",
+        SHUFFLENETV2, additive=True,
+    ),
+    Metric(
+        "traffic_eager_bytes", "Traffic, eager", "B", "lower",
+        "Bytes every kernel reads and writes when nothing is fused and no cache is reused.",
+        COUNTING, additive=True,
+    ),
+    Metric(
+        "traffic_fused_bytes", "Traffic, fused", "B", "lower",
+        "The same with norms and element-wise operators fused into producers: a lower bound.",
+        COUNTING, additive=True,
+    ),
+    Metric(
+        "traffic_min_bytes", "Traffic, least", "B", "lower",
+        "Parameters, input and output once: no implementation can move less.",
+        COUNTING,
+    ),
+    Metric(
+        "peak_activation_bytes", "Peak memory", "B", "lower",
+        "Most bytes of live tensors at any moment, parameters aside: a lower bound.",
+        "torch.distributed._tools.mem_tracker.MemTracker",
+    ),
+    Metric(
+        "kernels", "Kernels", "count", "lower",
+        "Operators that are not views: what eager PyTorch launches.",
+        COUNTING, additive=True,
+    ),
+    Metric(
+        "arithmetic_intensity", "FLOPs per byte", "FLOP/B", None,
+        "FLOPs over eager traffic: low means memory decides, not arithmetic.",
+        "Williams et al., Roofline, CACM 52(4), 2009",
+    ),
+    Metric(
+        "latency_median_s", "Latency", "s", "lower",
+        "Median time of one forward pass, with its quartiles.",
+        "the timing rules in the README",
+        spread=("latency_q1_s", "latency_q3_s"), published_as="latency_ms", title_zh="推理速度",
+    ),
+    Metric(
+        "latency_q1_s", "First quartile", "s", "lower",
+        "A quarter of the samples are at or below it.", "the timing rules in the README",
+    ),
+    Metric(
+        "latency_q3_s", "Third quartile", "s", "lower",
+        "Three quarters of the samples are at or below it.", "the timing rules in the README",
+    ),
+    Metric(
+        "latency_first_s", "First call", "s", "lower",
+        "Time of the very first forward pass, before any warm-up.",
+        "the timing rules in the README",
+    ),
+    Metric(
+        "latency_samples", "Samples", "count", None,
+        "Number of timed forward passes behind the median.", "the timing rules in the README",
+    ),
+)  # fmt: skip
+
+METRICS: dict[str, Metric] = {metric.key: metric for metric in _TABLE}
+
+CONVENTION_METRICS: dict[str, str] = {
+    "core": "flops",
+    "thop": "flops_thop",
+    "ultralytics-thop": "flops_ultralytics_thop",
+    "fvcore": "flops_fvcore",
+    "torch": "flops_torch",
+}
+"""Name of a counting convention -> the metric that holds its FLOPs."""
+
+
+def metric(key: str) -> Metric:
+    """The metric called `key`; one unknown here (from a newer file) is shown under its own name."""
+    return METRICS.get(key) or Metric(key, key, "count", None, "", "")
