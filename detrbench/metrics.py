@@ -26,8 +26,11 @@ class Metric:
         better: which way is better; None where neither is, such as a number of samples.
         explanation: one sentence for a reader who has never met it.
         source: where the definition is from.
+        summary: whether tables show it unasked; files always hold every metric.
         additive: whether the parts of a model add up to the whole.
-        spread: keys of the lower and upper value that are printed beside it.
+        convention: the way of counting that it is the FLOPs of; tables show the one asked for.
+        spread: keys of the lower and upper value that are printed beside it, for what is measured
+            and not counted.
         published_as: the field of a published figure that means this metric.
         title_zh: the header in the Chinese article this project answers.
     """
@@ -38,16 +41,18 @@ class Metric:
     better: Better | None
     explanation: str
     source: str
+    summary: bool = False
     additive: bool = False
+    convention: str | None = None
     spread: tuple[str, str] | None = None
     published_as: str | None = None
     title_zh: str | None = None
 
 
-def _flops(key: str, title: str, explanation: str, source: str) -> Metric:
+def _flops(convention: str, key: str, title: str, explanation: str, source: str) -> Metric:
     return Metric(
-        key, title, "FLOP", "lower", explanation, source,
-        additive=True, published_as="gflops", title_zh="计算量",
+        key, title, "FLOP", "lower", explanation, source, summary=True,
+        additive=True, convention=convention, published_as="gflops", title_zh="计算量",
     )  # fmt: skip
 
 
@@ -55,7 +60,8 @@ _TABLE = (
     Metric(
         "params", "Params", "parameter", "lower",
         "Elements of all parameters, those of training-only layers included.",
-        "torch.nn.Module.parameters", additive=True, published_as="params", title_zh="参数量",
+        "torch.nn.Module.parameters",
+        summary=True, additive=True, published_as="params", title_zh="参数量",
     ),
     Metric(
         "params_unused", "Unused params", "parameter", None,
@@ -68,27 +74,27 @@ _TABLE = (
         COUNTING, additive=True,
     ),
     _flops(
-        "flops", "FLOPs",
+        "core", "flops", "FLOPs",
         "Two per multiply-accumulate of convolutions, linear layers and matrix products.",
         COUNTING,
     ),
     _flops(
-        "flops_thop", "FLOPs (thop)",
+        "thop", "flops_thop", "FLOPs (thop)",
         "What thop 0.1.1 counts, doubled: no attention; 4 per batch-norm element.",
         "thop 0.1.1",
     ),
     _flops(
-        "flops_ultralytics_thop", "FLOPs (ultralytics-thop)",
+        "ultralytics-thop", "flops_ultralytics_thop", "FLOPs (ultralytics-thop)",
         "What ultralytics-thop 2.2.3 counts, doubled: attention, norms and softmax included.",
         "ultralytics-thop 2.2.3",
     ),
     _flops(
-        "flops_fvcore", "FLOPs (fvcore)",
+        "fvcore", "flops_fvcore", "FLOPs (fvcore)",
         "What fvcore counts, doubled, because the flops it names are multiply-accumulates.",
         "fvcore 0.1.5, FlopCountAnalysis",
     ),
     _flops(
-        "flops_torch", "FLOPs (torch)",
+        "torch", "flops_torch", "FLOPs (torch)",
         "What torch's own FlopCounterMode counts.",
         "torch.utils.flop_counter",
     ),
@@ -100,32 +106,32 @@ _TABLE = (
     Metric(
         "memory_access_elements", "Memory access", "element", "lower",
         "Elements of inputs, outputs and weights of convolutions and linear layers.",
-        SHUFFLENETV2, additive=True,
+        SHUFFLENETV2, summary=True, additive=True,
     ),
     Metric(
-        "traffic_eager_bytes", "Traffic, eager", "B", "lower",
+        "traffic_eager_bytes", "Eager traffic", "B", "lower",
         "Bytes every kernel reads and writes when nothing is fused and no cache is reused.",
-        COUNTING, additive=True,
+        COUNTING, summary=True, additive=True,
     ),
     Metric(
-        "traffic_fused_bytes", "Traffic, fused", "B", "lower",
+        "traffic_fused_bytes", "Fused traffic", "B", "lower",
         "The same with norms and element-wise operators fused into producers: a lower bound.",
-        COUNTING, additive=True,
+        COUNTING, summary=True, additive=True,
     ),
     Metric(
-        "traffic_min_bytes", "Traffic, least", "B", "lower",
+        "traffic_min_bytes", "Least traffic", "B", "lower",
         "Parameters, input and output once: no implementation can move less.",
         COUNTING,
     ),
     Metric(
         "peak_activation_bytes", "Peak memory", "B", "lower",
         "Most bytes of live tensors at any moment, parameters aside: a lower bound.",
-        "torch.distributed._tools.mem_tracker.MemTracker",
+        "torch.distributed._tools.mem_tracker.MemTracker", summary=True,
     ),
     Metric(
         "kernels", "Kernels", "count", "lower",
         "Operators that are not views: what eager PyTorch launches.",
-        COUNTING, additive=True,
+        COUNTING, summary=True, additive=True,
     ),
     Metric(
         "arithmetic_intensity", "FLOPs per byte", "FLOP/B", None,
@@ -136,7 +142,8 @@ _TABLE = (
         "latency_median_s", "Latency", "s", "lower",
         "Median time of one forward pass, with its quartiles.",
         "the timing rules in the README",
-        spread=("latency_q1_s", "latency_q3_s"), published_as="latency_ms", title_zh="推理速度",
+        summary=True, spread=("latency_q1_s", "latency_q3_s"),
+        published_as="latency_ms", title_zh="推理速度",
     ),
     Metric(
         "latency_q1_s", "First quartile", "s", "lower",
@@ -160,11 +167,7 @@ _TABLE = (
 METRICS: dict[str, Metric] = {metric.key: metric for metric in _TABLE}
 
 CONVENTION_METRICS: dict[str, str] = {
-    "core": "flops",
-    "thop": "flops_thop",
-    "ultralytics-thop": "flops_ultralytics_thop",
-    "fvcore": "flops_fvcore",
-    "torch": "flops_torch",
+    metric.convention: metric.key for metric in _TABLE if metric.convention
 }
 """Name of a counting convention -> the metric that holds its FLOPs."""
 

@@ -128,14 +128,9 @@ class Report:
                 report is refused rather than written.
         """
         plain = self.to_dict()
-        try:
-            text = json.dumps(plain, indent=1, ensure_ascii=False, allow_nan=False)
-        except (TypeError, ValueError) as error:
-            raise ReportError(
-                f"the report cannot be written: {error}", where=_first_unwritable(plain, "report")
-            ) from error
+        text = json_text(plain)
         _check(plain, "the report being written")
-        return text + "\n"
+        return text
 
     @classmethod
     def from_json(cls, text: str, *, where: str = "the report") -> Report:
@@ -181,26 +176,33 @@ class Report:
         """Write the report as JSON; the file is either the old one or the whole new one."""
         write_atomically(path, self.to_json())
 
-    def records(self) -> list[dict[str, Any]]:
+    def records(self, by: str | None = None) -> list[dict[str, Any]]:
         """One flat record per row: model, settings, values under names that carry their unit.
 
         Every record has the same names in the same order; None where a row has no value.
+
+        Args:
+            by: "stage", "module" or "op" adds a column `part` and a record for every such part
+                beneath its row, whose own `part` is "all".
         """
         settings = list(dict.fromkeys(name for row in self.rows for name in row.settings))
+        keys = metric_keys(self.rows)
         return [
             {
                 "model": row.model,
                 "title": row.title,
+                **({"part": part} if by else {}),
                 **{name: _flat(row.settings.get(name)) for name in settings},
-                **{
-                    column_name(key, metric(key).unit): row.metrics.get(key)
-                    for key in metric_keys(self.rows)
-                },
+                **{column_name(key, metric(key).unit): values.get(key) for key in keys},
                 "status": row.status,
                 "reason": row.reason,
                 "missing": "; ".join(f"{key}: {why}" for key, why in row.missing.items()) or None,
             }
             for row in self.rows
+            for part, values in (
+                ("all", row.metrics),
+                *((part["part"], part) for part in row.parts.get(by or "", ())),
+            )
         ]
 
     def to_pandas(self) -> pd.DataFrame:
@@ -223,6 +225,20 @@ def metric_keys(rows: tuple[Cell, ...]) -> list[str]:
     """The metrics that any of `rows` names: known ones in the order of METRICS, then the others."""
     present = {key for row in rows for key in (*row.metrics, *row.missing)}
     return [key for key in METRICS if key in present] + sorted(present - set(METRICS))
+
+
+def json_text(plain: Any) -> str:
+    """Plain data as JSON text in full precision.
+
+    Raises:
+        ReportError: a value is not finite or of a type JSON has not; the message says where.
+    """
+    try:
+        return json.dumps(plain, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    except (TypeError, ValueError) as error:
+        raise ReportError(
+            f"cannot be written: {error}", where=_first_unwritable(plain, "")
+        ) from error
 
 
 def write_atomically(path: Path | str, text: str) -> None:

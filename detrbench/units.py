@@ -39,7 +39,7 @@ UNITS: dict[str, Unit] = {
     "parameter": Unit("M", 1e6),
     "FLOP": Unit("GFLOPs", 1e9, replaces="FLOPs"),
     "MAC": Unit("GMACs", 1e9, replaces="MACs"),
-    "element": Unit("M elements", 1e6, suffix="elements"),
+    "element": Unit("M", 1e6, suffix="elements"),
     "B": Unit("MB", 1e6, suffix="bytes"),
     "s": Unit("ms", 1e-3, suffix="s"),
     "FLOP/B": Unit("", 1.0, suffix="flop_per_byte"),
@@ -183,3 +183,8 @@ def parse_imgsz(text: str, *, where: str | None = None) -> tuple[int, int]:
 def is_finite(value: object) -> bool:
     """Whether `value` is a number that can be written to a file; bool is not a number here."""
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def printed_factor(unit: str) -> float:
+    """Base units in one printed unit, as `parse_printed` wants it for a column of that unit."""
+    return UNITS[unit].factor

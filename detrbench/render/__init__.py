@@ -1,0 +1,69 @@
+"""Renderings of a Report: one description of the tables (`layout`), and one file per format."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import PurePath
+from typing import TYPE_CHECKING
+
+from detrbench.errors import UsageError, nearest
+
+if TYPE_CHECKING:
+    from detrbench.render.layout import Document
+    from detrbench.report import Report
+
+FORMATS: dict[str, str] = {
+    "table": "detrbench.render.table",
+    "markdown": "detrbench.render.markdown",
+    "csv": "detrbench.render.csv",
+    "json": "detrbench.render.json",
+}
+"""Name of a format -> the module whose `render(document)` writes it."""
+
+SUFFIXES: dict[str, str] = {
+    ".txt": "table",
+    ".md": "markdown",
+    ".markdown": "markdown",
+    ".csv": "csv",
+    ".json": "json",
+}
+
+
+def render(report: Report, format: str = "table", *, by: str | None = None) -> str:
+    """A report as text in one of FORMATS.
+
+    Args:
+        report: what to show.
+        format: "table", "markdown", "csv" or "json".
+        by: "stage", "module" or "op" also shows those parts of each model.
+
+    Raises:
+        UsageError: an unknown format, or parts that the report does not hold.
+    """
+    from detrbench.render.layout import document
+
+    check_format(format)
+    return render_document(document(report, by), format)
+
+
+def render_document(document: Document, format: str) -> str:
+    """Tables, records and data as text in one of FORMATS."""
+    check_format(format)
+    text: str = importlib.import_module(FORMATS[format]).render(document)
+    return text
+
+
+def check_format(format: str, *, where: str | None = None) -> str:
+    """`format`, if it is one of FORMATS.
+
+    Raises:
+        UsageError: it is not; the nearest is suggested.
+    """
+    if format not in FORMATS:
+        raise UsageError(f"unknown format {format!r}", where=where, cure=nearest(format, FORMATS))
+    return format
+
+
+def format_of(path: PurePath | str | None) -> str:
+    """The format a file's suffix asks for; "table" where it says nothing."""
+    return SUFFIXES.get(PurePath(path or "").suffix.lower(), "table")

@@ -1,0 +1,406 @@
+"""What every rendering of a Report says: the one description of its tables.
+
+Formats only quote it. Nothing here names a metric: which are shown, how, and what they are compared
+with is data in `detrbench.metrics`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from detrbench.environment import Environment
+from detrbench.errors import UsageError, nearest
+from detrbench.metrics import CONVENTION_METRICS, METRICS, Metric
+from detrbench.report import Cell, Report, metric_keys, missing_value
+from detrbench.units import (
+    header,
+    parse_printed,
+    printed_factor,
+    ratio,
+    show,
+    show_change,
+    show_range,
+    show_share,
+)
+
+PARTS = ("stage", "module", "op")
+"""What a model can be broken down by."""
+
+_MEASURED = tuple(one for one in METRICS.values() if one.spread)
+
+
+@dataclass(frozen=True)
+class Column:
+    """A header, and the side its cells are aligned to."""
+
+    title: str
+    align: Literal["left", "right"] = "right"
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of a table: a label, `level` steps in, and a text for every further column."""
+
+    label: str
+    cells: tuple[str, ...]
+    level: int = 0
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table as a reader sees it: texts, not yet quoted for any format."""
+
+    caption: str
+    columns: tuple[Column, ...]
+    lines: tuple[Line, ...]
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Document:
+    """The same content three times: tables for readers, flat records for CSV, data for JSON."""
+
+    tables: tuple[Table, ...]
+    records: Sequence[Mapping[str, Any]]
+    data: Any
+
+
+def document(report: Report, by: str | None = None) -> Document:
+    """Lay a report out.
+
+    Args:
+        report: what to show.
+        by: "stage", "module" or "op" adds a table of those parts, with their shares.
+
+    Raises:
+        UsageError: `by` is none of these, or no row of the report holds such parts.
+    """
+    tables = [_summary(report)]
+    if by is not None:
+        tables.append(_breakdown(report, by))
+    return Document(tuple(tables), report.records(by), report.to_dict())
+
+
+# --- one line per model --------------------------------------------------------------------------
+
+
+def _summary(report: Report) -> Table:
+    shown = _summary_metrics(report.rows)
+    marks = _Marks()
+    lines: list[Line] = []
+    for index, row in enumerate(report.rows):
+        lines.append(_values_line(row, _label(row, report.rows), shown, marks))
+        if index and row.status == report.rows[0].status == "ok":
+            lines.append(_difference_line(row, report, shown, marks))
+        for figure in row.published:
+            lines.extend(_published_lines(figure, row, shown, marks))
+    return Table(
+        caption=_caption(report, shown),
+        columns=(Column("Model", "left"), *map(_column, shown)),
+        lines=tuple(lines),
+        notes=(*marks.notes, *_said(report.rows), *_provenance(report)),
+    )
+
+
+def _summary_metrics(rows: tuple[Cell, ...]) -> list[Metric]:
+    asked = {row.settings.get("convention", "core") for row in rows}
+    return [
+        METRICS[key]
+        for key in metric_keys(rows)
+        if key in METRICS and METRICS[key].summary and METRICS[key].convention in {None, *asked}
+    ]
+
+
+def _column(shown: Metric) -> Column:
+    return Column(header(shown.title, shown.unit))
+
+
+def _values_line(row: Cell, label: str, shown: list[Metric], marks: _Marks) -> Line:
+    if row.status != "ok":
+        mark = marks.mark(f"{label} {row.status}: {row.reason or 'no reason was recorded'}")
+        if not any(_value(row, one) is not None for one in shown):
+            blanks = ("",) * (len(shown) - 1)
+            return Line(label, (f"{row.status} {mark}", *blanks)[: len(shown)])
+        label = f"{label} {mark}"
+    return Line(label, tuple(_cell_text(row, one, marks) for one in shown))
+
+
+def _value(row: Cell, one: Metric) -> int | float | None:
+    return row.metrics.get(one.key)
+
+
+def _cell_text(row: Cell, one: Metric, marks: _Marks) -> str:
+    value = _value(row, one)
+    if value is None:
+        return f"n/a {marks.mark(f'n/a: {missing_value(row, one.key)}')}"
+    low, high = _spread(row, one)
+    between = "" if low is None or high is None else " " + show_range(low, high, one.unit)
+    return show(value, one.unit) + between
+
+
+def _spread(row: Cell, one: Metric) -> tuple[int | float | None, int | float | None]:
+    if one.spread is None:
+        return None, None
+    low, high = one.spread
+    return row.metrics.get(low), row.metrics.get(high)
+
+
+def _difference_line(row: Cell, report: Report, shown: list[Metric], marks: _Marks) -> Line:
+    texts = tuple(_difference_text(row, report, one, marks) for one in shown)
+    return Line(f"against {report.rows[0].model}", texts, level=1)
+
+
+def _difference_text(row: Cell, report: Report, one: Metric, marks: _Marks) -> str:
+    first = report.rows[0]
+    value, reference = _value(row, one), _value(first, one)
+    change = None if value is None or reference is None else ratio(value, reference)
+    if change is None:
+        return ""
+    if one.spread is None:
+        return show_change(change)
+    pair = _comparison(row, report)
+    if pair is not None:  # the ratio within rounds tells more than that of two medians
+        reasons = "; ".join(pair.get("reasons") or ())
+        return show_change(pair["ratio"]) + (f" {marks.mark(reasons)}" if reasons else "")
+    if not _overlap(_spread(row, one), _spread(first, one)):
+        return show_change(change)
+    mark = marks.mark("the quartiles overlap: this run does not show a difference")
+    return f"{show_change(change)} {mark}"
+
+
+def _comparison(row: Cell, report: Report) -> Mapping[str, Any] | None:
+    """The measured pair of `row` and the report's first row, if there is one."""
+    for pair in report.comparisons:
+        settings = pair.get("settings") or {}
+        same = settings.items() <= row.settings.items()
+        models = (pair.get("baseline"), pair.get("model"))
+        if same and models == (report.rows[0].model, row.model) and pair.get("ratio"):
+            return pair
+    return None
+
+
+def _overlap(one: tuple[Any, Any], other: tuple[Any, Any]) -> bool:
+    if None in (*one, *other):
+        return False
+    return bool(one[0] <= other[1] and other[0] <= one[1])
+
+
+# --- figures that others published ---------------------------------------------------------------
+
+
+def _published_lines(
+    figure: Mapping[str, Any], row: Cell, shown: list[Metric], marks: _Marks
+) -> Iterator[Line]:
+    """What was printed; ours at the settings that reproduce it, unless `row` is that; by how much
+    ours is off."""
+    printed = tuple(_printed(figure, one) or "" for one in shown)
+    if not any(printed):
+        return
+    mark = marks.mark(_published_note(figure))
+    yield Line(f"published {mark}", printed, level=1)
+    ours = [_ours(figure, one) for one in shown]
+    others = [value for value, one in zip(ours, shown, strict=True) if value != _value(row, one)]
+    if any(value is not None for value in others):
+        texts = [
+            "" if value is None else show(value, one.unit)
+            for value, one in zip(ours, shown, strict=True)
+        ]
+        yield Line(f"ours likewise {mark}", tuple(texts), level=1)
+    deviations = tuple(_deviation(figure, one) for one in shown)
+    if any(deviations):
+        yield Line("deviation", deviations, level=1)
+
+
+def _published_note(figure: Mapping[str, Any]) -> str:
+    label, source = figure.get("label") or "published", figure.get("source")
+    settings = _settings_text(figure.get("settings") or {}, SHORT_SETTINGS)
+    machine = "" if _names_device(figure) else "; it does not say on what machine"
+    return (
+        label
+        + (f", {source}" if source else "")
+        + (f"; ours likewise: {settings}" if settings else "")
+        + (machine if any(figure.get(one.published_as or "") for one in _MEASURED) else "")
+    )
+
+
+def _names_device(figure: Mapping[str, Any]) -> bool:
+    return bool((figure.get("settings") or {}).get("device"))
+
+
+def _printed(figure: Mapping[str, Any], one: Metric) -> str | None:
+    return figure.get(one.published_as) if one.published_as else None
+
+
+def _ours(figure: Mapping[str, Any], one: Metric) -> int | float | None:
+    """Our value at the settings that reproduce a printed one; None where nothing was printed."""
+    if not _printed(figure, one):
+        return None
+    ours: Mapping[str, int | float] = figure.get("ours") or {}
+    return ours.get(_published_key(figure, one))
+
+
+def _deviation(figure: Mapping[str, Any], one: Metric) -> str:
+    printed, ours = _printed(figure, one), _ours(figure, one)
+    incomparable = one in _MEASURED and not _names_device(figure)
+    if printed is None or ours is None or incomparable:
+        return ""
+    wanted = parse_printed(printed, factor=printed_factor(one.unit), where=figure.get("label"))
+    change = ratio(ours, wanted.value)
+    return "" if change is None else show_change(change)
+
+
+def _published_key(figure: Mapping[str, Any], one: Metric) -> str:
+    """The metric a published figure is of: its FLOPs are of its own convention, not of ours."""
+    if one.convention is None:
+        return one.key
+    convention = (figure.get("settings") or {}).get("convention", one.convention)
+    return CONVENTION_METRICS.get(convention, one.key)
+
+
+# --- the parts of each model ---------------------------------------------------------------------
+
+
+def _breakdown(report: Report, by: str) -> Table:
+    if by not in PARTS:
+        raise UsageError(f"cannot break a model down by {by!r}", cure=nearest(by, PARTS))
+    rows = [row for row in report.rows if row.parts.get(by)]
+    if not rows:
+        raise UsageError(
+            f"the report holds no values by {by}", cure=f"make it with: detrbench profile --by {by}"
+        )
+    shown = _part_metrics(rows, by)
+    lines: list[Line] = []
+    for row in rows:
+        whole = tuple(_part_text(row.metrics, one) for one in shown)
+        lines.append(Line(_label(row, report.rows), whole))
+        for part in row.parts[by]:
+            texts = tuple(_part_text(part, one, row.metrics) for one in shown)
+            lines.append(Line(part["part"], texts, level=1))
+    return Table(
+        caption=f"By {by}, with the share of the whole model: {_common_text(report.rows)}.",
+        columns=(Column(f"Model, {by}", "left"), *map(_column, shown)),
+        lines=tuple(lines),
+    )
+
+
+def _part_metrics(rows: list[Cell], by: str) -> list[Metric]:
+    """Those that add up over parts; FLOPs by the core rules where the asked ones know no parts."""
+    held = {key for row in rows for part in row.parts[by] for key in part}
+    asked = {row.settings.get("convention", "core") for row in rows}
+    if not any(CONVENTION_METRICS.get(convention) in held for convention in asked):
+        asked = {"core"}
+    return [
+        one
+        for one in METRICS.values()
+        if one.summary and one.additive and one.key in held and one.convention in {None, *asked}
+    ]
+
+
+def _part_text(
+    values: Mapping[str, Any], one: Metric, whole: Mapping[str, Any] | None = None
+) -> str:
+    value = values.get(one.key)
+    if value is None:
+        return ""
+    total = (whole or {}).get(one.key)
+    share = show_share(value, total) if total else ""
+    return f"{show(value, one.unit)} ({share})" if share else show(value, one.unit)
+
+
+# --- words ---------------------------------------------------------------------------------------
+
+SETTINGS: dict[str, Callable[[Any], str]] = {
+    "imgsz": lambda size: f"image {size}",
+    "batch": lambda batch: f"batch {batch}",
+    "nc": lambda nc: f"nc={nc}",
+    "fused": lambda fused: "fused" if fused else "unfused",
+    "convention": lambda convention: f"convention {convention}",
+    "device": lambda device: f"on {device}",
+    "threads": lambda threads: "1 thread" if threads == 1 else f"{threads} threads",
+}
+"""How a setting is put into words; any other is written `name=value`."""
+
+SHORT_SETTINGS: dict[str, Callable[[Any], str]] = {
+    **SETTINGS,
+    "imgsz": str,
+    "convention": str,
+}
+
+
+def _settings_text(
+    settings: Mapping[str, Any], words: Mapping[str, Callable[[Any], str]] = SETTINGS
+) -> str:
+    known = [(name, settings[name]) for name in words if name in settings]
+    others = [(name, value) for name, value in settings.items() if name not in words]
+    return ", ".join(
+        words[name](value) if name in words else f"{name}={value}"
+        for name, value in (*known, *others)
+        if value is not None
+    )
+
+
+def _common_settings(rows: tuple[Cell, ...]) -> dict[str, Any]:
+    first = rows[0].settings if rows else {}
+    return {
+        name: value
+        for name, value in first.items()
+        if all(name in row.settings and row.settings[name] == value for row in rows)
+    }
+
+
+def _common_text(rows: tuple[Cell, ...]) -> str:
+    return _settings_text(_common_settings(rows))
+
+
+def _label(row: Cell, rows: tuple[Cell, ...]) -> str:
+    """The model's name, with whatever of its settings the caption cannot say for all rows."""
+    common = _common_settings(rows)
+    own = {name: value for name, value in row.settings.items() if name not in common}
+    text = _settings_text(own, SHORT_SETTINGS)
+    return f"{row.model} ({text})" if text else row.model
+
+
+def _caption(report: Report, shown: list[Metric]) -> str:
+    doubling = "1 MAC = 2 FLOPs" if any(one.convention for one in shown) else ""
+    settings = ", ".join(part for part in (_common_text(report.rows), doubling) if part)
+    caption = ": ".join(part for part in (report.title, settings) if part)
+    return f"{caption}." if caption else ""
+
+
+def _said(rows: tuple[Cell, ...]) -> list[str]:
+    """The notes of all rows, each once, with the models it is of."""
+    models: dict[str, list[str]] = {}
+    for row in rows:
+        for note in row.notes:
+            models.setdefault(note, []).append(row.model)
+    return [f"{', '.join(dict.fromkeys(names))}: {note}" for note, names in models.items()]
+
+
+def _provenance(report: Report) -> list[str]:
+    made = " ".join(
+        part
+        for part in (
+            f"Made by detrbench {report.detrbench_version}" if report.detrbench_version else "",
+            f"on {report.created}" if report.created else "",
+            f"with: {report.command}" if report.command else "",
+        )
+        if part
+    )
+    machine = Environment.from_dict(report.environment).one_line()
+    return [note for note in (f"Machine: {machine}." if machine else "", made) if note]
+
+
+@dataclass
+class _Marks:
+    """Footnotes: the same text gets the same number."""
+
+    notes: list[str] = field(default_factory=list)
+    _numbers: dict[str, int] = field(default_factory=dict)
+
+    def mark(self, text: str) -> str:
+        if text not in self._numbers:
+            self._numbers[text] = len(self._numbers) + 1
+            self.notes.append(f"[{self._numbers[text]}] {text}")
+        return f"[{self._numbers[text]}]"

@@ -1,0 +1,64 @@
+"""Aligned columns for a terminal."""
+
+from __future__ import annotations
+
+import io
+import textwrap
+
+from detrbench.render.layout import Document, Line, Table
+
+WIDTH = 100
+"""Columns of text a table is made for; one that needs more takes it, for a number is never cut."""
+
+PROSE = 44
+"""Longer texts are wrapped at this width."""
+
+
+def render(document: Document) -> str:
+    """The tables as aligned text, each with its caption above and its notes beneath."""
+    return "\n".join(_text(table) for table in document.tables)
+
+
+def _text(table: Table) -> str:
+    drawn = "\n".join(line.rstrip() for line in _grid(table).splitlines()).strip("\n")
+    notes = "\n".join(textwrap.fill(note, WIDTH, subsequent_indent="    ") for note in table.notes)
+    paragraphs = (textwrap.fill(table.caption, WIDTH), drawn, notes)
+    return "\n\n".join(paragraph for paragraph in paragraphs if paragraph) + "\n"
+
+
+def _grid(table: Table) -> str:
+    from rich import box
+    from rich.cells import cell_len
+    from rich.console import Console
+    from rich.table import Table as RichTable
+    from rich.text import Text
+
+    rows = [_row(line) for line in table.lines]
+    cells = [list(column) for column in zip(*rows, strict=True)] or [[]] * len(table.columns)
+    longest = [max(map(cell_len, column), default=0) for column in cells]
+    headers = [column.title for column in table.columns]
+    natural = [max(pair) for pair in zip(longest, map(cell_len, headers), strict=True)]
+    wrapped = [
+        max(min(length, PROSE), *map(cell_len, header.split()))
+        for length, header in zip(longest, headers, strict=True)
+    ]
+    gaps = len(headers) - 1
+    widths = natural if sum(natural) + 2 * gaps <= WIDTH else wrapped
+    roomy = sum(widths) + 2 * gaps <= WIDTH
+    drawn = RichTable(
+        box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, collapse_padding=not roomy
+    )
+    for column, width in zip(table.columns, widths, strict=True):
+        # Text objects throughout: in plain strings rich would read "[1]" as markup.
+        drawn.add_column(Text(column.title), justify=column.align, width=width)
+    for row in rows:
+        drawn.add_row(*map(Text, row))
+    page = io.StringIO()
+    Console(file=page, width=sum(widths) + 3 * gaps, color_system=None, legacy_windows=False).print(
+        drawn
+    )
+    return page.getvalue()
+
+
+def _row(line: Line) -> list[str]:
+    return ["  " * line.level + line.label, *line.cells]
