@@ -67,8 +67,7 @@ def _find(kind: str, noun: str, name_or_path: str | Path) -> Path:
 
 
 def _looks_like_path(text: str) -> bool:
-    separators = {os.sep, os.altsep, "/"} - {None}
-    return text.endswith(_ENDINGS) or any(separator in text for separator in separators)  # type: ignore[operator]
+    return text.endswith(_ENDINGS) or os.sep in text or "/" in text
 
 
 def _no_file(noun: str, text: str, names: tuple[str, ...]) -> UsageError:

@@ -13,7 +13,6 @@ import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 from detrbench.errors import SpecError, nearest
@@ -92,7 +91,7 @@ class Published:
     params: str | None = None
     gflops: str | None = None
     latency_ms: str | None = None
-    settings: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -127,7 +126,7 @@ class ModelSpec:
     params_nc80: int | None = None
     origin: str | None = None
     published: tuple[Published, ...] = ()
-    backbone_weights: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+    backbone_weights: Mapping[str, int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
     def where(self, row: Row) -> str:
@@ -387,7 +386,7 @@ class _Ours:
     params: int | None = None
     origin: str | None = None
     published: tuple[Published, ...] = ()
-    backbone_weights: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+    backbone_weights: Mapping[str, int] = field(default_factory=dict)
 
     @classmethod
     def read(cls, node: Node | None, rows: tuple[Row, ...]) -> _Ours:
@@ -403,7 +402,7 @@ class _Ours:
             params=_parameters(entries.get("params")),
             origin=_text(entries.get("origin")),
             published=tuple(_published(item) for item in listed),
-            backbone_weights=MappingProxyType({} if weights is None else _weights(weights, rows)),
+            backbone_weights={} if weights is None else _weights(weights, rows),
         )
 
 
@@ -437,7 +436,7 @@ def _published(node: Node) -> Published:
         params=_text(entries.get("params")),
         gflops=_text(entries.get("gflops")),
         latency_ms=_text(entries.get("latency_ms")),
-        settings=MappingProxyType({} if settings is None else _settings(settings)),
+        settings={} if settings is None else _settings(settings),
     )
 
 
