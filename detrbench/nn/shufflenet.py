@@ -1,0 +1,116 @@
+"""ShuffleNetV2 (arXiv 1807.11164): figure 3 (c) and (d) for the units, table 5 for the stages.
+
+Names inside the blocks are those of torchvision's shufflenet_v2, so that its weights load.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+SE_REDUCTION = 16  # arXiv 1709.01507, section 3.4 (the paper adds that module in section 4)
+
+
+class _Layers(nn.Sequential):
+    """Layers in series in which every convolution is followed by its normalisation."""
+
+    def fuse(self) -> None:
+        """Fold each normalisation into the convolution before it."""
+        for i in range(1, len(self)):
+            conv, bn = self[i - 1], self[i]
+            if isinstance(conv, nn.Conv2d) and isinstance(bn, nn.BatchNorm2d):
+                self[i - 1] = fuse_conv_bn_eval(conv, bn)
+                self[i] = nn.Identity()
+
+
+def _pointwise(c1: int, c2: int) -> list[nn.Module]:
+    return [
+        nn.Conv2d(c1, c2, 1, bias=False),
+        nn.BatchNorm2d(c2),
+        nn.ReLU(inplace=True),
+    ]
+
+
+def _depthwise(channels: int, stride: int) -> list[nn.Module]:
+    """3x3 and without activation: the paper drops it, as Xception does."""
+    return [
+        nn.Conv2d(channels, channels, 3, stride, 1, groups=channels, bias=False),
+        nn.BatchNorm2d(channels),
+    ]
+
+
+class SqueezeExcite(nn.Module):
+    """Scales each channel by a gate computed from all channels' means (arXiv 1709.01507)."""
+
+    def __init__(self, channels: int, reduction: int = SE_REDUCTION) -> None:
+        super().__init__()
+        inner = max(channels // reduction, 1)
+        self.squeeze = nn.Conv2d(channels, inner, 1)
+        self.excite = nn.Conv2d(inner, channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        mean = x.mean((2, 3), keepdim=True)  # (B, C, 1, 1)
+        gate = self.excite(self.squeeze(mean).relu_()).sigmoid_()
+        return x * gate
+
+
+class ShuffleV2Unit(nn.Module):
+    """One unit: stride 1 transforms half of the channels and passes the other half on; stride 2
+    transforms all of them twice. Then the two halves are interleaved (channel shuffle).
+
+    Args:
+        c1, c2: widths; equal at stride 1. se: gate the end of branch 2 by `SqueezeExcite`.
+    """
+
+    def __init__(self, c1: int, c2: int, stride: int, se: bool = False) -> None:
+        super().__init__()
+        if c2 % 2:
+            raise ValueError(f"the width {c2} cannot be split into two halves")
+        if stride == 1 and c1 != c2:
+            raise ValueError(f"a unit of stride 1 keeps its width, but {c1} differs from {c2}")
+        half = c2 // 2
+        self.branch1 = (
+            _Layers(*_depthwise(c1, stride), *_pointwise(c1, half)) if stride > 1 else None
+        )
+        self.branch2 = _Layers(
+            *_pointwise(c1 if stride > 1 else half, half),
+            *_depthwise(half, stride),
+            *_pointwise(half, half),
+            *([SqueezeExcite(half)] if se else []),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.branch1 is None:
+            kept, x = x.chunk(2, 1)
+        else:
+            kept = self.branch1(x)
+        # Concatenation and channel shuffle in one copy: stacking after the channel dimension
+        # puts channel i of both halves side by side.
+        return torch.stack((kept, self.branch2(x)), 2).flatten(1, 2)
+
+
+class ShuffleV2Stem(_Layers):
+    """Conv1 and the max pool of table 5: the image to a quarter of its size, `c2` channels."""
+
+    width_arg: ClassVar[int | None] = None  # table 5's widths are not multiples of 8
+
+    def __init__(self, c1: int, c2: int = 24) -> None:
+        super().__init__(
+            nn.Conv2d(c1, c2, 3, 2, 1, bias=False),
+            nn.BatchNorm2d(c2),
+            nn.ReLU(inplace=True),
+            nn.MaxPool2d(3, 2, 1),
+        )
+
+
+class ShuffleV2Stage(nn.Sequential):
+    """`n` units (the row's repeats), the first of which halves the map; `c2` channels."""
+
+    width_arg: ClassVar[int | None] = None  # table 5's widths are not multiples of 8
+
+    def __init__(self, c1: int, c2: int, se: bool = False, *, n: int = 4) -> None:
+        first = ShuffleV2Unit(c1, c2, 2, se)
+        super().__init__(first, *(ShuffleV2Unit(c2, c2, 1, se) for _ in range(n - 1)))
