@@ -188,3 +188,9 @@ def is_finite(value: object) -> bool:
 def printed_factor(unit: str) -> float:
     """Base units in one printed unit, as `parse_printed` wants it for a column of that unit."""
     return UNITS[unit].factor
+
+
+def show_eta(seconds: float) -> str:
+    """A time to wait, in whole seconds and minutes: 95.2 -> "1 min 36 s"."""
+    minutes, rest = divmod(math.ceil(max(seconds, 0.0)), 60)
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"

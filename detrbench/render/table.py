@@ -10,7 +10,7 @@ from detrbench.render.layout import Document, Line, Table
 WIDTH = 100
 """Columns of text a table is made for; one that needs more takes it, for a number is never cut."""
 
-PROSE = 44
+PROSE = 36
 """Longer texts are wrapped at this width."""
 
 
@@ -44,17 +44,16 @@ def _grid(table: Table) -> str:
     ]
     gaps = len(headers) - 1
     widths = natural if sum(natural) + 2 * gaps <= WIDTH else wrapped
-    roomy = sum(widths) + 2 * gaps <= WIDTH
-    drawn = RichTable(
-        box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, collapse_padding=not roomy
-    )
+    # The box itself draws one space between columns; padding adds the second where it fits.
+    gap = (0, 1 if sum(widths) + 2 * gaps <= WIDTH else 0, 0, 0)
+    drawn = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=gap)
     for column, width in zip(table.columns, widths, strict=True):
         # Text objects throughout: in plain strings rich would read "[1]" as markup.
         drawn.add_column(Text(column.title), justify=column.align, width=width)
     for row in rows:
         drawn.add_row(*map(Text, row))
     page = io.StringIO()
-    Console(file=page, width=sum(widths) + 3 * gaps, color_system=None, legacy_windows=False).print(
+    Console(file=page, width=sum(widths) + 2 * gaps, color_system=None, legacy_windows=False).print(
         drawn
     )
     return page.getvalue()

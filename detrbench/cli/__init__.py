@@ -1,0 +1,89 @@
+"""The command line: data on stdout, progress and notes on stderr, no traceback anywhere."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TextIO
+
+from detrbench.cli.output import say
+from detrbench.errors import DetrbenchError, DetrbenchWarning
+
+OK, FAILED, UNEXPECTED, INTERRUPTED = 0, 4, 70, 130
+"""Exit codes beside 2, which every usage error has: 70 is EX_SOFTWARE, 130 is 128 + SIGINT."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line, and return the exit code.
+
+    Args:
+        arguments: instead of those of this process.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")  # a C locale prints "?" rather than fails
+    with _notes_on_stderr():
+        try:
+            return _run(arguments)
+        except DetrbenchError as error:
+            say(f"error: {error}")
+            return error.exit_code
+        except KeyboardInterrupt:
+            say("interrupted")
+            return INTERRUPTED
+        except Exception as error:  # the last resort: everything expected is a DetrbenchError
+            return _report_unexpected(error)
+
+
+def _run(arguments: Sequence[str] | None) -> int:
+    from detrbench.cli.app import app
+
+    try:
+        app(args=arguments, prog_name="detrbench")
+    except SystemExit as end:  # how typer ends, usage errors and Ctrl-C included
+        code = end.code if isinstance(end.code, int) else OK if end.code is None else FAILED
+        if code == INTERRUPTED:
+            say("interrupted")
+        return code
+    return OK
+
+
+def _report_unexpected(error: Exception) -> int:
+    if os.environ.get("DETRBENCH_DEBUG"):
+        traceback.print_exc()
+    say(
+        f"error: unexpected {type(error).__name__}: {error}\n"
+        "  This is a fault in detrbench. Please report it with the command line and the traceback "
+        "that DETRBENCH_DEBUG=1 shows."
+    )
+    return UNEXPECTED
+
+
+@contextmanager
+def _notes_on_stderr() -> Iterator[None]:
+    """Print each DetrbenchWarning once as "note: ..."; other warnings as Python does."""
+    said: set[str] = set()
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", DetrbenchWarning)
+        otherwise = warnings.showwarning
+
+        def show(
+            message: Warning | str,
+            category: type[Warning],
+            filename: str,
+            lineno: int,
+            file: TextIO | None = None,
+            line: str | None = None,
+        ) -> None:
+            if not issubclass(category, DetrbenchWarning):
+                otherwise(message, category, filename, lineno, file, line)
+            elif str(message) not in said:
+                said.add(str(message))
+                say(f"note: {message}")
+
+        warnings.showwarning = show
+        yield

@@ -1,0 +1,76 @@
+"""Where results and progress go."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from detrbench.timing.session import Progress
+
+SIGPIPE_CODE = 141
+"""128 + SIGPIPE, what a shell says of a program whose reader went away."""
+
+
+def deliver(text: str, output: Path | None) -> None:
+    """Print `text` to stdout, or write it to `output` whole and say so on stderr.
+
+    Raises:
+        UsageError: the file cannot be written.
+    """
+    if output is None:
+        _print(text)
+        return
+    from detrbench.report import write_atomically
+
+    write_atomically(output, text)
+    say(f"wrote {output}")
+
+
+def say(text: str) -> None:
+    """A note to the person at the terminal, which no pipe reads."""
+    sys.stderr.write(f"{text}\n")
+
+
+def _print(text: str) -> None:
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # `detrbench ... | head` has all it wants. Python would complain again while it closes
+        # stdout, so let it close something else.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(SIGPIPE_CODE) from None
+
+
+class ProgressLine:
+    """Progress on stderr: one line that changes on a terminal, one line per phase elsewhere."""
+
+    def __init__(self) -> None:
+        self._phase = ""
+        self._terminal = sys.stderr.isatty()
+
+    def __call__(self, progress: Progress) -> None:
+        """Show where the run is."""
+        if self._terminal:
+            sys.stderr.write(f"\r\x1b[K{_progress_text(progress)}")
+            sys.stderr.flush()
+        elif progress.phase != self._phase:
+            say(f"{progress.phase} ...")
+        self._phase = progress.phase
+
+    def close(self) -> None:
+        """Leave the terminal's line empty."""
+        if self._terminal and self._phase:
+            sys.stderr.write("\r\x1b[K")
+            sys.stderr.flush()
+
+
+def _progress_text(progress: Progress) -> str:
+    from detrbench.units import show_eta, show_share
+
+    share = show_share(progress.done, progress.total) if progress.total else ""
+    eta = f"about {show_eta(progress.eta_s)} left" if progress.eta_s is not None else ""
+    return "  ".join(part for part in (progress.phase, share, eta) if part)

@@ -1,0 +1,79 @@
+"""`detrbench profile`: parameters, FLOPs and memory access."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Annotated
+
+import typer
+
+from detrbench.cli import options
+from detrbench.cli.output import deliver
+
+
+def profile(
+    models: Annotated[
+        list[str], typer.Argument(metavar="MODEL", help="Names, or paths of model files.")
+    ],
+    imgsz: options.ImageSize = "640",
+    batch: options.Batch = 1,
+    nc: options.Classes = None,
+    fuse: options.Fuse = False,
+    by: Annotated[
+        str | None,
+        typer.Option("--by", metavar="PART", help="Also show each stage, module or op."),
+    ] = None,
+    convention: Annotated[
+        str,
+        typer.Option(
+            "--convention",
+            metavar="NAME",
+            help="Whose FLOPs to show: core, thop, ultralytics-thop, fvcore or torch.",
+        ),
+    ] = "core",
+    blocks: options.Blocks = None,
+    backbone_weights: options.BackboneWeights = None,
+    format: options.Format = None,
+    output: options.Output = None,
+) -> None:
+    """Count parameters, FLOPs and memory access.
+
+    Nothing is computed: it takes as long at any image size. Differences are to the first model. CSV and JSON hold every convention's FLOPs and every metric
+    in full precision.
+
+    \b
+    Examples:
+      detrbench profile rtdetr-l shufflev2
+      detrbench profile rtdetr-l --nc 1 --convention thop --by stage
+      detrbench profile ./my-variant.yaml --blocks my_blocks.py -o table.md
+    """
+    from detrbench.metrics import CONVENTION_METRICS
+    from detrbench.units import parse_imgsz
+
+    size = parse_imgsz(imgsz, where="--imgsz")
+    options.check_choice(convention, CONVENTION_METRICS, flag="--convention")
+    if by is not None:
+        options.check_choice(by, ("stage", "module", "op"), flag="--by")
+    chosen = options.check_format(format, options.check_output(output))
+    options.check_file(blocks, flag="--blocks")
+    options.check_file(backbone_weights, flag="--backbone-weights")
+    options.check_models(models)
+
+    from detrbench.profiling import profile as profile_models
+    from detrbench.render import render
+
+    report = profile_models(
+        models,
+        imgsz=size,
+        batch=batch,
+        nc=nc,
+        fuse=fuse,
+        by=by,
+        convention=convention,
+        blocks=blocks,
+        backbone_weights=backbone_weights,
+    )
+    report = dataclasses.replace(report, command=options.command_line())
+    by_shown = by if by and any(row.parts.get(by) for row in report.rows) else None
+    deliver(render(report, chosen, by=by_shown), output)
+    raise typer.Exit(report.exit_code)
