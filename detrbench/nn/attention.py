@@ -18,23 +18,21 @@ TEMPERATURE = 10_000.0  # wavelengths run from 2 pi to 10,000 x 2 pi (arXiv 1706
 
 
 def position_embedding(height: int, width: int, channels: int, device: torch.device) -> Tensor:
-    """Sines and cosines of both coordinates: (1, height * width, channels), float32.
+    """Sines and cosines of both coordinates, rows first: (1, height * width, channels), float32.
 
-    Always float32, as in the models' own training code, whatever the precision of the features.
-    The order of the positions is that of training too: x is the slow index. On a square map that
-    swaps the coordinates, which attention does not mind; on any other it is part of the model.
+    Always float32, whatever the precision of the features, as where the models were trained.
     """
     bands = channels // 4
     omega = torch.arange(bands, dtype=torch.float32, device=device) / bands
     omega = 1.0 / TEMPERATURE**omega
-    x, y = torch.meshgrid(
-        torch.arange(width, dtype=torch.float32, device=device),
+    y, x = torch.meshgrid(
         torch.arange(height, dtype=torch.float32, device=device),
+        torch.arange(width, dtype=torch.float32, device=device),
         indexing="ij",
     )
-    by_x = x.flatten()[:, None] @ omega[None]  # (height * width, bands)
-    by_y = y.flatten()[:, None] @ omega[None]
-    return torch.cat((by_x.sin(), by_x.cos(), by_y.sin(), by_y.cos()), 1)[None]
+    by_y = y.flatten()[:, None] @ omega[None]  # (height * width, bands)
+    by_x = x.flatten()[:, None] @ omega[None]
+    return torch.cat((by_y.sin(), by_y.cos(), by_x.sin(), by_x.cos()), 1)[None]
 
 
 def self_attention(attention: nn.MultiheadAttention, x: Tensor, position: Tensor) -> Tensor:
