@@ -17,7 +17,7 @@ def latency(
     models: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[MODEL]",
+            metavar="MODEL",
             help="Names, or paths of model files.  [default: rtdetr-l shufflev2]",
             show_default=False,
         ),
@@ -45,8 +45,8 @@ def latency(
 ) -> None:
     """Time forward passes: median and quartiles.
 
-    Models are interleaved round by round. Differences are to the first model. Raw samples are kept in JSON. Ctrl-C reports what was
-    measured until then.
+    Models are interleaved round by round. Differences are to the first model. Raw samples are kept
+    in JSON. Ctrl-C reports what was measured until then.
 
     \b
     Examples:

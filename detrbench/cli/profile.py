@@ -38,8 +38,8 @@ def profile(
 ) -> None:
     """Count parameters, FLOPs and memory access.
 
-    Nothing is computed: it takes as long at any image size. Differences are to the first model. CSV and JSON hold every convention's FLOPs and every metric
-    in full precision.
+    Nothing is computed: it takes as long at any image size. Differences are to the first model.
+    CSV and JSON hold every convention's FLOPs and every metric in full precision.
 
     \b
     Examples:
