@@ -45,6 +45,29 @@ def test_a_name_finds_a_file_that_reads(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", MODELS)
+def test_declared_parameters_are_those_that_are_built(name: str) -> None:
+    """Built on `meta`, where weights have a size and no memory."""
+    from detrbench.nn import build
+
+    model = build(name, nc=80, device="meta")
+    built = sum(parameter.numel() for parameter in model.parameters())
+    assert built == load_model_spec(catalog.find_model(name)).params_nc80
+
+
+def test_squeeze_and_excitation_costs_what_its_two_convolutions_cost() -> None:
+    """Per unit of half width c, reduced to i = c // 16: c * i + i weights and biases, then back."""
+    gates = 0
+    for units, half in ((4, 58), (8, 116), (4, 232)):
+        inner = half // 16
+        gates += units * ((half * inner + inner) + (inner * half + half))
+    plain, gated = (
+        load_model_spec(catalog.find_model(name)).params_nc80 or 0
+        for name in ("shufflev2", "shufflev2-se")
+    )
+    assert gated - plain == gates
+
+
+@pytest.mark.parametrize("name", MODELS)
 def test_the_comment_of_every_row_gives_its_index(name: str) -> None:
     path = catalog.find_model(name)
     lines = path.read_text().splitlines()
