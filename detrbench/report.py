@@ -209,9 +209,13 @@ class Report:
         """`records()` as a table; whole numbers stay whole (Int64) where some are missing."""
         import pandas as pd
 
-        return pd.DataFrame.from_records(self.records()).convert_dtypes(
-            convert_string=False, convert_boolean=True, convert_floating=False
-        )
+        records = self.records()
+        whole = {
+            name: "Int64"
+            for name in (records[0] if records else ())
+            if {type(record[name]) for record in records} == {int, type(None)}
+        }
+        return pd.DataFrame.from_records(records).astype(whole)
 
 
 def missing_value(cell: Cell, key: str) -> str:

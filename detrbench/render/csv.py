@@ -8,7 +8,7 @@ from typing import Any
 
 from detrbench.render.layout import Document
 
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\n")
 
 
 def render(document: Document) -> str:
@@ -23,6 +23,9 @@ def render(document: Document) -> str:
 
 def _safe(value: Any) -> Any:
     """Text that no spreadsheet takes for a formula (OWASP, CSV Injection); numbers untouched."""
-    if isinstance(value, str) and value.startswith(_FORMULA_STARTS):
-        return f"'{value}"
-    return value
+    if not isinstance(value, str):
+        return value
+    text = (
+        "\n".join(value.splitlines()) if "\r" in value else value
+    )  # csv leaves a bare CR unquoted
+    return f"'{text}" if text.startswith(_FORMULA_STARTS) else text

@@ -1,0 +1,363 @@
+"""The command line: what it prints where, its exit codes, and what it does not import."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import types
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from detrbench import __version__
+from detrbench.cli import main, options
+from detrbench.cli.output import ProgressLine, _progress_text
+from detrbench.errors import DetrbenchError, DetrbenchWarning, UsageError
+from detrbench.report import Cell, Report
+from detrbench.timing.session import Progress
+
+OK_ROW = Cell(
+    "rtdetr-l",
+    "RT-DETR-L",
+    {"imgsz": "640x640", "batch": 1, "nc": 80, "fused": False, "convention": "core"},
+    {"params": 32_970_476, "flops": 109_536_153_600},
+)
+FAILED_ROW = Cell("shufflev2", "x", OK_ROW.settings, {}, status="failed", reason="out of memory")
+
+
+class Fake:
+    """Stands for a library function: remembers how it was called, and gives a Report or raises."""
+
+    def __init__(self, result: Report | BaseException) -> None:
+        self.result, self.models, self.options = result, [], {}
+
+    def __call__(self, models: Any, **options: Any) -> Report:
+        self.models, self.options = models, options
+        if isinstance(self.result, BaseException):
+            raise self.result
+        return self.result
+
+
+def install_profile(monkeypatch: pytest.MonkeyPatch, function: Callable[..., Report]) -> None:
+    """Put `function` in the place of detrbench.profiling.profile, without importing torch."""
+    module = types.ModuleType("detrbench.profiling")
+    vars(module)["profile"] = function
+    monkeypatch.setitem(sys.modules, "detrbench.profiling", module)
+
+
+@pytest.fixture
+def fake_profile(monkeypatch: pytest.MonkeyPatch) -> Callable[[Report | BaseException], Fake]:
+    def install(result: Report | BaseException) -> Fake:
+        fake = Fake(result)
+        install_profile(monkeypatch, fake)
+        return fake
+
+    return install
+
+
+def run_process(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "detrbench", *arguments],
+        capture_output=True,
+        text=True,
+        env={**os.environ, **environment},
+        check=False,
+    )
+
+
+# --- usage errors -------------------------------------------------------------------------------
+
+USAGE: dict[str, tuple[list[str], list[str]]] = {
+    "no such command": (["profil"], ["profil", "profile"]),
+    "no such option": (["profile", "rtdetr-l", "--imgs", "640"], ["--imgs", "--imgsz"]),
+    "no model": (["profile"], ["MODEL"]),
+    "unknown model": (["profile", "rtdetr-1"], ["rtdetr-1", "rtdetr-l"]),
+    "no such file": (["profile", "./none.yaml"], ["none.yaml", "check the path"]),
+    "model twice": (["profile", "rtdetr-l", "rtdetr-l"], ["rtdetr-l", "twice"]),
+    "imgsz 0": (["profile", "rtdetr-l", "--imgsz", "0"], ["--imgsz", "480x640"]),
+    "imgsz text": (["latency", "--imgsz", "big"], ["--imgsz", "'big'", "480x640"]),
+    "batch 0": (["profile", "rtdetr-l", "--batch", "0"], ["--batch"]),
+    "batch text": (["latency", "--batch", "x"], ["--batch"]),
+    "nc 0": (["profile", "rtdetr-l", "--nc", "0"], ["--nc"]),
+    "threads 0": (["latency", "--threads", "0"], ["--threads"]),
+    "convention": (["profile", "rtdetr-l", "--convention", "thopp"], ["--convention", "thop?"]),
+    "by": (["profile", "rtdetr-l", "--by", "stages"], ["--by", "stage?"]),
+    "format": (["profile", "rtdetr-l", "--format", "makdown"], ["--format", "markdown?"]),
+    "models format": (["models", "--format", "xml"], ["--format", "csv"]),
+    "run format": (["run", "article", "--format", "jsn"], ["--format", "json?"]),
+    "device": (["latency", "--device", "gpu"], ["--device", "cuda:N"]),
+    "device index": (["latency", "--device", "cuda:x"], ["--device", "cuda:N"]),
+    "run device": (["run", "article", "--device", "tpu"], ["--device", "cuda:N"]),
+    "blocks": (["profile", "rtdetr-l", "--blocks", "none.py"], ["--blocks", "none.py"]),
+    "weights": (["latency", "--backbone-weights", "none.pt"], ["--backbone-weights", "none.pt"]),
+    "no folder": (["profile", "rtdetr-l", "-o", "none/x.md"], ["-o", "none", "Create"]),
+    "folder": (["profile", "rtdetr-l", "-o", "."], ["-o", "folder"]),
+    "unknown suite": (["run", "artcle"], ["artcle", "article"]),
+    "nothing": ([], ["Usage"]),
+}
+
+
+@pytest.mark.parametrize("name", USAGE)
+def test_usage_errors_exit_2_and_name_the_flag_and_the_cure(
+    name: str, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    arguments, words = USAGE[name]
+    assert main(arguments) == 2
+    captured = capsys.readouterr()
+    for word in words:
+        assert word in captured.err + (captured.out if name == "nothing" else "")
+    if name != "nothing":
+        assert captured.out == ""
+    assert "Traceback" not in captured.err
+
+
+LIGHT = (
+    [["--help"], ["--version"], ["models"], ["models", "--format", "json"]]
+    + [USAGE[name][0] for name in ("unknown model", "imgsz 0", "convention", "device", "format")]
+    + [["profile", "--help"], ["latency", "--help"], ["run", "--help"]]
+)
+
+
+def test_help_models_and_argument_errors_import_neither_torch_nor_pandas() -> None:
+    code = (
+        "import contextlib, io, sys; from detrbench.cli import main\n"
+        f"for arguments in {LIGHT!r}:\n"
+        "    with contextlib.redirect_stdout(io.StringIO()):\n"
+        "        main(arguments)\n"
+        "    for heavy in ('torch', 'pandas', 'numpy', 'torchvision', 'fvcore', 'thop'):\n"
+        "        assert heavy not in sys.modules, (arguments, heavy)\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, stderr=subprocess.DEVNULL)
+
+
+def test_help_imports_no_renderer_and_no_yaml() -> None:
+    command = [sys.executable, "-X", "importtime", "-m", "detrbench", "--help"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    imported = set(re.findall(r"\| +(\S+)$", done.stderr, re.MULTILINE))
+    assert "typer" in imported
+    assert not imported & {"torch", "pandas", "yaml", "rich.table", "rich.console"}
+
+
+def test_help_states_the_exit_codes_and_examples() -> None:
+    done = run_process("--help")
+    assert done.returncode == 0
+    for word in ("Exit codes:", "130", "detrbench profile rtdetr-l", "latency", "models", "run"):
+        assert word in done.stdout
+    for command in ("profile", "latency", "run"):
+        assert "Examples:" in run_process(command, "--help").stdout
+
+
+def test_version() -> None:
+    done = run_process("--version")
+    assert (done.returncode, done.stdout) == (0, f"detrbench {__version__}\n")
+
+
+# --- results ------------------------------------------------------------------------------------
+
+
+def test_profile_hands_the_options_on(
+    fake_profile: Callable[..., Fake], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    blocks = tmp_path / "b.py"
+    blocks.touch()
+    fake = fake_profile(Report((OK_ROW,)))
+    arguments = ["rtdetr-l", "shufflev2", "--imgsz", "480x640", "--batch", "3", "--nc", "1"]
+    assert (
+        main(["profile", *arguments, "--fuse", "--convention", "thop", "--blocks", str(blocks)])
+        == 0
+    )
+    assert fake.models == ["rtdetr-l", "shufflev2"]
+    assert fake.options == {
+        "imgsz": (480, 640), "batch": 3, "nc": 1, "fuse": True, "by": None, "convention": "thop",
+        "blocks": blocks, "backbone_weights": None,
+    }  # fmt: skip
+    captured = capsys.readouterr()
+    assert "rtdetr-l" in captured.out
+    assert captured.err == ""
+
+
+def test_a_failed_row_is_printed_and_exits_4(
+    fake_profile: Callable[..., Fake], capsys: pytest.CaptureFixture[str]
+) -> None:
+    fake_profile(Report((OK_ROW, FAILED_ROW)))
+    assert main(["profile", "rtdetr-l", "--by", "stage"]) == 4
+    assert "out of memory" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "words"),
+    [
+        (UsageError("cuda is not there", cure="Use cpu."), 2, ["cuda is not there", "Use cpu."]),
+        (DetrbenchError("it broke", where="x.yaml, row 7"), 4, ["x.yaml, row 7: it broke"]),
+        (KeyboardInterrupt(), 130, ["interrupted"]),
+        (RuntimeError("surprise"), 70, ["RuntimeError: surprise", "report", "DETRBENCH_DEBUG=1"]),
+    ],
+)
+def test_errors_become_a_message_and_an_exit_code(
+    error: BaseException, code: int, words: list[str],
+    fake_profile: Callable[..., Fake], capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.delenv("DETRBENCH_DEBUG", raising=False)
+    fake_profile(error)
+    assert main(["profile", "rtdetr-l"]) == code
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "Traceback" not in captured.err
+    for word in words:
+        assert word in captured.err
+
+
+def test_debugging_shows_the_traceback(
+    fake_profile: Callable[..., Fake], capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setenv("DETRBENCH_DEBUG", "1")
+    fake_profile(RuntimeError("surprise"))
+    assert main(["profile", "rtdetr-l"]) == 70
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_warnings_of_ours_are_notes_on_stderr_said_once(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def profile(models: Any, **options: Any) -> Report:
+        for _ in range(2):
+            warnings.warn("no scale given, using the first: l", DetrbenchWarning, stacklevel=1)
+        return Report((OK_ROW,))
+
+    install_profile(monkeypatch, profile)
+    assert main(["profile", "rtdetr-l"]) == 0
+    captured = capsys.readouterr()
+    assert captured.err == "note: no scale given, using the first: l\n"
+    assert "note" not in captured.out
+
+
+@pytest.mark.parametrize(
+    ("name", "flags", "start"),
+    [("a.md", [], "image 640"), ("a.csv", [], "model,"), ("a.json", [], "{"), ("a", [], "image"),
+     ("a.md", ["--format", "json"], "{")],
+)  # fmt: skip
+def test_output_goes_to_a_file_in_its_suffix_s_format(
+    name: str, flags: list[str], start: str, tmp_path: Path,
+    fake_profile: Callable[..., Fake], capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    fake_profile(Report((OK_ROW,)))
+    file = tmp_path / name
+    assert main(["profile", "rtdetr-l", "-o", str(file), *flags]) == 0
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err == f"wrote {file}\n"
+    assert file.read_text(encoding="utf-8").startswith(start)
+
+
+def test_the_command_line_is_kept_without_the_home_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/alice")
+    monkeypatch.setattr(sys, "argv", ["x", "profile", "/home/alice/a b.yaml", "-o/home/alice/x"])
+    assert options.command_line() == "detrbench profile '~/a b.yaml' -o~/x"
+
+
+# --- models -------------------------------------------------------------------------------------
+
+
+def test_models_in_every_format(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["models"]) == 0
+    assert "32,970,476" in capsys.readouterr().out
+    assert main(["models", "--format", "markdown"]) == 0
+    assert "| rtdetr-l | " in capsys.readouterr().out
+    assert main(["models", "--format", "csv"]) == 0
+    assert capsys.readouterr().out.startswith("model,title,params_nc80,origin\n")
+    assert main(["models", "--format", "json"]) == 0
+    listed = {one["model"]: one for one in json.loads(capsys.readouterr().out)}
+    assert listed["rtdetr-l"]["params_nc80"] == 32_970_476
+    assert "shufflev2" in listed
+
+
+# --- latency and run ----------------------------------------------------------------------------
+
+
+def test_latency_takes_the_article_s_pair_by_default(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fake = Fake(Report((OK_ROW, FAILED_ROW)))
+    monkeypatch.setattr("detrbench.timing.latency.measure_latency", fake)
+    assert main(["latency", "--threads", "2", "--device", "cuda:1"]) == 4
+    assert fake.models == ["rtdetr-l", "shufflev2"]
+    progress = fake.options.pop("progress")
+    assert isinstance(progress, ProgressLine)
+    assert fake.options == {
+        "device": "cuda:1", "batch": 1, "imgsz": (640, 640), "nc": None, "fuse": False,
+        "threads": 2, "blocks": None, "backbone_weights": None,
+    }  # fmt: skip
+
+
+def test_an_interrupted_latency_prints_what_it_has_and_exits_130(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    row = Cell("rtdetr-l", "x", OK_ROW.settings, OK_ROW.metrics, "interrupted", "Ctrl-C")
+    monkeypatch.setattr("detrbench.timing.latency.measure_latency", Fake(Report((row,))))
+    assert main(["latency"]) == 130
+    captured = capsys.readouterr()
+    assert "Ctrl-C" in captured.out
+    assert "interrupted" in captured.err
+
+
+def test_run_prints_the_table_and_the_paths(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    def run(suite: Any, *, output: Path, progress: Any) -> Report:
+        assert suite.name == "article"
+        assert {setting.device for setting in suite.settings} == {"cuda:0"}
+        output.mkdir()
+        Report((OK_ROW,)).save(output / "run.json")
+        return Report((OK_ROW,))
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("detrbench.suites.run", run)
+    assert main(["run", "article", "--device", "cuda:0", "-o", "here"]) == 0
+    captured = capsys.readouterr()
+    assert "rtdetr-l" in captured.out
+    assert captured.err.endswith("wrote here/run.json\n")
+
+
+def test_run_refuses_a_file_for_a_folder(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "x").touch()
+    assert main(["run", "article", "-o", str(tmp_path / "x")]) == 2
+    assert "Name a folder" in capsys.readouterr().err
+
+
+def test_progress_is_one_line_per_phase_where_nobody_watches(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    line = ProgressLine()
+    for done in range(3):
+        line(Progress("timing", done, 3, 10.0))
+    line.close()
+    assert capsys.readouterr().err == "timing ...\n"
+    assert _progress_text(Progress("timing", 1, 4, 61.0)) == "timing  25.0%  about 1 min 1 s left"
+
+
+# --- pipes and streams --------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs a POSIX shell")
+@pytest.mark.parametrize("arguments", ["models --format json", "--help"])
+def test_a_reader_that_goes_away_is_no_error(arguments: str) -> None:
+    command = f"{sys.executable} -m detrbench {arguments} | true"
+    done = subprocess.run(command, shell=True, capture_output=True, text=True, check=True)
+    assert done.stderr == ""
+
+
+def test_a_terminal_without_unicode_gets_question_marks_not_a_failure() -> None:
+    done = run_process("models", PYTHONIOENCODING="ascii")
+    assert done.returncode == 0
+    assert "32,970,476" in done.stdout
