@@ -198,7 +198,8 @@ def _published_lines(
     printed = tuple(_printed(figure, one) or "" for one in shown)
     if not any(printed):
         return
-    mark = marks.mark(_published_note(figure))
+    deviations = tuple(_deviation(figure, one) for one in shown)
+    mark = marks.mark(_published_note(figure, likewise=any(deviations)))
     yield Line(f"published {mark}", printed, level=1)
     ours = [_ours(figure, one) for one in shown]
     others = [value for value, one in zip(ours, shown, strict=True) if value != _value(row, one)]
@@ -208,19 +209,18 @@ def _published_lines(
             for value, one in zip(ours, shown, strict=True)
         ]
         yield Line(f"ours likewise {mark}", tuple(texts), level=1)
-    deviations = tuple(_deviation(figure, one) for one in shown)
     if any(deviations):
         yield Line("deviation", deviations, level=1)
 
 
-def _published_note(figure: Mapping[str, Any]) -> str:
+def _published_note(figure: Mapping[str, Any], likewise: bool) -> str:
     label, source = figure.get("label") or "published", figure.get("source")
     settings = _settings_text(figure.get("settings") or {}, SHORT_SETTINGS)
     machine = "" if _names_device(figure) else "; it does not say on what machine"
     return (
         label
         + (f", {source}" if source else "")
-        + (f"; ours likewise: {settings}" if settings else "")
+        + (f"; ours likewise: {settings}" if settings and likewise else "")
         + (machine if any(figure.get(one.published_as or "") for one in _MEASURED) else "")
     )
 
@@ -318,6 +318,9 @@ SETTINGS: dict[str, Callable[[Any], str]] = {
     "fused": lambda fused: "fused" if fused else "unfused",
     "convention": lambda convention: f"convention {convention}",
     "device": lambda device: f"on {device}",
+    "dtype": str,
+    "memory_format": str,
+    "runtime": str,
     "threads": lambda threads: "1 thread" if threads == 1 else f"{threads} threads",
 }
 """How a setting is put into words; any other is written `name=value`."""

@@ -117,6 +117,14 @@ def test_published_figures_stand_beside_ours_with_the_deviation() -> None:
     assert deviation["Latency (ms)"] == ""  # nobody says on what machine
 
 
+def test_settings_that_reproduce_a_figure_are_said_only_where_ours_is_shown() -> None:
+    timed = dataclasses.replace(BASELINE, metrics=latency(0.3))
+    notes = " ".join(document(Report((timed,))).tables[0].notes)
+    assert "it does not say on what machine" in notes
+    assert "ours likewise" not in notes
+    assert "ours likewise" in " ".join(document(REPORT).tables[0].notes)
+
+
 def test_ours_is_not_repeated_when_the_row_is_already_counted_likewise() -> None:
     row = dataclasses.replace(
         BASELINE,
