@@ -9,14 +9,14 @@ import importlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from ..errors import SpecError, nearest
+from detrbench.errors import SpecError, nearest
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from .detections import Detections, Predictions, postprocess
-    from .detector import Detector, build
-    from .userblocks import load_blocks
+    from detrbench.nn.detections import Detections, Predictions, postprocess
+    from detrbench.nn.detector import Detector, build
+    from detrbench.nn.userblocks import load_blocks
 
 # Every block a model file may name, and where it is. A new block is one class and one line here.
 BLOCKS: dict[str, str] = {

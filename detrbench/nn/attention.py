@@ -63,12 +63,12 @@ class AIFI(nn.Module):
         self.norm2 = nn.LayerNorm(c1)
 
     def forward(self, x: Tensor) -> Tensor:
-        _, channels, height, width = x.shape
+        channels, height, width = x.shape[1:]
         position = position_embedding(height, width, channels, x.device).to(x.dtype)
-        tokens = x.flatten(2).transpose(1, 2)  # (B, HW, C)
+        tokens: Tensor = x.flatten(2).transpose(1, 2)  # (B, HW, C)
         tokens = self.norm1(self_attention(self.ma, tokens, position).add_(tokens))
         tokens = self.norm2(self.fc2(F.gelu(self.fc1(tokens))).add_(tokens))
-        return tokens.transpose(1, 2).unflatten(2, (height, width)).contiguous()
+        return tokens.transpose(1, 2).reshape(x.shape).contiguous()
 
 
 class DeformableAttention(nn.Module):
@@ -121,15 +121,15 @@ class DeformableAttention(nn.Module):
         grid = torch.addcmul(centre, offsets, extent).transpose(1, 2)
         grid = grid.reshape(batch * heads, queries, levels * points, 2)
 
-        lengths = [h * w for h, w in sizes]
+        maps = torch.split(value, [h * w for h, w in sizes], 2)
+        grids = torch.split(grid, points, 2)
         sampled = torch.cat(
             [
                 F.grid_sample(level.reshape(batch * heads, -1, h, w), at, align_corners=False)
-                for level, at, (h, w) in zip(
-                    value.split(lengths, 2), grid.split(points, 2), sizes, strict=True
-                )
+                for level, at, (h, w) in zip(maps, grids, sizes, strict=True)
             ],
             -1,
         )  # (B * heads, C / heads, Q, levels * points)
-        y = sampled.mul_(weights).sum(-1).view(batch, width, queries).transpose(1, 2)
-        return self.output_proj(y)  # type: ignore[no-any-return]
+        read = sampled.mul_(weights).sum(-1).view(batch, width, queries)
+        y: Tensor = self.output_proj(read.transpose(1, 2))
+        return y

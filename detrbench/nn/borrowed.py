@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
-from ..errors import DetrbenchWarning, nearest
+from detrbench.errors import DetrbenchWarning, nearest
 
 
 class TorchVision(nn.Module):
@@ -58,7 +58,8 @@ class TorchVision(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor | list[Tensor]:
         if not self.split:
-            return self.m(x)  # type: ignore[no-any-return]
+            y: Tensor = self.m(x)
+            return y
         outputs = [x]
         for layer in self.m.children():
             outputs.append(layer(outputs[-1]))

@@ -15,9 +15,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..errors import DetrbenchError, SpecError
-from ..spec import ModelSpec, Row
-from . import resolve
+from detrbench.errors import DetrbenchError, SpecError
+from detrbench.nn import resolve
+from detrbench.spec import ModelSpec, Row
 
 # The shapes in messages are those of this size; its maps are the familiar 80, 40 and 20.
 DRY_RUN_SIZE = 640

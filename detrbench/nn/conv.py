@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-# The published RT-DETR weights of this format were trained with these; torch's defaults are 1e-5 and 0.1.
+# What weights of this format were trained with; torch's own defaults are 1e-5 and 0.1.
 BN_EPS = 1e-3
 BN_MOMENTUM = 0.03
 
@@ -33,7 +33,7 @@ def activation(act: bool | nn.Module) -> nn.Module:
 
 
 class Conv(nn.Module):
-    """Convolution, batch normalisation, activation. `p=None` keeps the size at stride 1 (odd `k`)."""
+    """Convolution, batch normalisation, activation; `p=None` keeps the size if `k` is odd."""
 
     width_arg: ClassVar[int | None] = 0
 
@@ -121,7 +121,7 @@ class RepConv(nn.Module):
         if (k, p, d) != (3, 1, 1):
             raise ValueError("RepConv merges a 3x3 kernel with padding 1 and no dilation only")
         if bn and (c1, s) != (c2, 1):
-            raise ValueError("RepConv's identity branch needs stride 1 and as many outputs as inputs")
+            raise ValueError("the identity branch needs stride 1 and as many outputs as inputs")
         self.act = activation(act)
         self.bn = batch_norm(c1) if bn else None
         self.conv1 = Conv(c1, c2, 3, s, 1, g, act=False)
@@ -129,12 +129,13 @@ class RepConv(nn.Module):
         self.merged: nn.Conv2d | None = None
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.merged is not None:
-            return self.act(self.merged(x))  # type: ignore[no-any-return]
+        y: Tensor = self._branches(x) if self.merged is None else self.merged(x)
+        activated: Tensor = self.act(y)
+        return activated
+
+    def _branches(self, x: Tensor) -> Tensor:
         y: Tensor = self.conv1(x).add_(self.conv2(x))
-        if self.bn is not None:
-            y.add_(self.bn(x))
-        return self.act(y)  # type: ignore[no-any-return]
+        return y if self.bn is None else y.add_(self.bn(x))
 
     def fuse(self) -> None:
         """Merge the branches into one convolution."""
@@ -143,7 +144,8 @@ class RepConv(nn.Module):
         self.conv1.fuse()
         self.conv2.fuse()
         merged, point = self.conv1.conv, self.conv2.conv
-        assert merged.bias is not None and point.bias is not None
+        assert merged.bias is not None
+        assert point.bias is not None
         with torch.no_grad():
             # A 1x1 kernel is a 3x3 kernel that is zero but in its middle; so is the identity.
             merged.weight[:, :, 1, 1] += point.weight[:, :, 0, 0]
@@ -156,7 +158,8 @@ class RepConv(nn.Module):
 
     @staticmethod
     def _add_identity(merged: nn.Conv2d, bn: nn.BatchNorm2d) -> None:
-        assert bn.running_mean is not None and bn.running_var is not None
+        assert bn.running_mean is not None
+        assert bn.running_var is not None
         assert merged.bias is not None
         scale = bn.weight * torch.rsqrt(bn.running_var + bn.eps)
         channel = torch.arange(merged.out_channels, device=scale.device)

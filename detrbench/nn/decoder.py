@@ -5,15 +5,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .attention import DeformableAttention, self_attention
-from .conv import batch_norm
-from .detections import Detections
+from detrbench.nn.attention import DeformableAttention, self_attention
+from detrbench.nn.conv import batch_norm
+from detrbench.nn.detections import Detections
 
 ANCHOR_SIDE = 0.05  # side of the finest map's anchors, as a part of the image; doubles per level
 ANCHOR_MARGIN = 0.01  # anchors nearer to 0 or 1 than this are never proposed
@@ -62,7 +63,8 @@ class MLP(nn.Module):
         *hidden, last = self.layers
         for layer in hidden:
             x = F.relu_(layer(x))
-        return last(x)  # type: ignore[no-any-return]
+        y: Tensor = last(x)
+        return y
 
 
 class DecoderLayer(nn.Module):
@@ -92,7 +94,8 @@ class DecoderLayer(nn.Module):
         read = self.cross_attn(query + position, boxes, memory, sizes)
         query = self.norm2(read.add_(query))
         hidden = F.relu_(self.linear1(query))
-        return self.norm3(self.linear2(hidden).add_(query))  # type: ignore[no-any-return]
+        y: Tensor = self.norm3(self.linear2(hidden).add_(query))
+        return y
 
 
 class Decoder(nn.Module):
@@ -150,15 +153,15 @@ class RTDETRDecoder(nn.Module):
         """Scores start at `SCORE_PRIOR`, boxes at their anchors."""
         prior = -math.log((1 - SCORE_PRIOR) / SCORE_PRIOR)
         for score_head in (self.enc_score_head, *self.dec_score_head):
-            nn.init.constant_(score_head.bias, prior)  # type: ignore[arg-type]
+            nn.init.constant_(score_head.bias, prior)
         for box_head in (self.enc_bbox_head, *self.dec_bbox_head):
-            last = box_head.layers[-1]  # type: ignore[index, union-attr]
+            last = box_head.layers[-1]
             nn.init.zeros_(last.weight)
             nn.init.zeros_(last.bias)
 
     def check_inputs(self, shapes: Sequence[torch.Size]) -> None:
         """Raises ValueError where a map is not half as large as the one before."""
-        for finer, coarser in zip(shapes, shapes[1:], strict=False):
+        for finer, coarser in pairwise(shapes):
             if tuple(finer[2:]) != tuple(2 * side for side in coarser[2:]):
                 raise ValueError(
                     "the decoder reads maps from fine to coarse, each half the size of the one "
@@ -199,5 +202,5 @@ class RTDETRDecoder(nn.Module):
 
     def _best(self, features: Tensor) -> Tensor:
         """The `nq` cells with the best class score: (B, Q)."""
-        best = self.enc_score_head(features).amax(-1)  # (B, L)
-        return best.topk(min(self.nq, best.shape[1]), dim=1).indices  # type: ignore[no-any-return]
+        best: Tensor = self.enc_score_head(features).amax(-1)  # (B, L)
+        return best.topk(min(self.nq, best.shape[1]), dim=1).indices

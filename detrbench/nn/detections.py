@@ -50,7 +50,7 @@ def postprocess(
     labels = torch.where(best >= threshold, index % classes, -1)
 
     chosen = boxes.gather(1, (index // classes)[..., None].expand(-1, -1, 4))
-    centre, size = chosen.split(2, -1)
+    centre, size = chosen[..., :2], chosen[..., 2:]
     corners = torch.cat((centre - size / 2, centre + size / 2), -1)
     height, width = image_hw
     pixels = corners * corners.new_tensor((width, height, width, height))

@@ -9,12 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..catalog import find_model
-from ..errors import UsageError
-from ..spec import ModelSpec, Row, load_model_spec
-from . import BLOCKS
-from .builder import draw
-from .detections import Detections
+from detrbench.catalog import find_model
+from detrbench.errors import UsageError
+from detrbench.nn import BLOCKS
+from detrbench.nn.builder import draw
+from detrbench.nn.detections import Detections
+from detrbench.spec import ModelSpec, Row, load_model_spec
 
 
 class Detector(nn.Module):
@@ -43,7 +43,8 @@ class Detector(nn.Module):
     def select_queries(self, images: Tensor) -> Tensor:
         """The cells that `forward` starts from: (B, Q) int64, best first."""
         decoder: Any = self.model[-1]
-        return decoder.select_queries(self._decoder_inputs(images))  # type: ignore[no-any-return]
+        selected: Tensor = decoder.select_queries(self._decoder_inputs(images))
+        return selected
 
     def _decoder_inputs(self, images: Tensor) -> Any:
         """What the last row reads. An output is dropped once its last reader has run."""
@@ -100,9 +101,7 @@ def build(
     """
     extra = _load_blocks(blocks)
     spec = load_model_spec(find_model(name_or_path), nc=nc, known_blocks={*BLOCKS, *extra})
-    return build_spec(
-        spec, extra, device=device, backbone_weights=backbone_weights, seed=seed
-    )
+    return build_spec(spec, extra, device=device, backbone_weights=backbone_weights, seed=seed)
 
 
 def build_spec(
@@ -123,7 +122,7 @@ def build_spec(
         torch.manual_seed(seed)
         detector = Detector(spec, blueprint.make(), blueprint.stride).eval()
     if backbone_weights is not None:
-        from .pretrained import load_backbone
+        from detrbench.nn.pretrained import load_backbone
 
         load_backbone(detector, backbone_weights)
     return detector.to(device)
@@ -132,7 +131,7 @@ def build_spec(
 def _load_blocks(path: str | Path | None) -> dict[str, type[nn.Module]]:
     if path is None:
         return {}
-    from .userblocks import load_blocks
+    from detrbench.nn.userblocks import load_blocks
 
     return load_blocks(path)
 

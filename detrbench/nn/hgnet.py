@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .conv import Conv, LightConv
+from detrbench.nn.conv import Conv, LightConv
 
 
 def _relu() -> nn.ReLU:
@@ -33,9 +33,8 @@ class HGStem(nn.Module):
         # The 2x2 kernels look right and down, so one row and column there keep the size.
         x = F.pad(self.stem1(x), (0, 1, 0, 1))  # (B, cm, H/2 + 1, W/2 + 1)
         y = self.stem2b(F.pad(self.stem2a(x), (0, 1, 0, 1)))  # (B, cm, H/2, W/2)
-        y = torch.cat((self.pool(x), y), 1)
-        y = self.stem4(self.stem3(y))  # (B, c2, H/4, W/4)
-        return y
+        z: Tensor = self.stem4(self.stem3(torch.cat((self.pool(x), y), 1)))  # (B, c2, H/4, W/4)
+        return z
 
 
 class HGBlock(nn.Module):

@@ -7,7 +7,7 @@ from typing import ClassVar
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .conv import Conv
+from detrbench.nn.conv import Conv
 
 EXPANSION = 4  # output width of a bottleneck over its inner width: table 1 of the paper
 
@@ -22,9 +22,7 @@ class Bottleneck(nn.Module):
         self.cv2 = Conv(c2, c2, 3, s)
         self.cv3 = Conv(c2, out, 1, act=False)
         projects = s != 1 or c1 != out
-        self.shortcut = (
-            nn.Sequential(Conv(c1, out, 1, s, act=False)) if projects else nn.Identity()
-        )
+        self.shortcut = nn.Sequential(Conv(c1, out, 1, s, act=False)) if projects else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
         y: Tensor = self.cv3(self.cv2(self.cv1(x)))

@@ -53,7 +53,7 @@ class SqueezeExcite(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         mean = x.mean((2, 3), keepdim=True)  # (B, C, 1, 1)
-        gate = self.excite(self.squeeze(mean).relu_()).sigmoid_()
+        gate: Tensor = self.excite(self.squeeze(mean).relu_()).sigmoid_()
         return x * gate
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from torch import nn
 
-from ..errors import UsageError
-from . import BLOCKS
+from detrbench.errors import UsageError
+from detrbench.nn import BLOCKS
 
 
 def load_blocks(path: str | Path) -> dict[str, type[nn.Module]]:
@@ -54,7 +54,8 @@ def _run(file: Path) -> object:
     spec = importlib.util.spec_from_loader(
         name, importlib.machinery.SourceFileLoader(name, str(file.resolve()))
     )
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # where pickle and dataclasses look a class's module up
     try:
