@@ -1,0 +1,172 @@
+"""Devices: what each is called, whether it is there, how it is timed, which flags it obeys."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from detrbench.errors import UsageError, nearest
+from detrbench.timing.clocks import Clock, WallClock
+
+
+class Device(Protocol):
+    """A device that is there. `name` is as torch spells it."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def clock(self) -> Clock: ...
+
+    def flags(self) -> dict[str, Any]:
+        """Process-wide switches that change how fast, or how exactly, this device computes."""
+
+
+class Cpu:
+    """The host's processor."""
+
+    name = "cpu"
+
+    def __init__(self, index: int | None = None) -> None:
+        if index not in (None, 0):
+            raise UsageError(
+                f"there is no device cpu:{index}", cure="The processor is one device: cpu."
+            )
+        self.clock: Clock = WallClock()
+
+    def flags(self) -> dict[str, Any]:
+        return {}
+
+
+class Cuda:
+    """One NVIDIA GPU, the process's current device from here on."""
+
+    def __init__(self, index: int | None = None) -> None:
+        import torch
+
+        found = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        wanted = f"cuda:{index or 0}"
+        if not found:
+            raise UsageError(
+                f"{wanted} was asked for, but {_why_no_cuda(torch)}", cure="Use --device cpu."
+            )
+        if (index or 0) >= found:
+            there = ", ".join(f"cuda:{i} ({torch.cuda.get_device_name(i)})" for i in range(found))
+            raise UsageError(f"there is no device {wanted}", cure=f"There is: {there}.")
+        torch.cuda.set_device(index or 0)
+        self.name = wanted
+        self.clock: Clock = CudaClock(event=_timing_event, synchronize=torch.cuda.synchronize)
+
+    def flags(self) -> dict[str, Any]:
+        """TF32 (float32 products with 10-bit mantissas) and the convolution autotuner."""
+        import torch
+
+        return {
+            "tf32_conv": _tf32(getattr(torch.backends.cudnn, "conv", None), torch.backends.cudnn),
+            "tf32_matmul": _tf32(torch.backends.cuda.matmul, torch.backends.cuda.matmul),
+            "cudnn_benchmark": torch.backends.cudnn.benchmark,
+        }
+
+
+def _timing_event() -> CudaEvent:
+    import torch
+
+    make: Callable[..., CudaEvent] = torch.cuda.Event
+    return make(enable_timing=True)
+
+
+class CudaEvent(Protocol):
+    """The part of torch.cuda.Event a clock needs."""
+
+    def record(self) -> object: ...
+
+    def elapsed_time(self, end: Any) -> float: ...
+
+
+class CudaClock:
+    """Two events on the stream, inside two synchronisations on the host.
+
+    - `latency_s`: from the first event to the second, both of the device's own clock. The device is
+      idle when the first is recorded, so on a launch-bound model this includes waiting for the
+      host's launches.
+    - `wall_s`: what the host waited, launch to synchronised.
+    - `enqueue_s`: what the host needed to launch everything; near `wall_s`, the host is the
+      bottleneck.
+    """
+
+    name = "cuda events"
+    channels = ("latency_s", "wall_s", "enqueue_s")
+
+    def __init__(
+        self,
+        event: Callable[[], CudaEvent],
+        synchronize: Callable[[], object],
+        now_ns: Callable[[], int] = time.perf_counter_ns,
+    ) -> None:
+        self._begin, self._end = event(), event()
+        self._synchronize, self._now_ns = synchronize, now_ns
+
+    def time(self, call: Callable[[], object]) -> tuple[float, ...]:
+        now_ns = self._now_ns
+        self._synchronize()
+        begin = now_ns()
+        self._begin.record()
+        result = (
+            call()
+        )  # kept until the clock was read: freeing the outputs is not the model's time
+        self._end.record()
+        enqueued = now_ns()
+        self._synchronize()
+        finished = now_ns()
+        del result
+        device_s = self._begin.elapsed_time(self._end) * 1e-3
+        return device_s, (finished - begin) * 1e-9, (enqueued - begin) * 1e-9
+
+
+DEVICES: dict[str, Callable[[int | None], Device]] = {"cpu": Cpu, "cuda": Cuda}
+
+
+def parse_device(text: str) -> tuple[str, int | None]:
+    """Kind and index of "cpu", "cuda" or "cuda:N", without asking whether it is there.
+
+    Raises:
+        UsageError: anything else.
+    """
+    match = re.fullmatch(r"([a-z]+)(?::(\d{1,4}))?", text)
+    if match is None or match[1] not in DEVICES:
+        kind = text.split(":")[0]
+        cure = "Devices are cpu, cuda and cuda:N."
+        raise UsageError(
+            f"unknown device {text!r}",
+            cure=cure if kind in DEVICES else f"{cure} {nearest(kind, DEVICES)}",
+        )
+    return match[1], int(match[2]) if match[2] else None
+
+
+def open_device(text: str) -> Device:
+    """The device called `text`.
+
+    Raises:
+        UsageError: an unknown name, or a device that is not there, with what torch was built with.
+    """
+    kind, index = parse_device(text)
+    return DEVICES[kind](index)
+
+
+def _why_no_cuda(torch_module: Any) -> str:
+    built_with = torch_module.version.cuda
+    if built_with is None:
+        return f"torch {torch_module.__version__} was built without CUDA"
+    built = f"torch {torch_module.__version__}, built with CUDA {built_with},"
+    return f"{built} finds no usable GPU or driver"
+
+
+def _tf32(modern: Any, legacy: Any) -> bool:
+    """Whether float32 products may use TF32.
+
+    torch >= 2.9 has a second switch, and reading the old one beside it raises once it was used.
+    """
+    precision = getattr(modern, "fp32_precision", "none")
+    return bool(legacy.allow_tf32) if precision == "none" else precision == "tf32"

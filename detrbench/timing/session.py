@@ -1,0 +1,264 @@
+"""One measuring session in one process: first calls, settled warm-up, interleaved rounds.
+
+It knows steps, clocks and a stop rule. It knows no model, no device and no report.
+"""
+
+from __future__ import annotations
+
+import gc
+import time
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import count, islice
+
+from detrbench.errors import UsageError
+from detrbench.stats import median
+from detrbench.timing.clocks import Step, sampling_overhead
+from detrbench.timing.schedule import ORDERS, Plan, enough, settled
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a run is, for whoever draws it: `done` of `total`, and seconds to the end if known."""
+
+    phase: str
+    done: float
+    total: float | None
+    eta_s: float | None
+
+
+OnProgress = Callable[[Progress], None]
+
+
+@dataclass(frozen=True)
+class Series:
+    """What one step gave in one process, every sample in seconds and in the order taken.
+
+    Attributes:
+        status: "ok", "failed" or "interrupted".
+        reason: why it is not "ok".
+        clock: the clock's name.
+        overhead_s: what that clock reads for an empty step.
+        first: the very first call, per channel.
+        warmup: later untimed-for-statistics calls, per channel, kept because they show how it
+            settled.
+        samples: the timed rounds, per channel; sample i is of round i.
+        settled: whether its last two warm-up windows agreed.
+        build_s: seconds to make it ready, outside all samples; filled in by who built it.
+    """
+
+    status: str = "ok"
+    reason: str | None = None
+    clock: str | None = None
+    overhead_s: float | None = None
+    first: dict[str, float] = field(default_factory=dict)
+    warmup: dict[str, list[float]] = field(default_factory=dict)
+    samples: dict[str, list[float]] = field(default_factory=dict)
+    settled: bool = False
+    build_s: float | None = None
+
+    @property
+    def latency_s(self) -> list[float]:
+        """The samples that statistics are made of."""
+        return self.samples.get("latency_s", [])
+
+
+def measure_steps(
+    steps: Sequence[Step],
+    plan: Plan,
+    *,
+    now: Callable[[], float] = time.monotonic,
+    started: float | None = None,
+    progress: OnProgress | None = None,
+) -> tuple[Series, ...]:
+    """Time `steps` against each other, round by round; one Series for each, in the order given.
+
+    A step that raises, or whose `verify` does, becomes a "failed" series and the others go on.
+    Ctrl-C ends the session; what was taken until then is returned as "interrupted".
+
+    Args:
+        now: seconds of a monotonic clock, for the budget only.
+        started: when the budget began, on that clock; now, if it begins here.
+        progress: called between rounds, never inside a sample.
+
+    Raises:
+        UsageError: raised by a step, because then the request is wrong and not the step.
+    """
+    session = _Session(steps, plan, now, now() if started is None else started, progress or _silent)
+    with _collector_paused():
+        try:
+            session.first_calls()
+            session.warm_up()
+            session.timed_rounds()
+            session.verify()
+        except KeyboardInterrupt:
+            session.interrupt()
+    return session.series()
+
+
+class _Track:
+    """The growing record of one step; appending a float to an array makes nothing to collect."""
+
+    def __init__(self, step: Step) -> None:
+        self.step = step
+        self.clock = step.clock
+        self.overhead_s: float | None = None
+        self.first: tuple[float, ...] = ()
+        self.warmup = tuple(array("d") for _ in self.clock.channels)
+        self.samples = tuple(array("d") for _ in self.clock.channels)
+        self.settled = False
+        self.status = "ok"
+        self.reason: str | None = None
+
+    def freeze(self) -> Series:
+        names = self.clock.channels
+        return Series(
+            status=self.status,
+            reason=self.reason,
+            clock=self.clock.name,
+            overhead_s=self.overhead_s,
+            first=dict(zip(names, self.first, strict=False)),
+            warmup=_whole_samples(names, self.warmup),
+            samples=_whole_samples(names, self.samples),
+            settled=self.settled,
+        )
+
+
+class _Session:
+    def __init__(
+        self,
+        steps: Sequence[Step],
+        plan: Plan,
+        now: Callable[[], float],
+        started: float,
+        progress: OnProgress,
+    ) -> None:
+        self._tracks = [_Track(step) for step in steps]
+        self._plan, self._now, self._started, self._progress = plan, now, started, progress
+        self._orders = ORDERS[plan.order](len(self._tracks), plan.seed)
+
+    def series(self) -> tuple[Series, ...]:
+        return tuple(track.freeze() for track in self._tracks)
+
+    def first_calls(self) -> None:
+        """Each step's first call: it allocates, compiles and reads what later calls find ready."""
+        for done, track in enumerate(self._tracks):
+            self._tell("first calls", done, len(self._tracks), None)
+            with _recorded_failure(track):
+                track.first = track.clock.time(track.step)
+                track.step.verify()
+                track.overhead_s = sampling_overhead(track.clock)
+
+    def warm_up(self) -> None:
+        """Rounds like the timed ones, until two windows of every step agree, or up to the cap."""
+        plan, began = self._plan, self._now()
+        limit_s = float("inf") if plan.budget_s is None else plan.budget_s * plan.warmup_share
+        for windows in range(1, plan.most_windows + 1):
+            for _ in range(plan.window):
+                self._round("warmup")
+            spent_s = self._now() - began
+            self._tell("warm-up", spent_s, limit_s, None)
+            for track in self._live():
+                recent = track.warmup[0][-2 * plan.window :]
+                track.settled = windows > 1 and settled(
+                    recent[: plan.window], recent[plan.window :], plan.tolerance
+                )
+            if (
+                all(track.settled for track in self._live())
+                or spent_s * (windows + 1) / windows > limit_s
+            ):
+                return
+
+    def timed_rounds(self) -> None:
+        durations = array("d")
+        for rounds in count(1):
+            if not self._live():
+                return
+            began = self._now()
+            self._round("samples")
+            ended = self._now()
+            durations.append(ended - began)
+            round_s, elapsed_s = median(durations[-9:]), ended - self._started
+            self._tell_rounds(rounds, elapsed_s, round_s)
+            if enough(self._plan, rounds, elapsed_s, round_s):
+                return
+
+    def verify(self) -> None:
+        """Once more at the end: a model that turned to NaN on the way has no latency to print."""
+        for track in self._live():
+            with _recorded_failure(track):
+                track.step.verify()
+
+    def interrupt(self) -> None:
+        for track in self._live():
+            track.status = "interrupted"
+            track.reason = f"interrupted after {len(track.samples[0])} timed rounds"
+
+    def _live(self) -> list[_Track]:
+        return [track for track in self._tracks if track.status == "ok"]
+
+    def _round(self, into: str) -> None:
+        for index in next(self._orders):
+            track = self._tracks[index]
+            if track.status != "ok":
+                continue
+            with _recorded_failure(track):
+                reading = track.clock.time(track.step)
+                for channel, seconds in zip(getattr(track, into), reading, strict=True):
+                    channel.append(seconds)
+        # Between samples, youngest generation only: cycles that hold tensors must not pile up while
+        # the collector is off, and a full collection would empty the caches for whoever is next.
+        gc.collect(0)
+
+    def _tell_rounds(self, rounds: int, elapsed_s: float, round_s: float) -> None:
+        plan = self._plan
+        left_s = [] if plan.rounds is None else [(plan.rounds - rounds) * round_s]
+        if plan.budget_s is not None:
+            left_s.append(
+                max(plan.budget_s - elapsed_s, (plan.least_rounds - rounds) * round_s, 0.0)
+            )
+        self._tell("timing", elapsed_s, elapsed_s + min(left_s), min(left_s))
+
+    def _tell(self, phase: str, done: float, total: float, eta_s: float | None) -> None:
+        self._progress(Progress(phase, done, None if total == float("inf") else total, eta_s))
+
+
+@contextmanager
+def _recorded_failure(track: _Track) -> Iterator[None]:
+    """Turn what a step raises into its status and reason: one broken model does not end the run."""
+    try:
+        yield
+    except UsageError:
+        raise
+    except Exception as error:
+        track.status = "failed"
+        track.reason = f"{type(error).__name__}: {error}"
+
+
+@contextmanager
+def _collector_paused() -> Iterator[None]:
+    """The garbage collector off, and afterwards as it was: its pauses are not the model's time."""
+    was_enabled = gc.isenabled()
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+def _whole_samples(
+    names: Iterable[str], channels: Sequence[array[float]]
+) -> dict[str, list[float]]:
+    """Channels as lists of one length: Ctrl-C may have come between two of the last sample's."""
+    length = min(map(len, channels))
+    return {
+        name: list(islice(channel, length)) for name, channel in zip(names, channels, strict=True)
+    }
+
+
+def _silent(progress: Progress) -> None:
+    return None

@@ -1,0 +1,257 @@
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable
+
+import pytest
+
+from detrbench.errors import UsageError
+from detrbench.timing.schedule import Plan
+from detrbench.timing.session import Progress, Series, measure_steps
+
+from .fakes import FakeClock, FakeStep
+
+ROUNDS = Plan(budget_s=None, rounds=6)
+
+
+def measure(clock: FakeClock, *steps: FakeStep, plan: Plan = ROUNDS) -> tuple[Series, ...]:
+    return measure_steps(steps, plan, now=clock.now)
+
+
+def test_every_step_gets_its_own_samples_and_its_first_call_apart() -> None:
+    clock = FakeClock()
+    a, b = measure(clock, FakeStep(clock, 5.0, 1.0), FakeStep(clock, 7.0, 2.0))
+    assert (a.status, a.reason, a.clock) == ("ok", None, "fake")
+    assert a.first == {"latency_s": 5.0}
+    assert b.first == {"latency_s": 7.0}
+    assert a.latency_s == pytest.approx([1.0] * 6)
+    assert b.latency_s == pytest.approx([2.0] * 6)
+    assert a.overhead_s == 0.0
+
+
+def test_rounds_interleave_the_steps_in_abba_order() -> None:
+    clock = FakeClock()
+    measure(clock, FakeStep(clock, 1.0, name="a"), FakeStep(clock, 1.0, name="b"))
+    first_calls, rounds = clock.calls[:2], "".join(clock.calls[2:])
+    assert first_calls == ["a", "b"]
+    assert rounds == ("abba" * 6), "six warm-up rounds, six timed ones, and never two of one kind apart"
+
+
+def test_every_sample_is_kept_however_far_out() -> None:
+    clock = FakeClock()
+    script = [1.0] * 7 + [1.0, 1000.0, 1.0, 0.001, 1.0, 1.0]
+    (series,) = measure(clock, FakeStep(clock, *script))
+    assert series.latency_s == pytest.approx([1.0, 1000.0, 1.0, 0.001, 1.0, 1.0])
+
+
+def test_warm_up_ends_when_two_windows_agree() -> None:
+    clock = FakeClock()
+    falling = [9.0, 8.0, 7.0, 6.0, 5.0, 4.0, 3.0, 1.0]
+    (series,) = measure(clock, FakeStep(clock, *falling))
+    assert series.settled
+    # windows after the first call: 8 7 6 | 5 4 3 | 1 1 1 | 1 1 1
+    assert series.warmup["latency_s"] == pytest.approx([*falling[1:], *[1.0] * 5])
+    assert series.latency_s == pytest.approx([1.0] * 6)
+
+
+def test_warm_up_waits_for_the_slowest_to_settle() -> None:
+    clock = FakeClock()
+    steady, falling = measure(
+        clock, FakeStep(clock, 1.0), FakeStep(clock, 9.0, 8.0, 7.0, 6.0, 3.0, 2.0, 1.0)
+    )
+    assert steady.settled
+    assert falling.settled
+    assert len(steady.warmup["latency_s"]) == len(falling.warmup["latency_s"]) == 12
+
+
+def test_warm_up_that_never_settles_stops_at_the_cap_and_says_so() -> None:
+    clock = FakeClock()
+    script = [float(1.2**-call) for call in range(200)]
+    plan = Plan(budget_s=None, rounds=6, most_windows=4)
+    (series,) = measure(clock, FakeStep(clock, *script), plan=plan)
+    assert not series.settled
+    assert len(series.warmup["latency_s"]) == 4 * plan.window
+    assert len(series.latency_s) == 6
+
+
+def test_warm_up_takes_at_most_its_share_of_the_budget() -> None:
+    clock = FakeClock()
+    falling = [100.0 * 0.8**call for call in range(40)]
+    plan = Plan(budget_s=1200.0)
+    (series,) = measure(clock, FakeStep(clock, *falling, 30.0), plan=plan)
+    # Windows of 195 and 100 s: a third like them would go beyond 400 s.
+    assert len(series.warmup["latency_s"]) == 2 * plan.window
+    assert not series.settled
+    assert clock.seconds <= 1200.0
+
+
+def test_the_budget_is_kept() -> None:
+    clock = FakeClock()
+    a, b = measure(clock, FakeStep(clock, 1.0), FakeStep(clock, 0.5), plan=Plan(budget_s=60.0))
+    assert 57.0 <= clock.seconds <= 60.0
+    assert len(a.latency_s) == len(b.latency_s)
+    assert len(a.latency_s) % 2 == 0
+
+
+def test_time_spent_before_the_session_counts() -> None:
+    clock = FakeClock()
+    clock.seconds = 40.0
+    measure_steps([FakeStep(clock, 1.0)], Plan(budget_s=60.0), now=clock.now, started=0.0)
+    assert 58.0 <= clock.seconds <= 60.0
+
+
+def test_a_step_that_raises_at_once_is_a_failed_series_and_the_others_go_on() -> None:
+    clock = FakeClock()
+    good, bad = measure(
+        clock, FakeStep(clock, 1.0), FakeStep(clock, RuntimeError("out of memory"))
+    )
+    assert bad.status == "failed"
+    assert bad.reason == "RuntimeError: out of memory"
+    assert bad.latency_s == []
+    assert good.status == "ok"
+    assert len(good.latency_s) == 6
+
+
+def test_a_step_that_raises_midway_keeps_what_it_had() -> None:
+    clock = FakeClock()
+    good, bad = measure(
+        clock, FakeStep(clock, 1.0), FakeStep(clock, *[2.0] * 9, RuntimeError("lost"))
+    )
+    assert bad.status == "failed"
+    assert bad.latency_s == pytest.approx([2.0, 2.0])  # 1 first call, 6 warm-up, 2 timed
+    assert len(good.latency_s) == 6
+
+
+@pytest.mark.parametrize(("check", "samples"), [(1, 0), (2, 6)])
+def test_outputs_that_are_not_finite_fail_the_step_before_and_after(check: int, samples: int) -> None:
+    clock = FakeClock()
+    good, bad = measure(
+        clock, FakeStep(clock, 1.0), FakeStep(clock, 1.0, broken_from_check=check)
+    )
+    assert good.status == "ok"
+    assert bad.status == "failed"
+    assert "NaN" in str(bad.reason)
+    assert len(bad.latency_s) == samples
+
+
+def test_all_steps_failing_ends_the_session() -> None:
+    clock = FakeClock()
+    series = measure(clock, FakeStep(clock, RuntimeError("no")), plan=Plan(budget_s=1e9))
+    assert [each.status for each in series] == ["failed"]
+
+
+def test_an_interrupt_keeps_the_samples_taken() -> None:
+    clock = FakeClock()
+    a, b = measure(
+        clock, FakeStep(clock, 1.0), FakeStep(clock, *[2.0] * 10, KeyboardInterrupt())
+    )
+    assert a.status == b.status == "interrupted"
+    assert a.reason == "interrupted after 3 timed rounds"  # round 4 is b, a: it never reached a
+    assert a.latency_s == pytest.approx([1.0] * 3)
+    assert b.latency_s == pytest.approx([2.0] * 3)
+
+
+def test_an_interrupt_leaves_a_failure_a_failure() -> None:
+    clock = FakeClock()
+    a, b = measure(
+        clock,
+        FakeStep(clock, *[1.0] * 9, KeyboardInterrupt()),
+        FakeStep(clock, RuntimeError("no")),
+    )
+    assert (a.status, b.status) == ("interrupted", "failed")
+
+
+def test_a_wrong_request_is_not_a_broken_step() -> None:
+    clock = FakeClock()
+    with pytest.raises(UsageError, match="a multiple of 32"):
+        measure(clock, FakeStep(clock, UsageError("height 641 is not a multiple of 32")))
+    assert gc.isenabled()
+
+
+class _WatchesCollector(FakeStep):
+    def __call__(self) -> object:
+        assert not gc.isenabled()
+        return super().__call__()
+
+
+@pytest.mark.parametrize("last", [1.0, RuntimeError("no"), KeyboardInterrupt()])
+def test_the_collector_is_off_inside_samples_and_on_afterwards(last: float | BaseException) -> None:
+    clock = FakeClock()
+    assert gc.isenabled()
+    measure(clock, _WatchesCollector(clock, 1.0, 1.0, last))
+    assert gc.isenabled()
+
+
+def test_a_collector_that_was_off_stays_off() -> None:
+    gc.disable()
+    try:
+        clock = FakeClock()
+        measure(clock, FakeStep(clock, 1.0))
+        assert not gc.isenabled()
+    finally:
+        gc.enable()
+
+
+def test_garbage_with_cycles_does_not_pile_up() -> None:
+    alive: list[int] = []
+
+    class Big:
+        def __init__(self) -> None:
+            self.itself = self
+            alive.append(1)
+
+        def __del__(self) -> None:
+            alive.pop()
+
+    class Litters(FakeStep):
+        most = 0
+
+        def __call__(self) -> object:
+            Big()
+            Litters.most = max(Litters.most, len(alive))
+            return super().__call__()
+
+    clock = FakeClock()
+    measure(clock, Litters(clock, 1.0), plan=Plan(budget_s=None, rounds=50))
+    assert Litters.most <= 4
+
+
+class _TwoChannels(FakeClock):
+    channels = ("latency_s", "wall_s")
+
+    def time(self, call: Callable[[], object]) -> tuple[float, ...]:
+        (seconds,) = super().time(call)
+        return seconds, seconds + 0.25
+
+
+def test_all_channels_of_a_clock_are_kept() -> None:
+    clock = _TwoChannels()
+    (series,) = measure(clock, FakeStep(clock, 1.0))
+    assert series.samples["latency_s"] == pytest.approx([1.0] * 6)
+    assert series.samples["wall_s"] == pytest.approx([1.25] * 6)
+    assert series.first == pytest.approx({"latency_s": 1.0, "wall_s": 1.25})
+
+
+def test_progress_is_told_between_rounds_and_ends_at_the_end() -> None:
+    clock = FakeClock()
+    told: list[Progress] = []
+    measure_steps([FakeStep(clock, 1.0)], Plan(budget_s=30.0), now=clock.now, progress=told.append)
+    assert [phase for phase in dict.fromkeys(each.phase for each in told)] == [
+        "first calls",
+        "warm-up",
+        "timing",
+    ]
+    timing = [each for each in told if each.phase == "timing"]
+    assert all(each.eta_s is not None and each.eta_s >= 0 for each in timing)
+    assert timing[0].eta_s == pytest.approx(30.0 - 8.0)
+    assert timing[0].total == pytest.approx(30.0)
+    assert timing[-1].done == pytest.approx(clock.seconds)
+
+
+def test_progress_of_a_plan_in_rounds_knows_when_it_ends() -> None:
+    clock = FakeClock()
+    told: list[Progress] = []
+    measure_steps([FakeStep(clock, 2.0)], ROUNDS, now=clock.now, progress=told.append)
+    assert [each.eta_s for each in told if each.phase == "timing"] == pytest.approx(
+        [10.0, 8.0, 6.0, 4.0, 2.0, 0.0]
+    )
