@@ -1,0 +1,317 @@
+"""What one ATen call costs: pure formulas of shapes, one per operator.
+
+A formula sees a `Call`, in which every tensor argument has been replaced by a `TensorInfo`; nothing
+here imports torch. One MAC is two FLOPs. Element-wise work (everything that is not a
+multiply-accumulate of a convolution, a matrix product or an attention product) is counted beside
+the MACs, never in them, at one FLOP per arithmetic operation or transcendental and per element.
+
+Bytes follow one rule with few exceptions: a kernel reads every distinct element of its inputs once
+and writes every distinct element of its outputs once, at their real size, with no reuse between
+kernels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from math import prod
+from typing import Any, NamedTuple
+
+
+class TensorInfo(NamedTuple):
+    """One tensor as a cost formula sees it."""
+
+    shape: tuple[int, ...]
+    itemsize: int
+    distinct: int
+    """Elements that are really there: a broadcast (stride 0) dimension counts once."""
+    storage: int
+    """Identity of the storage within one trace; views share it."""
+    offset: int
+    """Where in the storage a view begins: two halves of a split are different tensors."""
+    version: int
+    """How often the storage had been written when this tensor was seen."""
+    parameter: bool
+
+    @property
+    def numel(self) -> int:
+        return prod(self.shape)
+
+    @property
+    def nbytes(self) -> int:
+        return self.distinct * self.itemsize
+
+
+@dataclass(frozen=True)
+class Call:
+    """One ATen call: its base name (no namespace, no in-place underscore) and its tensors."""
+
+    name: str
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any]
+    inputs: tuple[TensorInfo, ...]
+    outputs: tuple[TensorInfo, ...]
+
+    @property
+    def out(self) -> TensorInfo:
+        return self.outputs[0]
+
+    def arg(self, position: int, name: str, default: Any = None) -> Any:
+        """An argument given by position or by keyword."""
+        if position < len(self.args):
+            return self.args[position]
+        return self.kwargs.get(name, default)
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a kernel asks of the machine; costs add up."""
+
+    macs: int = 0
+    elementwise_flops: int = 0
+    read_bytes: int = 0
+    write_bytes: int = 0
+
+    @property
+    def flops(self) -> int:
+        """Two per MAC; element-wise work stands beside it, never in it."""
+        return 2 * self.macs
+
+    def __add__(self, other: Cost) -> Cost:
+        return Cost(
+            self.macs + other.macs,
+            self.elementwise_flops + other.elementwise_flops,
+            self.read_bytes + other.read_bytes,
+            self.write_bytes + other.write_bytes,
+        )
+
+
+Count = Callable[[Call], int]
+
+
+@dataclass(frozen=True)
+class Formula:
+    """How one operator is counted.
+
+    `kind` is the component the operator belongs to in every table; `reads` replaces the default
+    "each input once" where a kernel touches less (or more) than that.
+    """
+
+    kind: str
+    macs: Count | None = None
+    elementwise: Count | None = None
+    reads: Count | None = None
+
+
+def cost_of(call: Call, formula: Formula | None) -> Cost:
+    """The cost of one kernel; without a formula only its bytes are known."""
+    read = formula.reads if formula and formula.reads else _read_inputs
+    return Cost(
+        macs=formula.macs(call) if formula and formula.macs else 0,
+        elementwise_flops=formula.elementwise(call) if formula and formula.elementwise else 0,
+        read_bytes=read(call),
+        write_bytes=sum(t.nbytes for t in call.outputs),
+    )
+
+
+def memory_access_elements(call: Call, kind: str) -> int:
+    """The ShuffleNet V2 paper's memory access cost of one call, in elements.
+
+    arXiv 1807.11164, Eq. 1 and 2: hw(c1 + c2) + c1 c2 k^2 / g, that is input, output and weights of
+    a convolution; a linear layer is a 1x1 convolution. Products of two activations have no weights
+    and are not layers, so they count 0, as do biases.
+    """
+    if kind == CONVOLUTION:
+        x, weight = call.args[0], call.args[1]
+        return int(x.distinct + weight.numel + call.out.numel)
+    if kind == MATMUL:
+        matrices = _matrices(call)
+        if any(m.parameter for m in matrices):
+            return sum(m.distinct for m in matrices) + call.out.numel
+    return 0
+
+
+# --- bytes -------------------------------------------------------------------------------------
+
+
+def _read_inputs(call: Call) -> int:
+    return sum({(t.storage, t.offset, t.shape): t.nbytes for t in call.inputs}.values())
+
+
+def _read_nothing(call: Call) -> int:
+    return 0
+
+
+def _read_source(call: Call) -> int:
+    """copy_(self, source) overwrites self without reading it."""
+    source = call.arg(1, "src")
+    return source.nbytes if isinstance(source, TensorInfo) else 0
+
+
+def _read_gathered(call: Call) -> int:
+    """gather, index, embedding: the rows that are taken, and the indices."""
+    table, *indices = call.inputs
+    taken = min(call.out.numel * table.itemsize, table.nbytes)
+    return taken + sum(t.nbytes for t in indices)
+
+
+def _read_taps(call: Call) -> int:
+    """grid_sample reads the whole input or four taps per output (bilinear), whichever is less."""
+    image, grid = call.args[0], call.args[1]
+    return int(min(image.nbytes, 4 * call.out.numel * image.itemsize) + grid.nbytes)
+
+
+# --- multiply-accumulates ----------------------------------------------------------------------
+
+
+def _convolution_macs(call: Call) -> int:
+    """c_in / g * k^2 MACs per output element; transposed, c_out / g * k^2 per input element."""
+    x, weight = call.args[0], call.args[1]
+    transposed = bool(call.arg(6, "transposed", False))
+    elements = x.numel if transposed else call.out.numel
+    return int(elements * (weight.numel // weight.shape[0]))
+
+
+def _matrices(call: Call) -> tuple[TensorInfo, TensorInfo]:
+    """The two factors; the add* forms have the summand in front."""
+    first = 1 if call.name in ("addmm", "baddbmm", "addmv", "addbmm") else 0
+    return call.args[first], call.args[first + 1]
+
+
+def _matmul_macs(call: Call) -> int:
+    """(..., n, k) x (..., k, m): n k m for every batch entry."""
+    left, right = _matrices(call)
+    columns = right.shape[-1] if len(right.shape) > 1 else 1
+    return left.numel * columns
+
+
+def _attention_shapes(call: Call) -> tuple[int, int, int]:
+    query, key, value = call.args[0], call.args[1], call.args[2]
+    pairs = prod(query.shape[:-1]) * key.shape[-2]
+    return pairs, query.shape[-1], value.shape[-1]
+
+
+def _attention_macs(call: Call) -> int:
+    """Q K^T and P V: per (query, key), one product over the head width, one over the value's."""
+    pairs, width, value_width = _attention_shapes(call)
+    return pairs * (width + value_width)
+
+
+# --- element-wise work -------------------------------------------------------------------------
+
+
+def _per_output(flops: int) -> Count:
+    def count(call: Call) -> int:
+        return flops * call.out.numel
+
+    return count
+
+
+def _per_input(flops: int) -> Count:
+    def count(call: Call) -> int:
+        return flops * call.inputs[0].numel
+
+    return count
+
+
+def _bias(call: Call) -> int:
+    """A convolution's bias: one addition per output element."""
+    return call.out.numel if isinstance(call.arg(2, "bias"), TensorInfo) else 0
+
+
+def _pool(call: Call) -> int:
+    window = call.args[1] if len(call.args) > 1 else call.kwargs["kernel_size"]
+    sides = [window] if isinstance(window, int) else list(window)
+    spatial = 2 if "2d" in call.name else 3 if "3d" in call.name else 1
+    return call.out.numel * (prod(sides) if len(sides) == spatial else sides[0] ** spatial)
+
+
+def _attention_softmax(call: Call) -> int:
+    return 6 * _attention_shapes(call)[0]  # scale, and the five of a softmax
+
+
+# --- the table ---------------------------------------------------------------------------------
+
+CONVOLUTION = "convolution"
+MATMUL = "matrix product"
+ATTENTION = "fused attention"
+BATCH_NORM = "batch norm"
+LAYER_NORM = "layer norm"
+SOFTMAX = "softmax"
+POOLING = "pooling"
+UPSAMPLE = "upsample"
+GRID_SAMPLE = "grid sample"
+POINTWISE = "element-wise"
+REDUCTION = "reduction"
+SELECTION = "top-k and sort"
+MOVEMENT = "data movement"
+UNCOUNTED = "uncounted"
+
+_BY_NAMES: Mapping[str, Formula] = {
+    "convolution _convolution convolution_overrideable mkldnn_convolution": Formula(
+        CONVOLUTION, macs=_convolution_macs, elementwise=_bias
+    ),
+    "mm bmm mv dot matmul": Formula(MATMUL, macs=_matmul_macs),
+    "addmm baddbmm addmv addbmm": Formula(MATMUL, macs=_matmul_macs, elementwise=_per_output(1)),
+    """scaled_dot_product_attention _scaled_dot_product_flash_attention_for_cpu
+    _scaled_dot_product_flash_attention _scaled_dot_product_efficient_attention
+    _scaled_dot_product_cudnn_attention
+    _scaled_dot_product_fused_attention_overrideable""": Formula(
+        ATTENTION, macs=_attention_macs, elementwise=_attention_softmax
+    ),
+    # In evaluation statistics, weight and bias collapse into one multiply and one add.
+    """native_batch_norm _native_batch_norm_legit_no_training _native_batch_norm_legit
+    _batch_norm_no_update cudnn_batch_norm miopen_batch_norm""": Formula(
+        BATCH_NORM, elementwise=_per_output(2)
+    ),
+    # Mean, centre, square, sum; scale, weight, bias.
+    "native_layer_norm native_group_norm": Formula(LAYER_NORM, elementwise=_per_output(7)),
+    # Maximum, subtract, exp, sum, divide.
+    "_softmax _log_softmax _safe_softmax": Formula(SOFTMAX, elementwise=_per_output(5)),
+    "max_pool2d_with_indices max_pool2d avg_pool1d avg_pool2d avg_pool3d": Formula(
+        POOLING, elementwise=_pool
+    ),
+    "adaptive_avg_pool2d _adaptive_avg_pool2d adaptive_max_pool2d": Formula(
+        POOLING, elementwise=_per_input(1)
+    ),
+    "upsample_nearest2d _upsample_nearest_exact2d": Formula(UPSAMPLE),
+    # Four products and three sums per output; bicubic: sixteen and fifteen.
+    "upsample_bilinear2d _upsample_bilinear2d_aa": Formula(UPSAMPLE, elementwise=_per_output(7)),
+    "upsample_bicubic2d _upsample_bicubic2d_aa": Formula(UPSAMPLE, elementwise=_per_output(31)),
+    "grid_sampler_2d cudnn_grid_sampler": Formula(
+        GRID_SAMPLE, elementwise=_per_output(7), reads=_read_taps
+    ),
+    "mean sum prod amax amin max min any all argmax argmin cumsum logsumexp norm": Formula(
+        REDUCTION, elementwise=_per_input(1)
+    ),
+    "var std var_mean std_mean linalg_vector_norm": Formula(REDUCTION, elementwise=_per_input(3)),
+    "topk sort kthvalue": Formula(SELECTION, elementwise=_per_input(1)),
+    """add sub rsub mul div neg abs relu exp exp2 log log2 log1p sqrt sin cos tan pow reciprocal
+    maximum minimum threshold eq ne gt ge lt le where masked_fill logical_and logical_or logical_not
+    logical_xor bitwise_and bitwise_or bitwise_not bitwise_xor __and__ __or__ floor ceil round trunc
+    sign fmod remainder floor_divide isnan isinf isfinite clamp_min clamp_max erf atan atan2 square
+    expm1""": Formula(POINTWISE, elementwise=_per_output(1)),
+    "clamp hardtanh rsqrt leaky_relu _prelu_kernel prelu addcmul addcdiv lerp": Formula(
+        POINTWISE, elementwise=_per_output(2)
+    ),
+    "sigmoid tanh hardsigmoid elu softplus log_sigmoid_forward": Formula(
+        POINTWISE, elementwise=_per_output(4)
+    ),
+    "silu hardswish gelu mish logit": Formula(POINTWISE, elementwise=_per_output(5)),
+    """clone cat stack index_put slice_scatter select_scatter scatter constant_pad_nd repeat roll
+    reflection_pad2d replication_pad2d flip _to_copy pixel_shuffle pixel_unshuffle channel_shuffle
+    im2col col2im unfold_copy tril triu""": Formula(MOVEMENT),
+    "copy": Formula(MOVEMENT, reads=_read_source),
+    """arange full full_like zeros zeros_like ones ones_like new_zeros new_ones new_full fill zero
+    eye linspace scalar_tensor normal uniform bernoulli rand randn randint randperm
+    empty_like""": Formula(MOVEMENT, reads=_read_nothing),
+    "gather index index_select embedding take": Formula(MOVEMENT, reads=_read_gathered),
+}
+
+FORMULAS: Mapping[str, Formula] = {
+    name: formula for names, formula in _BY_NAMES.items() for name in names.split()
+}
+"""ATen base name -> formula. To count a new operator, add its name to a line above, or a line."""
+
+EPILOGUES = frozenset({POINTWISE, BATCH_NORM, LAYER_NORM})
+"""Kinds that a compiler folds into the kernel that produced their input."""
