@@ -49,4 +49,4 @@ def paired_ratio(baseline: Sequence[float], other: Sequence[float]) -> float | N
     pairs = list(zip(baseline, other, strict=False))
     if not pairs:
         return None
-    return math.exp(median([math.log(there / here) for here, there in pairs]))
+    return math.exp(median([math.log(there) - math.log(here) for here, there in pairs]))

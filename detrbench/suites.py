@@ -25,6 +25,7 @@ from detrbench.runtimes.devices import open_device, parse_device
 from detrbench.strict_yaml import Node, read_yaml
 from detrbench.timing.latency import METRIC_KEYS, measure_latency
 from detrbench.timing.session import OnProgress, Progress
+from detrbench.units import parse_imgsz
 
 Value = TypeVar("Value")
 
@@ -116,11 +117,11 @@ def _settings(node: Node | None) -> tuple[Setting, ...]:
     """The product of every setting's values: a scalar is one value, a list is several."""
     readers: dict[str, Callable[[Node], Any]] = {
         "nc": _whole,
-        "imgsz": _imgsz,
+        "imgsz": _parsed(parse_imgsz),
         "batch": _whole,
         "fuse": _boolean,
-        "device": _checked(parse_device),
-        "runtime": _checked(check_runtime),
+        "device": _parsed(_device),
+        "runtime": _parsed(check_runtime),
         "threads": _whole,
     }
     if node is None:
@@ -203,15 +204,6 @@ def _positive(node: Node) -> float:
     return float(node.value)
 
 
-def _imgsz(node: Node) -> tuple[int, int]:
-    match = re.fullmatch(r"([1-9]\d{0,5})(?:x([1-9]\d{0,5}))?", node.text)
-    if match is None:
-        raise node.error(
-            f"{node.kind} is not an image size", cure="Write 640 or HEIGHTxWIDTH, such as 480x640."
-        )
-    return int(match[1]), int(match[2] or match[1])
-
-
 def _convention(node: Node) -> str:
     if node.value not in CONVENTION_METRICS:
         raise node.error(
@@ -220,19 +212,21 @@ def _convention(node: Node) -> str:
     return str(node.value)
 
 
-def _checked(check: Callable[[str], object]) -> Callable[[Node], str]:
-    """A reader of texts that `check` accepts; its complaint gets the file and the line."""
+def _parsed(parse: Callable[[str], Value]) -> Callable[[Node], Value]:
+    """A reader of what `parse` understands, whose complaints name the file and the line."""
 
-    def read(node: Node) -> str:
+    def read(node: Node) -> Value:
         try:
-            check(_text(node))
-        except SpecError:
-            raise
+            return parse(node.text)
         except UsageError as error:
             raise node.error(error.what, error.cure) from error
-        return _text(node)
 
     return read
+
+
+def _device(text: str) -> str:
+    parse_device(text)
+    return text
 
 
 # --- running ----------------------------------------------------------------------------------

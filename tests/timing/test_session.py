@@ -34,7 +34,9 @@ def test_rounds_interleave_the_steps_in_abba_order() -> None:
     measure(clock, FakeStep(clock, 1.0, name="a"), FakeStep(clock, 1.0, name="b"))
     first_calls, rounds = clock.calls[:2], "".join(clock.calls[2:])
     assert first_calls == ["a", "b"]
-    assert rounds == ("abba" * 6), "six warm-up rounds, six timed ones, and never two of one kind apart"
+    assert rounds == ("abba" * 6), (
+        "six warm-up rounds, six timed ones, and never two of one kind apart"
+    )
 
 
 def test_every_sample_is_kept_however_far_out() -> None:
@@ -102,9 +104,7 @@ def test_time_spent_before_the_session_counts() -> None:
 
 def test_a_step_that_raises_at_once_is_a_failed_series_and_the_others_go_on() -> None:
     clock = FakeClock()
-    good, bad = measure(
-        clock, FakeStep(clock, 1.0), FakeStep(clock, RuntimeError("out of memory"))
-    )
+    good, bad = measure(clock, FakeStep(clock, 1.0), FakeStep(clock, RuntimeError("out of memory")))
     assert bad.status == "failed"
     assert bad.reason == "RuntimeError: out of memory"
     assert bad.latency_s == []
@@ -123,11 +123,11 @@ def test_a_step_that_raises_midway_keeps_what_it_had() -> None:
 
 
 @pytest.mark.parametrize(("check", "samples"), [(1, 0), (2, 6)])
-def test_outputs_that_are_not_finite_fail_the_step_before_and_after(check: int, samples: int) -> None:
+def test_outputs_that_are_not_finite_fail_the_step_before_and_after(
+    check: int, samples: int
+) -> None:
     clock = FakeClock()
-    good, bad = measure(
-        clock, FakeStep(clock, 1.0), FakeStep(clock, 1.0, broken_from_check=check)
-    )
+    good, bad = measure(clock, FakeStep(clock, 1.0), FakeStep(clock, 1.0, broken_from_check=check))
     assert good.status == "ok"
     assert bad.status == "failed"
     assert "NaN" in str(bad.reason)
@@ -142,9 +142,7 @@ def test_all_steps_failing_ends_the_session() -> None:
 
 def test_an_interrupt_keeps_the_samples_taken() -> None:
     clock = FakeClock()
-    a, b = measure(
-        clock, FakeStep(clock, 1.0), FakeStep(clock, *[2.0] * 10, KeyboardInterrupt())
-    )
+    a, b = measure(clock, FakeStep(clock, 1.0), FakeStep(clock, *[2.0] * 10, KeyboardInterrupt()))
     assert a.status == b.status == "interrupted"
     assert a.reason == "interrupted after 3 timed rounds"  # round 4 is b, a: it never reached a
     assert a.latency_s == pytest.approx([1.0] * 3)

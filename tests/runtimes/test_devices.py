@@ -1,0 +1,160 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from detrbench.errors import UsageError
+from detrbench.runtimes import open_runtime
+from detrbench.runtimes.devices import Cuda, CudaClock, open_device, parse_device
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("cpu", ("cpu", None)), ("cuda", ("cuda", None)), ("cuda:1", ("cuda", 1))],
+)
+def test_names_of_devices(text: str, expected: tuple[str, int | None]) -> None:
+    assert parse_device(text) == expected
+
+
+@pytest.mark.parametrize("text", ["", "gpu", "cuda:", "cuda:x", "cuda:-1", "CUDA", "cuda:0 "])
+def test_anything_else_is_a_usage_error(text: str) -> None:
+    with pytest.raises(UsageError, match=r"unknown device.*\n.*cpu, cuda and cuda:N"):
+        parse_device(text)
+
+
+def test_a_near_miss_is_named() -> None:
+    with pytest.raises(UsageError, match="did you mean cuda"):
+        parse_device("cudda:0")
+
+
+def test_names_are_judged_without_torch() -> None:
+    script = (
+        "import sys; from detrbench.runtimes import check_runtime; "
+        "from detrbench.runtimes.devices import parse_device; "
+        "parse_device('cuda:1'); check_runtime('eager'); sys.exit('torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
+
+
+def test_the_processor_is_one_device() -> None:
+    assert open_device("cpu").name == "cpu"
+    with pytest.raises(UsageError, match="no device cpu:1"):
+        open_device("cpu:1")
+
+
+def test_an_unknown_runtime_is_a_usage_error() -> None:
+    with pytest.raises(UsageError, match=r"unknown runtime 'eagre'\n.*did you mean eager"):
+        open_runtime("eagre")
+
+
+@pytest.mark.parametrize(
+    ("version", "reason"),
+    [(None, "was built without CUDA"), ("12.8", "built with CUDA 12.8, finds no usable GPU")],
+)
+def test_cuda_that_is_not_there_says_what_torch_was_built_with(
+    monkeypatch: pytest.MonkeyPatch, version: str | None, reason: str
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.version, "cuda", version)
+    with pytest.raises(UsageError, match=reason) as caught:
+        open_device("cuda")
+    assert caught.value.exit_code == 2
+    assert torch.__version__ in str(caught.value)
+
+
+@pytest.fixture
+def one_gpu(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """A torch that believes in one GPU; returns the indices it was switched to."""
+    chosen: list[int] = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda index: "Imaginary 1000")
+    monkeypatch.setattr(torch.cuda, "set_device", chosen.append)
+    monkeypatch.setattr(torch.cuda, "Event", lambda enable_timing: SimpleNamespace())
+    return chosen
+
+
+def test_cuda_is_made_the_current_device(one_gpu: list[int]) -> None:
+    device = open_device("cuda")
+    assert (device.name, one_gpu) == ("cuda:0", [0])
+    assert device.clock.channels == ("latency_s", "wall_s", "enqueue_s")
+
+
+def test_a_second_gpu_that_is_not_there_names_the_first(one_gpu: list[int]) -> None:
+    with pytest.raises(UsageError, match=r"no device cuda:1\n.*cuda:0 \(Imaginary 1000\)"):
+        open_device("cuda:1")
+    assert one_gpu == []
+
+
+def test_cuda_says_its_flags(one_gpu: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.backends.cudnn, "benchmark", True)
+    flags = Cuda(0).flags()
+    assert flags["cudnn_benchmark"] is True
+    assert flags["tf32_conv"] is True  # torch's defaults
+    assert flags["tf32_matmul"] is False
+
+
+class FakeStream:
+    """Host time in ns and device time in ms; launches take the host 30 us, the device finishes later."""
+
+    def __init__(self, device_ms: float) -> None:
+        self.log: list[str] = []
+        self.host_ns = 0
+        self.device_ms = 0.0
+        self._work_ms = device_ms
+
+    def now_ns(self) -> int:
+        return self.host_ns
+
+    def launch(self) -> None:
+        self.log.append("launch")
+        self.host_ns += 30_000
+        self.device_ms += self._work_ms
+
+    def synchronize(self) -> None:
+        self.log.append("synchronize")
+        self.host_ns = max(self.host_ns, round(self.device_ms * 1e6))
+
+    def event(self) -> FakeEvent:
+        return FakeEvent(self)
+
+
+class FakeEvent:
+    def __init__(self, stream: FakeStream) -> None:
+        self._stream = stream
+        self.at_ms = 0.0
+
+    def record(self) -> None:
+        self._stream.log.append("record")
+        self.at_ms = self._stream.device_ms
+
+    def elapsed_time(self, end: FakeEvent) -> float:
+        assert self._stream.log[-1] == "synchronize", "events are read only once they happened"
+        return end.at_ms - self.at_ms
+
+
+@pytest.fixture
+def stream() -> Iterator[FakeStream]:
+    yield FakeStream(device_ms=2.0)
+
+
+def test_the_cuda_clock_reads_events_wall_and_enqueue(stream: FakeStream) -> None:
+    clock = CudaClock(stream.event, stream.synchronize, stream.now_ns)
+    latency_s, wall_s, enqueue_s = clock.time(stream.launch)
+    assert latency_s == pytest.approx(2.0e-3)
+    assert wall_s == pytest.approx(2.0e-3)
+    assert enqueue_s == pytest.approx(30e-6)
+    assert stream.log == ["synchronize", "record", "launch", "record", "synchronize"]
+
+
+def test_work_left_on_the_stream_is_not_billed_to_the_next_sample(stream: FakeStream) -> None:
+    clock = CudaClock(stream.event, stream.synchronize, stream.now_ns)
+    stream.launch()  # still running when the sample begins
+    latency_s, wall_s, _ = clock.time(stream.launch)
+    assert latency_s == pytest.approx(2.0e-3)
+    assert wall_s == pytest.approx(2.0e-3)

@@ -1,0 +1,150 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from detrbench.errors import UsageError
+from detrbench.timing.process import Measurement, Request, measure_process
+from detrbench.timing.schedule import Plan
+from detrbench.timing.session import Progress
+
+PLAN = Plan(budget_s=None, rounds=6)
+
+
+class Fusable(nn.Conv2d):
+    fused = False
+
+    def __init__(self) -> None:
+        super().__init__(3, 2, 1)
+
+    def fuse(self) -> Fusable:
+        self.fused = True
+        return self
+
+
+class NotANumber(nn.Module):
+    def forward(self, images: Tensor) -> Tensor:
+        return images.sum() * float("nan")
+
+
+def request(*models: str, **arguments: object) -> Request:
+    return Request(models=models, imgsz=(8, 12), plan=PLAN, **arguments)  # type: ignore[arg-type]
+
+
+def small(name: str, asked: Request) -> nn.Module:
+    return {"conv": Fusable, "nan": NotANumber}[name]()
+
+
+def test_a_request_survives_json() -> None:
+    asked = request("a", "b", nc=3, threads=2, blocks="mine.py")
+    assert Request.from_json(asked.to_json()) == asked
+
+
+def test_a_measurement_survives_json_to_the_last_digit() -> None:
+    measured = measure_process(request("conv"), build=small)
+    again = Measurement.from_json(measured.to_json())
+    assert again == measured
+    assert all(len(samples) == 6 for samples in again.series[0].samples.values())
+    assert json.loads(measured.to_json())["settings"]["runtime"] == "eager"
+
+
+def test_models_are_measured_in_the_order_asked_for() -> None:
+    measured = measure_process(request("nan", "conv"), build=small)
+    assert [subject.model for subject in measured.subjects] == ["nan", "conv"]
+    assert [series.status for series in measured.series] == ["failed", "ok"]
+    assert "NaN" in str(measured.series[0].reason)
+    assert measured.series[1].build_s is not None
+
+
+def test_a_model_that_cannot_be_built_is_a_failed_series() -> None:
+    measured = measure_process(request("missing", "conv"), build=small)
+    assert measured.series[0].status == "failed"
+    assert measured.series[0].reason == "KeyError: 'missing'"
+    assert measured.series[1].status == "ok"
+
+
+def test_nothing_buildable_is_still_a_measurement() -> None:
+    measured = measure_process(request("missing"), build=small)
+    assert [series.status for series in measured.series] == ["failed"]
+
+
+def test_a_wrong_request_is_the_callers_error() -> None:
+    def build(name: str, asked: Request) -> nn.Module:
+        raise UsageError("no such model")
+
+    with pytest.raises(UsageError, match="no such model"):
+        measure_process(request("conv"), build=build)
+
+
+def test_an_interrupt_while_building_times_nothing() -> None:
+    def build(name: str, asked: Request) -> nn.Module:
+        if name == "second":
+            raise KeyboardInterrupt
+        return Fusable()
+
+    measured = measure_process(request("first", "second", "third"), build=build)
+    assert [series.status for series in measured.series] == ["interrupted"] * 3
+    assert "before it was timed" in str(measured.series[0].reason)
+    assert "before it was built" in str(measured.series[2].reason)
+    assert measured.series[0].latency_s == []
+
+
+def test_fusing_is_asked_of_the_model() -> None:
+    built: list[nn.Module] = []
+
+    def build(name: str, asked: Request) -> nn.Module:
+        built.append(Fusable())
+        return built[-1]
+
+    measure_process(request("a", fuse=True), build=build)
+    measure_process(request("a"), build=build)
+    assert [getattr(model, "fused", None) for model in built] == [True, False]
+
+
+def test_a_model_that_cannot_fuse_says_so() -> None:
+    with pytest.raises(UsageError, match="a NotANumber cannot be fused"):
+        measure_process(request("nan", fuse=True), build=small)
+
+
+def test_threads_are_set_before_building_said_and_put_back() -> None:
+    before = torch.get_num_threads()
+    seen: list[int] = []
+
+    def build(name: str, asked: Request) -> nn.Module:
+        seen.append(torch.get_num_threads())
+        return Fusable()
+
+    measured = measure_process(request("a", threads=before + 1), build=build)
+    assert seen == [before + 1]
+    assert measured.settings["threads"] == before + 1
+    assert measured.environment["threads"] == before + 1
+    assert torch.get_num_threads() == before
+
+
+def test_progress_begins_with_building() -> None:
+    told: list[Progress] = []
+    measure_process(request("conv"), build=small, progress=told.append)
+    assert told[0].phase == "building"
+    assert told[-1].eta_s == 0.0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"models": ()}, "no model"),
+        ({"models": ("a", "a")}, "a is named twice"),
+        ({"batch": 0}, "a batch of 0"),
+        ({"imgsz": (0, 640)}, "an image height of 0"),
+        ({"imgsz": (640, -1)}, "an image width of -1"),
+        ({"threads": 0}, "0 threads"),
+        ({"device": "tpu"}, "unknown device 'tpu'"),
+        ({"runtime": "onnx"}, "unknown runtime 'onnx'"),
+    ],
+)
+def test_requests_that_are_wrong_in_themselves(arguments: dict[str, object], message: str) -> None:
+    with pytest.raises(UsageError, match=message) as caught:
+        Request(**{"models": ("a",), **arguments})  # type: ignore[arg-type]
+    assert caught.value.exit_code == 2
