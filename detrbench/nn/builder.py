@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from detrbench.errors import DetrbenchError, SpecError
+from detrbench.errors import DetrbenchError, DetrbenchWarning, SpecError
 from detrbench.nn import resolve
 from detrbench.spec import ModelSpec, Row
 
@@ -59,7 +60,9 @@ class Blueprint:
     def make(self) -> list[nn.Module]:
         """New modules with memory and initial values, on the current default device."""
         pairs = zip(self.spec.rows, self.layers, strict=True)
-        return [_guard(self.spec, row, layer.make, layer.block) for row, layer in pairs]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DetrbenchWarning)  # drawing said them already
+            return [_guard(self.spec, row, layer.make, layer.block) for row, layer in pairs]
 
 
 def draw(spec: ModelSpec, extra: Mapping[str, type[nn.Module]] | None = None) -> Blueprint:
@@ -166,7 +169,7 @@ def _first_line(error: Exception) -> str:
 
 
 def _cure(row: Row, block: type[nn.Module], error: Exception) -> str:
-    if isinstance(error, NotImplementedError):  # what torch raises where `meta` has no values
+    if "meta" in str(error):  # what torch says where a tensor has no values
         return "forward must not read values of tensors: shapes alone decide what is computed."
     if row.listed and isinstance(error, TypeError | AttributeError):
         return f"`from` is a list: join its rows with Concat before {row.module}."

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -58,9 +57,9 @@ def _read(path: Path) -> dict[str, Tensor]:
         raise UsageError("there is no such file", where=str(path), cure="check --backbone-weights.")
     try:
         content: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
+    except Exception as error:  # the bytes of any file may make the reader stumble in any way
         raise UsageError(
-            f"the file is not a plain state_dict: {str(error).splitlines()[0]}",
+            f"the file is not a plain state_dict: {_first_line(error)}",
             where=str(path),
             cure="save only tensors: torch.save(model.state_dict(), path).",
         ) from error
@@ -142,6 +141,10 @@ def _check(
             where=where,
             cure="the file must be of the same backbone, of the same width.",
         )
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def _some(names: Iterable[str]) -> str:
