@@ -9,7 +9,7 @@ real ones.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from math import prod
 from typing import TYPE_CHECKING
@@ -18,7 +18,7 @@ from detrbench import cost
 from detrbench.errors import UsageError, nearest
 
 if TYPE_CHECKING:
-    from detrbench.tracing import Op, Trace
+    from detrbench.tracing import Op
 
 
 @dataclass(frozen=True)
@@ -37,25 +37,20 @@ class Convention:
     explanation: str
     macs: Callable[[Op], int]
 
-    @property
-    def metric(self) -> str:
-        """Key of this convention's figure in a report."""
-        return "flops" if self.name == "core" else "flops_" + self.name.replace("-", "_")
+    def flops(self, ops: Iterable[Op]) -> int:
+        """2 x the MACs that the counter books for these operators."""
+        return 2 * sum(self.macs(op) for op in ops)
 
-    def flops(self, trace: Trace) -> int:
-        """2 x the MACs that the counter books for the traced call."""
-        return 2 * sum(self.macs(op) for op in trace.ops)
-
-    def components(self, trace: Trace) -> dict[str, int]:
-        """MACs by component, in the order of first appearance."""
+    def components(self, ops: Iterable[Op]) -> dict[str, int]:
+        """MACs by component, products before the rest."""
         booked: dict[str, int] = defaultdict(int)
-        for op in trace.ops:
+        for op in ops:
             if macs := self.macs(op):
                 booked[component(op)] += macs
-        return dict(booked)
+        return {part: booked[part] for part in sorted(booked, key=_place)}
 
 
-def convention(name: str) -> Convention:
+def find_convention(name: str) -> Convention:
     """Look a convention up by name.
 
     Raises:
@@ -80,6 +75,17 @@ def component(op: Op) -> str:
 
 
 _PLURALS = {cost.CONVOLUTION: "convolutions"}
+_PRODUCTS = (
+    "convolutions",
+    "linear layers",
+    "attention projections",
+    "attention products",
+    "other matrix products",
+)
+
+
+def _place(part: str) -> tuple[int, str]:
+    return (_PRODUCTS.index(part) if part in _PRODUCTS else len(_PRODUCTS)), part
 
 
 # --- what a module class or an operator is worth -----------------------------------------------

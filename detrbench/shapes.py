@@ -22,6 +22,9 @@ aten = torch.ops.aten
 class ShapesOnly(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leaves it untyped
     """Inside, calls on `meta` tensors cost next to nothing and import nothing."""
 
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
         """No: telling the compiler to stay out would import it, and nothing is compiled here."""
@@ -38,10 +41,25 @@ class ShapesOnly(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch l
 
 
 def on_shapes(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """Run one ATen operator on tensors that have shapes only."""
+    """Run one ATen operator, by rule if all its tensors have shapes only."""
     rule = _RULES.get(func)
-    result = rule(*args, **kwargs) if rule else NotImplemented
+    if rule is None or not _has_no_values(args, kwargs):
+        return func(*args, **kwargs)
+    result = rule(*args, **kwargs)
     return func(*args, **kwargs) if result is NotImplemented else result
+
+
+def _has_no_values(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    """Whether every tensor is on `meta` or fake; where none goes in, whether `meta` is asked for.
+
+    A rule must never stand in for an operator whose result somebody can read.
+    """
+    items = (item for arg in args for item in (arg if isinstance(arg, (list, tuple)) else (arg,)))
+    tensors = [item for item in items if isinstance(item, Tensor)]
+    if not tensors:
+        device = kwargs.get("device")
+        return device is not None and torch.device(device).type == "meta"
+    return all(t.is_meta or type(t).__name__ == "FakeTensor" for t in tensors)
 
 
 # --- making tensors ----------------------------------------------------------------------------

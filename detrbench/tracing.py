@@ -32,10 +32,11 @@ from detrbench.cost import (
     cost_of,
     memory_access_elements,
 )
-from detrbench.errors import DetrbenchError, UsageError
+from detrbench.errors import DetrbenchError, UsageError, nearest
 from detrbench.shapes import ShapesOnly, on_shapes
 
 Grouping = Literal["stage", "module", "op"]
+GROUPINGS: tuple[Grouping, ...] = ("stage", "module", "op")
 
 
 class TraceError(DetrbenchError):
@@ -78,12 +79,11 @@ class ParameterInfo:
 
 @dataclass(frozen=True)
 class Uncounted:
-    """An operator without a formula: its FLOPs are unknown, not zero."""
+    """An operator without a formula, its calls and traffic: its FLOPs are unknown, not zero."""
 
     name: str
     calls: int
-    kernels_share: float
-    bytes_share: float
+    nbytes: int
 
 
 @dataclass(frozen=True)
@@ -125,7 +125,17 @@ class Totals:
         return self.flops / self.traffic_eager_bytes if self.traffic_eager_bytes else None
 
 
-COUNTED_FIELDS = tuple(f.name for f in fields(Totals))
+COUNTED = (*(f.name for f in fields(Totals)), "flops", "arithmetic_intensity")
+"""What every total says, by attribute name."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of a model: which operators of its trace, and which parameters."""
+
+    name: str
+    indices: tuple[int, ...]
+    parameters: tuple[ParameterInfo, ...]
 
 
 @dataclass(frozen=True)
@@ -145,16 +155,12 @@ class Trace(Totals):
     @property
     def uncounted(self) -> tuple[Uncounted, ...]:
         """Operators without a formula, largest traffic first."""
-        total = max(1, self.traffic_eager_bytes)
         found: dict[str, list[Op]] = defaultdict(list)
         for op in self.ops:
             if op.kind == UNCOUNTED:
                 found[op.name].append(op)
-        rows = [
-            Uncounted(name, len(ops), len(ops) / self.kernels, sum(map(_traffic, ops)) / total)
-            for name, ops in found.items()
-        ]
-        return tuple(sorted(rows, key=lambda row: -row.bytes_share))
+        rows = [Uncounted(name, len(ops), sum(map(_traffic, ops))) for name, ops in found.items()]
+        return tuple(sorted(rows, key=lambda row: -row.nbytes))
 
     def by(self, grouping: Grouping, depth: int | None = None) -> dict[str, Totals]:
         """Totals per stage, per module path (cut to `depth` names) or per operator name.
@@ -162,8 +168,15 @@ class Trace(Totals):
         Parameters count where they live; under "op" they count at the first operator that reads
         them, and those that nothing reads under "(no operator)".
         """
-        if grouping not in ("stage", "module", "op"):
-            raise UsageError(f"unknown grouping {grouping!r}", cure="one of stage, module, op")
+        return {
+            part.name: _totals(self.ops, part.indices, part.parameters, self.edges)
+            for part in self.parts(grouping, depth)
+        }
+
+    def parts(self, grouping: Grouping, depth: int | None = None) -> tuple[Part, ...]:
+        """The operators and parameters behind `by`, in the order of first use."""
+        if grouping not in GROUPINGS:
+            raise UsageError(f"unknown grouping {grouping!r}", cure=nearest(grouping, GROUPINGS))
 
         def key(path: str, op: Op | None) -> str:
             if grouping == "stage":
@@ -172,16 +185,16 @@ class Trace(Totals):
                 return ".".join(path.split(".")[:depth]) or "(model)"
             return f"aten.{op.name}" if op else "(no operator)"
 
-        groups: dict[str, list[int]] = defaultdict(list)
+        used: dict[str, list[int]] = defaultdict(list)
         owned: dict[str, list[ParameterInfo]] = defaultdict(list)
         for index, op in enumerate(self.ops):
-            groups[key(op.module, op)].append(index)
+            used[key(op.module, op)].append(index)
         for parameter in self.parameters:
             home = parameter.name.rpartition(".")[0]
             toucher = None if parameter.touched_by is None else self.ops[parameter.touched_by]
             owned[key(home, toucher)].append(parameter)
-        names = [*groups, *(name for name in owned if name not in groups)]
-        return {name: _totals(self.ops, groups[name], owned[name], self.edges) for name in names}
+        names = [*used, *(name for name in owned if name not in used)]
+        return tuple(Part(name, tuple(used[name]), tuple(owned[name])) for name in names)
 
 
 def stage_of(path: str, stages: Mapping[str, str]) -> str:
@@ -326,11 +339,11 @@ _FREE = frozenset(
 """Operators that allocate or alias without running a kernel."""
 
 
-class _Recorder(ShapesOnly):
+class _Recorder(ShapesOnly):  # type: ignore[no-untyped-call]  # torch leaves it untyped
     """Sees every ATen call of one forward and writes down what it costs and who asked for it."""
 
     def __init__(self, model: nn.Module, images: Tensor) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self.model = model
         self.modules = {name: type(module) for name, module in model.named_modules()}
         self.stages: Mapping[str, str] = dict(getattr(model, "stages", {}))

@@ -44,6 +44,10 @@ UNITS: dict[str, Unit] = {
     "s": Unit("ms", 1e-3, suffix="s"),
     "FLOP/B": Unit("", 1.0, suffix="flop_per_byte"),
     "count": Unit("", 1.0, digits=0),
+    # Finer, for tables whose reader checks one count against another.
+    "fine parameter": Unit("M", 1e6, digits=3),
+    "fine FLOP": Unit("GFLOPs", 1e9, digits=3),
+    "fine MAC": Unit("M", 1e6, digits=2),
 }
 
 _PREFIXES = {"k": 1e3, "K": 1e3, "M": 1e6, "G": 1e9, "B": 1e9, "T": 1e12}

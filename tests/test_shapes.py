@@ -104,3 +104,11 @@ def test_batch_norm_saves_nothing_in_evaluation_as_on_a_real_device() -> None:
     meta = [t.to("meta") for t in (x, c, c, c, c)]
     ours = on_shapes(aten.native_batch_norm.default, (*meta, False, 0.1, 1e-5), {})
     assert [t.shape for t in ours] == [t.shape for t in real]
+
+
+def test_tensors_with_values_are_really_computed() -> None:
+    with ShapesOnly():
+        assert torch.arange(3).tolist() == [0, 1, 2]
+        assert torch.tensor([-1.0, 2.0]).relu().tolist() == [0, 2]
+        assert torch.cat([torch.ones(1), torch.zeros(1)]).tolist() == [1, 0]
+        assert torch.nn.Linear(2, 2).weight.abs().sum() > 0

@@ -10,6 +10,7 @@ from detrbench import __version__
 from detrbench.cli.latency import latency
 from detrbench.cli.models import models
 from detrbench.cli.profile import profile
+from detrbench.cli.reconcile import reconcile
 from detrbench.cli.run import run
 
 # Help without rich: it opens in half the time, and reads as well in a pipe.
@@ -28,6 +29,7 @@ Examples:
   detrbench profile rtdetr-l shufflev2
   detrbench profile ./my-variant.yaml --by stage
   detrbench latency --device cuda
+  detrbench reconcile rtdetr-l --params 32.8M --gflops 108.0
   detrbench run article
 
 \b
@@ -63,3 +65,4 @@ app.command()(models)
 app.command()(profile)
 app.command()(latency)
 app.command()(run)
+app.command()(reconcile)

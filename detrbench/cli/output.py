@@ -45,27 +45,35 @@ def _print(text: str) -> None:
         raise SystemExit(SIGPIPE_CODE) from None
 
 
-class ProgressLine:
-    """Progress on stderr: one line that changes on a terminal, one line per phase elsewhere."""
+class StatusLine:
+    """What is going on, on stderr: one line that changes on a terminal, one per phase elsewhere."""
 
     def __init__(self) -> None:
         self._phase = ""
         self._terminal = sys.stderr.isatty()
 
-    def __call__(self, progress: Progress) -> None:
-        """Show where the run is."""
+    def show(self, text: str, phase: str) -> None:
+        """Show `text` on a terminal; elsewhere only say that a new phase has begun."""
         if self._terminal:
-            sys.stderr.write(f"\r\x1b[K{_progress_text(progress)}")
+            sys.stderr.write(f"\r\x1b[K{text}")
             sys.stderr.flush()
-        elif progress.phase != self._phase:
-            say(f"{progress.phase} ...")
-        self._phase = progress.phase
+        elif phase != self._phase:
+            say(f"{phase} ...")
+        self._phase = phase
 
     def close(self) -> None:
         """Leave the terminal's line empty."""
         if self._terminal and self._phase:
             sys.stderr.write("\r\x1b[K")
             sys.stderr.flush()
+
+
+class ProgressLine(StatusLine):
+    """A status line for a measurement in progress."""
+
+    def __call__(self, progress: Progress) -> None:
+        """Show where the run is."""
+        self.show(_progress_text(progress), progress.phase)
 
 
 def _progress_text(progress: Progress) -> str:

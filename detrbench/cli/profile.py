@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Annotated
+from typing import Annotated, Any, cast
 
 import typer
 
@@ -48,12 +48,13 @@ def profile(
       detrbench profile ./my-variant.yaml --blocks my_blocks.py -o table.md
     """
     from detrbench.metrics import CONVENTION_METRICS
+    from detrbench.render.layout import PARTS
     from detrbench.units import parse_imgsz
 
     size = parse_imgsz(imgsz, where="--imgsz")
     options.check_choice(convention, CONVENTION_METRICS, flag="--convention")
     if by is not None:
-        options.check_choice(by, ("stage", "module", "op"), flag="--by")
+        options.check_choice(by, PARTS, flag="--by")
     chosen = options.check_format(format, options.check_output(output))
     options.check_file(blocks, flag="--blocks")
     options.check_file(backbone_weights, flag="--backbone-weights")
@@ -68,7 +69,7 @@ def profile(
         batch=batch,
         nc=nc,
         fuse=fuse,
-        by=by,
+        by=cast(Any, by),  # checked above
         convention=convention,
         blocks=blocks,
         backbone_weights=backbone_weights,
