@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -49,13 +49,16 @@ class Setting:
     threads: int | None = None
 
     def as_settings(self) -> dict[str, Any]:
-        """As a report's row says it."""
+        """As a report's row says it, as long as nothing has been read back from the run."""
         height, width = self.imgsz
         return {
             "imgsz": f"{height}x{width}",
             "batch": self.batch,
             "nc": self.nc,
             "fused": self.fuse,
+            "device": self.device,
+            "runtime": self.runtime,
+            "threads": self.threads,
         }
 
 
@@ -299,7 +302,8 @@ def _machine(environment: Environment) -> str:
     if environment.accelerator:
         words = environment.accelerator
     else:
-        words = f"{environment.processor or 'cpu'} {environment.logical_cpus or 'unknown'}cpu"
+        cpus = f"{environment.logical_cpus}cpu" if environment.logical_cpus else ""
+        words = f"{environment.processor or 'unknown'} {cpus}"
     plain = re.sub(r"\((?:r|tm)\)|@.*?hz|\b(?:processor|cpu)\b", " ", words.lower())
     return "-".join(re.findall(r"[a-z0-9.]+", plain))
 
@@ -329,7 +333,7 @@ class _Run:
             created=self._created,
             detrbench_version=__version__,
             environment=self._environment,
-            rows=tuple(_row(*at, self._counted.get(at), self._timed.get(at)) for at in places),
+            rows=_unique(_row(*at, self._counted.get(at), self._timed.get(at)) for at in places),
             comparisons=self._comparisons,
         )
 
@@ -413,15 +417,28 @@ def _row(setting: Setting, model: str, counted: Cell | None, timed: Cell | None)
     worse = counted if counted.status != "ok" else timed
     return dataclasses.replace(
         counted,
-        settings=counted.settings | timed.settings,
+        model=model,
+        settings=setting.as_settings() | counted.settings | timed.settings,
         metrics=counted.metrics | timed.metrics,
         status=worse.status,
         reason=worse.reason,
         missing=counted.missing | timed.missing,
         samples=counted.samples | timed.samples,
         published=[_beside(figure, timed) for figure in counted.published],
-        notes=counted.notes + timed.notes,
+        notes=tuple(dict.fromkeys(counted.notes + timed.notes)),
     )
+
+
+def _unique(rows: Iterable[Cell]) -> tuple[Cell, ...]:
+    """Each row once, as a report wants them.
+
+    Settings that differ in the file (cuda and cuda:0, or nc: 80 and none where the model's own is
+    80) may turn out to be the same ones.
+    """
+    first: dict[str, Cell] = {}
+    for row in rows:
+        first.setdefault(row.identity, row)
+    return tuple(first.values())
 
 
 def _beside(figure: dict[str, Any], timed: Cell) -> dict[str, Any]:

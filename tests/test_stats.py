@@ -56,5 +56,5 @@ def test_rounds_that_only_one_finished_are_left_out() -> None:
 
 @pytest.mark.parametrize(("baseline", "other"), [(0.0, 1.0), (1.0, 0.0), (1.0, -1.0)])
 def test_a_sample_that_is_not_positive_has_no_ratio(baseline: float, other: float) -> None:
-    with pytest.raises(ValueError, match="math domain|positive"):
+    with pytest.raises(ValueError, match=r"math domain|positive"):
         paired_ratio([baseline], [other])

@@ -162,7 +162,7 @@ def _cell(measurement: Measurement, subject: Subject, series: Series) -> Cell:
             for figure in subject.published
             if figure["latency_ms"] is not None
         ],
-        notes=tuple(_notes(measurement, series)),
+        notes=(*subject.notes, *_notes(series)),
     )
 
 
@@ -210,7 +210,7 @@ def _samples(measurement: Measurement, series: Series) -> dict[str, Any]:
     }
 
 
-def _notes(measurement: Measurement, series: Series) -> Iterator[str]:
+def _notes(series: Series) -> Iterator[str]:
     warmup_rounds = len(series.warmup.get("latency_s", ()))
     if series.latency_s and not series.settled:
         yield f"warm-up had not settled after {warmup_rounds} rounds: give it more time"

@@ -93,14 +93,15 @@ class Subject:
         model: as in the request.
         title: its name for readers.
         nc: its classes, where it knows them.
-        published: figures that others printed of it, as in a report's rows, without ours beside
-            them.
+        published: figures that others printed of it, as in a report's rows, without ours.
+        notes: what its file leaves open and was decided for it.
     """
 
     model: str
     title: str
     nc: int | None = None
     published: tuple[dict[str, Any], ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -130,8 +131,10 @@ class Measurement:
             settings=plain["settings"],
             environment=plain["environment"],
             subjects=tuple(
-                Subject(**{**subject, "published": tuple(subject["published"])})
-                for subject in plain["subjects"]
+                Subject(
+                    **{**each, "published": tuple(each["published"]), "notes": tuple(each["notes"])}
+                )
+                for each in plain["subjects"]
             ),
             series=tuple(Series(**series) for series in plain["series"]),
         )
@@ -201,16 +204,22 @@ def measure_process(
 
 
 def build_model(name: str, request: Request) -> nn.Module:
-    """The detector called `name`, as the request wants it."""
+    """The detector called `name`, as the request wants it.
+
+    Raises:
+        UsageError: there is none, or it does not fit the request.
+    """
     from detrbench.nn import build
 
-    return build(
+    detector = build(
         name,
         request.nc,
         request.blocks,
         backbone_weights=request.backbone_weights,
         seed=request.seed,
     )
+    detector.check_image_size(*request.imgsz)
+    return detector
 
 
 class _Contender:
@@ -266,7 +275,7 @@ def _describe(name: str, model: nn.Module) -> Subject:
         {**dataclasses.asdict(figure), "settings": dict(figure.settings)}
         for figure in spec.published
     )
-    return Subject(name, spec.title, spec.nc, published)
+    return Subject(name, spec.title, spec.nc, published, tuple(spec.notes))
 
 
 def _fused(model: nn.Module) -> nn.Module:

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
 from types import SimpleNamespace
 
 import pytest
@@ -100,7 +99,7 @@ def test_cuda_says_its_flags(one_gpu: list[int], monkeypatch: pytest.MonkeyPatch
 
 
 class FakeStream:
-    """Host time in ns and device time in ms; launches take the host 30 us, the device finishes later."""
+    """Host time in ns, device time in ms; a launch takes the host 30 us, the device longer."""
 
     def __init__(self, device_ms: float) -> None:
         self.log: list[str] = []
@@ -139,8 +138,8 @@ class FakeEvent:
 
 
 @pytest.fixture
-def stream() -> Iterator[FakeStream]:
-    yield FakeStream(device_ms=2.0)
+def stream() -> FakeStream:
+    return FakeStream(device_ms=2.0)
 
 
 def test_the_cuda_clock_reads_events_wall_and_enqueue(stream: FakeStream) -> None:

@@ -28,7 +28,7 @@ class FakeClock:
 
 
 class FakeStep:
-    """Takes the scripted seconds, then the last of them for ever; an exception in the script is raised."""
+    """Takes the scripted seconds, then the last of them for ever; raises a scripted exception."""
 
     def __init__(
         self,

@@ -234,7 +234,7 @@ def test_progress_is_told_between_rounds_and_ends_at_the_end() -> None:
     clock = FakeClock()
     told: list[Progress] = []
     measure_steps([FakeStep(clock, 1.0)], Plan(budget_s=30.0), now=clock.now, progress=told.append)
-    assert [phase for phase in dict.fromkeys(each.phase for each in told)] == [
+    assert list(dict.fromkeys(each.phase for each in told)) == [
         "first calls",
         "warm-up",
         "timing",
