@@ -67,8 +67,8 @@ def measure_latency(
         threads: of the processor; `None` for what the control group allows.
         blocks: a Python file with blocks of your own. It is executed.
         backbone_weights: a torchvision state_dict to load into the backbone.
-        budget_s: seconds for everything, building and warm-up included; at least six rounds are
-            timed.
+        budget_s: seconds for everything, building and warm-up included; up to twice as many where
+            they would not do for six rounds.
         rounds: stop after this many timed rounds, if the budget lasts.
         progress: called between samples with where the run is.
 
@@ -213,7 +213,7 @@ def _samples(measurement: Measurement, series: Series) -> dict[str, Any]:
 def _notes(series: Series) -> Iterator[str]:
     warmup_rounds = len(series.warmup.get("latency_s", ()))
     if series.latency_s and not series.settled:
-        yield f"warm-up had not settled after {warmup_rounds} rounds: give it more time"
+        yield f"warm-up had not settled after {warmup_rounds} rounds: early samples may be slow"
     enqueue = series.samples.get("enqueue_s")
     if enqueue and median(enqueue) > _ENQUEUE_BOUND * median(series.latency_s):
         share = median(enqueue) / median(series.latency_s)

@@ -27,8 +27,8 @@ class Plan:
         most_windows: warm-up ends after these, settled or not.
         warmup_share: of the budget, at most this much goes into warm-up.
         tolerance: two windows whose medians are this close have settled.
-        least_rounds: timed even when the budget is used up. A 95 % interval for a median exists
-            from six samples on (1 - 2 * 0.5**6 = 0.969, and 0.9375 with five).
+        least_rounds: timed even beyond the budget, up to twice as long. A 95 % interval for a
+            median exists from six samples on (1 - 2 * 0.5**6 = 0.969, and 0.9375 with five).
     """
 
     budget_s: float | None = 30.0
@@ -104,6 +104,7 @@ def enough(plan: Plan, rounds: int, elapsed_s: float, round_s: float) -> str | N
     """
     if plan.rounds is not None and rounds >= plan.rounds:
         return "rounds"
-    if plan.budget_s is None or rounds % 2 or rounds < plan.least_rounds:
+    if plan.budget_s is None or rounds % 2:
         return None
-    return "budget" if elapsed_s + 2 * round_s > plan.budget_s else None
+    limit_s = plan.budget_s if rounds >= plan.least_rounds else 2 * plan.budget_s
+    return "budget" if elapsed_s + 2 * round_s > limit_s else None

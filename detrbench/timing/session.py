@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from itertools import count, islice
 
 from detrbench.errors import UsageError
-from detrbench.stats import median
 from detrbench.timing.clocks import Step, sampling_overhead
 from detrbench.timing.schedule import ORDERS, Plan, enough, settled
 
@@ -86,7 +85,7 @@ def measure_steps(
     Raises:
         UsageError: raised by a step, because then the request is wrong and not the step.
     """
-    session = _Session(steps, plan, now, now() if started is None else started, progress or _silent)
+    session = _Session(steps, plan, now, now() if started is None else started, progress)
     with _collector_paused():
         try:
             session.first_calls()
@@ -112,6 +111,17 @@ class _Track:
         self.status = "ok"
         self.reason: str | None = None
 
+    def __enter__(self) -> None:
+        """Whatever is raised inside becomes its failure: one broken model does not end the run."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: object
+    ) -> bool:
+        if not isinstance(error, Exception) or isinstance(error, UsageError):
+            return False
+        self.status, self.reason = "failed", f"{type(error).__name__}: {error}"
+        return True
+
     def freeze(self) -> Series:
         names = self.clock.channels
         return Series(
@@ -133,7 +143,7 @@ class _Session:
         plan: Plan,
         now: Callable[[], float],
         started: float,
-        progress: OnProgress,
+        progress: OnProgress | None,
     ) -> None:
         self._tracks = [_Track(step) for step in steps]
         self._plan, self._now, self._started, self._progress = plan, now, started, progress
@@ -146,7 +156,7 @@ class _Session:
         """Each step's first call: it allocates, compiles and reads what later calls find ready."""
         for done, track in enumerate(self._tracks):
             self._tell("first calls", done, len(self._tracks), None)
-            with _recorded_failure(track):
+            with track:
                 track.first = track.clock.time(track.step)
                 track.step.verify()
                 track.overhead_s = sampling_overhead(track.clock)
@@ -172,15 +182,13 @@ class _Session:
                 return
 
     def timed_rounds(self) -> None:
-        durations = array("d")
+        began = self._now()
         for rounds in count(1):
             if not self._live():
                 return
-            began = self._now()
             self._round("samples")
             ended = self._now()
-            durations.append(ended - began)
-            round_s, elapsed_s = median(durations[-9:]), ended - self._started
+            elapsed_s, round_s = ended - self._started, (ended - began) / rounds
             self._tell_rounds(rounds, elapsed_s, round_s)
             if enough(self._plan, rounds, elapsed_s, round_s):
                 return
@@ -188,7 +196,7 @@ class _Session:
     def verify(self) -> None:
         """Once more at the end: a model that turned to NaN on the way has no latency to print."""
         for track in self._live():
-            with _recorded_failure(track):
+            with track:
                 track.step.verify()
 
     def interrupt(self) -> None:
@@ -204,7 +212,7 @@ class _Session:
             track = self._tracks[index]
             if track.status != "ok":
                 continue
-            with _recorded_failure(track):
+            with track:
                 reading = track.clock.time(track.step)
                 for channel, seconds in zip(getattr(track, into), reading, strict=True):
                     channel.append(seconds)
@@ -222,19 +230,8 @@ class _Session:
         self._tell("timing", elapsed_s, elapsed_s + min(left_s), min(left_s))
 
     def _tell(self, phase: str, done: float, total: float, eta_s: float | None) -> None:
-        self._progress(Progress(phase, done, None if total == float("inf") else total, eta_s))
-
-
-@contextmanager
-def _recorded_failure(track: _Track) -> Iterator[None]:
-    """Turn what a step raises into its status and reason: one broken model does not end the run."""
-    try:
-        yield
-    except UsageError:
-        raise
-    except Exception as error:
-        track.status = "failed"
-        track.reason = f"{type(error).__name__}: {error}"
+        if self._progress:
+            self._progress(Progress(phase, done, None if total == float("inf") else total, eta_s))
 
 
 @contextmanager
@@ -258,7 +255,3 @@ def _whole_samples(
     return {
         name: list(islice(channel, length)) for name, channel in zip(names, channels, strict=True)
     }
-
-
-def _silent(progress: Progress) -> None:
-    return None

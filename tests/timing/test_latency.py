@@ -97,7 +97,7 @@ def test_a_model_interrupted_before_its_first_round_has_a_reason() -> None:
 
 def test_warm_up_that_did_not_settle_is_said() -> None:
     (cell,) = latency_cells(measurement(taken(1.0, settled=False)))
-    assert cell.notes == ("warm-up had not settled after 2 rounds: give it more time",)
+    assert cell.notes == ("warm-up had not settled after 2 rounds: early samples may be slow",)
 
 
 @pytest.mark.parametrize(("enqueue_s", "notes"), [(0.7, 0), (0.9, 1)])

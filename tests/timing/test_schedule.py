@@ -59,10 +59,12 @@ def test_the_budget_ends_a_plan_only_after_whole_pairs_of_rounds() -> None:
     assert enough(plan, 8, elapsed_s=8.0, round_s=1.0) is None
 
 
-def test_six_rounds_are_timed_even_beyond_the_budget() -> None:
-    plan = Plan(budget_s=1.0)
-    assert enough(plan, 4, elapsed_s=99.0, round_s=9.0) is None
-    assert enough(plan, 6, elapsed_s=99.0, round_s=9.0) == "budget"
+def test_six_rounds_are_timed_even_beyond_the_budget_but_not_for_ever() -> None:
+    plan = Plan(budget_s=60.0)
+    assert enough(plan, 4, elapsed_s=90.0, round_s=10.0) is None
+    assert enough(plan, 6, elapsed_s=90.0, round_s=10.0) == "budget"
+    assert enough(plan, 4, elapsed_s=101.0, round_s=10.0) == "budget"
+    assert enough(plan, 1, elapsed_s=999.0, round_s=900.0) is None, "one ABBA block is the least"
 
 
 @pytest.mark.parametrize(
