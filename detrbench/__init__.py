@@ -1,7 +1,7 @@
 """Parameters, FLOPs, memory access and latency of detectors, counted once and measured honestly.
 
-`build`, `trace`, `profile` and `run` are imported when they are first used: a command that only reads
-its arguments does not wait for torch.
+`build`, `trace`, `profile` and `run` are imported when they are first used: a command that only
+reads its arguments does not wait for torch.
 """
 
 from __future__ import annotations

@@ -121,7 +121,7 @@ def _cell(
     detector = subject.build(backbone_weights)
     spec = detector.spec
     blank = Cell(
-        model=spec.name,
+        model=str(subject.model),
         title=spec.title,
         settings={
             "imgsz": show_imgsz(subject.imgsz),
