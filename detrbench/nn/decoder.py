@@ -38,7 +38,7 @@ def anchors(
     L is the sum of h * w. Made anew in every forward, from the sizes alone: a stored copy would
     have to follow device, dtype and size, and must not outlive a fake or an inference tensor.
     """
-    exact = torch.promote_types(dtype, torch.float32)
+    exact = torch.float64 if dtype == torch.float64 else torch.float32
     boxes = []
     for level, (height, width) in enumerate(sizes):
         x = torch.arange(0.5, width, dtype=exact, device=device) / width

@@ -14,7 +14,7 @@ from detrbench.catalog import model_names
 from detrbench.nn import Detector, build
 from tests.nn.filling import fill, image
 
-GOLDEN = sorted((Path(__file__).parents[1] / "data" / "golden").glob("*.json"))
+GOLDEN = sorted((Path(__file__).parents[1] / "data" / "golden").glob("rtdetr-*-nc*.json"))
 
 
 def parameters(detector: Detector) -> int:
