@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 import torch
 
 from detrbench.catalog import model_names
-from detrbench.nn import Detector, build
+from detrbench.nn import Detector, attention, build, conv, decoder
 from tests.nn.filling import fill, image
 
 GOLDEN = sorted((Path(__file__).parents[1] / "data" / "golden").glob("rtdetr-*-nc*.json"))
@@ -85,6 +87,33 @@ def test_outputs_are_the_peers(path: Path) -> None:
     images = image(1, *golden["image"]).double()
     _compare(detector, images, golden["plain"])
     _compare(detector.fuse(), images, golden["fused"])
+
+
+def _shift(module: ModuleType, name: str, factor: float) -> Callable[[pytest.MonkeyPatch], None]:
+    return lambda patch: patch.setattr(module, name, factor * getattr(module, name))
+
+
+def _swap_coordinates(patch: pytest.MonkeyPatch) -> None:
+    right = attention.position_embedding
+    patch.setattr(attention, "position_embedding", lambda h, w, c, device: right(w, h, c, device))
+
+
+@pytest.mark.parametrize(
+    "mistake",
+    [
+        _swap_coordinates,
+        _shift(attention, "TEMPERATURE", 0.9),
+        _shift(conv, "BN_EPS", 0.01),
+        _shift(decoder, "ANCHOR_SIDE", 1.02),
+    ],
+    ids=["swapped coordinates", "temperature", "normalisation", "anchors"],
+)
+def test_golden_outputs_would_notice(
+    mistake: Callable[[pytest.MonkeyPatch], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mistake(monkeypatch)
+    with pytest.raises(AssertionError):
+        test_outputs_are_the_peers(GOLDEN[0])
 
 
 def _compare(detector: Detector, images: torch.Tensor, golden: dict[str, Any]) -> None:

@@ -37,7 +37,7 @@ def test_no_such_file(tmp_path: Path) -> None:
         build("shufflev2-x0.5", backbone_weights=tmp_path / "absent.pth")
 
 
-@pytest.mark.parametrize("content", [b"", b"hello", pickle.dumps({"a": 1})])
+@pytest.mark.parametrize("content", [b"", b"hello", pickle.dumps({"a": 1}, protocol=2)])
 def test_not_a_checkpoint(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "odd.pth"
     path.write_bytes(content)
