@@ -173,7 +173,7 @@ def saturate(model: nn.Module) -> None:
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if "bbox_head" in name and name.endswith("layers.2.bias"):
-                parameter *= 60
+                parameter *= 30
 
 
 def compare_shufflenet(width: str) -> Iterator[Result]:
