@@ -73,7 +73,7 @@ class AIFI(nn.Module):
 
 class DeformableAttention(nn.Module):
     """Each query reads a few points around its box from every map
-    (Deformable DETR, arXiv 2010.04159, section 4.1; offsets scaled by the box as in A.3).
+    (Deformable DETR, arXiv 2010.04159, section 4.1; offsets are parts of the box).
 
     Args:
         width: channels C; levels: number of maps; heads; points: points per head and map.
@@ -89,7 +89,7 @@ class DeformableAttention(nn.Module):
         self._initialise()
 
     def _initialise(self) -> None:
-        """Start with each head looking into its own direction, point i at distance i (A.4)."""
+        """Start with each head looking into its own direction, point i at distance i."""
         angle = torch.arange(self.heads, dtype=torch.float32) * (2 * math.pi / self.heads)
         direction = torch.stack((angle.cos(), angle.sin()), -1)
         direction = direction / direction.abs().amax(-1, keepdim=True)

@@ -169,7 +169,7 @@ class RepConv(nn.Module):
 
 class RepC3(nn.Module):
     """A cross-stage block with `n` RepConv on one of its two paths: the fusion block of RT-DETR's
-    neck (arXiv 2304.08069, figure 4). `e` is the inner width over `c2`."""
+    neck (arXiv 2304.08069). `e` is the inner width over `c2`."""
 
     width_arg: ClassVar[int | None] = 0
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-SE_REDUCTION = 16  # arXiv 1709.01507, section 3.4 (the paper adds that module in section 4)
+SE_REDUCTION = 16  # the ratio that arXiv 1709.01507 settles on
 
 
 class _Layers(nn.Sequential):
