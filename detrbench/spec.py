@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -152,7 +152,7 @@ def load_model_spec(
     top = _mapping(root, "a model file", "nc: 80, backbone: [...], head: [...]")
     _check_top_level(root, top)
     scaling = _scaling(top)
-    classes = _classes(top, path) if nc is None else _given_classes(nc)
+    classes = _classes(top, path, nc)
     rows = _Rows(shown(path), classes, scaling.depth, known_blocks).read(root, top)
     ours = _Ours.read(top.get("detrbench"), rows)
     return ModelSpec(
@@ -195,25 +195,26 @@ def _means_detector(key: str, node: Node) -> bool:
 # ---------------------------------------------------------------------------- classes and scales
 
 
-def _classes(top: Mapping[str, Node], path: Path) -> int:
-    if "nc" not in top:
+def _classes(top: Mapping[str, Node], path: Path, given: object) -> int:
+    """The number given, else the file's, which must make sense in any case."""
+    cure = "write a line such as `nc: 80`."
+    own = _integer(top["nc"], "nc", 1, MAX_CLASSES, cure) if "nc" in top else None
+    if given is not None:
+        return _given_classes(given)
+    if own is None:
         raise SpecError(
             "there is no `nc`, the number of classes",
             where=shown(path),
             cure="add a line such as `nc: 80`, or give the number (--nc 80).",
         )
-    return _integer(top["nc"], "nc", 1, MAX_CLASSES, "write a line such as `nc: 80`.")
+    return own
 
 
 def _given_classes(nc: object) -> int:
     if isinstance(nc, int) and not isinstance(nc, bool) and 1 <= nc <= MAX_CLASSES:
         return nc
-    raise SpecError(
-        f"the number of classes is {shorten(repr(nc))}, "
-        f"which is not a whole number from 1 to {MAX_CLASSES}",
-        where="nc",
-        cure="give a number such as 80.",
-    )
+    what = f"{shorten(repr(nc))} is not a whole number from 1 to {MAX_CLASSES}"
+    raise SpecError(what, where="the number of classes (nc)", cure="give a number such as 80.")
 
 
 @dataclass(frozen=True)
@@ -278,9 +279,8 @@ class _Rows:
             listed = _list(top[section], f"`{section}`", _ROW_FORM)
             if not listed:
                 raise top[section].error(f"`{section}` has no rows", _ROW_FORM)
-            for node in listed:
-                last = section == "head" and node is listed[-1]
-                rows.append(self._row(node, len(rows), "decoder" if last else stage))
+            rows += [self._row(node, len(rows) + i, stage) for i, node in enumerate(listed)]
+        rows[-1] = replace(rows[-1], stage="decoder")
         return tuple(rows)
 
     def _row(self, node: Node, index: int, stage: str) -> Row:
@@ -351,7 +351,11 @@ class _Rows:
 
     def _repeats(self, node: Node, place: str) -> int:
         repeats = _integer(node, "repeats", 1, MAX_REPEATS, _ROW_FORM, place)
-        return max(round(repeats * self.depth), 1) if repeats > 1 else 1
+        scaled = max(round(repeats * self.depth), 1) if repeats > 1 else 1
+        if scaled > MAX_REPEATS:
+            what = f"{repeats} repeats by the depth multiple {self.depth:g} are {scaled}"
+            raise SpecError(what, where=place, cure=f"stay within {MAX_REPEATS}.")
+        return scaled
 
     def _args(self, node: Node, place: str) -> tuple[Any, ...]:
         if not isinstance(node.value, tuple):

@@ -167,6 +167,17 @@ def test_an_alias_is_what_it_names(write: Write) -> None:
     assert load_model_spec(write(text)).rows[1].args == (32, 3, 2)
 
 
+def test_only_the_last_row_is_the_decoder_even_if_it_repeats_another(write: Write) -> None:
+    text = GOOD.replace("- [[2, 3], 1, RT", "- &last [[2, 3], 1, RT").replace("# 4", "\n  - *last")
+    stages = [row.stage for row in load_model_spec(write(text)).rows]
+    assert stages == ["backbone", "backbone", "neck", "neck", "neck", "decoder"]
+
+
+def test_nc_given_makes_up_for_a_file_without_one(write: Write) -> None:
+    assert load_model_spec(write(GOOD.replace("nc: 80", "")), nc=7).nc == 7
+    assert "`nc` is 'many'" in refusal(write(GOOD.replace("nc: 80", "nc: many")), nc=7)
+
+
 def test_a_spec_can_be_copied_and_sent_to_another_process(write: Write) -> None:
     spec = load_model_spec(write(GOOD))
     assert copy.deepcopy(spec) == spec
@@ -233,6 +244,7 @@ BAD_FILES = {
     "short scale": ("[0.50, 0.25, 512]", "[0.5, 0.25]", "the scale s has 2 values, not 3"),
     "scalar scale": ("[0.50, 0.25, 512]", "0.5", "the scale s is '0.5', not a list"),
     "zero width": ("0.25, 512", "0, 512", "a multiplier is '0'"),
+    "endless depth": ("[0.50,", "[1.0e+6,", "row 1 (line 8: HGBlock).*are 6000000"),
     "scalar scales": (
         "scales:\n  s: [0.50, 0.25, 512]\n  l:",
         "scales: s\nnames:",
@@ -386,7 +398,7 @@ ALMOST_MODELS = st.fixed_dictionaries(
 )
 QUICK = settings(
     max_examples=150,
-    deadline=2000,
+    deadline=5000,  # each takes milliseconds; a busy machine must not fail it
     derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )

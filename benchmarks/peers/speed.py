@@ -74,7 +74,8 @@ def report(title: str, goal: float, pairs: Sequence[tuple[float, float]]) -> boo
     a, b = (median(column) for column in zip(*pairs, strict=True))
     met = ratio <= goal
     print(
-        f"{title}\n  ratio {ratio:.3f} [{low:.3f}-{high:.3f}] over {len(pairs)} pairs, goal at most "
+        f"{title}\n"
+        f"  ratio {ratio:.3f} [{low:.3f}-{high:.3f}] over {len(pairs)} pairs, goal at most "
         f"{goal:.2f}: {'met' if met else 'MISSED'}; medians {a:.3f} s and {b:.3f} s",
         flush=True,
     )
