@@ -388,6 +388,8 @@ class _Recorder(ShapesOnly):  # type: ignore[no-untyped-call]  # torch leaves it
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
         kwargs = kwargs or {}
+        if func.namespace == "prim":  # a fake tensor asked where it lives: no operator of a model
+            return func(*args, **kwargs)
         name = func._schema.name.rpartition("::")[2]
         if name not in _WHOLE and _dispatch_has_kernel(func.name(), _COMPOSITE):
             with self:
