@@ -46,11 +46,11 @@ class Subject:
     def build(self, backbone_weights: str | Path | None = None) -> Detector:
         """The detector, as shapes only unless weights are to be loaded."""
         device = "meta" if backbone_weights is None else "cpu"
+        detector = build(
+            self.model, self.nc, self.blocks, device=device, backbone_weights=backbone_weights
+        )
+        detector.check_image_size(*self.imgsz)
         with ShapesOnly():
-            detector = build(
-                self.model, self.nc, self.blocks, device=device, backbone_weights=backbone_weights
-            )
-            detector.check_image_size(*self.imgsz)
             return detector.fuse() if self.fuse else detector
 
     def trace(self, detector: Detector | None = None) -> Trace:

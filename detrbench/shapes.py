@@ -81,6 +81,11 @@ def _filled(shape: Sequence[int], *, dtype: Any = None, device: Any = None, **op
     return torch.empty(tuple(shape), dtype=dtype, device=device)
 
 
+def _filled_like(x: Tensor, *, dtype: Any = None, device: Any = None, **options: Any) -> Any:
+    plain = x.is_contiguous() and (device is None or torch.device(device) == x.device)
+    return _new(x, *x.shape, dtype=dtype) if plain else NotImplemented
+
+
 def _full(
     shape: Sequence[int], value: Any, *, dtype: Any = None, device: Any = None, **_: Any
 ) -> Any:
@@ -342,7 +347,7 @@ _RULES: Mapping[Any, Callable[..., Any]] = {
             (
                 aten.silu.default, aten.gelu.default, aten.sigmoid.default, aten.log.default,
                 aten.exp.default, aten.sin.default, aten.cos.default, aten.sqrt.default,
-                aten.reciprocal.default, aten.rsub.Scalar, aten.logit.default,
+                aten.reciprocal.default, aten.rsqrt.default, aten.rsub.Scalar, aten.logit.default,
             ),
         ),
         (
@@ -357,6 +362,7 @@ _RULES: Mapping[Any, Callable[..., Any]] = {
         (_comparison, (aten.gt.Scalar, aten.lt.Scalar, aten.ge.Scalar, aten.le.Scalar)),
         (_arange, (aten.arange.default, aten.arange.start, aten.arange.start_step)),
         (_filled, (aten.zeros.default, aten.ones.default)),
+        (_filled_like, (aten.zeros_like.default, aten.ones_like.default, aten.empty_like.default)),
         (_full, (aten.full.default,)),
         (_convolution, (aten.convolution.default,)),
         (_addmm, (aten.addmm.default,)),

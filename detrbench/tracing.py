@@ -255,7 +255,9 @@ Placer = Callable[[ExitStack], Callable[[Tensor], Tensor]]
 
 def _meta(stack: ExitStack) -> Callable[[Tensor], Tensor]:
     stack.enter_context(torch.device("meta"))  # tensors that the forward creates
-    return lambda tensor: torch.empty_like(tensor, device="meta")
+    return lambda tensor: torch.empty_strided(
+        tensor.shape, tensor.stride(), dtype=tensor.dtype, device="meta"
+    )
 
 
 def _fake(stack: ExitStack) -> Callable[[Tensor], Tensor]:

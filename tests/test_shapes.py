@@ -77,6 +77,8 @@ ODD_CALLS = [
     (aten.clone.default, (empty(2, 3, 4).transpose(0, 1),)),
     (aten._softmax.default, (empty(2, 3), -1, False)),
     (aten.full.default, ([2, 3], 1.0)),
+    (aten.zeros_like.default, (empty(2, 3),)),
+    (aten.rsqrt.default, (empty(2, 3),)),
 ]  # fmt: skip
 
 

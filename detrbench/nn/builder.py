@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from detrbench.errors import DetrbenchError, DetrbenchWarning, SpecError
 from detrbench.nn import resolve
+from detrbench.shapes import ShapesOnly
 from detrbench.spec import ModelSpec, Row
 
 # The shapes in messages are those of this size; its maps are the familiar 80, 40 and 20.
@@ -72,7 +73,7 @@ def draw(spec: ModelSpec, extra: Mapping[str, type[nn.Module]] | None = None) ->
     """
     outputs: dict[int, Any] = {-1: torch.empty(1, 3, DRY_RUN_SIZE, DRY_RUN_SIZE, device="meta")}
     layers, modules = [], []
-    with torch.no_grad():
+    with torch.no_grad(), ShapesOnly():
         for row in spec.rows:
             inputs = [outputs[source] for source in row.sources]
             layer, module, output = _lay(spec, row, inputs, extra)
