@@ -14,7 +14,7 @@ from detrbench import catalog
 from detrbench.errors import UsageError
 from detrbench.spec import load_model_spec
 
-MODELS = (
+PROMISED = (
     "rtdetr-l",
     "rtdetr-resnet101",
     "rtdetr-resnet50",
@@ -28,10 +28,10 @@ MODELS = (
 
 
 def test_the_models_that_come_along() -> None:
-    assert catalog.model_names() == MODELS
+    assert set(catalog.model_names()) >= set(PROMISED)
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", catalog.model_names())
 def test_a_name_finds_a_file_that_reads(name: str) -> None:
     spec = load_model_spec(catalog.find_model(name))
     assert spec.name == name
@@ -44,7 +44,7 @@ def test_a_name_finds_a_file_that_reads(name: str) -> None:
     assert len(spec.rows[-1].sources) == 3
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", catalog.model_names())
 def test_declared_parameters_are_those_that_are_built(name: str) -> None:
     """Built on `meta`, where weights have a size and no memory."""
     from detrbench.nn import build
@@ -67,7 +67,7 @@ def test_squeeze_and_excitation_costs_what_its_two_convolutions_cost() -> None:
     assert gated - plain == gates
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", catalog.model_names())
 def test_the_comment_of_every_row_gives_its_index(name: str) -> None:
     path = catalog.find_model(name)
     lines = path.read_text().splitlines()
@@ -90,7 +90,7 @@ def test_the_shufflenets_share_the_neck_and_head_of_rtdetr_l() -> None:
         rows = load_model_spec(catalog.find_model(name)).rows
         return [(row.module, row.repeats, row.args) for row in rows if row.stage != "backbone"]
 
-    for name in MODELS:
+    for name in catalog.model_names():
         if name.startswith("shufflev2"):
             assert head(name) == head("rtdetr-l")
 
