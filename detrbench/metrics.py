@@ -56,6 +56,12 @@ def _flops(convention: str, key: str, title: str, explanation: str, source: str)
     )  # fmt: skip
 
 
+def _timing(
+    key: str, title: str, unit: str, explanation: str, better: Better | None = "lower"
+) -> Metric:
+    return Metric(key, title, unit, better, explanation, "the timing rules in the README")
+
+
 _TABLE = (
     Metric(
         "params", "Params", "parameter", "lower",
@@ -140,27 +146,43 @@ _TABLE = (
     ),
     Metric(
         "latency_median_s", "Latency", "s", "lower",
-        "Median time of one forward pass, with its quartiles.",
+        "Median over processes of one forward pass's median time, with its interval.",
         "the timing rules in the README",
-        summary=True, spread=("latency_q1_s", "latency_q3_s"),
+        summary=True, spread=("latency_median_low_s", "latency_median_high_s"),
         published_as="latency_ms", title_zh="推理速度",
     ),
-    Metric(
-        "latency_q1_s", "First quartile", "s", "lower",
-        "A quarter of the samples are at or below it.", "the timing rules in the README",
+    _timing(
+        "latency_median_low_s", "Median, low", "s",
+        "Lower end of the median's 95 % interval, an order statistic of the processes' medians.",
     ),
-    Metric(
-        "latency_q3_s", "Third quartile", "s", "lower",
-        "Three quarters of the samples are at or below it.", "the timing rules in the README",
+    _timing(
+        "latency_median_high_s", "Median, high", "s",
+        "Upper end of the median's 95 % interval, an order statistic of the processes' medians.",
     ),
-    Metric(
-        "latency_first_s", "First call", "s", "lower",
+    _timing(
+        "latency_q1_s", "First quartile", "s", "A quarter of the samples are at or below it.",
+    ),
+    _timing(
+        "latency_q3_s", "Third quartile", "s",
+        "Three quarters of the samples are at or below it.",
+    ),
+    _timing("latency_p90_s", "90th percentile", "s", "Of all samples; needs 64 of them."),
+    _timing("latency_p95_s", "95th percentile", "s", "Of all samples; needs 130 of them."),
+    _timing("latency_p99_s", "99th percentile", "s", "Of all samples; needs 662 of them."),
+    _timing(
+        "latency_first_s", "First call", "s",
         "Time of the very first forward pass, before any warm-up.",
-        "the timing rules in the README",
     ),
-    Metric(
-        "latency_samples", "Samples", "count", None,
-        "Number of timed forward passes behind the median.", "the timing rules in the README",
+    _timing(
+        "images_per_s", "Images per second", "image/s", "The batch over the median latency.",
+        better="higher",
+    ),
+    _timing(
+        "latency_samples", "Samples", "count", "Number of timed forward passes.", better=None,
+    ),
+    _timing(
+        "latency_processes", "Processes", "count",
+        "Number of fresh processes that the samples are from.", better=None,
     ),
 )  # fmt: skip
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import re
+import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -23,9 +24,11 @@ from detrbench.report import Cell, Report, write_atomically
 from detrbench.runtimes import check_runtime
 from detrbench.runtimes.devices import open_device, parse_device
 from detrbench.strict_yaml import Node, read_yaml
-from detrbench.timing.latency import METRIC_KEYS, measure_latency
+from detrbench.timing.latency import measure_latency
+from detrbench.timing.reporting import METRIC_KEYS
 from detrbench.timing.session import OnProgress, Progress
 from detrbench.units import parse_imgsz
+from detrbench.verdicts import MARGIN, check_margin
 
 Value = TypeVar("Value")
 
@@ -72,7 +75,9 @@ class Suite:
         settings: every combination of the file's settings, in the order written.
         convention: how the table counts FLOPs; the report holds all of them.
         seconds: for the latency of all settings together.
-        rounds: stop a setting after this many timed rounds.
+        rounds: timed rounds of each process, instead of what the first one suggests.
+        processes: exactly so many for each setting, if the time lasts.
+        margin: the smallest difference worth a verdict, 0.02 for 2 %.
     """
 
     name: str
@@ -83,6 +88,8 @@ class Suite:
     convention: str = "core"
     seconds: float = 60.0
     rounds: int | None = None
+    processes: int | None = None
+    margin: float = MARGIN
 
 
 # --- reading ----------------------------------------------------------------------------------
@@ -103,7 +110,8 @@ def load_suite(name_or_path: str | Path) -> Suite:
         raise SpecError(
             "has no models", where=str(path), cure="Add `models: [rtdetr-l, shufflev2]`."
         )
-    limits = _mapping(fields["limits"], ("seconds", "rounds")) if "limits" in fields else {}
+    known = ("seconds", "rounds", "processes", "margin")
+    limits = _mapping(fields["limits"], known) if "limits" in fields else {}
     return Suite(
         name=path.stem,
         path=path,
@@ -113,6 +121,8 @@ def load_suite(name_or_path: str | Path) -> Suite:
         convention=_read(fields, "convention", _convention, Suite.convention),
         seconds=_read(limits, "seconds", _positive, Suite.seconds),
         rounds=_read(limits, "rounds", _whole, None),
+        processes=_read(limits, "processes", _whole, None),
+        margin=_read(limits, "margin", _margin, MARGIN),
     )
 
 
@@ -207,6 +217,13 @@ def _positive(node: Node) -> float:
     return float(node.value)
 
 
+def _margin(node: Node) -> float:
+    try:
+        return check_margin(_positive(node))
+    except UsageError as error:
+        raise node.error(error.what, error.cure) from error
+
+
 def _convention(node: Node) -> str:
     if node.value not in CONVENTION_METRICS:
         raise node.error(
@@ -241,6 +258,7 @@ def run(
     device: str | None = None,
     output: str | Path | None = None,
     progress: OnProgress | None = None,
+    announce: Callable[[str], None] | None = None,
 ) -> Report:
     """Count and time every model of `suite` under every setting, saving after each cell.
 
@@ -250,6 +268,7 @@ def run(
         output: folder for run.json, table.md and table.csv; `reports/<date>-<device>-<suite>` of
             the current folder (with -2, -3, ... if that is taken) if `None`.
         progress: called with where the run is.
+        announce: is told the plan of each setting's latency, in sentences.
 
     Returns:
         The Report as saved. A model that fails is a row with its reason; after Ctrl-C the rows that
@@ -264,7 +283,7 @@ def run(
     for wanted in {setting.device for setting in loaded.settings}:
         open_device(wanted)  # a device that is not there is said now, not after the counting
     folder = report_folder(loaded) if output is None else Path(output)
-    going = _Run(loaded, folder, progress)
+    going = _Run(loaded, folder, progress, announce)
     try:
         for setting in loaded.settings:
             going.count(setting)
@@ -315,8 +334,15 @@ def _now() -> datetime:
 class _Run:
     """A run on its way: what was found so far, and where it is kept."""
 
-    def __init__(self, suite: Suite, folder: Path, progress: OnProgress | None) -> None:
-        self._suite, self._folder, self._progress = suite, folder, progress
+    def __init__(
+        self,
+        suite: Suite,
+        folder: Path,
+        progress: OnProgress | None,
+        announce: Callable[[str], None] | None,
+    ) -> None:
+        self._suite, self._folder = suite, folder
+        self._progress, self._announce = progress, announce
         self._created = _now().isoformat(timespec="seconds")
         self._environment = Environment.read(suite.settings[0].device).to_dict()
         self._counted: dict[tuple[Setting, str], Cell] = {}
@@ -355,6 +381,8 @@ class _Run:
 
     def time(self, setting: Setting) -> None:
         """Time all models against each other, in this setting's share of the suite's time."""
+        # Every process's samples are here before the next begins; afterwards they are in run.json.
+        processes = self._folder / f"processes-{1 + self._suite.settings.index(setting)}"
         report = measure_latency(
             self._suite.models,
             device=setting.device,
@@ -366,13 +394,18 @@ class _Run:
             runtime=setting.runtime,
             budget_s=self._suite.seconds / len(self._suite.settings),
             rounds=self._suite.rounds,
+            processes=self._suite.processes,
+            margin=self._suite.margin,
+            folder=processes,
             progress=self._progress,
+            announce=self._announce,
         )
         self._environment = report.environment
         self._comparisons += report.comparisons
         for cell in report.rows:
             self._timed[setting, cell.model] = cell
         self.save()
+        shutil.rmtree(processes, ignore_errors=True)
         if any(cell.status == "interrupted" for cell in report.rows):
             raise KeyboardInterrupt  # the session kept what it had; the rest is off too
 

@@ -44,6 +44,7 @@ UNITS: dict[str, Unit] = {
     "s": Unit("ms", 1e-3, suffix="s"),
     "FLOP/B": Unit("", 1.0, suffix="flop_per_byte"),
     "count": Unit("", 1.0, digits=0),
+    "image/s": Unit("", 1.0),
     # Finer, for tables whose reader checks one count against another.
     "fine parameter": Unit("M", 1e6, digits=3),
     "fine FLOP": Unit("GFLOPs", 1e9, digits=3),
@@ -101,6 +102,11 @@ def show_change(ratio: float) -> str:
 def show_share(part: Number, whole: Number) -> str:
     """The share of a whole: "43.7%"; of nothing, no share can be given and "" is returned."""
     return f"{part / whole:.1%}" if whole else ""
+
+
+def show_part(part: Number) -> str:
+    """A part of one as a percentage without idle digits: 0.02 -> "2%", 0.9983 -> "99.83%"."""
+    return f"{part:.4%}".removesuffix("%").rstrip("0").rstrip(".") + "%"
 
 
 def show_missing(reason: str) -> str:

@@ -1,12 +1,24 @@
 from __future__ import annotations
 
+import math
+import random
 import statistics
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from detrbench.stats import median, paired_ratio, quantile
+from detrbench.stats import (
+    Interval,
+    mean_interval,
+    median,
+    median_interval,
+    paired_ratio,
+    quantile,
+    robust_sd,
+    student_t,
+    too_few_for,
+)
 
 samples = st.lists(st.floats(1e-6, 1e6), min_size=1, max_size=50)
 
@@ -58,3 +70,72 @@ def test_rounds_that_only_one_finished_are_left_out() -> None:
 def test_a_sample_that_is_not_positive_has_no_ratio(baseline: float, other: float) -> None:
     with pytest.raises(ValueError, match=r"math domain|positive"):
         paired_ratio([baseline], [other])
+
+
+# --- intervals ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("share", "degrees", "published"),
+    [  # any printed table of Student's t
+        (0.975, 1, 12.706),
+        (0.975, 2, 4.303),
+        (0.975, 5, 2.571),
+        (0.95, 5, 2.015),
+        (0.9995, 5, 6.869),
+        (0.975, 10, 2.228),
+        (0.995, 7, 3.499),
+        (0.975, 30, 2.042),
+        (0.975, 120, 1.980),
+        (0.999, 8, 4.501),
+    ],
+)
+def test_students_t_is_the_printed_table(share: float, degrees: int, published: float) -> None:
+    assert student_t(share, degrees) == pytest.approx(published, abs=5.1e-4)
+    assert student_t(1 - share, degrees) == pytest.approx(-published, abs=5.1e-4)
+
+
+@pytest.mark.parametrize(("share", "degrees"), [(0.0, 5), (1.0, 5), (0.9, 0)])
+def test_students_t_has_no_such_quantile(share: float, degrees: int) -> None:
+    with pytest.raises(ValueError, match="no quantile"):
+        student_t(share, degrees)
+
+
+def test_the_interval_of_a_mean_by_hand() -> None:
+    interval = mean_interval([1.0, 2.0, 3.0, 4.0, 5.0, 6.0])
+    assert interval is not None
+    assert interval.estimate == 3.5
+    assert interval.high - 3.5 == pytest.approx(2.5706 * math.sqrt(3.5 / 6), abs=1e-4)
+    assert 3.5 - interval.low == pytest.approx(interval.high - 3.5)
+    assert mean_interval([1.0]) is None
+
+
+def test_the_interval_of_a_median_needs_six() -> None:
+    assert median_interval([1.0, 2.0, 3.0, 4.0, 5.0]) is None
+    assert median_interval([6.0, 5.0, 4.0, 3.0, 2.0, 1.0]) == Interval(3.5, 1.0, 6.0)
+    # From nine on the outermost may go: 2 * (1 + 9) / 512 = 0.039
+    nine = [float(value) for value in range(9)]
+    assert median_interval(nine) == Interval(4.0, 1.0, 7.0)
+
+
+def test_the_interval_of_a_median_holds_for_skewed_samples() -> None:
+    draw = random.Random(1)
+    hits = 0
+    for _ in range(2000):
+        interval = median_interval([draw.expovariate(1.0) for _ in range(8)])
+        assert interval is not None
+        hits += interval.low <= math.log(2) <= interval.high
+    assert hits / 2000 >= 0.95
+
+
+def test_a_robust_sd_of_normal_samples_is_theirs_and_outliers_do_not_move_it() -> None:
+    draw = random.Random(2)
+    samples = [draw.gauss(0, 3) for _ in range(4000)]
+    assert robust_sd(samples) == pytest.approx(3, rel=0.06)
+    assert robust_sd([*samples, *[1e9] * 40]) == pytest.approx(3, rel=0.08)
+
+
+@pytest.mark.parametrize(("share", "least"), [(0.5, 11), (0.9, 64), (0.95, 130), (0.99, 662)])
+def test_a_percentile_is_refused_below_its_count(share: float, least: int) -> None:
+    assert too_few_for(share, least) is None
+    assert too_few_for(share, least - 1) == f"n={least - 1} < {least}"

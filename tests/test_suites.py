@@ -14,7 +14,7 @@ from detrbench.environment import Environment
 from detrbench.errors import SpecError, UsageError
 from detrbench.report import Cell, Report
 from detrbench.suites import Setting, Suite, load_suite, on_device, report_folder, run
-from detrbench.timing.latency import METRIC_KEYS
+from detrbench.timing.reporting import METRIC_KEYS
 from detrbench.timing.session import Progress
 
 # --- reading ----------------------------------------------------------------------------------
@@ -31,7 +31,7 @@ def test_the_article_suite_is_the_pair_at_the_articles_settings() -> None:
     assert suite.models == ("rtdetr-l", "shufflev2")
     assert suite.settings == (Setting(nc=1, imgsz=(640, 640), batch=1, fuse=False, device="cpu"),)
     assert suite.convention == "thop"
-    assert suite.seconds <= 90.0
+    assert suite.seconds <= 120.0
 
 
 def test_what_a_suite_leaves_out_has_defaults(tmp_path: Path) -> None:
@@ -367,7 +367,7 @@ def test_a_small_suite_for_real(tmp_path: Path) -> None:
     path = write(
         tmp_path,
         "models: [shufflev2-x0.5]\nsettings: {nc: 1, imgsz: 64, threads: 1}\n"
-        "convention: thop\nlimits: {rounds: 2}\n",
+        "convention: thop\nlimits: {rounds: 2, processes: 1}\n",
     )
     report = run(path, output=tmp_path / "out")
     (row,) = report.rows

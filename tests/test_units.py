@@ -123,3 +123,10 @@ def test_what_is_not_an_image_size(text: str) -> None:
 @pytest.mark.parametrize("value", [math.nan, math.inf, True, "1", None])
 def test_what_is_not_a_finite_number(value: object) -> None:
     assert not units.is_finite(value)
+
+
+@pytest.mark.parametrize(
+    ("part", "shown"), [(0.02, "2%"), (0.025, "2.5%"), (0.99833333, "99.8333%"), (1, "100%")]
+)
+def test_parts_without_idle_digits(part: float, shown: str) -> None:
+    assert units.show_part(part) == shown

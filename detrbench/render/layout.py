@@ -21,6 +21,7 @@ from detrbench.units import (
     ratio,
     show,
     show_change,
+    show_part,
     show_range,
     show_share,
 )
@@ -78,6 +79,9 @@ def document(report: Report, by: str | None = None) -> Document:
         UsageError: `by` is none of these, or no row of the report holds such parts.
     """
     tables = [_summary(report)]
+    verdicts = _verdicts(report)
+    if verdicts is not None:
+        tables.append(verdicts)
     if by is not None:
         tables.append(_breakdown(report, by))
     return Document(tuple(tables), report.records(by), report.to_dict())
@@ -162,12 +166,19 @@ def _difference_text(row: Cell, report: Report, one: Metric, marks: _Marks) -> s
         return show_change(change)
     pair = _comparison(row, report)
     if pair is not None:  # the ratio within rounds tells more than that of two medians
-        reasons = "; ".join(pair.get("reasons") or ())
-        return show_change(pair["ratio"]) + (f" {marks.mark(reasons)}" if reasons else "")
+        return _pair_text(pair, marks)
     if not _overlap(_spread(row, one), _spread(first, one)):
         return show_change(change)
-    mark = marks.mark("the quartiles overlap: this run does not show a difference")
+    mark = marks.mark("the intervals overlap: this run does not show a difference")
     return f"{show_change(change)} {mark}"
+
+
+def _pair_text(pair: Mapping[str, Any], marks: _Marks) -> str:
+    """Such as "-9.5% FASTER"; its interval and its reasons are in the table of comparisons."""
+    if pair.get("verdict"):
+        return f"{show_change(pair['ratio'])} {pair['verdict']}"
+    reasons = "; ".join(pair.get("reasons") or ())
+    return show_change(pair["ratio"]) + (f" {marks.mark(reasons)}" if reasons else "")
 
 
 def _comparison(row: Cell, report: Report) -> Mapping[str, Any] | None:
@@ -185,6 +196,65 @@ def _overlap(one: tuple[Any, Any], other: tuple[Any, Any]) -> bool:
     if None in (*one, *other):
         return False
     return bool(one[0] <= other[1] and other[0] <= one[1])
+
+
+# --- one line per pair ---------------------------------------------------------------------------
+
+
+def _verdicts(report: Report) -> Table | None:
+    """Every measured pair with its interval and verdict; `None` where nothing was judged."""
+    judged = [pair for pair in report.comparisons if pair.get("verdict")]
+    if not judged:
+        return None
+    marks = _Marks()
+    lines = [
+        Line(
+            _pair_label(pair, report),
+            (
+                show_change(pair["ratio"]) if pair.get("ratio") else "n/a",
+                _pair_interval(pair),
+                str(len(pair.get("process_log_ratios") or ())),
+                _pair_verdict(pair, marks),
+            ),
+        )
+        for pair in judged
+    ]
+    margins = sorted({float(pair["margin"]) for pair in judged if pair.get("margin")})
+    margin = f", margin {' and '.join(map(show_part, margins))}" if margins else ""
+    baselines = ", ".join(dict.fromkeys(str(pair["baseline"]) for pair in judged))
+    return Table(
+        caption=f"Latency against {baselines}, paired within rounds{margin}.",
+        columns=(
+            Column("Model", "left"),
+            Column("Difference"),
+            Column("Interval", "left"),
+            Column("Processes"),
+            Column("Verdict", "left"),
+        ),
+        lines=tuple(lines),
+        notes=tuple(marks.notes),
+    )
+
+
+def _pair_label(pair: Mapping[str, Any], report: Report) -> str:
+    """As its row is called above, so that settings tell pairs apart where they must."""
+    for row in report.rows:
+        if row.model == pair["model"] and pair["settings"].items() <= row.settings.items():
+            return _label(row, report.rows)
+    return str(pair["model"])
+
+
+def _pair_interval(pair: Mapping[str, Any]) -> str:
+    low, high = pair.get("ci_low"), pair.get("ci_high")
+    if low is None or high is None:
+        return "n/a"
+    how = f" ({show_part(pair['confidence'])})" if pair.get("confidence") else ""
+    return f"{show_change(low)} to {show_change(high)}{how}"
+
+
+def _pair_verdict(pair: Mapping[str, Any], marks: _Marks) -> str:
+    notes = " ".join(marks.mark(reason) for reason in pair.get("reasons") or ())
+    return f"{pair['verdict']} {notes}".strip()
 
 
 # --- figures that others published ---------------------------------------------------------------

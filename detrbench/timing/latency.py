@@ -3,39 +3,26 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime
+import dataclasses
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from detrbench import __version__
 from detrbench.errors import UsageError
-from detrbench.report import Cell, Report
-from detrbench.stats import QUANTILE_DEFINITION, median, paired_ratio, quantile
-from detrbench.timing.process import (
-    Build,
-    Measurement,
-    Request,
-    Subject,
-    build_model,
-    measure_process,
-)
+from detrbench.report import Report
+from detrbench.timing.planning import Wish
+from detrbench.timing.process import Build, Request, build_model, measure_process
+from detrbench.timing.records import Outcome
+from detrbench.timing.replication import Run, replicate
+from detrbench.timing.reporting import latency_report
 from detrbench.timing.schedule import Plan
-from detrbench.timing.session import OnProgress, Series
+from detrbench.timing.session import OnProgress
+from detrbench.verdicts import ALPHA, MARGIN
 
 if TYPE_CHECKING:
     from torch import nn
-
-METRIC_KEYS = (
-    "latency_median_s",
-    "latency_q1_s",
-    "latency_q3_s",
-    "latency_first_s",
-    "latency_samples",
-)
-
-# trtexec warns at the same share: the device waits for the host, a faster one changes nothing.
-_ENQUEUE_BOUND = 0.8
 
 
 def measure_latency(
@@ -50,16 +37,24 @@ def measure_latency(
     blocks: str | Path | None = None,
     backbone_weights: str | Path | None = None,
     runtime: str = "eager",
-    budget_s: float | None = 30.0,
+    budget_s: float | None = 120.0,
+    processes: int | None = None,
     rounds: int | None = None,
+    target: float | None = None,
+    margin: float = MARGIN,
+    early: bool = True,
     seed: int = 0,
+    folder: str | Path | None = None,
     progress: OnProgress | None = None,
+    announce: Callable[[str], None] | None = None,
 ) -> Report:
-    """Time `models` against each other, interleaved round by round in this process.
+    """Time `models` against each other: interleaved in rounds, replicated in fresh processes.
 
     Args:
-        models: names or paths of detectors, or modules whose forward takes images (B, 3, H, W); a
-            module is copied, not changed. The first is the baseline of the ratios.
+        models: names or paths of detectors, or modules whose forward takes images (B, 3, H, W). The
+            first is the baseline of the ratios. A module cannot be sent to another process: with
+            one among them, all are timed in this process, copied and not changed, and there is no
+            verdict.
         device: "cpu", "cuda" or "cuda:N".
         imgsz: pixels of a square, or (height, width).
         nc: classes; `None` for what each file says.
@@ -67,15 +62,20 @@ def measure_latency(
         threads: of the processor; `None` for what the control group allows.
         blocks: a Python file with blocks of your own. It is executed.
         backbone_weights: a torchvision state_dict to load into the backbone.
-        budget_s: seconds for everything, building and warm-up included; up to twice as many where
-            they would not do for six rounds.
-        rounds: stop after this many timed rounds, if the budget lasts.
+        budget_s: seconds for everything, every process's start included; `None` for no limit.
+        processes: exactly so many, if the budget lasts.
+        rounds: timed rounds of each process, instead of what the first one suggests.
+        target: stop when every ratio's half-width is below this, 0.01 for 1 %.
+        margin: the smallest difference worth a verdict, 0.02 for 2 %.
+        early: stop as soon as every verdict is in.
+        folder: where each process's outcome is kept, and an earlier run gone on with; a temporary
+            one, removed after a complete run, if `None`.
         progress: called between samples with where the run is.
+        announce: is told the plan in sentences, and where the samples of a cut run are.
 
     Returns:
-        A Report with one row per model: median, quartiles and first call in seconds, every raw
-        sample beside them, and the ratio of each model to the first. After Ctrl-C, what was
-        measured until then.
+        A Report with one row per model, every raw sample beside its statistics, and a comparison of
+        each model with the first. After Ctrl-C, what was measured until then.
 
     Raises:
         UsageError: the request cannot be carried out as given.
@@ -95,129 +95,63 @@ def measure_latency(
         backbone_weights=None if backbone_weights is None else str(backbone_weights),
         runtime=runtime,
         seed=seed,
-        plan=Plan(budget_s=budget_s, rounds=rounds, seed=seed),
+        plan=Plan(budget_s=30.0, seed=seed),
     )
+    if all(isinstance(model, (str, Path)) for model in models):
+        wish = Wish(budget_s, processes, rounds, target, margin, early)
+        return latency_report(measure_run(request, wish, folder, progress, announce))
+    request = dataclasses.replace(request, plan=Plan(budget_s=budget_s, rounds=rounds, seed=seed))
+    return latency_report(_in_this_process(request, given, margin, progress))
+
+
+def measure_run(
+    request: Request,
+    wish: Wish,
+    folder: str | Path | None = None,
+    progress: OnProgress | None = None,
+    announce: Callable[[str], None] | None = None,
+) -> Run:
+    """`replicate`, in `folder` or in a temporary one that a complete run removes."""
+    if folder is not None:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        return replicate(request, wish, Path(folder), progress=progress, announce=announce)
+    kept = Path(tempfile.mkdtemp(prefix="detrbench-latency-"))
+    # Said first: a run that is killed cannot say it any more.
+    if announce is not None:
+        announce(f"samples of each process: {kept}, until the report is made")
+    run = None
+    try:
+        run = replicate(request, wish, kept, progress=progress, announce=announce)
+    finally:
+        if run is None or run.stopped in _CUT:
+            if announce is not None:
+                announce(f"cut short; go on with: detrbench latency --resume {kept}")
+        else:
+            shutil.rmtree(kept)
+    return run
+
+
+_CUT = ("interrupted", "failures")
+
+
+def _in_this_process(
+    request: Request,
+    given: Mapping[str, str | Path | nn.Module],
+    margin: float,
+    progress: OnProgress | None,
+) -> Run:
     measurement = measure_process(request, build=_builder(given), progress=progress)
-    return Report(
-        rows=latency_cells(measurement),
-        comparisons=latency_comparisons(measurement),
-        environment=measurement.environment,
-        title="Latency",
-        created=datetime.now().astimezone().isoformat(timespec="seconds"),
-        detrbench_version=__version__,
+    cut = [series for series in measurement.series if series.status == "interrupted"]
+    status, reason = ("interrupted", cut[0].reason) if cut else ("ok", None)
+    outcome = Outcome(1, status, reason, measurement.took_s, measurement=measurement)
+    return Run(
+        request,
+        Wish(margin=margin),
+        None,
+        (outcome,),
+        "interrupted" if cut else "processes",
+        ALPHA,
     )
-
-
-def latency_cells(measurement: Measurement) -> tuple[Cell, ...]:
-    """One row per model of the measurement."""
-    pairs = zip(measurement.subjects, measurement.series, strict=True)
-    return tuple(_cell(measurement, subject, series) for subject, series in pairs)
-
-
-def latency_comparisons(measurement: Measurement) -> tuple[dict[str, Any], ...]:
-    """The ratio of every model to the first, over the rounds that both finished.
-
-    One process shows how its own samples scatter, not how processes do, and that is most of the
-    spread between two runs: so there is a ratio, and neither an interval nor a verdict.
-    """
-    baseline, *others = zip(measurement.subjects, measurement.series, strict=True)
-    return tuple(
-        {
-            "baseline": baseline[0].model,
-            "model": subject.model,
-            "settings": _settings(measurement, subject),
-            "ratio": ratio,
-            "ci_low": None,
-            "ci_high": None,
-            "verdict": None,
-            "reasons": [
-                "one process: the spread between processes is unknown, so there is no verdict"
-            ],
-        }
-        for subject, series in others
-        if (ratio := _ratio(baseline[1], series)) is not None
-    )
-
-
-def _ratio(baseline: Series, other: Series) -> float | None:
-    if "failed" in (baseline.status, other.status):
-        return None
-    return paired_ratio(baseline.latency_s, other.latency_s)
-
-
-def _cell(measurement: Measurement, subject: Subject, series: Series) -> Cell:
-    metrics = _metrics(series)
-    absent = series.reason or "no timed round was finished"
-    return Cell(
-        model=subject.model,
-        title=subject.title,
-        settings=_settings(measurement, subject),
-        metrics=metrics,
-        status=series.status,
-        reason=series.reason,
-        missing={key: absent for key, value in metrics.items() if value is None},
-        samples=_samples(measurement, series),
-        published=[
-            {**figure, "ours": {"latency_median_s": metrics["latency_median_s"]}}
-            for figure in subject.published
-            if figure["latency_ms"] is not None
-        ],
-        notes=(*subject.notes, *_notes(series)),
-    )
-
-
-def _metrics(series: Series) -> dict[str, int | float | None]:
-    """Derived from the samples; nothing at all from a model whose outputs cannot be trusted."""
-    latency = series.latency_s
-    if series.status == "failed" or not latency:
-        return dict.fromkeys(METRIC_KEYS)
-    return {
-        "latency_median_s": median(latency),
-        "latency_q1_s": quantile(latency, 0.25),
-        "latency_q3_s": quantile(latency, 0.75),
-        "latency_first_s": series.first.get("latency_s"),
-        "latency_samples": len(latency),
-    }
-
-
-def _settings(measurement: Measurement, subject: Subject) -> dict[str, Any]:
-    request = measurement.request
-    height, width = request.imgsz
-    return {
-        "imgsz": f"{height}x{width}",
-        "batch": request.batch,
-        "nc": subject.nc if subject.nc is not None else request.nc,
-        "fused": request.fuse,
-        **measurement.settings,
-    }
-
-
-def _samples(measurement: Measurement, series: Series) -> dict[str, Any]:
-    """Every raw reading in seconds, one list per process, and what is needed to read them."""
-    if series.clock is None:
-        return {}
-    return {
-        **{channel: [readings] for channel, readings in series.samples.items()},
-        **{f"warmup_{channel}": [readings] for channel, readings in series.warmup.items()},
-        **{f"first_{channel}": [reading] for channel, reading in series.first.items()},
-        "build_s": [series.build_s],
-        "overhead_s": [series.overhead_s],
-        "settled": [series.settled],
-        "clock": series.clock,
-        "order": measurement.request.plan.order,
-        "seed": measurement.request.plan.seed,
-        "quantiles": QUANTILE_DEFINITION,
-    }
-
-
-def _notes(series: Series) -> Iterator[str]:
-    warmup_rounds = len(series.warmup.get("latency_s", ()))
-    if series.latency_s and not series.settled:
-        yield f"warm-up had not settled after {warmup_rounds} rounds: early samples may be slow"
-    enqueue = series.samples.get("enqueue_s")
-    if enqueue and median(enqueue) > _ENQUEUE_BOUND * median(series.latency_s):
-        share = median(enqueue) / median(series.latency_s)
-        yield f"the host is the bottleneck: launching takes {share:.0%} of the device's time"
 
 
 def _name(model: str | Path | nn.Module) -> str:

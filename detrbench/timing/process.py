@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -19,11 +19,27 @@ from detrbench.runtimes import Runtime, check_runtime, open_runtime
 from detrbench.runtimes.devices import parse_device
 from detrbench.runtimes.threads import check_threads
 from detrbench.timing.clocks import Step
+from detrbench.timing.journal import Journal
 from detrbench.timing.schedule import Plan
-from detrbench.timing.session import OnProgress, Progress, Series, measure_steps
+from detrbench.timing.session import OnProgress, Progress, Series, Witness, measure_steps
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class StandIn:
+    """A model under another name, so that it can be timed against itself.
+
+    Attributes:
+        name: as in the request's models.
+        model: what is really built.
+        extra_work: convolutions added to every call, a known burden; see `timing.burden`.
+    """
+
+    name: str
+    model: str
+    extra_work: int = 0
 
 
 @dataclass(frozen=True)
@@ -38,6 +54,7 @@ class Request:
         blocks: the user's file of blocks, a path.
         backbone_weights: a torchvision state_dict for the backbone, a path.
         seed: of weights and images.
+        stand_ins: names among `models` that are another model in truth.
 
     Raises:
         UsageError: an argument that is wrong in itself, before anything heavy is imported.
@@ -54,6 +71,7 @@ class Request:
     backbone_weights: str | None = None
     runtime: str = "eager"
     seed: int = 0
+    stand_ins: tuple[StandIn, ...] = ()
     plan: Plan = field(default_factory=Plan)
 
     def __post_init__(self) -> None:
@@ -78,11 +96,24 @@ class Request:
 
     @classmethod
     def from_json(cls, text: str) -> Request:
-        plain = json.loads(text)
-        plain.update(
-            models=tuple(plain["models"]), imgsz=tuple(plain["imgsz"]), plan=Plan(**plain["plan"])
+        return cls.from_dict(json.loads(text))
+
+    @classmethod
+    def from_dict(cls, plain: Mapping[str, Any]) -> Request:
+        """From what `dataclasses.asdict` makes of one."""
+        return cls(
+            **{
+                **plain,
+                "models": tuple(plain["models"]),
+                "imgsz": tuple(plain["imgsz"]),
+                "stand_ins": tuple(StandIn(**each) for each in plain["stand_ins"]),
+                "plan": Plan(**plain["plan"]),
+            }
         )
-        return cls(**plain)
+
+    def stand_in(self, name: str) -> StandIn:
+        """What is built under `name`: the model called so, or what was said to stand in for it."""
+        return next((each for each in self.stand_ins if each.name == name), StandIn(name, name))
 
 
 @dataclass(frozen=True)
@@ -111,6 +142,8 @@ class Measurement:
     Attributes:
         settings: read back from the runtime, not assumed: device, dtype, threads and so on.
         environment: of this process, as it started.
+        started_s: from its start to its first timed round.
+        took_s: from its start to its end.
     """
 
     request: Request
@@ -118,6 +151,8 @@ class Measurement:
     environment: dict[str, Any]
     subjects: tuple[Subject, ...]
     series: tuple[Series, ...]
+    started_s: float = 0.0
+    took_s: float = 0.0
 
     def to_json(self) -> str:
         """As text, every sample in full precision."""
@@ -125,18 +160,22 @@ class Measurement:
 
     @classmethod
     def from_json(cls, text: str) -> Measurement:
-        plain = json.loads(text)
+        return cls.from_dict(json.loads(text))
+
+    @classmethod
+    def from_dict(cls, plain: Mapping[str, Any]) -> Measurement:
+        """From what `dataclasses.asdict` makes of one."""
+        subjects = (
+            {**each, "published": tuple(each["published"]), "notes": tuple(each["notes"])}
+            for each in plain["subjects"]
+        )
         return cls(
-            request=Request.from_json(json.dumps(plain["request"])),
-            settings=plain["settings"],
-            environment=plain["environment"],
-            subjects=tuple(
-                Subject(
-                    **{**each, "published": tuple(each["published"]), "notes": tuple(each["notes"])}
-                )
-                for each in plain["subjects"]
-            ),
-            series=tuple(Series(**series) for series in plain["series"]),
+            **{
+                **plain,
+                "request": Request.from_dict(plain["request"]),
+                "subjects": tuple(Subject(**each) for each in subjects),
+                "series": tuple(Series(**each) for each in plain["series"]),
+            }
         )
 
 
@@ -148,7 +187,9 @@ def measure_process(
     *,
     build: Build | None = None,
     now: Callable[[], float] = time.monotonic,
+    started: float | None = None,
     progress: OnProgress | None = None,
+    journal: Journal | None = None,
 ) -> Measurement:
     """Build the models of `request` and time them against each other in this process.
 
@@ -157,6 +198,8 @@ def measure_process(
     Args:
         build: makes a model from its name; detrbench's own `build`, if `None`.
         now: seconds of a monotonic clock, for the budget.
+        started: when the process began, on that clock; now, if it begins here.
+        journal: is told of everything while it happens.
 
     Raises:
         UsageError: the request cannot be carried out as given: a model, file, size or device that
@@ -166,31 +209,18 @@ def measure_process(
 
     from detrbench.runtimes.images import natural_images
 
-    started = now()
+    started = now() if started is None else started
     threads_before = torch.get_num_threads()
-    torch.set_num_threads(
-        check_threads(request.threads)
-    )  # before the first operator, which starts the pool
+    # Before the first operator, which starts the pool.
+    torch.set_num_threads(check_threads(request.threads))
     try:
         runtime = open_runtime(request.runtime, request.device)
         environment = Environment.read(request.device).to_dict()
         images = natural_images(request.batch, *request.imgsz, seed=request.seed)
-        contenders = [_Contender(name) for name in request.models]
-        _prepare_all(contenders, request, runtime, images, build or build_model, progress)
-        ready = [(contender, contender.step) for contender in contenders if contender.step]
-        taken = (
-            measure_steps(
-                [step for _, step in ready],
-                request.plan,
-                now=now,
-                started=started,
-                progress=progress,
-            )
-            if ready
-            else ()
-        )
-        for (contender, _), series in zip(ready, taken, strict=True):
-            contender.series = dataclasses.replace(series, build_s=contender.series.build_s)
+        contenders = [_Contender(request.stand_in(name)) for name in request.models]
+        _prepare_all(contenders, request, runtime, images, build or build_model, progress, journal)
+        watch = _Watch(contenders, now, journal)
+        watch.take(request.plan, started, progress)
         settings = dict(runtime.settings(images))
     finally:
         torch.set_num_threads(threads_before)
@@ -200,6 +230,8 @@ def measure_process(
         environment=environment,
         subjects=tuple(contender.subject for contender in contenders),
         series=tuple(contender.series for contender in contenders),
+        started_s=watch.began - started,
+        took_s=now() - started,
     )
 
 
@@ -225,17 +257,19 @@ def build_model(name: str, request: Request) -> nn.Module:
 class _Contender:
     """One model on its way from a name to a series."""
 
-    def __init__(self, name: str) -> None:
-        self.subject = Subject(name, name)
+    def __init__(self, stand_in: StandIn) -> None:
+        self._stand_in = stand_in
+        self.subject = Subject(stand_in.name, stand_in.name)
         self.series = Series(status="interrupted", reason="interrupted before it was built")
         self.step: Step | None = None
 
     def prepare(self, request: Request, runtime: Runtime, images: Tensor, build: Build) -> None:
         began = time.perf_counter()
         try:
-            model = build(self.subject.model, request)
-            self.subject = _describe(self.subject.model, model)
-            self.step = runtime.prepare(_fused(model) if request.fuse else model, images)
+            model = build(self._stand_in.model, request)
+            self.subject = _describe(self._stand_in, model)
+            step = runtime.prepare(_fused(model) if request.fuse else model, images)
+            self.step = _burdened(step, self._stand_in.extra_work, request)
         except UsageError:
             raise
         except Exception as error:
@@ -251,12 +285,15 @@ def _prepare_all(
     images: Tensor,
     build: Build,
     progress: OnProgress | None,
+    journal: Journal | None,
 ) -> None:
     """Build every model, or as many as Ctrl-C leaves time for; then none is timed."""
     try:
         for done, contender in enumerate(contenders):
             if progress:
                 progress(Progress("building", done, len(contenders), None))
+            if journal:
+                journal.at(contender.subject.model)
             contender.prepare(request, runtime, images, build)
     except KeyboardInterrupt:
         for contender in contenders:
@@ -267,10 +304,61 @@ def _prepare_all(
                 )
 
 
-def _describe(name: str, model: nn.Module) -> Subject:
-    spec = getattr(model, "spec", None)
+class _Watch(Witness):
+    """Lets a session run, and tells the journal of it."""
+
+    def __init__(
+        self,
+        contenders: Sequence[_Contender],
+        now: Callable[[], float],
+        journal: Journal | None,
+    ) -> None:
+        self._ready = [(one, one.step) for one in contenders if one.step is not None]
+        self._now, self._journal = now, journal
+        self.began = now()
+
+    def take(self, plan: Plan, started: float, progress: OnProgress | None) -> None:
+        """Time whoever is ready."""
+        if not self._ready:
+            return
+        steps = [step for _, step in self._ready]
+        taken = measure_steps(
+            steps, plan, now=self._now, started=started, progress=progress, witness=self
+        )
+        for (contender, _), series in zip(self._ready, taken, strict=True):
+            contender.series = dataclasses.replace(series, build_s=contender.series.build_s)
+
+    def first_call(self, index: int) -> None:
+        if self._journal:
+            self._journal.at(self._ready[index][0].subject.model)
+
+    def begin(self) -> None:
+        self.began = self._now()
+        if self._journal:
+            self._journal.at(None)
+            self._journal.channels(
+                {one.subject.model: step.clock.channels for one, step in self._ready}
+            )
+
+    def round(self, readings: Sequence[Sequence[float] | None]) -> None:
+        if self._journal:
+            self._journal.round(readings)
+
+
+def _burdened(step: Step, extra_work: int, request: Request) -> Step:
+    if not extra_work:
+        return step
+    from detrbench.timing.burden import Burdened
+
+    return Burdened(step, extra_work, request.batch, request.imgsz, request.device)
+
+
+def _describe(stand_in: StandIn, model: nn.Module) -> Subject:
+    name, spec = stand_in.name, getattr(model, "spec", None)
     if spec is None:
         return Subject(name, name)
+    if name != stand_in.model:
+        return Subject(name, name, spec.nc)
     published = tuple(
         {**dataclasses.asdict(figure), "settings": dict(figure.settings)}
         for figure in spec.published

@@ -31,6 +31,25 @@ class Progress:
 OnProgress = Callable[[Progress], None]
 
 
+class Witness:
+    """Sees a session from outside its samples. This one does nothing; see `process` for real ones.
+
+    What a method costs falls between samples, so it delays the run but no reading.
+    """
+
+    def first_call(self, index: int) -> None:
+        """Step `index` is about to be called for the first time."""
+
+    def begin(self) -> None:
+        """The timed rounds begin."""
+
+    def round(self, readings: Sequence[Sequence[float] | None]) -> None:
+        """A timed round is over: per step, what its clock read, or `None` if it is out."""
+
+    def end(self) -> None:
+        """The timed rounds are over, however they ended."""
+
+
 @dataclass(frozen=True)
 class Series:
     """What one step gave in one process, every sample in seconds and in the order taken.
@@ -71,6 +90,7 @@ def measure_steps(
     now: Callable[[], float] = time.monotonic,
     started: float | None = None,
     progress: OnProgress | None = None,
+    witness: Witness | None = None,
 ) -> tuple[Series, ...]:
     """Time `steps` against each other, round by round; one Series for each, in the order given.
 
@@ -81,11 +101,14 @@ def measure_steps(
         now: seconds of a monotonic clock, for the budget only.
         started: when the budget began, on that clock; now, if it begins here.
         progress: called between rounds, never inside a sample.
+        witness: likewise.
 
     Raises:
         UsageError: raised by a step, because then the request is wrong and not the step.
     """
-    session = _Session(steps, plan, now, now() if started is None else started, progress)
+    session = _Session(
+        steps, plan, now, now() if started is None else started, progress, witness or Witness()
+    )
     with _collector_paused():
         try:
             session.first_calls()
@@ -144,9 +167,11 @@ class _Session:
         now: Callable[[], float],
         started: float,
         progress: OnProgress | None,
+        witness: Witness,
     ) -> None:
         self._tracks = [_Track(step) for step in steps]
-        self._plan, self._now, self._started, self._progress = plan, now, started, progress
+        self._plan, self._now, self._started = plan, now, started
+        self._progress, self._witness = progress, witness
         self._orders = ORDERS[plan.order](len(self._tracks), plan.seed)
 
     def series(self) -> tuple[Series, ...]:
@@ -156,6 +181,7 @@ class _Session:
         """Each step's first call: it allocates, compiles and reads what later calls find ready."""
         for done, track in enumerate(self._tracks):
             self._tell("first calls", done, len(self._tracks), None)
+            self._witness.first_call(done)
             with track:
                 track.first = track.clock.time(track.step)
                 track.step.verify()
@@ -182,11 +208,18 @@ class _Session:
                 return
 
     def timed_rounds(self) -> None:
+        self._witness.begin()
+        try:
+            self._timed_rounds()
+        finally:
+            self._witness.end()
+
+    def _timed_rounds(self) -> None:
         began = self._now()
         for rounds in count(1):
             if not self._live():
                 return
-            self._round("samples")
+            self._witness.round(self._round("samples"))
             ended = self._now()
             elapsed_s, round_s = ended - self._started, (ended - began) / rounds
             self._tell_rounds(rounds, elapsed_s, round_s)
@@ -207,7 +240,8 @@ class _Session:
     def _live(self) -> list[_Track]:
         return [track for track in self._tracks if track.status == "ok"]
 
-    def _round(self, into: str) -> None:
+    def _round(self, into: str) -> list[tuple[float, ...] | None]:
+        readings: list[tuple[float, ...] | None] = [None] * len(self._tracks)
         for index in next(self._orders):
             track = self._tracks[index]
             if track.status != "ok":
@@ -216,9 +250,11 @@ class _Session:
                 reading = track.clock.time(track.step)
                 for channel, seconds in zip(getattr(track, into), reading, strict=True):
                     channel.append(seconds)
+                readings[index] = reading
         # Between samples, youngest generation only: cycles that hold tensors must not pile up while
         # the collector is off, and a full collection would empty the caches for whoever is next.
         gc.collect(0)
+        return readings
 
     def _tell_rounds(self, rounds: int, elapsed_s: float, round_s: float) -> None:
         plan = self._plan

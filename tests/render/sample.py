@@ -32,6 +32,8 @@ def counts(params: int, flops: int, **more: float | None) -> dict[str, Any]:
 def latency(median: float) -> dict[str, float]:
     return {
         "latency_median_s": median,
+        "latency_median_low_s": median * 0.9,
+        "latency_median_high_s": median * 1.1,
         "latency_q1_s": median * 0.9,
         "latency_q3_s": median * 1.1,
         "latency_first_s": median * 2,
@@ -93,6 +95,34 @@ PARTIAL = Cell(
 
 REPORT = Report(
     rows=(BASELINE, LIGHTER, BROKEN, PARTIAL),
+    comparisons=(
+        {
+            "baseline": "rtdetr-l",
+            "model": "shufflev2",
+            "settings": {"imgsz": "640x640"},
+            "ratio": 0.9051,
+            "ci_low": 0.8961,
+            "ci_high": 0.9142,
+            "verdict": "FASTER",
+            "reasons": [],
+            "margin": 0.02,
+            "confidence": 0.96,
+            "process_log_ratios": [-0.1] * 8,
+        },
+        {
+            "baseline": "rtdetr-l",
+            "model": "=HYPERLINK(1)|x",
+            "settings": {"imgsz": "640x640"},
+            "ratio": None,
+            "ci_low": None,
+            "ci_high": None,
+            "verdict": "INVALID",
+            "reasons": ["=HYPERLINK(1)|x has no latency: out | of memory", "0 processes"],
+            "margin": 0.02,
+            "confidence": 0.96,
+            "process_log_ratios": [],
+        },
+    ),
     environment={"processor": "AMD EPYC", "logical_cpus": 2, "torch": "2.14.1"},
     title="Sample",
     command="detrbench profile rtdetr-l shufflev2",

@@ -88,8 +88,9 @@ def test_differences_are_to_the_first_model() -> None:
     assert line["Kernels"] == "0.0%"
 
 
-def test_overlapping_quartiles_are_said_not_to_show_a_difference() -> None:
-    assert re.fullmatch(r"-6\.5% \[\d\]", line_of(REPORT, "against")["Latency (ms)"])
+def test_overlapping_intervals_are_said_not_to_show_a_difference() -> None:
+    unpaired = dataclasses.replace(REPORT, comparisons=())
+    assert re.fullmatch(r"-6\.5% \[\d\]", line_of(unpaired, "against")["Latency (ms)"])
     apart = dataclasses.replace(LIGHTER, metrics=counts(1, 2) | latency(0.1))
     assert line_of(Report((BASELINE, apart)), "against")["Latency (ms)"] == "-67.7%"
 
@@ -104,6 +105,19 @@ def test_a_measured_pair_goes_before_the_ratio_of_medians() -> None:
     assert "one process: no verdict" in render(report, "table")
     elsewhere = dataclasses.replace(REPORT, comparisons=({**pair, "settings": {"imgsz": "1x1"}},))
     assert line_of(elsewhere, "against")["Latency (ms)"].startswith("-6.5%")
+
+
+def test_a_verdict_stands_in_the_summary_and_its_interval_in_a_table_of_its_own() -> None:
+    assert line_of(REPORT, "against")["Latency (ms)"] == "-9.5% FASTER"
+    text = render(REPORT, "table")
+    assert "-10.4% to -8.6% (96%)" in text
+    assert "margin 2%" in text
+
+
+def test_a_pair_without_a_ratio_says_why() -> None:
+    table = document(REPORT).tables[1]
+    assert table.lines[1].cells == ("n/a", "n/a", "0", "INVALID [1] [2]")
+    assert table.notes[0] == "[1] =HYPERLINK(1)|x has no latency: out | of memory"
 
 
 def test_published_figures_stand_beside_ours_with_the_deviation() -> None:
@@ -158,7 +172,7 @@ def test_a_new_metric_touches_no_renderer() -> None:
 
 
 def test_parts_show_their_share_and_add_up() -> None:
-    table = document(REPORT, by="stage").tables[1]
+    table = document(REPORT, by="stage").tables[-1]
     titles = [column.title for column in table.columns]
     assert titles == ["Model, stage", "Params (M)", "GFLOPs", "Kernels"]
     shares = [float(line.cells[1].split("(")[1].rstrip("%)")) for line in table.lines[1:]]

@@ -1,0 +1,89 @@
+"""The journal of one process: what it goes through, line by line, so that its end loses nothing.
+
+A process that is killed cannot tell what it measured. Its journal can: a line is one `write` to the
+operating system, which keeps it when the process dies, and costs some microseconds between rounds.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from detrbench.errors import DetrbenchError
+
+
+class Journal:
+    """Written by the process itself."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o666)
+
+    def at(self, model: str | None) -> None:
+        """`model` is made ready from here on; `None`: all are."""
+        self._write({"at": model})
+
+    def channels(self, channels: Mapping[str, Sequence[str]]) -> None:
+        """What the rounds' readings are: model -> names, in the order of the readings."""
+        self._write({"channels": channels})
+
+    def round(self, readings: Sequence[Sequence[float] | None]) -> None:
+        """One timed round, per model of `channels`."""
+        self._write({"round": readings})
+
+    def close(self) -> None:
+        os.close(self._file)
+
+    def _write(self, line: Mapping[str, Any]) -> None:
+        os.write(self._file, (json.dumps(line) + "\n").encode())
+
+
+@dataclass(frozen=True)
+class Told:
+    """What a journal says: the model being made ready, and model -> channel -> seconds."""
+
+    at: str | None
+    rounds: dict[str, dict[str, list[float]]]
+
+
+def read_journal(path: Path) -> Told:
+    """The journal at `path`, of which the last line may be torn; nothing, if there is none.
+
+    Raises:
+        DetrbenchError: it is not a journal.
+    """
+    at: str | None = None
+    channels: Mapping[str, Sequence[str]] = {}
+    rounds: dict[str, dict[str, list[float]]] = {}
+    for line in _lines(path):
+        if "at" in line:
+            at = line["at"]
+        elif "channels" in line:
+            channels = line["channels"]
+            rounds = {model: {name: [] for name in names} for model, names in channels.items()}
+        else:
+            _append(rounds, channels, line["round"])
+    return Told(at, rounds)
+
+
+def _append(
+    rounds: Mapping[str, Mapping[str, list[float]]],
+    channels: Mapping[str, Sequence[str]],
+    readings: Sequence[Sequence[float] | None],
+) -> None:
+    for (model, names), reading in zip(channels.items(), readings, strict=True):
+        for name, seconds in zip(names, reading or (), strict=False):
+            rounds[model][name].append(seconds)
+
+
+def _lines(path: Path) -> list[dict[str, Any]]:
+    if not path.is_file():
+        return []
+    whole = path.read_text(encoding="utf-8").split("\n")[:-1]  # what follows the last is torn off
+    try:
+        return [json.loads(line) for line in whole]
+    except ValueError as error:
+        raise DetrbenchError(f"is not a journal: {error}", where=str(path)) from error

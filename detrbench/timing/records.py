@@ -1,0 +1,135 @@
+"""What a run leaves on disk while it goes: one file per process, whole or not there.
+
+    request.json           what was asked, and the plan once the pilot has made one
+    process-01.json        an Outcome, with every sample
+    process-02.part.jsonl  the journal of a process that has not ended; gone when it has
+
+A killed process leaves its journal, a killed parent leaves the files of the processes before; the
+report can be made from either.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from detrbench.errors import UsageError
+from detrbench.report import write_atomically
+from detrbench.timing.journal import read_journal
+from detrbench.timing.planning import RunPlan, Wish
+from detrbench.timing.process import Measurement, Request
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one process.
+
+    Attributes:
+        index: 1 for the first.
+        status: "ok", "failed" or "interrupted".
+        reason: why it is not "ok".
+        took_s: from its start to its end, as its parent saw it.
+        at: the model it was making ready when it ended; `None` where it was past that.
+        measurement: what it measured; `None` if it did not come to tell.
+        rounds: the timed rounds of a process that did not, from its journal: model -> channel ->
+            seconds.
+    """
+
+    index: int
+    status: str = "ok"
+    reason: str | None = None
+    took_s: float = 0.0
+    at: str | None = None
+    measurement: Measurement | None = None
+    rounds: dict[str, dict[str, list[float]]] = field(default_factory=dict)
+
+    def to_json(self) -> str:
+        """As text, every sample in full precision."""
+        return json.dumps(dataclasses.asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> Outcome:
+        plain = json.loads(text)
+        measured = plain["measurement"]
+        plain["measurement"] = measured and Measurement.from_dict(measured)
+        return cls(**plain)
+
+
+def process_path(folder: Path, index: int) -> Path:
+    """Where process `index` leaves its outcome."""
+    return folder / f"process-{index:02d}.json"
+
+
+def journal_path(folder: Path, index: int) -> Path:
+    """Where process `index` writes while it measures."""
+    return folder / f"process-{index:02d}.part.jsonl"
+
+
+def save_outcome(folder: Path, outcome: Outcome) -> None:
+    """Put `outcome` on disk, whole, before anything else is done; its journal may then go."""
+    write_atomically(process_path(folder, outcome.index), outcome.to_json())
+    journal_path(folder, outcome.index).unlink(missing_ok=True)
+
+
+def load_outcomes(folder: Path) -> tuple[Outcome, ...]:
+    """Every process of the run in `folder`, also one that only its journal tells of."""
+    found = {}
+    for path in folder.glob("process-*.json"):
+        outcome = _read(path, Outcome.from_json)
+        found[outcome.index] = outcome
+    for path in folder.glob("process-*.part.jsonl"):
+        index = int(path.name.removeprefix("process-").removesuffix(".part.jsonl"))
+        found.setdefault(index, from_journal(folder, index, "the run was killed"))
+    return tuple(found[index] for index in sorted(found))
+
+
+def save_request(folder: Path, request: Request, wish: Wish, plan: RunPlan | None) -> None:
+    """Put on disk what is asked, so that another process can go on."""
+    plain = {
+        "request": json.loads(request.to_json()),
+        "wish": dataclasses.asdict(wish),
+        "plan": plan and dataclasses.asdict(plan),
+    }
+    write_atomically(folder / "request.json", json.dumps(plain, indent=1) + "\n")
+
+
+def load_request(folder: Path) -> tuple[Request, Wish, RunPlan | None]:
+    """What was asked of the run in `folder`, and its plan, if it came so far.
+
+    Raises:
+        UsageError: it is not the folder of a run.
+    """
+    path = folder / "request.json"
+    if not path.is_file():
+        raise UsageError(
+            f"{folder} is not the folder of a run: it has no request.json",
+            cure="Give the folder that the run named on stderr.",
+        )
+    plain = _read(path, json.loads)
+    return (
+        Request.from_dict(plain["request"]),
+        Wish(**plain["wish"]),
+        plain["plan"] and RunPlan(**plain["plan"]),
+    )
+
+
+def _read(path: Path, parse: Any) -> Any:
+    try:
+        return parse(path.read_text(encoding="utf-8"))
+    except (ValueError, KeyError, TypeError) as error:
+        raise UsageError(
+            f"cannot be read as part of a run: {type(error).__name__}: {error}",
+            where=str(path),
+            cure="Move it away to go on without it.",
+        ) from error
+
+
+def from_journal(folder: Path, index: int, reason: str, took_s: float = 0.0) -> Outcome:
+    """The outcome of a process that ended without one, as far as its journal tells."""
+    told = read_journal(journal_path(folder, index))
+    done = max((len(c) for model in told.rounds.values() for c in model.values()), default=0)
+    where = f" while {told.at} was made ready" if told.at else f" after {done} timed rounds"
+    return Outcome(index, "failed", reason + where, took_s, told.at, rounds=told.rounds)

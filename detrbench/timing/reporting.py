@@ -1,0 +1,309 @@
+"""A run as a Report: rows, comparisons and notes, all derived from the samples kept beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from detrbench import __version__
+from detrbench.environment import Environment
+from detrbench.report import Cell, Report
+from detrbench.stats import (
+    QUANTILE_DEFINITION,
+    median,
+    median_interval,
+    quantile,
+    too_few_for,
+)
+from detrbench.timing.process import Measurement, Subject
+from detrbench.timing.records import Outcome
+from detrbench.timing.replication import Run
+from detrbench.timing.session import Series
+from detrbench.verdicts import LEAST_PROCESSES, judge
+
+METRIC_KEYS = (
+    "latency_median_s",
+    "latency_median_low_s",
+    "latency_median_high_s",
+    "latency_q1_s",
+    "latency_q3_s",
+    "latency_p90_s",
+    "latency_p95_s",
+    "latency_p99_s",
+    "latency_first_s",
+    "images_per_s",
+    "latency_samples",
+    "latency_processes",
+)
+PERCENTILES = {"latency_p90_s": 0.90, "latency_p95_s": 0.95, "latency_p99_s": 0.99}
+
+# trtexec warns at the same share: the device waits for the host, a faster one changes nothing.
+_ENQUEUE_BOUND = 0.8
+
+
+def latency_report(run: Run) -> Report:
+    """Rows, comparisons and environment of `run`, all derived from the samples it keeps."""
+    measured = _measurements(run)
+    return Report(
+        rows=latency_cells(run),
+        comparisons=latency_comparisons(run),
+        environment=measured[0].environment if measured else {},
+        title="Latency",
+        created=datetime.now().astimezone().isoformat(timespec="seconds"),
+        detrbench_version=__version__,
+    )
+
+
+def latency_cells(run: Run) -> tuple[Cell, ...]:
+    """One row per model of the run."""
+    return tuple(_cell(run, model) for model in run.request.models)
+
+
+def latency_comparisons(run: Run) -> tuple[dict[str, Any], ...]:
+    """Every model against the first: the ratio with its interval, and the verdict."""
+    baseline, *others = run.request.models
+    return tuple(_comparison(run, baseline, model) for model in others)
+
+
+def _comparison(run: Run, baseline: str, model: str) -> dict[str, Any]:
+    ratios = run.log_ratios(model)
+    judged = judge(
+        ratios,
+        margin=run.wish.margin,
+        alpha=run.alpha,
+        spoilt=[*_broken(run, baseline, model), *spoilt(run)],
+    )
+    usable = not _broken(run, baseline, model)
+    interval = judged.interval if usable else None
+    return {
+        "baseline": baseline,
+        "model": model,
+        "settings": _settings(run, model),
+        "ratio": judged.ratio if usable else None,
+        "ci_low": interval.low if interval else None,
+        "ci_high": interval.high if interval else None,
+        "verdict": judged.verdict.value,
+        "reasons": list(judged.reasons),
+        "margin": run.wish.margin,
+        "confidence": 1 - run.alpha,
+        "process_log_ratios": ratios if usable else [],
+    }
+
+
+def _broken(run: Run, baseline: str, model: str) -> list[str]:
+    return [
+        f"{name} has no latency: {reason}"
+        for name in (baseline, model)
+        if (reason := _failure(run, name)) is not None
+    ]
+
+
+def spoilt(run: Run) -> list[str]:
+    """What makes every verdict of `run` INVALID."""
+    environments = [Environment.from_dict(one.environment) for one in _measurements(run)]
+    differing = sorted(
+        {
+            name
+            for other in environments[1:]
+            for name in environments[0].differences(other)
+            if name not in _NOT_OF_THE_MACHINE
+        }
+    )
+    return [f"the processes ran in different environments: {', '.join(differing)}"] * bool(
+        differing
+    )
+
+
+# The working directory's revision may move while a run goes on, and says nothing of the machine.
+_NOT_OF_THE_MACHINE = frozenset({"revision"})
+
+
+def _failure(run: Run, model: str) -> str | None:
+    """Why `model` must not have a number: it failed in some process, or no process came to it."""
+    for outcome in run.outcomes:
+        series = run.series(outcome, model)
+        if series is not None and series.status == "failed":
+            return series.reason or "it failed"
+    if model in run.dropped:
+        return run.dropped[model]
+    if not any(_latency(run, outcome, model) for outcome in run.outcomes):
+        dead = [one for one in run.outcomes if one.status == "failed"]
+        if dead:
+            return dead[-1].reason or "its process failed"
+    return None
+
+
+def _measurements(run: Run) -> list[Measurement]:
+    return [one.measurement for one in run.outcomes if one.measurement is not None]
+
+
+def _latency(run: Run, outcome: Outcome, model: str) -> list[float]:
+    """The timed rounds of `model` in one process, also in one that did not come to its end."""
+    series = run.series(outcome, model)
+    if series is not None:
+        return series.latency_s
+    return outcome.rounds.get(model, {}).get("latency_s", [])
+
+
+def _cell(run: Run, model: str) -> Cell:
+    subject = _subject(run, model)
+    processes = [_latency(run, outcome, model) for outcome in run.outcomes]
+    status, reason = _status(run, model, processes)
+    absent = reason or "no timed round was finished"
+    metrics, missing = (
+        (dict[str, Any](), dict[str, str]())
+        if status == "failed" or not any(processes)
+        else _metrics(run, model, [each for each in processes if each])
+    )
+    metrics = {key: metrics.get(key) for key in METRIC_KEYS}
+    return Cell(
+        model=model,
+        title=subject.title,
+        settings=_settings(run, model),
+        metrics=metrics,
+        status=status,
+        reason=reason,
+        missing={key: missing.get(key, absent) for key, value in metrics.items() if value is None},
+        samples=_samples(run, model),
+        published=[
+            {**figure, "ours": {"latency_median_s": metrics["latency_median_s"]}}
+            for figure in subject.published
+            if figure["latency_ms"] is not None
+        ],
+        notes=(*subject.notes, *_notes(run, model)),
+    )
+
+
+def _status(run: Run, model: str, processes: Sequence[Sequence[float]]) -> tuple[str, str | None]:
+    failure = _failure(run, model)
+    if failure is not None:
+        return "failed", failure
+    if run.stopped == "interrupted":
+        done = len(run.finished)
+        rounds = sum(map(len, processes))
+        return "interrupted", f"interrupted after {done} whole processes, {rounds} timed rounds"
+    return "ok", None
+
+
+def _metrics(
+    run: Run, model: str, processes: Sequence[Sequence[float]]
+) -> tuple[dict[str, int | float | None], dict[str, str]]:
+    """Values, and why some are not there. The median and its interval are over processes, the unit
+    of replication; quartiles and percentiles are of all rounds together."""
+    medians = [median(each) for each in processes]
+    middle = median(medians)
+    interval = median_interval(medians)
+    rounds = [sample for each in processes for sample in each]
+    first = next((s.first.get("latency_s") for s in _serieses(run, model) if s.first), None)
+    values: dict[str, int | float | None] = {
+        "latency_median_s": middle,
+        "latency_median_low_s": interval.low if interval else None,
+        "latency_median_high_s": interval.high if interval else None,
+        "latency_q1_s": quantile(rounds, 0.25),
+        "latency_q3_s": quantile(rounds, 0.75),
+        "latency_first_s": first,
+        "latency_samples": len(rounds),
+        "latency_processes": len(processes),
+        "images_per_s": run.request.batch / middle,
+    }
+    why = f"{len(processes)} processes < {LEAST_PROCESSES}"
+    missing = dict.fromkeys(("latency_median_low_s", "latency_median_high_s"), why)
+    for key, share in PERCENTILES.items():
+        refused = too_few_for(share, len(rounds))
+        values[key] = None if refused else quantile(rounds, share)
+        missing[key] = refused or ""
+    return values, missing
+
+
+def _serieses(run: Run, model: str) -> list[Series]:
+    found = (run.series(outcome, model) for outcome in run.outcomes)
+    return [series for series in found if series is not None]
+
+
+def _subject(run: Run, model: str) -> Subject:
+    for measured in _measurements(run):
+        for subject in measured.subjects:
+            if subject.model == model and (subject.title != model or subject.nc is not None):
+                return subject
+    return Subject(model, model)
+
+
+def _settings(run: Run, model: str) -> dict[str, Any]:
+    request, measured = run.request, _measurements(run)
+    height, width = request.imgsz
+    nc = _subject(run, model).nc
+    return {
+        "imgsz": f"{height}x{width}",
+        "batch": request.batch,
+        "nc": nc if nc is not None else request.nc,
+        "fused": request.fuse,
+        **(
+            measured[0].settings
+            if measured
+            else {"device": request.device, "runtime": request.runtime, "threads": request.threads}
+        ),
+    }
+
+
+def _samples(run: Run, model: str) -> dict[str, Any]:
+    """Every raw reading in seconds, one list per process of the run, and what is needed to read
+    them: list i of every channel and of every model is of process i."""
+    serieses = [run.series(outcome, model) for outcome in run.outcomes]
+    clocks = {series.clock for series in serieses if series is not None and series.clock}
+    rounds = [
+        outcome.rounds.get(model, {}) if series is None else series.samples
+        for outcome, series in zip(run.outcomes, serieses, strict=True)
+    ]
+    if not clocks and not any(rounds):
+        return {}
+    there = [series or Series() for series in serieses]
+    return {
+        **_channels("", rounds),
+        **_channels("warmup_", [series.warmup for series in there]),
+        **{
+            f"first_{name}": [series.first.get(name) for series in there]
+            for name in _names([series.first for series in there])
+        },
+        "build_s": [series.build_s for series in there],
+        "overhead_s": [series.overhead_s for series in there],
+        "settled": [series.settled for series in there],
+        "process_s": [outcome.took_s for outcome in run.outcomes],
+        "process_status": [outcome.reason or outcome.status for outcome in run.outcomes],
+        "clock": ", ".join(sorted(clocks)),
+        "order": run.request.plan.order,
+        "seed": run.request.plan.seed,
+        "quantiles": QUANTILE_DEFINITION,
+        "stopped": run.stopped,
+    }
+
+
+def _names(processes: Sequence[Mapping[str, Any]]) -> list[str]:
+    return list(dict.fromkeys(name for process in processes for name in process))
+
+
+def _channels(prefix: str, processes: Sequence[Mapping[str, list[float]]]) -> dict[str, Any]:
+    names = _names(processes)
+    return {f"{prefix}{name}": [process.get(name, []) for process in processes] for name in names}
+
+
+def _notes(run: Run, model: str) -> Iterator[str]:
+    serieses = [series for series in _serieses(run, model) if series.latency_s]
+    unsettled = [series for series in serieses if not series.settled]
+    if unsettled:
+        rounds = len(unsettled[0].warmup.get("latency_s", ()))
+        yield (
+            f"warm-up had not settled after {rounds} rounds in {len(unsettled)} of "
+            f"{len(serieses)} processes: early samples may be slow"
+        )
+    enqueue = [sample for series in serieses for sample in series.samples.get("enqueue_s", ())]
+    latency = [sample for series in serieses for sample in series.latency_s]
+    if enqueue and median(enqueue) > _ENQUEUE_BOUND * median(latency):
+        share = median(enqueue) / median(latency)
+        yield f"the host is the bottleneck: launching takes {share:.0%} of the device's time"
+    for outcome in run.outcomes:
+        if outcome.status == "failed":
+            rounds = len(_latency(run, outcome, model))
+            kept = f"; its {rounds} rounds are kept, but in no ratio" if rounds else ""
+            which = f"process {outcome.index} of {len(run.outcomes)}"
+            yield f"{which} is missing: {outcome.reason}{kept}"

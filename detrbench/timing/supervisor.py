@@ -1,0 +1,228 @@
+"""The parent's side of one worker: start it, sleep until it says something, know how it ended.
+
+The parent sleeps in `select` and imports no torch: a parent that spins is itself the noise.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import selectors
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import IO, Any
+
+import detrbench
+from detrbench.errors import UsageError
+from detrbench.timing.process import Request
+from detrbench.timing.records import (
+    Outcome,
+    from_journal,
+    journal_path,
+    load_outcomes,
+    process_path,
+    save_outcome,
+)
+from detrbench.timing.session import OnProgress, Progress
+
+COMMAND = (sys.executable, "-m", "detrbench.timing.worker")
+
+_GRACE_S = 20.0  # for a worker that was interrupted to end its call and save
+_TAIL = 4_000  # characters of stderr that are kept, for the reason of a failure
+
+
+def run_worker(
+    request: Request,
+    folder: Path,
+    index: int,
+    *,
+    silence_s: float = 300.0,
+    progress: OnProgress | None = None,
+    command: Sequence[str] = COMMAND,
+    now: Callable[[], float] = time.monotonic,
+) -> Outcome:
+    """Let a fresh process measure `request`; its outcome is in `folder` when this returns.
+
+    A worker that ends badly is a "failed" outcome with the rounds its journal has. Ctrl-C is passed
+    on, and what the worker has by then is an "interrupted" one; a second Ctrl-C kills it.
+
+    Args:
+        index: of the process in its run, from 1.
+        silence_s: a worker that says nothing for so long hangs, and is killed.
+        command: what to start.
+
+    Raises:
+        UsageError: the worker says that the request cannot be carried out as given.
+    """
+    began = now()
+    deaths = _out_of_memory_kills()
+    worker = _Worker(request, folder, index, command)
+    try:
+        ended = worker.attend(silence_s, progress, now)
+    finally:
+        worker.close()
+    if worker.error is not None:
+        journal_path(folder, index).unlink(missing_ok=True)
+        raise UsageError(**worker.error)
+    if ended is None and process_path(folder, index).is_file():
+        return next(one for one in load_outcomes(folder) if one.index == index)
+    reason = ended or worker.last_words(_out_of_memory_kills() - deaths)
+    outcome = from_journal(folder, index, reason, now() - began)
+    if worker.interrupted:
+        outcome = _as_interrupted(outcome)
+    save_outcome(folder, outcome)
+    return outcome
+
+
+def _as_interrupted(outcome: Outcome) -> Outcome:
+    return Outcome(
+        outcome.index, "interrupted", "interrupted", outcome.took_s, rounds=outcome.rounds
+    )
+
+
+class _Worker:
+    """A process on its way, and what was heard of it."""
+
+    def __init__(self, request: Request, folder: Path, index: int, command: Sequence[str]) -> None:
+        self.error: dict[str, Any] | None = None
+        self.interrupted = False
+        self._stderr = ""
+        # A group of its own: the terminal's Ctrl-C reaches the parent alone, who passes it on once.
+        self._process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=_environment(),
+            start_new_session=True,
+        )
+        job = {"folder": str(folder), "index": index, "request": json.loads(request.to_json())}
+        with suppress(BrokenPipeError):  # it died at once: its end says why
+            _pipe(self._process.stdin).write(json.dumps(job).encode())
+            _pipe(self._process.stdin).close()
+
+    def attend(
+        self, silence_s: float, progress: OnProgress | None, now: Callable[[], float]
+    ) -> str | None:
+        """Listen until it has ended; why it was ended, if it was us who did."""
+        deadline = now() + silence_s
+        with selectors.DefaultSelector() as selector:
+            selector.register(_pipe(self._process.stdout), selectors.EVENT_READ, _Lines())
+            selector.register(_pipe(self._process.stderr), selectors.EVENT_READ)
+            while selector.get_map():
+                try:
+                    ready = selector.select(max(0.0, deadline - now()))
+                    if not ready:
+                        self._kill()
+                        return f"hung: not a word for {silence_s:.0f} s, and was killed"
+                    for key, _ in ready:
+                        if not self._hear(key, selector, progress):
+                            continue
+                        deadline = now() + (_GRACE_S if self.interrupted else silence_s)
+                except KeyboardInterrupt:
+                    self._interrupt()
+                    deadline = now() + _GRACE_S
+        self._process.wait()
+        return None
+
+    def _hear(
+        self,
+        key: selectors.SelectorKey,
+        selector: selectors.BaseSelector,
+        progress: OnProgress | None,
+    ) -> bool:
+        """Take in what one stream has; whether that is a sign of life."""
+        data = os.read(key.fd, 65_536)
+        if not data:
+            selector.unregister(key.fileobj)
+        elif key.data is None:
+            self._stderr = (self._stderr + data.decode(errors="replace"))[-_TAIL:]
+        else:
+            for message in key.data.messages(data):
+                self._take(message, progress)
+            return True
+        return False
+
+    def _take(self, message: Mapping[str, Any], progress: OnProgress | None) -> None:
+        if "error" in message:
+            self.error = dict(message["error"])
+        elif progress is not None:
+            progress(Progress(**message["progress"], eta_s=None))
+
+    def _interrupt(self) -> None:
+        """The first Ctrl-C asks the worker to stop, the second makes it."""
+        if self.interrupted:
+            self._kill()
+        else:
+            self._process.send_signal(signal.SIGINT)
+        self.interrupted = True
+
+    def _kill(self) -> None:
+        # Its whole group, or a process it started would keep our pipes open.
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+
+    def close(self) -> None:
+        """Leave neither a process nor a pipe behind, whatever happened."""
+        if self._process.poll() is None:
+            self._kill()
+        for stream in (self._process.stdin, self._process.stdout, self._process.stderr):
+            with suppress(BrokenPipeError):
+                _pipe(stream).close()
+
+    def last_words(self, out_of_memory_kills: int) -> str:
+        """How a worker ended that left no outcome."""
+        code = self._process.returncode
+        if code < 0:
+            memory = ", out of memory," if out_of_memory_kills > 0 else ""
+            return f"killed by {_signal_name(-code)}{memory}"
+        lines = self._stderr.strip().splitlines()
+        said = f" ({lines[-1].strip()})" if lines else ""
+        return f"ended with exit code {code} and no result{said}"
+
+
+class _Lines:
+    """Bytes of a stream put together to lines, and each line to a message."""
+
+    def __init__(self) -> None:
+        self._rest = b""
+
+    def messages(self, data: bytes) -> Iterator[Mapping[str, Any]]:
+        *whole, self._rest = (self._rest + data).split(b"\n")
+        for line in whole:
+            yield json.loads(line)
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # a real-time signal has no name
+        return f"signal {number}"
+
+
+def _pipe(stream: IO[bytes] | None) -> IO[bytes]:
+    assert stream is not None  # Popen was told to make one
+    return stream
+
+
+def _environment() -> dict[str, str]:
+    """Ours, with this very package found first: also from a checkout that is not installed."""
+    home = str(Path(detrbench.__file__).parents[1])
+    paths = [home, *filter(None, [os.environ.get("PYTHONPATH")])]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+
+
+def _out_of_memory_kills(group: Path = Path("/sys/fs/cgroup")) -> int:
+    """Processes the kernel has killed in this control group for want of memory; 0 if unknown."""
+    try:
+        events = (group / "memory.events").read_text()
+    except OSError:  # not Linux, or another version of control groups
+        return 0
+    counts = dict(line.split() for line in events.splitlines())
+    return int(counts.get("oom_kill", 0))

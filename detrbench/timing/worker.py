@@ -1,0 +1,97 @@
+"""A worker process: a job as JSON on stdin, progress as JSON lines on stdout, a file at the end.
+
+    python -m detrbench.timing.worker < job.json
+
+A job is {"folder", "index", "request"}. The outcome, every sample in it, is on disk before the
+process ends: `process-NN.json` in the folder, written by the process itself, because its parent may
+be gone by then. Whatever a model or a library prints goes to stderr.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any, NoReturn, TextIO
+
+from detrbench.errors import UsageError
+from detrbench.timing.journal import Journal
+from detrbench.timing.process import Build, Request, measure_process
+from detrbench.timing.records import Outcome, journal_path, save_outcome
+from detrbench.timing.session import Progress
+
+
+def main(build: Build | None = None) -> int:
+    """Do the job on stdin; the exit code is 0, or 2 for a job that cannot be done as given.
+
+    Args:
+        build: instead of detrbench's own.
+    """
+    started = time.monotonic()
+    channel = _own_stdout()
+    signal.signal(signal.SIGTERM, _interrupted)
+    job = json.loads(sys.stdin.read())
+    folder, index = Path(job["folder"]), int(job["index"])
+    journal = Journal(journal_path(folder, index))
+    parent = _Parent(channel)
+    try:
+        measurement = measure_process(
+            Request.from_dict(job["request"]),
+            build=build,
+            started=started,
+            progress=parent.progress,
+            journal=journal,
+        )
+    except UsageError as error:
+        parent.send({"error": {"what": error.what, "where": error.where, "cure": error.cure}})
+        return error.exit_code
+    finally:
+        journal.close()
+    status = "interrupted" if any(s.status == "interrupted" for s in measurement.series) else "ok"
+    reason = next((s.reason for s in measurement.series if s.status == status != "ok"), None)
+    took_s = time.monotonic() - started
+    save_outcome(folder, Outcome(index, status, reason, took_s, measurement=measurement))
+    return 0
+
+
+class _Parent:
+    """Whoever reads our progress. When nobody does, the work is off, as after Ctrl-C."""
+
+    def __init__(self, channel: TextIO) -> None:
+        self._channel = channel
+        self._there = True
+
+    def progress(self, progress: Progress) -> None:
+        told = {"phase": progress.phase, "done": progress.done, "total": progress.total}
+        self.send({"progress": told})
+
+    def send(self, message: dict[str, Any]) -> None:
+        if not self._there:
+            return
+        try:
+            self._channel.write(json.dumps(message) + "\n")
+            self._channel.flush()
+        except BrokenPipeError:
+            self._there = False
+            raise KeyboardInterrupt from None
+
+
+def _own_stdout() -> TextIO:
+    """The parent's pipe for us alone; what anything else writes to stdout goes to stderr."""
+    channel = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    return channel
+
+
+def _interrupted(number: int, frame: object) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    code = main()
+    # Without the interpreter's own end: unloading torch takes a second, and the outcome is on disk.
+    sys.stderr.flush()
+    os._exit(code)
