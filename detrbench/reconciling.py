@@ -154,7 +154,8 @@ def search(
     """
     if params is None and gflops is None:
         raise UsageError("nothing to search for", cure="give --params, --gflops or both")
-    lines = list(_lines(subject, progress))
+    # Parameters depend on neither image nor convention: without FLOPs one of each will do.
+    lines = list(_lines(subject, progress, everything=gflops is not None))
     best: tuple[float, Match] | None = None
     matches = []
     for line in lines:
@@ -165,7 +166,7 @@ def search(
             if best is None or off < best[0]:
                 best = off, line.match(nc, nc)
     assert best is not None  # there is at least one line
-    confirmed = tuple(match for match in matches if _confirmed(subject, match, params, gflops))
+    confirmed = tuple(match for match in matches if _confirmed(subject, match))
     sizes = tuple(dict.fromkeys(line.settings.imgsz for line in lines))
     name = subject.build().spec.name
     return Search(name, confirmed, best[1], best[0], sizes)
@@ -204,18 +205,20 @@ class _Line:
         return Match(self.settings, low, high, (ends[0][0], ends[1][0]), (ends[0][1], ends[1][1]))
 
 
-def _lines(subject: Subject, progress: Progress) -> Iterator[_Line]:
+def _lines(subject: Subject, progress: Progress, everything: bool) -> Iterator[_Line]:
     for fused in (False, True):
         pair = [replace(subject, fuse=fused, nc=nc) for nc in (1, 2)]
         detectors = [one.build() for one in pair]
-        for size in (s for s in SIZES if s % detectors[0].stride == 0):
+        fitting = [size for size in SIZES if size % detectors[0].stride == 0]
+        for size in fitting if everything else fitting[:1]:
             state = "fused" if fused else "unfused"
             progress(f"tracing {state} at {size}x{size}", "searching settings")
             one, two = (
                 replace(s, imgsz=(size, size)).trace(d)
                 for s, d in zip(pair, detectors, strict=True)
             )
-            for (name, rule), doubled in product(CONVENTIONS.items(), (True, False)):
+            rules = CONVENTIONS.items() if everything else [("core", CONVENTIONS["core"])]
+            for (name, rule), doubled in product(rules, (True, False) if everything else (True,)):
                 at_one, at_two = (rule.flops(t.ops) // (1 if doubled else 2) for t in (one, two))
                 yield _Line(
                     Settings(fused, size, name, doubled),
@@ -230,16 +233,12 @@ def _runs(numbers: Sequence[int]) -> Iterator[list[int]]:
         yield [number for _, number in run]
 
 
-def _confirmed(
-    subject: Subject, match: Match, params: Printed | None, gflops: Printed | None
-) -> bool:
+def _confirmed(subject: Subject, match: Match) -> bool:
     """Whether the ends of a match, really traced, have these figures."""
     fused, size, convention, doubled = match.settings
-    for nc, wanted in zip(
-        (match.nc_low, match.nc_high), zip(match.params, match.flops, strict=True), strict=True
-    ):
+    for end, nc in enumerate((match.nc_low, match.nc_high)):
         traced = replace(subject, fuse=fused, nc=nc, imgsz=(size, size)).trace()
         flops = CONVENTIONS[convention].flops(traced.ops) // (1 if doubled else 2)
-        if (traced.params, flops) != wanted:
+        if (traced.params, flops) != (match.params[end], match.flops[end]):
             return False
     return True

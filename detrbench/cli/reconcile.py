@@ -202,22 +202,25 @@ def _sentence(found: Search, params: str | None, gflops: str | None) -> str:
         text for text in (params and f"{params} parameters", gflops and f"{gflops} GFLOPs") if text
     )
     if found.matches:
-        ways = "; or ".join(_words(match) for match in found.matches)
+        ways = "; or ".join(_words(match, gflops is not None) for match in found.matches)
         return f"{found.model} prints exactly {wanted} when {ways}."
     off = show_change(1 + found.deviation).lstrip("+")
     return (
         f"Nothing that was tried prints exactly {wanted} for {found.model}; the closest is off by "
-        f"{off}: {_words(found.closest)}."
+        f"{off}: {_words(found.closest, gflops is not None)}."
     )
 
 
-def _words(match: Match) -> str:
+def _words(match: Match, counted: bool) -> str:
+    """The settings in words; image and convention only where FLOPs were asked for."""
     settings = match.settings
     classes = f"nc={match.nc_low}"
     if match.nc_high > match.nc_low:
         classes = f"nc from {match.nc_low} to {match.nc_high}"
     per_mac = "2 FLOPs per MAC" if settings.doubled else "MACs called FLOPs"
     fused = "fused" if settings.fused else "unfused"
+    if not counted:
+        return f"{fused}, {classes}"
     return (
         f"{fused}, {classes}, image {settings.imgsz}x{settings.imgsz}, counted as "
         f"{settings.convention} does ({per_mac})"

@@ -1,0 +1,135 @@
+"""Components that add up to the counters, and settings that print given digits."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+
+import pytest
+
+from detrbench import reconciling
+from detrbench.cli import main
+from detrbench.conventions import CONVENTIONS
+from detrbench.errors import UsageError
+from detrbench.profiling import Subject
+from detrbench.reconciling import reconcile, search
+from detrbench.units import parse_printed
+
+PARAMS = parse_printed("32.8M")
+GFLOPS = parse_printed("108.0", factor=1e9)
+
+
+@pytest.fixture(autouse=True)
+def two_sizes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reconciling, "SIZES", (640, 320))
+
+
+@pytest.mark.parametrize("fuse", [False, True])
+def test_nothing_is_left_over(fuse: bool) -> None:
+    said: list[str] = []
+    subject = Subject("shufflev2", (160, 160), fuse=fuse)
+    result = reconcile(subject, lambda text, phase: said.append(text))
+    assert (result.model, result.nc) == ("shufflev2", 80)
+    assert {c.convention for c in result.counted} | {"core"} <= set(CONVENTIONS)
+    assert len(result.counted) + len(result.missing) == 3
+    assert result.counter_of("torch") is not None
+    for counted in result.counted:
+        assert result.residual(counted.convention) == 0, counted
+    assert result.residual("core") is None  # nobody else's counter
+    assert said == ["running thop", "running fvcore", "running torch"]
+
+
+def test_the_articles_baseline_is_found_and_nothing_else() -> None:
+    found = search(Subject("rtdetr-l"), PARAMS, GFLOPS)
+    (match,) = found.matches
+    assert match.settings == (False, 640, "thop", True)
+    assert (match.nc_low, match.nc_high) == (1, 14)
+    assert match.params == (32_808_131, 32_834_846)
+    assert match.flops[0] == 107_991_808_000
+    assert found.sizes == (640, 320)
+
+
+def test_parameters_alone_need_neither_image_nor_convention() -> None:
+    wanted = parse_printed("19.3M")
+    found = search(Subject("shufflev2"), wanted, None)
+    assert [m.settings for m in found.matches] == [
+        (False, 640, "core", True),
+        (True, 640, "core", True),
+    ]
+    for match in found.matches:
+        assert all(wanted.matches(params) for params in match.params)
+
+
+def test_where_nothing_prints_the_digits_the_closest_is_named() -> None:
+    found = search(Subject("shufflev2"), parse_printed("19.2M"), parse_printed("62.9", factor=1e9))
+    assert not found.matches
+    assert found.closest.settings == (False, 640, "thop", True)
+    assert found.closest.nc_low == 1
+    assert found.deviation == pytest.approx(19_321_543 / 19_200_000 - 1)
+
+
+def test_something_must_be_searched_for() -> None:
+    with pytest.raises(UsageError, match="nothing to search"):
+        search(Subject("shufflev2"), None, None)
+
+
+# --- the command -------------------------------------------------------------------------------
+
+
+def test_the_command_answers_in_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["reconcile", "rtdetr-l", "--params", "32.8M", "--gflops", "108.0"]) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert (
+        "rtdetr-l prints exactly 32.8M parameters and 108.0 GFLOPs when unfused, nc from 1 to 14, "
+        "image 640x640, counted as thop does (2 FLOPs per MAC)."
+    ) in out
+
+
+def test_the_command_says_what_comes_closest(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["reconcile", "shufflev2", "--params", "19.2M", "--format", "json"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["exact"] is True  # 19.2M alone is printed by a fused model
+    command = [
+        "reconcile",
+        "shufflev2",
+        "--params",
+        "19.2M",
+        "--gflops",
+        "62.9",
+        "--format",
+        "json",
+    ]
+    assert main(command) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["exact"] is False
+    assert "the closest is off by 0.6%" in answer["answer"]
+
+
+def test_the_command_breaks_down_by_component(capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["reconcile", "shufflev2", "--imgsz", "160", "--nc", "3", "--format"]
+    assert main([*command, "csv"]) == 0
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    assert rows[0]["component"] == "convolutions"
+    assert main([*command, "json"]) == 0
+    data = json.loads(capsys.readouterr().out)
+    assert data["settings"]["nc"] == 3
+    assert all(counter["residual_flops"] == 0 for counter in data["counters"].values())
+    by_hand = sum(part.get("core", 0) for part in data["components_macs"].values())
+    assert 2 * by_hand == data["counters"]["torch"]["flops"]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        ["--params", "32.8M", "--nc", "1"],
+        ["--gflops", "many"],
+        ["--gflops", "108.0", "--fuse"],
+        ["--imgsz", "0"],
+    ],
+)
+def test_wrong_arguments_are_usage_errors(
+    wrong: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["reconcile", "rtdetr-l", *wrong]) == 2
+    assert "Traceback" not in capsys.readouterr().err
