@@ -109,6 +109,24 @@ def show_part(part: Number) -> str:
     return f"{part:.4%}".removesuffix("%").rstrip("0").rstrip(".") + "%"
 
 
+def parse_part(text: str, *, where: str | None = None) -> float:
+    """Read a part of one: "2%" or "0.02".
+
+    Raises:
+        UsageError: it is neither, or not between 0 and 1.
+    """
+    digits = text.strip().removesuffix("%")
+    try:
+        value = float(digits) / (100 if text.strip().endswith("%") else 1)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < 1:
+        raise UsageError(
+            f"{text!r} is not a share between 0 and 100%", where=where, cure="write it like 2%"
+        )
+    return value
+
+
 def show_missing(reason: str) -> str:
     """What stands where a value should: never 0, always with the reason."""
     return f"n/a ({reason})"

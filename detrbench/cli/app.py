@@ -12,6 +12,7 @@ from detrbench.cli.models import models
 from detrbench.cli.profile import profile
 from detrbench.cli.reconcile import reconcile
 from detrbench.cli.run import run
+from detrbench.cli.selfcheck import selfcheck
 
 # Help without rich: it opens in half the time, and reads as well in a pipe.
 app = typer.Typer(
@@ -31,6 +32,7 @@ Examples:
   detrbench latency --device cuda
   detrbench reconcile rtdetr-l --params 32.8M --gflops 108.0
   detrbench run article
+  detrbench selfcheck
 
 \b
 Exit codes:
@@ -66,3 +68,4 @@ app.command()(profile)
 app.command()(latency)
 app.command()(run)
 app.command()(reconcile)
+app.command()(selfcheck)

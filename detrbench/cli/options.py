@@ -16,6 +16,16 @@ ImageSize = Annotated[
     str,
     typer.Option("--imgsz", metavar="N|HxW", help="Image size in pixels, such as 640 or 480x640."),
 ]
+Device = Annotated[str, typer.Option("--device", metavar="DEVICE", help="cpu, cuda or cuda:N.")]
+Threads = Annotated[
+    int | None,
+    typer.Option(
+        "--threads",
+        min=1,
+        metavar="N",
+        help="Threads of the processor.  [default: what the control group allows]",
+    ),
+]
 Batch = Annotated[int, typer.Option("--batch", min=1, metavar="N", help="Images per forward pass.")]
 Classes = Annotated[
     int | None,

@@ -61,6 +61,11 @@ class StatusLine:
             say(f"{phase} ...")
         self._phase = phase
 
+    def say(self, text: str) -> None:
+        """A line that stays, above the one that changes."""
+        self.close()
+        say(text)
+
     def close(self) -> None:
         """Leave the terminal's line empty."""
         if self._terminal and self._phase:
@@ -76,9 +81,18 @@ class ProgressLine(StatusLine):
         self.show(_progress_text(progress), progress.phase)
 
 
+_BAR = 24  # characters
+
+
 def _progress_text(progress: Progress) -> str:
     from detrbench.units import show_eta, show_share
 
     share = show_share(progress.done, progress.total) if progress.total else ""
     eta = f"about {show_eta(progress.eta_s)} left" if progress.eta_s is not None else ""
-    return "  ".join(part for part in (progress.phase, share, eta) if part)
+    bar = _bar(progress.done / progress.total) if progress.total else ""
+    return "  ".join(part for part in (progress.phase, bar, share, eta) if part)
+
+
+def _bar(share: float) -> str:
+    full = round(_BAR * min(max(share, 0.0), 1.0))
+    return "[" + "#" * full + "." * (_BAR - full) + "]"

@@ -65,7 +65,7 @@ def run(
     where = folder or suites.report_folder(loaded)
     progress = ProgressLine()
     try:
-        report = suites.run(loaded, output=where, progress=progress)
+        report = suites.run(loaded, output=where, progress=progress, announce=progress.say)
     finally:
         progress.close()
     deliver(render(report, format), None)

@@ -6,23 +6,28 @@ import copy
 import dataclasses
 import shutil
 import tempfile
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from detrbench.errors import UsageError
+from detrbench.errors import DetrbenchWarning, UsageError
 from detrbench.report import Report
 from detrbench.timing.planning import Wish
 from detrbench.timing.process import Build, Request, build_model, measure_process
 from detrbench.timing.records import Outcome
-from detrbench.timing.replication import Run, replicate
+from detrbench.timing.replication import Run, replicate, resumable
 from detrbench.timing.reporting import latency_report
+from detrbench.timing.resolution import remembered
 from detrbench.timing.schedule import Plan
 from detrbench.timing.session import OnProgress
 from detrbench.verdicts import ALPHA, MARGIN
 
 if TYPE_CHECKING:
     from torch import nn
+
+
+_CUT = ("interrupted", "failures")  # runs whose folder is worth keeping
 
 
 def measure_latency(
@@ -104,6 +109,21 @@ def measure_latency(
     return latency_report(_in_this_process(request, given, margin, progress))
 
 
+def resume_latency(
+    folder: str | Path,
+    *,
+    progress: OnProgress | None = None,
+    announce: Callable[[str], None] | None = None,
+) -> Report:
+    """Go on with the run in `folder`, which Ctrl-C, a crash or a kill has cut short.
+
+    Raises:
+        UsageError: it is not the folder of a run.
+    """
+    request, wish = resumable(Path(folder))
+    return latency_report(measure_run(request, wish, folder, progress, announce))
+
+
 def measure_run(
     request: Request,
     wish: Wish,
@@ -112,26 +132,30 @@ def measure_run(
     announce: Callable[[str], None] | None = None,
 ) -> Run:
     """`replicate`, in `folder` or in a temporary one that a complete run removes."""
-    if folder is not None:
-        Path(folder).mkdir(parents=True, exist_ok=True)
-        return replicate(request, wish, Path(folder), progress=progress, announce=announce)
-    kept = Path(tempfile.mkdtemp(prefix="detrbench-latency-"))
-    # Said first: a run that is killed cannot say it any more.
-    if announce is not None:
-        announce(f"samples of each process: {kept}, until the report is made")
+    known = remembered(request.device)
+    if known is not None and wish.margin < known.detectable:
+        warnings.warn(known.too_small(wish.margin), DetrbenchWarning, stacklevel=2)
+    where = Path(tempfile.mkdtemp(prefix="detrbench-latency-") if folder is None else folder)
+    where.mkdir(parents=True, exist_ok=True)
+    if announce is not None:  # said first: a run that is killed cannot say it any more
+        announce(f"every process's samples are kept in {where}")
     run = None
     try:
-        run = replicate(request, wish, kept, progress=progress, announce=announce)
+        run = replicate(
+            request,
+            wish,
+            where,
+            progress=progress,
+            announce=announce,
+            between_sd=known.between_sd if known else None,
+        )
     finally:
-        if run is None or run.stopped in _CUT:
-            if announce is not None:
-                announce(f"cut short; go on with: detrbench latency --resume {kept}")
-        else:
-            shutil.rmtree(kept)
+        cut = run is None or run.stopped in _CUT
+        if cut and announce is not None:
+            announce(f"cut short; go on with: detrbench latency --resume {where}")
+        elif folder is None and not cut:
+            shutil.rmtree(where)
     return run
-
-
-_CUT = ("interrupted", "failures")
 
 
 def _in_this_process(

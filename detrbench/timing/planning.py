@@ -77,19 +77,17 @@ class Wish:
 
 @dataclass(frozen=True)
 class Pilot:
-    """What the first process showed.
+    """What a process is like on this machine, as the first ones showed.
 
     Attributes:
         start_s: from its start to its first timed round: imports, building, warm-up.
         round_s: one round of all models.
         within_sd: of the paired log-ratios of its rounds; the widest pair's.
-        took_s: the whole process.
     """
 
     start_s: float
     round_s: float
     within_sd: float
-    took_s: float
 
 
 @dataclass(frozen=True)

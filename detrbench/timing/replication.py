@@ -8,11 +8,12 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from detrbench.errors import UsageError
 from detrbench.stats import median, paired_log_ratios, robust_sd
 from detrbench.timing.planning import (
     BETWEEN_SD,
@@ -30,7 +31,7 @@ from detrbench.timing.process import Request
 from detrbench.timing.records import Outcome, load_outcomes, load_request, save_request
 from detrbench.timing.session import OnProgress, Progress, Series
 from detrbench.timing.supervisor import run_worker
-from detrbench.verdicts import Judgement, judge
+from detrbench.verdicts import LEAST_PROCESSES, Judgement, judge
 
 _PILOT_S = 15.0  # where no budget says how long a process should be
 _MOST_DEATHS = 2  # of the same model in the making, or of processes in a row
@@ -105,25 +106,32 @@ class Run:
         return paired_log_ratios(here.latency_s, there.latency_s)
 
     def pilot(self) -> Pilot | None:
-        """What the first finished process showed; `None` without one that timed anything."""
-        for outcome in self.finished:
-            measured = outcome.measurement
-            rounds = _rounds(outcome)
-            if measured is None or not rounds:
-                continue
-            begun = measured.started_s + max(0.0, outcome.took_s - measured.took_s)
-            spreads = [
-                robust_sd(ratios)
-                for model in self.request.models[1:]
-                if (ratios := self._paired(outcome, self.request.models[0], model))
-            ]
-            return Pilot(
-                start_s=begun,
-                round_s=max((outcome.took_s - begun) / rounds, 1e-9),
-                within_sd=max(spreads, default=0.0),
-                took_s=outcome.took_s,
-            )
-        return None
+        """What the finished processes showed until now; `None` without one that timed anything."""
+        shown = [shape for outcome in self.finished if (shape := self._shape(outcome)) is not None]
+        if not shown:
+            return None
+        return Pilot(
+            start_s=median([each.start_s for each in shown]),
+            round_s=median([each.round_s for each in shown]),
+            within_sd=median([each.within_sd for each in shown]),
+        )
+
+    def _shape(self, outcome: Outcome) -> Pilot | None:
+        measured, rounds = outcome.measurement, _rounds(outcome)
+        if measured is None or not rounds:
+            return None
+        start_s = measured.started_s + max(0.0, outcome.took_s - measured.took_s)
+        baseline, *others = self.request.models
+        spreads = [
+            robust_sd(ratios)
+            for model in others
+            if (ratios := self._paired(outcome, baseline, model))
+        ]
+        return Pilot(
+            start_s=start_s,
+            round_s=max((outcome.took_s - start_s) / rounds, 1e-9),
+            within_sd=max(spreads, default=0.0),
+        )
 
 
 def replicate(
@@ -196,8 +204,7 @@ class _Going:
         self._progress, self._announce = progress, announce
         self._between_sd = BETWEEN_SD if between_sd is None else between_sd
         self._outcomes = list(load_outcomes(folder))
-        known = (folder / "request.json").is_file()
-        self._plan = load_request(folder)[2] if known else None
+        self._plan = _earlier_plan(folder, request)
         self._spent_before_s = sum(outcome.took_s for outcome in self._outcomes)
         self._began = now()
         self._dropped: dict[str, str] = {}
@@ -230,17 +237,23 @@ class _Going:
             self._drop_failed(outcome)
 
     def _make_plan(self) -> None:
-        """As soon as a process has shown what one costs."""
-        if self._plan is not None:
+        """As soon as a process has shown what one costs, and again as long as nobody has looked.
+
+        A busy minute makes one process slow, and the next one teaches better. What decides is how
+        long processes take and how their rounds scatter, never their ratio: the error that the
+        looks share out stays what it is.
+        """
+        so_far = self.run("")
+        done = len(so_far.finished)
+        shown = so_far.pilot()
+        if shown is None or (self._plan is not None and done >= LEAST_PROCESSES):
             return
-        pilot = self.run("").pilot()
-        if pilot is None:
-            return
-        done = len(self.run("").finished)
-        self._plan = plan_run(self._wish, pilot, done, self._spent_s(), self._between_sd)
-        save_request(self._folder, self._request, self._wish, self._plan)
-        if self._announce is not None:
-            for sentence in self._plan.sentences():
+        plan = plan_run(self._wish, shown, done, self._spent_s(), self._between_sd)
+        changed = self._plan is None or plan.processes != self._plan.processes
+        self._plan = plan
+        save_request(self._folder, self._request, self._wish, plan)
+        if self._announce is not None and changed:
+            for sentence in plan.sentences():
                 self._announce(sentence)
 
     def _ended(self) -> Run | None:
@@ -352,16 +365,18 @@ class _Going:
         return told
 
 
+def _earlier_plan(folder: Path, request: Request) -> RunPlan | None:
+    if not (folder / "request.json").is_file():
+        return None
+    earlier, _, plan = load_request(folder)
+    if earlier != request:
+        raise UsageError(
+            f"{folder} is of a run of other models or settings",
+            cure="Name another folder, or go on with that run: --resume.",
+        )
+    return plan
+
+
 def _rounds(outcome: Outcome) -> int:
     measured = outcome.measurement
     return max((len(series.latency_s) for series in measured.series), default=0) if measured else 0
-
-
-def single(request: Request, wish: Wish, outcome: Outcome) -> Run:
-    """A run of one process, which says how its own rounds scatter and gives no verdict."""
-    return Run(request, wish, None, (outcome,))
-
-
-def unfinished(run: Run) -> Iterator[Outcome]:
-    """Processes that did not come to their end."""
-    return (one for one in run.outcomes if one.status != "ok")

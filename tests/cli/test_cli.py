@@ -85,6 +85,16 @@ USAGE: dict[str, tuple[list[str], list[str]]] = {
     "batch 0": (["profile", "rtdetr-l", "--batch", "0"], ["--batch"]),
     "batch text": (["latency", "--batch", "x"], ["--batch"]),
     "nc 0": (["profile", "rtdetr-l", "--nc", "0"], ["--nc"]),
+    "margin": (["latency", "--margin", "big"], ["--margin", "'big'", "2%"]),
+    "margin 0": (["latency", "--margin", "0%"], ["--margin", "2%"]),
+    "target": (["latency", "--target-ci", "200%"], ["--target-ci", "2%"]),
+    "budget 0": (["latency", "--budget", "0"], ["--budget", "more than 0"]),
+    "budget nan": (["latency", "--budget", "nan"], ["--budget", "more than 0"]),
+    "presets": (["latency", "--quick", "--thorough"], ["--quick", "--thorough", "Choose"]),
+    "processes 0": (["latency", "--processes", "0"], ["--processes"]),
+    "runtime": (["latency", "--runtime", "eagre"], ["eagre", "eager?"]),
+    "resume": (["latency", "--resume", "none"], ["none", "request.json"]),
+    "selfcheck model": (["selfcheck", "rtdetr-1"], ["rtdetr-1", "rtdetr-l"]),
     "threads 0": (["latency", "--threads", "0"], ["--threads"]),
     "convention": (["profile", "rtdetr-l", "--convention", "thopp"], ["--convention", "thop?"]),
     "by": (["profile", "rtdetr-l", "--by", "stages"], ["--by", "stage?"]),
@@ -292,10 +302,44 @@ def test_latency_takes_the_article_s_pair_by_default(
     assert fake.models == ["rtdetr-l", "shufflev2"]
     progress = fake.options.pop("progress")
     assert isinstance(progress, ProgressLine)
+    assert fake.options.pop("announce") == progress.say
     assert fake.options == {
         "device": "cuda:1", "batch": 1, "imgsz": (640, 640), "nc": None, "fuse": False,
-        "threads": 2, "blocks": None, "backbone_weights": None,
+        "threads": 2, "blocks": None, "backbone_weights": None, "runtime": "eager",
+        "budget_s": 120.0, "processes": None, "rounds": None, "target": None, "margin": 0.02,
+        "early": True, "seed": 0, "folder": None,
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        (["--quick"], {"budget_s": 60.0, "early": True}),
+        (["--thorough"], {"budget_s": 600.0, "early": False}),
+        (["--thorough", "--budget", "90"], {"budget_s": 90.0, "early": False}),
+        (["--processes", "7"], {"budget_s": None, "processes": 7}),
+        (["--processes", "7", "--budget", "50"], {"budget_s": 50.0, "processes": 7}),
+        (["--target-ci", "1%", "--margin", "0.05"], {"target": 0.01, "margin": 0.05}),
+    ],
+)
+def test_latency_s_time_and_precision(
+    flags: list[str], expected: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake = Fake(Report((OK_ROW,)))
+    monkeypatch.setattr("detrbench.timing.latency.measure_latency", fake)
+    assert main(["latency", *flags]) == 0
+    assert {name: fake.options[name] for name in expected} == expected
+
+
+def test_a_resumed_run_is_what_its_folder_says(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fake = Fake(Report((OK_ROW,)))
+    monkeypatch.setattr("detrbench.timing.latency.resume_latency", fake)
+    assert main(["latency", "--resume", "here", "--format", "csv"]) == 0
+    assert fake.models == Path("here")
+    assert main(["latency", "rtdetr-l", "--resume", "here", "--margin", "1%"]) == 2
+    assert "margin, models cannot be given again" in capsys.readouterr().err
 
 
 def test_an_interrupted_latency_prints_what_it_has_and_exits_130(
@@ -312,7 +356,7 @@ def test_an_interrupted_latency_prints_what_it_has_and_exits_130(
 def test_run_prints_the_table_and_the_paths(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    def run(suite: Any, *, output: Path, progress: Any) -> Report:
+    def run(suite: Any, *, output: Path, progress: Any, announce: Any) -> Report:
         assert suite.name == "article"
         assert {setting.device for setting in suite.settings} == {"cuda:0"}
         output.mkdir()
@@ -343,7 +387,9 @@ def test_progress_is_one_line_per_phase_where_nobody_watches(
         line(Progress("timing", done, 3, 10.0))
     line.close()
     assert capsys.readouterr().err == "timing ...\n"
-    assert _progress_text(Progress("timing", 1, 4, 61.0)) == "timing  25.0%  about 1 min 1 s left"
+    assert _progress_text(Progress("timing", 1, 4, 61.0)) == (
+        "timing  [######..................]  25.0%  about 1 min 1 s left"
+    )
 
 
 # --- pipes and streams --------------------------------------------------------------------------

@@ -1,0 +1,153 @@
+"""`detrbench reconcile`: its answer, its formats and its exit codes."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from detrbench import reconciling
+from detrbench.cli import main
+from detrbench.conventions import CONVENTIONS
+
+
+@pytest.fixture(autouse=True)
+def two_sizes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reconciling, "SIZES", (640, 320))
+
+
+def answer_to(capsys: pytest.CaptureFixture[str], *arguments: str) -> Any:
+    assert main(["reconcile", *arguments, "--format", "json"]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+# --- searching ---
+
+
+def test_the_answer_is_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["reconcile", "rtdetr-l", "--params", "32.8M", "--gflops", "108.0"]) == 0
+    captured = capsys.readouterr()
+    assert (
+        "rtdetr-l prints exactly 32.8M parameters and 108.0 GFLOPs when unfused, nc from 1 to 14, "
+        "image 640x640, counted as thop does (2 FLOPs per MAC)."
+    ) in " ".join(captured.out.split())
+    assert captured.err == "searching settings ...\n"
+
+
+def test_what_was_found_as_json_and_csv(capsys: pytest.CaptureFixture[str]) -> None:
+    figures = ["rtdetr-l", "--params", "32.8M", "--gflops", "108.0"]
+    found = answer_to(capsys, *figures)
+    assert found["exact"] is True
+    (settings,) = found["settings"]
+    assert settings["params_low"] == 32_808_131
+    assert settings["flops_low"] == 107_991_808_000
+    assert main(["reconcile", *figures, "--format", "csv"]) == 0
+    (row,) = csv.DictReader(io.StringIO(capsys.readouterr().out))
+    read = (row["nc_low"], row["nc_high"], row["imgsz"], row["convention"], row["flops_per_mac"])
+    assert read == ("1", "14", "640", "thop", "2")
+
+
+def test_what_comes_closest(capsys: pytest.CaptureFixture[str]) -> None:
+    found = answer_to(capsys, "shufflev2", "--params", "19.2M", "--gflops", "62.9")
+    assert found["exact"] is False
+    assert "the closest is off by 0.6%" in found["answer"]
+    assert len(found["settings"]) == 1
+
+
+def test_parameters_alone_say_nothing_of_image_and_convention(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    found = answer_to(capsys, "shufflev2", "--params", "19.3M")
+    assert found["exact"] is True
+    assert "unfused, nc from 1 to 14" in found["answer"]
+    assert "counted as" not in found["answer"]
+    assert "image" not in found["answer"]
+
+
+# --- components ---
+
+
+def test_components_as_json(capsys: pytest.CaptureFixture[str]) -> None:
+    data = answer_to(capsys, "shufflev2", "--imgsz", "160", "--nc", "3", "--fuse")
+    assert data["settings"] == {"imgsz": "160x160", "batch": 1, "nc": 3, "fused": True}
+    assert len(data["counters"]) + len(data["missing"]) == 3
+    assert all(counter["residual_flops"] == 0 for counter in data["counters"].values())
+    assert data["counters"]["torch"]["counter"] == f"torch {torch.__version__}"
+    core = sum(booked.get("core", 0) for booked in data["components_macs"].values())
+    assert 2 * core == data["counters"]["torch"]["flops"]
+
+
+def test_components_as_csv_and_text(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    command = ["reconcile", "shufflev2-x0.5", "--imgsz", "160x192"]
+    file = tmp_path / "components.csv"
+    assert main([*command, "-o", str(file)]) == 0
+    assert capsys.readouterr().out == ""
+    rows = list(csv.DictReader(io.StringIO(file.read_text(encoding="utf-8"))))
+    assert list(rows[0]) == ["component", *(f"{name}_macs" for name in CONVENTIONS)]
+    assert rows[0]["component"] == "convolutions"
+    assert main(command) == 0
+    text = capsys.readouterr().out
+    assert "image 160x192, batch 1, nc=80, unfused" in " ".join(text.split())
+    for row in rows:
+        assert row["component"] in text
+    assert "residual, MACs" in text
+
+
+def test_a_counter_that_is_missing_is_named_with_the_cure(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone(*arguments: Any) -> Any:
+        raise reconciling.CounterMissing("thop is not installed", cure="pip install it")
+
+    monkeypatch.setitem(reconciling.COUNTERS, "thop", gone)  # type: ignore[arg-type]
+    data = answer_to(capsys, "shufflev2-x0.5", "--imgsz", "160")
+    assert "thop" not in data["counters"]
+    assert data["missing"] == {"thop": "thop is not installed\n  pip install it"}
+
+
+# --- usage ---
+
+WRONG: dict[str, tuple[list[str], list[str]]] = {
+    "parameters and classes": (["--params", "32.8M", "--nc", "1"], ["--nc", "leave them out"]),
+    "FLOPs and fusing": (["--gflops", "108.0", "--fuse"], ["--fuse"]),
+    "FLOPs and a size": (["--gflops", "108.0", "--imgsz", "320"], ["--imgsz"]),
+    "no number": (["--gflops", "many"], ["--gflops", "'many'", "108.0"]),
+    "no parameters": (["--params", "-3M"], ["--params"]),
+    "no size": (["--imgsz", "0"], ["--imgsz"]),
+    "no such format": (["--format", "jsn"], ["--format", "json?"]),
+    "no such blocks": (["--blocks", "none.py"], ["--blocks", "none.py"]),
+    "not a multiple of the stride": (["--imgsz", "650"], ["650", "32"]),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_wrong_arguments_exit_2_and_name_the_flag(
+    name: str, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    arguments, words = WRONG[name]
+    assert main(["reconcile", "rtdetr-l", *arguments]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "Traceback" not in captured.err
+    for word in words:
+        assert word in captured.err
+
+
+def test_an_unknown_model_suggests_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["reconcile", "rtdetr-1"]) == 2
+    assert "rtdetr-l" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("figure", ["0", "0.0", "0M"])
+@pytest.mark.parametrize("flag", ["--params", "--gflops"])
+def test_nothing_can_be_found_for_zero(
+    flag: str, figure: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["reconcile", "shufflev2-x0.5", flag, figure]) == 2
+    assert flag in capsys.readouterr().err
