@@ -16,6 +16,20 @@ SHUFFLENETV2 = "Ma et al., ShuffleNet V2, arXiv 1807.11164, section 2"
 
 
 @dataclass(frozen=True)
+class Spread:
+    """What is printed in brackets beside a measured value.
+
+    Attributes:
+        low, high: keys of its ends.
+        meaning: what it is, in words.
+    """
+
+    low: str
+    high: str
+    meaning: str
+
+
+@dataclass(frozen=True)
 class Metric:
     """One number a report can hold.
 
@@ -29,8 +43,8 @@ class Metric:
         summary: whether tables show it unasked; files always hold every metric.
         additive: whether the parts of a model add up to the whole.
         convention: the way of counting that it is the FLOPs of; tables show the one asked for.
-        spread: keys of the lower and upper value that are printed beside it, for what is measured
-            and not counted.
+        spread: what is printed beside it, for what is measured and not counted; of several, the
+            first that a row holds.
         published_as: the field of a published figure that means this metric.
         title_zh: the header in the Chinese article this project answers.
     """
@@ -44,7 +58,7 @@ class Metric:
     summary: bool = False
     additive: bool = False
     convention: str | None = None
-    spread: tuple[str, str] | None = None
+    spread: tuple[Spread, ...] = ()
     published_as: str | None = None
     title_zh: str | None = None
 
@@ -148,7 +162,17 @@ _TABLE = (
         "latency_median_s", "Latency", "s", "lower",
         "Median over processes of one forward pass's median time, with its interval.",
         "the timing rules in the README",
-        summary=True, spread=("latency_median_low_s", "latency_median_high_s"),
+        summary=True,
+        spread=(
+            Spread(
+                "latency_median_low_s", "latency_median_high_s",
+                "the median's 95% interval over processes",
+            ),
+            Spread(
+                "latency_q1_s", "latency_q3_s",
+                "the quartiles of all samples, too few processes for an interval",
+            ),
+        ),
         published_as="latency_ms", title_zh="推理速度",
     ),
     _timing(

@@ -14,7 +14,7 @@ def test_every_metric_is_explained_and_sourced(one: Metric) -> None:
     assert one.better in ("lower", "higher", None)
     assert one.explanation.endswith(".")
     assert one.source
-    assert all(key in METRICS for key in one.spread or ())
+    assert all(key in METRICS for spread in one.spread for key in (spread.low, spread.high))
 
 
 def test_the_issue_s_keys_are_there() -> None:

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from detrbench.environment import Environment
 from detrbench.errors import UsageError, nearest
-from detrbench.metrics import CONVENTION_METRICS, METRICS, Metric
+from detrbench.metrics import CONVENTION_METRICS, METRICS, Metric, Spread
 from detrbench.report import Cell, Report, metric_keys, missing_value
 from detrbench.units import (
     header,
@@ -87,7 +87,7 @@ def document(report: Report, by: str | None = None) -> Document:
     return Document(tuple(tables), report.records(by), report.to_dict())
 
 
-# --- one line per model --------------------------------------------------------------------------
+# --- one line per model ------------------------------------------------------------------------
 
 
 def _summary(report: Report) -> Table:
@@ -104,7 +104,12 @@ def _summary(report: Report) -> Table:
         caption=_caption(report, shown),
         columns=(Column("Model", "left"), *map(_column, shown)),
         lines=tuple(lines),
-        notes=(*marks.notes, *_said(report.rows), *_provenance(report)),
+        notes=(
+            *marks.notes,
+            *_brackets(report.rows, shown),
+            *_said(report.rows),
+            *_provenance(report),
+        ),
     )
 
 
@@ -139,16 +144,30 @@ def _cell_text(row: Cell, one: Metric, marks: _Marks) -> str:
     value = _value(row, one)
     if value is None:
         return f"n/a {marks.mark(f'n/a: {missing_value(row, one.key)}')}"
-    low, high = _spread(row, one)
-    between = "" if low is None or high is None else " " + show_range(low, high, one.unit)
-    return show(value, one.unit) + between
+    spread = _spread(row, one)
+    if spread is None:
+        return show(value, one.unit)
+    return f"{show(value, one.unit)} {show_range(*_ends(row, spread), one.unit)}"
 
 
-def _spread(row: Cell, one: Metric) -> tuple[int | float | None, int | float | None]:
-    if one.spread is None:
-        return None, None
-    low, high = one.spread
-    return row.metrics.get(low), row.metrics.get(high)
+def _spread(row: Cell, one: Metric) -> Spread | None:
+    """The first of the metric's spreads that the row holds both ends of."""
+    return next((spread for spread in one.spread if None not in _ends(row, spread)), None)
+
+
+def _ends(row: Cell, spread: Spread) -> tuple[Any, Any]:
+    return row.metrics.get(spread.low), row.metrics.get(spread.high)
+
+
+def _brackets(rows: tuple[Cell, ...], shown: list[Metric]) -> list[str]:
+    """What the brackets of each column mean."""
+    found = {(one, spread) for one in shown for row in rows if (spread := _spread(row, one))}
+    return [
+        f"{one.title}: in brackets {spread.meaning}"
+        for one in shown
+        for spread in one.spread
+        if (one, spread) in found
+    ]
 
 
 def _difference_line(row: Cell, report: Report, shown: list[Metric], marks: _Marks) -> Line:
@@ -162,12 +181,12 @@ def _difference_text(row: Cell, report: Report, one: Metric, marks: _Marks) -> s
     change = None if value is None or reference is None else ratio(value, reference)
     if change is None:
         return ""
-    if one.spread is None:
+    if not one.spread:
         return show_change(change)
     pair = _comparison(row, report)
     if pair is not None:  # the ratio within rounds tells more than that of two medians
         return _pair_text(pair, marks)
-    if not _overlap(_spread(row, one), _spread(first, one)):
+    if not _overlap(row, first, one):
         return show_change(change)
     mark = marks.mark("the intervals overlap: this run does not show a difference")
     return f"{show_change(change)} {mark}"
@@ -192,13 +211,15 @@ def _comparison(row: Cell, report: Report) -> Mapping[str, Any] | None:
     return None
 
 
-def _overlap(one: tuple[Any, Any], other: tuple[Any, Any]) -> bool:
-    if None in (*one, *other):
+def _overlap(row: Cell, other: Cell, one: Metric) -> bool:
+    here, there = _spread(row, one), _spread(other, one)
+    if here is None or there is None:
         return False
-    return bool(one[0] <= other[1] and other[0] <= one[1])
+    (low, high), (other_low, other_high) = _ends(row, here), _ends(other, there)
+    return bool(low <= other_high and other_low <= high)
 
 
-# --- one line per pair ---------------------------------------------------------------------------
+# --- one line per pair -------------------------------------------------------------------------
 
 
 def _verdicts(report: Report) -> Table | None:
@@ -257,7 +278,7 @@ def _pair_verdict(pair: Mapping[str, Any], marks: _Marks) -> str:
     return f"{pair['verdict']} {notes}".strip()
 
 
-# --- figures that others published ---------------------------------------------------------------
+# --- figures that others published -------------------------------------------------------------
 
 
 def _published_lines(
@@ -329,7 +350,7 @@ def _published_key(figure: Mapping[str, Any], one: Metric) -> str:
     return CONVENTION_METRICS.get(convention, one.key)
 
 
-# --- the parts of each model ---------------------------------------------------------------------
+# --- the parts of each model -------------------------------------------------------------------
 
 
 def _breakdown(report: Report, by: str) -> Table:
@@ -379,7 +400,7 @@ def _part_text(
     return f"{show(value, one.unit)} ({share})" if share else show(value, one.unit)
 
 
-# --- words ---------------------------------------------------------------------------------------
+# --- words -------------------------------------------------------------------------------------
 
 SETTINGS: dict[str, Callable[[Any], str]] = {
     "imgsz": lambda size: f"image {size}",
