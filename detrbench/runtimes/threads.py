@@ -40,17 +40,22 @@ def check_threads(threads: int | None) -> int:
 
 def cpu_quotas(root: Path = Path("/")) -> Iterator[float]:
     """Every CPU quota above this process, in cores."""
+    for folder in group_folders(root):
+        yield from _quota_v2(_read(folder / "cpu.max"))
+        yield from _quota_v1(
+            _read(folder / "cpu.cfs_quota_us"), _read(folder / "cpu.cfs_period_us")
+        )
+
+
+def group_folders(root: Path = Path("/")) -> Iterator[Path]:
+    """Folders of the control groups that share out the processors, from this process's upwards."""
     groups = _read(root / "proc/self/cgroup")
     for line in (groups or "").splitlines():
         _, controllers, path = line.split(":", 2)
         if controllers == "":
-            for folder in _upwards(root / "sys/fs/cgroup", path):
-                yield from _quota_v2(_read(folder / "cpu.max"))
+            yield from _upwards(root / "sys/fs/cgroup", path)
         elif "cpu" in controllers.split(","):
-            for folder in _upwards(root / "sys/fs/cgroup" / "cpu", path):
-                yield from _quota_v1(
-                    _read(folder / "cpu.cfs_quota_us"), _read(folder / "cpu.cfs_period_us")
-                )
+            yield from _upwards(root / "sys/fs/cgroup" / "cpu", path)
 
 
 def _upwards(mount: Path, path: str) -> Iterator[Path]:
