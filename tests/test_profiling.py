@@ -7,6 +7,7 @@ import subprocess
 import sys
 from importlib import resources
 from pathlib import Path
+from typing import Literal
 
 import jsonschema
 import pytest
@@ -131,6 +132,40 @@ def test_a_model_that_cannot_be_traced_is_a_row_with_the_reason(tmp_path: Path) 
     assert (failed.status, fine.status) == ("failed", "ok")
     assert "four is bad" in (failed.reason or "")
     assert report.exit_code == 4
+
+
+@pytest.mark.parametrize(
+    "values",
+    ["y[y > 0].mean()", "float(y.sum())", "(y if y.sum() > 0 else -y)", "len(y.nonzero())"],
+)
+def test_a_forward_that_reads_values_is_explained(tmp_path: Path, values: str) -> None:
+    """Seen by the dry run it is the file's mistake; seen at the asked size only, a failed row."""
+    model, blocks = own_model(tmp_path, f"y = self.conv(x); return y + {values}")
+    with pytest.raises(UsageError, match=r"row 11 .*: Mine\)") as caught:
+        detrbench.profile([model], imgsz=64, blocks=blocks)
+    assert "forward must not read values" in str(caught.value)
+    body = f"y = self.conv(x); return y + {values} if y.shape[-1] == 4 else y"
+    model, blocks = own_model(tmp_path, body)
+    (row,) = detrbench.profile([model], imgsz=64, blocks=blocks).rows
+    assert row.status == "failed"
+    assert "model.11: the forward failed on images of shape (1, 3, 64, 64)" in (row.reason or "")
+    assert row.metrics == {}
+
+
+@pytest.mark.parametrize("by", ["module", "op"])
+def test_other_parts_add_up(by: Literal["module", "op"]) -> None:
+    (row,) = detrbench.profile(["shufflev2"], nc=1, imgsz=160, by=by).rows
+    for key in PROMISED - {"peak_activation_bytes"}:
+        assert sum(part[key] for part in row.parts[by]) == row.metrics[key], key
+
+
+def test_every_published_figure_has_ours() -> None:
+    (row,) = detrbench.profile(["rtdetr-l"], nc=80, imgsz=640).rows
+    assert row.published
+    for figure in row.published:
+        assert figure["ours"].keys() == row.metrics.keys()
+    by_nc = {figure["settings"].get("nc"): figure["ours"]["params"] for figure in row.published}
+    assert by_nc[1] == 32_808_131
 
 
 @pytest.mark.parametrize("fuse", [False, True])
