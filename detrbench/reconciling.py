@@ -150,10 +150,13 @@ def search(
         params, gflops: as printed, at least one.
 
     Raises:
-        UsageError: neither figure is given, or no size fits the model's strides.
+        UsageError: neither figure is given, or one is 0.
     """
     if params is None and gflops is None:
         raise UsageError("nothing to search for", cure="give --params, --gflops or both")
+    for flag, printed in (("--params", params), ("--gflops", gflops)):
+        if printed and not printed.value:
+            raise UsageError("no detector has 0 of these", where=flag, cure="give a figure above 0")
     # Parameters depend on neither image nor convention: without FLOPs one of each will do.
     lines = list(_lines(subject, progress, everything=gflops is not None))
     best: tuple[float, Match] | None = None
@@ -165,7 +168,7 @@ def search(
             off = line.deviation(nc, params, gflops)
             if best is None or off < best[0]:
                 best = off, line.match(nc, nc)
-    assert best is not None  # there is at least one line
+    assert best is not None  # every stride divides 640, so there is at least one line
     confirmed = tuple(match for match in matches if _confirmed(subject, match))
     sizes = tuple(dict.fromkeys(line.settings.imgsz for line in lines))
     name = subject.build().spec.name

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
-
 import pytest
 
 from detrbench import reconciling
-from detrbench.cli import main
 from detrbench.conventions import CONVENTIONS
 from detrbench.errors import UsageError
 from detrbench.profiling import Subject
@@ -72,64 +67,3 @@ def test_where_nothing_prints_the_digits_the_closest_is_named() -> None:
 def test_something_must_be_searched_for() -> None:
     with pytest.raises(UsageError, match="nothing to search"):
         search(Subject("shufflev2"), None, None)
-
-
-# --- the command -------------------------------------------------------------------------------
-
-
-def test_the_command_answers_in_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["reconcile", "rtdetr-l", "--params", "32.8M", "--gflops", "108.0"]) == 0
-    out = " ".join(capsys.readouterr().out.split())
-    assert (
-        "rtdetr-l prints exactly 32.8M parameters and 108.0 GFLOPs when unfused, nc from 1 to 14, "
-        "image 640x640, counted as thop does (2 FLOPs per MAC)."
-    ) in out
-
-
-def test_the_command_says_what_comes_closest(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["reconcile", "shufflev2", "--params", "19.2M", "--format", "json"]) == 0
-    answer = json.loads(capsys.readouterr().out)
-    assert answer["exact"] is True  # 19.2M alone is printed by a fused model
-    command = [
-        "reconcile",
-        "shufflev2",
-        "--params",
-        "19.2M",
-        "--gflops",
-        "62.9",
-        "--format",
-        "json",
-    ]
-    assert main(command) == 0
-    answer = json.loads(capsys.readouterr().out)
-    assert answer["exact"] is False
-    assert "the closest is off by 0.6%" in answer["answer"]
-
-
-def test_the_command_breaks_down_by_component(capsys: pytest.CaptureFixture[str]) -> None:
-    command = ["reconcile", "shufflev2", "--imgsz", "160", "--nc", "3", "--format"]
-    assert main([*command, "csv"]) == 0
-    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
-    assert rows[0]["component"] == "convolutions"
-    assert main([*command, "json"]) == 0
-    data = json.loads(capsys.readouterr().out)
-    assert data["settings"]["nc"] == 3
-    assert all(counter["residual_flops"] == 0 for counter in data["counters"].values())
-    by_hand = sum(part.get("core", 0) for part in data["components_macs"].values())
-    assert 2 * by_hand == data["counters"]["torch"]["flops"]
-
-
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        ["--params", "32.8M", "--nc", "1"],
-        ["--gflops", "many"],
-        ["--gflops", "108.0", "--fuse"],
-        ["--imgsz", "0"],
-    ],
-)
-def test_wrong_arguments_are_usage_errors(
-    wrong: list[str], capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main(["reconcile", "rtdetr-l", *wrong]) == 2
-    assert "Traceback" not in capsys.readouterr().err
