@@ -127,11 +127,9 @@ def _failure(run: Run, model: str) -> str | None:
             return series.reason or "it failed"
     if model in run.dropped:
         return run.dropped[model]
-    if not any(_latency(run, outcome, model) for outcome in run.outcomes):
-        dead = [one for one in run.outcomes if one.status == "failed"]
-        if dead:
-            return dead[-1].reason or "its process failed"
-    return None
+    dead = [one for one in run.outcomes if one.status == "failed"]
+    measured = any(run.series(outcome, model) for outcome in run.outcomes)
+    return dead[-1].reason or "its process failed" if dead and not measured else None
 
 
 def _measurements(run: Run) -> list[Measurement]:

@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+
+from detrbench.errors import DetrbenchError, UsageError
+from detrbench.timing.journal import Journal, Told, read_journal
+from detrbench.timing.planning import RunPlan, Wish
+from detrbench.timing.process import Request, StandIn
+from detrbench.timing.records import (
+    Outcome,
+    journal_path,
+    load_outcomes,
+    load_request,
+    process_path,
+    save_outcome,
+    save_request,
+)
+
+from .runs import measured, taken
+
+REQUEST = Request(("a", "b"), stand_ins=(StandIn("b", "a", 3),), threads=2)
+
+
+def write_journal(path: Path) -> None:
+    journal = Journal(path)
+    journal.at("a")
+    journal.at(None)
+    journal.channels({"a": ["latency_s", "wall_s"], "b": ["latency_s"]})
+    journal.round([(0.1, 0.2), (0.3,)])
+    journal.round([(0.4, 0.5), None])
+    journal.close()
+
+
+def test_an_outcome_survives_the_disk_to_the_last_digit(tmp_path: Path) -> None:
+    measurement = measured(REQUEST, {"a": taken(0.1 + 0.2, 1 / 3), "b": taken(1.0)})
+    outcome = Outcome(3, took_s=1.5, measurement=measurement)
+    save_outcome(tmp_path, outcome)
+    assert load_outcomes(tmp_path) == (outcome,)
+    assert process_path(tmp_path, 3).name == "process-03.json"
+
+
+def test_a_saved_outcome_needs_no_journal(tmp_path: Path) -> None:
+    write_journal(journal_path(tmp_path, 1))
+    save_outcome(tmp_path, Outcome(1))
+    assert [path.name for path in tmp_path.iterdir()] == ["process-01.json"]
+
+
+def test_a_process_of_which_only_the_journal_is_left_is_a_failed_one(tmp_path: Path) -> None:
+    save_outcome(tmp_path, Outcome(1))
+    write_journal(journal_path(tmp_path, 2))
+    first, second = load_outcomes(tmp_path)
+    assert first.status == "ok"
+    assert (second.status, second.at) == ("failed", None)
+    assert second.reason == "the run was killed after 2 timed rounds"
+    assert second.rounds == {
+        "a": {"latency_s": [0.1, 0.4], "wall_s": [0.2, 0.5]},
+        "b": {"latency_s": [0.3]},
+    }
+
+
+def test_a_journal_knows_whose_making_it_was(tmp_path: Path) -> None:
+    journal = Journal(journal_path(tmp_path, 1))
+    journal.at("a")
+    journal.at("b")
+    journal.close()
+    (outcome,) = load_outcomes(tmp_path)
+    assert outcome.at == "b"
+    assert outcome.reason == "the run was killed while b was made ready"
+
+
+def test_a_torn_last_line_costs_only_itself(tmp_path: Path) -> None:
+    path = tmp_path / "x.jsonl"
+    write_journal(path)
+    path.write_bytes(path.read_bytes()[:-5])
+    assert read_journal(path).rounds["a"]["latency_s"] == [0.1]
+
+
+def test_no_journal_tells_nothing_and_a_broken_one_is_said(tmp_path: Path) -> None:
+    assert read_journal(tmp_path / "none") == Told(None, {})
+    (tmp_path / "bad").write_text("{]\n")
+    with pytest.raises(DetrbenchError, match="not a journal"):
+        read_journal(tmp_path / "bad")
+
+
+def test_a_request_and_its_plan_survive_the_disk(tmp_path: Path) -> None:
+    wish = Wish(budget_s=33.0, target=0.01)
+    save_request(tmp_path, REQUEST, wish, None)
+    assert load_request(tmp_path) == (REQUEST, wish, None)
+    plan = RunPlan(8, 6, 10.0, 70.0, 0.01)
+    save_request(tmp_path, REQUEST, wish, plan)
+    assert load_request(tmp_path) == (REQUEST, wish, plan)
+
+
+def test_a_folder_of_something_else_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"no request\.json"):
+        load_request(tmp_path)
+    (tmp_path / "request.json").write_text(json.dumps({"request": dataclasses.asdict(REQUEST)}))
+    with pytest.raises((UsageError, KeyError)):
+        load_request(tmp_path)
+    process_path(tmp_path, 1).write_text("{")
+    with pytest.raises(UsageError, match=r"process-01\.json"):
+        load_outcomes(tmp_path)

@@ -1,0 +1,332 @@
+"""Whole runs without a worker and without time: a script says what each process does and takes."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+
+from detrbench.errors import UsageError
+from detrbench.timing.planning import Wish
+from detrbench.timing.process import Request
+from detrbench.timing.records import Outcome, load_outcomes, load_request, save_outcome
+from detrbench.timing.replication import Run, recorded, replicate, resumable
+from detrbench.timing.reporting import latency_report
+from detrbench.timing.session import OnProgress, Progress
+from detrbench.verdicts import Verdict
+
+from .runs import measured, taken
+
+PAIR = Request(("a", "b"))
+
+Script = Callable[[Request, int], Outcome]
+
+
+class Laboratory:
+    """Launches processes that take scripted seconds and are over at once."""
+
+    def __init__(self, script: Script) -> None:
+        self.script = script
+        self.seconds = 0.0
+        self.requests: list[Request] = []
+        self.on_disk: list[int] = []
+        self.silence_s: list[float] = []
+
+    def now(self) -> float:
+        return self.seconds
+
+    def launch(
+        self,
+        request: Request,
+        folder: Path,
+        index: int,
+        *,
+        silence_s: float,
+        progress: OnProgress | None,
+    ) -> Outcome:
+        self.requests.append(request)
+        self.on_disk.append(len(load_outcomes(folder)))
+        self.silence_s.append(silence_s)
+        outcome = self.script(request, index)
+        if progress:
+            progress(Progress("timing", 1.0, 2.0, None))
+        self.seconds += outcome.took_s
+        save_outcome(folder, outcome)
+        return outcome
+
+    def run(self, folder: Path, wish: Wish, request: Request = PAIR, **options: object) -> Run:
+        return replicate(
+            request,
+            wish,
+            folder,
+            launch=self.launch,
+            now=self.now,
+            **options,  # type: ignore[arg-type]
+        )
+
+
+def process(
+    request: Request, index: int, ratio: float = 1.0, took_s: float = 10.0, rounds: int = 6
+) -> Outcome:
+    """A whole process in which every model but the first takes `ratio` times as long."""
+    series = {name: taken(*[1.0 if name == "a" else ratio] * rounds) for name in request.models}
+    return Outcome(index, took_s=took_s, measurement=measured(request, series, took_s=took_s))
+
+
+def scattered(ratios: Sequence[float], took_s: float = 10.0) -> Script:
+    return lambda request, index: process(request, index, ratios[(index - 1) % len(ratios)], took_s)
+
+
+EQUAL = (1.004, 0.996, 1.003, 0.998, 1.001, 0.999)
+NOISY = (1.05, 0.96, 1.01, 0.93, 1.08, 0.99)
+
+
+def test_the_budget_is_used_and_kept(tmp_path: Path) -> None:
+    laboratory = Laboratory(scattered(NOISY))
+    run = laboratory.run(tmp_path, Wish(budget_s=120.0))
+    assert run.stopped == "budget"
+    assert len(run.outcomes) == 12
+    assert laboratory.seconds <= 120.0
+    assert run.alpha == pytest.approx(0.04)
+
+
+def test_every_process_is_on_disk_before_the_next_begins(tmp_path: Path) -> None:
+    laboratory = Laboratory(scattered(NOISY))
+    laboratory.run(tmp_path, Wish(budget_s=60.0))
+    assert laboratory.on_disk == list(range(len(laboratory.on_disk)))
+
+
+def test_a_clear_difference_ends_early_at_the_stricter_level(tmp_path: Path) -> None:
+    laboratory = Laboratory(scattered([0.9, 0.91, 0.905, 0.9, 0.91, 0.905]))
+    run = laboratory.run(tmp_path, Wish(budget_s=120.0))
+    assert run.stopped == "verdicts"
+    assert len(run.outcomes) == 6
+    assert run.alpha == pytest.approx(0.01 / 6)
+    (pair,) = latency_report(run).comparisons
+    assert pair["verdict"] == "FASTER"
+    assert pair["confidence"] == pytest.approx(1 - 0.01 / 6)
+
+
+def test_thorough_runs_do_not_end_early(tmp_path: Path) -> None:
+    laboratory = Laboratory(scattered([0.5]))
+    run = laboratory.run(tmp_path, Wish(budget_s=100.0, early=False))
+    assert (run.stopped, len(run.outcomes)) == ("budget", 10)
+
+
+def test_a_target_ends_a_run_when_the_interval_is_narrow(tmp_path: Path) -> None:
+    run = Laboratory(scattered(EQUAL)).run(tmp_path, Wish(budget_s=1000.0, target=0.01))
+    assert run.stopped == "target"
+    judged = run.judgements(run.alpha)["b"]
+    assert judged.interval is not None
+    assert judged.interval.high / judged.interval.estimate - 1 <= 0.01
+
+
+def test_a_number_of_processes_is_kept(tmp_path: Path) -> None:
+    run = Laboratory(scattered(NOISY)).run(tmp_path, Wish(budget_s=None, processes=7))
+    assert (run.stopped, len(run.outcomes)) == ("processes", 7)
+
+
+def test_the_pilot_s_plan_is_announced_and_shapes_the_rest(tmp_path: Path) -> None:
+    said: list[str] = []
+    laboratory = Laboratory(scattered(NOISY))
+    laboratory.run(tmp_path, Wish(budget_s=120.0), announce=said.append)
+    assert said[0].startswith("plan: 12 processes of 6 rounds")
+    assert laboratory.requests[0].plan.budget_s == 15.0
+    assert laboratory.requests[0].plan.rounds is None
+    assert laboratory.requests[1].plan.rounds == 6
+    assert laboratory.silence_s[0] == 300.0
+    assert laboratory.silence_s[-1] == 60.0
+
+
+def test_a_slow_pilot_is_not_the_last_word(tmp_path: Path) -> None:
+    laboratory = Laboratory(
+        lambda request, index: process(request, index, 1.0, 50.0 if index == 1 else 10.0)
+    )
+    run = laboratory.run(tmp_path, Wish(budget_s=200.0, early=False))
+    assert run.plan is not None
+    assert len(run.outcomes) > 200 / 50
+
+
+def test_models_take_turns_in_being_built_first_and_seeds_differ(tmp_path: Path) -> None:
+    laboratory = Laboratory(scattered(NOISY))
+    laboratory.run(tmp_path, Wish(budget_s=None, processes=4))
+    assert [request.models[0] for request in laboratory.requests] == ["a", "b", "a", "b"]
+    assert len({request.plan.seed for request in laboratory.requests}) == 4
+
+
+def test_ratios_are_to_the_first_model_whoever_was_built_first(tmp_path: Path) -> None:
+    run = Laboratory(scattered([2.0])).run(tmp_path, Wish(budget_s=None, processes=4))
+    assert run.log_ratios("b") == pytest.approx([math.log(2.0)] * 4)
+
+
+def test_progress_is_of_the_whole_run(tmp_path: Path) -> None:
+    told: list[Progress] = []
+    Laboratory(scattered(NOISY)).run(
+        tmp_path, Wish(budget_s=None, processes=3), progress=told.append
+    )
+    assert [each.phase for each in told] == ["pilot", "process 2 of 3", "process 3 of 3"]
+    assert told[1].eta_s is not None
+    assert told[2].eta_s is not None
+    assert told[1].eta_s > told[2].eta_s > 0
+
+
+# --- what goes wrong -----------------------------------------------------------------------------
+
+
+def died(index: int, at: str | None = None, reason: str = "killed by SIGKILL") -> Outcome:
+    return Outcome(index, "failed", reason, 3.0, at, rounds={"a": {"latency_s": [1.0]}})
+
+
+def test_a_killed_process_is_missing_and_the_others_go_on(tmp_path: Path) -> None:
+    laboratory = Laboratory(
+        lambda request, index: died(index) if index == 3 else process(request, index, 0.5)
+    )
+    run = laboratory.run(tmp_path, Wish(budget_s=None, processes=6))
+    assert [one.status for one in run.outcomes] == ["ok", "ok", "failed", "ok", "ok", "ok", "ok"]
+    assert len(run.log_ratios("b")) == 6
+    report = latency_report(run)
+    assert report.comparisons[0]["verdict"] == "FASTER"
+    assert "process 3 of 7 is missing: killed by SIGKILL" in report.rows[0].notes[0]
+
+
+def test_a_pilot_that_dies_is_tried_again(tmp_path: Path) -> None:
+    laboratory = Laboratory(
+        lambda request, index: died(index, at="b") if index == 1 else process(request, index)
+    )
+    run = laboratory.run(tmp_path, Wish(budget_s=None, processes=6))
+    assert len(run.finished) == 6
+    assert run.dropped == {}
+
+
+def test_a_model_that_processes_die_of_twice_is_a_failed_row_and_the_others_go_on(
+    tmp_path: Path,
+) -> None:
+    laboratory = Laboratory(
+        lambda request, index: (
+            died(index, "b", "killed by SIGSEGV while b was made ready")
+            if "b" in request.models
+            else process(request, index)
+        )
+    )
+    run = laboratory.run(
+        tmp_path,
+        Wish(budget_s=None, processes=6),
+        dataclasses.replace(PAIR, models=("a", "b", "c")),
+    )
+    assert run.dropped == {"b": "killed by SIGSEGV while b was made ready"}
+    report = latency_report(run)
+    assert [row.status for row in report.rows] == ["ok", "failed", "ok"]
+    assert [pair["verdict"] for pair in report.comparisons] == ["INVALID", "EQUIVALENT"]
+    assert report.exit_code == 4
+
+
+def test_a_model_that_fails_by_itself_is_not_tried_again(tmp_path: Path) -> None:
+    def script(request: Request, index: int) -> Outcome:
+        series = {name: taken(*[1.0] * 8) for name in request.models}
+        if "b" in series:
+            series["b"] = taken(status="failed", reason="output 0 has 3 NaN")
+        return Outcome(index, took_s=10.0, measurement=measured(request, series))
+
+    laboratory = Laboratory(script)
+    run = laboratory.run(tmp_path, Wish(budget_s=None, processes=3))
+    assert [set(request.models) for request in laboratory.requests] == [{"a", "b"}, {"a"}, {"a"}]
+    assert latency_report(run).rows[1].reason == "output 0 has 3 NaN"
+
+
+def test_processes_that_only_die_end_the_run(tmp_path: Path) -> None:
+    laboratory = Laboratory(lambda request, index: died(index))
+    run = laboratory.run(tmp_path, Wish())
+    assert run.stopped == "failures"
+    assert len(run.outcomes) == 3
+    report = latency_report(run)
+    assert [(row.status, row.reason) for row in report.rows] == [
+        ("failed", "killed by SIGKILL")
+    ] * 2
+    assert report.rows[0].samples["latency_s"] == [[1.0]] * 3
+    assert report.comparisons[0]["verdict"] == "INVALID"
+
+
+def test_no_model_left_ends_the_run(tmp_path: Path) -> None:
+    laboratory = Laboratory(
+        lambda request, index: died(index, at=sorted(request.models)[0], reason="hung")
+    )
+    run = laboratory.run(tmp_path, Wish())
+    assert run.stopped == "failures"
+    assert [row.status for row in latency_report(run).rows] == ["failed", "failed"]
+
+
+def test_an_interrupted_process_ends_the_run_with_what_there_is(tmp_path: Path) -> None:
+    def script(request: Request, index: int) -> Outcome:
+        whole = process(request, index)
+        return dataclasses.replace(whole, status="interrupted") if index == 3 else whole
+
+    run = Laboratory(script).run(tmp_path, Wish())
+    assert (run.stopped, len(run.outcomes)) == ("interrupted", 3)
+    report = latency_report(run)
+    assert report.exit_code == 130
+    assert report.rows[0].metrics["latency_processes"] == 3
+    assert len(report.comparisons[0]["process_log_ratios"]) == 2
+
+
+def test_an_interrupt_between_processes_likewise(tmp_path: Path) -> None:
+    def script(request: Request, index: int) -> Outcome:
+        if index == 3:
+            raise KeyboardInterrupt
+        return process(request, index)
+
+    run = Laboratory(script).run(tmp_path, Wish())
+    assert (run.stopped, len(run.outcomes)) == ("interrupted", 2)
+
+
+def test_a_wrong_request_is_the_caller_s_error(tmp_path: Path) -> None:
+    def script(request: Request, index: int) -> Outcome:
+        raise UsageError("no such model")
+
+    with pytest.raises(UsageError, match="no such model"):
+        Laboratory(script).run(tmp_path, Wish())
+
+
+# --- going on ------------------------------------------------------------------------------------
+
+
+def test_a_killed_parent_loses_nothing_and_another_goes_on(tmp_path: Path) -> None:
+    class Killed(BaseException):
+        """As kill -9 looks from inside: nothing of ours runs any more."""
+
+    def script(request: Request, index: int) -> Outcome:
+        if index == 4:
+            raise Killed
+        return process(request, index, 0.5)
+
+    with pytest.raises(Killed):
+        Laboratory(script).run(tmp_path, Wish(budget_s=None, processes=8))
+
+    so_far = recorded(tmp_path)
+    assert [one.status for one in so_far.outcomes] == ["ok"] * 3
+    report = latency_report(so_far)
+    assert report.exit_code == 130
+    assert report.comparisons[0]["reasons"][0].startswith("3 processes have a ratio")
+
+    request, wish = resumable(tmp_path)
+    laboratory = Laboratory(scattered([0.5]))
+    run = laboratory.run(tmp_path, wish, request)
+    assert [one.index for one in run.outcomes] == list(range(1, len(run.outcomes) + 1))
+    assert len(laboratory.requests) == len(run.outcomes) - 3
+    assert run.judgements(run.alpha)["b"].verdict is Verdict.FASTER
+
+
+def test_time_spent_before_counts_against_the_budget(tmp_path: Path) -> None:
+    Laboratory(scattered(NOISY)).run(tmp_path, Wish(budget_s=None, processes=5))
+    laboratory = Laboratory(scattered(NOISY))
+    run = laboratory.run(tmp_path, Wish(budget_s=70.0))
+    assert len(run.outcomes) <= 7
+
+
+def test_another_run_s_folder_is_not_gone_on_with(tmp_path: Path) -> None:
+    Laboratory(scattered(NOISY)).run(tmp_path, Wish(budget_s=None, processes=1))
+    with pytest.raises(UsageError, match="other models or settings"):
+        Laboratory(scattered(NOISY)).run(tmp_path, Wish(), Request(("a", "c")))
+    assert load_request(tmp_path)[0] == PAIR
