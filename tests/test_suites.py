@@ -31,7 +31,7 @@ def test_the_article_suite_is_the_pair_at_the_articles_settings() -> None:
     assert suite.models == ("rtdetr-l", "shufflev2")
     assert suite.settings == (Setting(nc=1, imgsz=(640, 640), batch=1, fuse=False, device="cpu"),)
     assert suite.convention == "thop"
-    assert suite.seconds <= 120.0
+    assert suite.seconds <= 150.0  # with counting and start, `make demo` stays under three minutes
 
 
 def test_what_a_suite_leaves_out_has_defaults(tmp_path: Path) -> None:
