@@ -109,7 +109,7 @@ def check_machine(
         wish = Wish(budget_s=seconds, margin=margin, early=False)
         return replicate(asked, wish, where, progress=progress, announce=announce)
 
-    unit = _share_of_a_unit(model, budget_s / 5, run)
+    unit = share_of_a_unit(model, budget_s / 5, run)
     burdens = {
         f"{extra:.0%} more": StandIn(f"{extra:.0%} more", model, max(1, round(extra / unit)))
         for extra in EXTRA
@@ -131,12 +131,19 @@ def check_machine(
     )
 
 
-def _share_of_a_unit(
+def share_of_a_unit(
     model: str, seconds: float, run: Callable[[tuple[StandIn, ...], float, str], Run]
 ) -> float:
     """What one unit of extra work takes, as a share of the model's time, found by timing.
 
-    The trial is doubled until it can be told from noise; most models need one.
+    The trial grows until it can be told from noise; most models need one.
+
+    Args:
+        seconds: for all trials.
+        run: lets stand-ins be timed against `model`, in so many seconds, under a name.
+
+    Raises:
+        DetrbenchError: it cannot be told.
     """
     units = _TRIAL_UNITS
     for trial in range(1, 5):

@@ -10,11 +10,12 @@ import dataclasses
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from detrbench.environment import Environment
 from detrbench.errors import UsageError
+from detrbench.ledger import Entry, Ledger, open_ledger
 from detrbench.runtimes import Runtime, check_runtime, open_runtime
 from detrbench.runtimes.devices import parse_device
 from detrbench.runtimes.threads import check_threads
@@ -144,6 +145,8 @@ class Measurement:
         environment: of this process, as it started.
         started_s: from its start to its first timed round.
         took_s: from its start to its end.
+        timed_s: from the first timed round to the last.
+        ledger: a `detrbench.ledger.Entry` of that time; `None` where nothing was timed.
     """
 
     request: Request
@@ -153,6 +156,8 @@ class Measurement:
     series: tuple[Series, ...]
     started_s: float = 0.0
     took_s: float = 0.0
+    timed_s: float = 0.0
+    ledger: dict[str, Any] | None = None
 
     def to_json(self) -> str:
         """As text, every sample in full precision."""
@@ -219,7 +224,7 @@ def measure_process(
         images = natural_images(request.batch, *request.imgsz, seed=request.seed)
         contenders = [_Contender(request.stand_in(name)) for name in request.models]
         _prepare_all(contenders, request, runtime, images, build or build_model, progress, journal)
-        watch = _Watch(contenders, now, journal)
+        watch = _Watch(contenders, now, journal, open_ledger(request.device))
         watch.take(request.plan, started, progress)
         settings = dict(runtime.settings(images))
     finally:
@@ -232,6 +237,9 @@ def measure_process(
         series=tuple(contender.series for contender in contenders),
         started_s=watch.began - started,
         took_s=now() - started,
+        timed_s=watch.timed_s,
+        # By way of JSON, so that a measurement is the same before and after it was on disk.
+        ledger=None if watch.entry is None else json.loads(json.dumps(asdict(watch.entry))),
     )
 
 
@@ -305,17 +313,20 @@ def _prepare_all(
 
 
 class _Watch(Witness):
-    """Lets a session run, and tells the journal of it."""
+    """Lets a session run, keeps the ledger and tells the journal of it."""
 
     def __init__(
         self,
         contenders: Sequence[_Contender],
         now: Callable[[], float],
         journal: Journal | None,
+        ledger: Ledger,
     ) -> None:
         self._ready = [(one, one.step) for one in contenders if one.step is not None]
-        self._now, self._journal = now, journal
+        self._now, self._journal, self._ledger = now, journal, ledger
         self.began = now()
+        self.timed_s = 0.0
+        self.entry: Entry | None = None
 
     def take(self, plan: Plan, started: float, progress: OnProgress | None) -> None:
         """Time whoever is ready."""
@@ -339,10 +350,16 @@ class _Watch(Witness):
             self._journal.channels(
                 {one.subject.model: step.clock.channels for one, step in self._ready}
             )
+        self._ledger.start()
 
     def round(self, readings: Sequence[Sequence[float] | None]) -> None:
         if self._journal:
             self._journal.round(readings)
+        self._ledger.look()
+
+    def end(self) -> None:
+        self.timed_s = self._now() - self.began
+        self.entry = self._ledger.stop()
 
 
 def _burdened(step: Step, extra_work: int, request: Request) -> Step:

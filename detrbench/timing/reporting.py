@@ -8,6 +8,7 @@ from typing import Any
 
 from detrbench import __version__
 from detrbench.environment import Environment
+from detrbench.ledger import Complaint, Entry, complaints
 from detrbench.report import Cell, Report
 from detrbench.stats import (
     QUANTILE_DEFINITION,
@@ -20,6 +21,7 @@ from detrbench.timing.process import Measurement, Subject
 from detrbench.timing.records import Outcome
 from detrbench.timing.replication import Run
 from detrbench.timing.session import Series
+from detrbench.units import show_quantity
 from detrbench.verdicts import LEAST_PROCESSES, judge
 
 METRIC_KEYS = (
@@ -110,9 +112,27 @@ def spoilt(run: Run) -> list[str]:
             if name not in _NOT_OF_THE_MACHINE
         }
     )
-    return [f"the processes ran in different environments: {', '.join(differing)}"] * bool(
-        differing
-    )
+    different = f"the processes ran in different environments: {', '.join(differing)}"
+    return [*([different] if differing else []), *_spoilt_by_the_machine(run)]
+
+
+def _spoilt_by_the_machine(run: Run) -> Iterator[str]:
+    """Causes that take the meaning from half of the processes or more; fewer are notes."""
+    processes = len(_measurements(run))
+    for cause, found in _complaints(run).items():
+        worst = [one for one in found if one.invalidates]
+        if worst and 2 * len(worst) >= processes:
+            yield f"{cause} in {len(worst)} of {processes} processes: {worst[-1].text}"
+
+
+def _complaints(run: Run) -> dict[str, list[Complaint]]:
+    """What the processes' ledgers have to say, by cause."""
+    by_cause: dict[str, list[Complaint]] = {}
+    for measured in _measurements(run):
+        if measured.ledger is not None:
+            for one in complaints(Entry.from_dict(measured.ledger), measured.timed_s):
+                by_cause.setdefault(one.cause, []).append(one)
+    return by_cause
 
 
 # The working directory's revision may move while a run goes on, and says nothing of the machine.
@@ -267,6 +287,9 @@ def _samples(run: Run, model: str) -> dict[str, Any]:
         "overhead_s": [series.overhead_s for series in there],
         "settled": [series.settled for series in there],
         "process_s": [outcome.took_s for outcome in run.outcomes],
+        "ledger": [
+            outcome.measurement.ledger if outcome.measurement else None for outcome in run.outcomes
+        ],
         "process_status": [outcome.reason or outcome.status for outcome in run.outcomes],
         "clock": ", ".join(sorted(clocks)),
         "order": run.request.plan.order,
@@ -283,6 +306,25 @@ def _names(processes: Sequence[Mapping[str, Any]]) -> list[str]:
 def _channels(prefix: str, processes: Sequence[Mapping[str, list[float]]]) -> dict[str, Any]:
     names = _names(processes)
     return {f"{prefix}{name}": [process.get(name, []) for process in processes] for name in names}
+
+
+def _ledger_notes(run: Run) -> Iterator[str]:
+    """Each cause once, with how many processes it touched, its largest count and the cure."""
+    processes = len(_measurements(run))
+    for cause, found in _complaints(run).items():
+        worst = max(found, key=lambda one: (one.invalidates, one.count))
+        yield f"{cause} in {len(found)} of {processes} processes: {worst.text}. {worst.cure}"
+
+
+def _overhead_note(run: Run) -> Iterator[str]:
+    read = [
+        series.overhead_s
+        for outcome in run.outcomes
+        for series in (outcome.measurement.series if outcome.measurement else ())
+        if series.overhead_s is not None
+    ]
+    if read:
+        yield f"an empty step reads {show_quantity(median(read), 'fine s')} on the same clock"
 
 
 def _notes(run: Run, model: str) -> Iterator[str]:
@@ -305,3 +347,5 @@ def _notes(run: Run, model: str) -> Iterator[str]:
             kept = f"; its {rounds} rounds are kept, but in no ratio" if rounds else ""
             which = f"process {outcome.index} of {len(run.outcomes)}"
             yield f"{which} is missing: {outcome.reason}{kept}"
+    yield from _ledger_notes(run)
+    yield from _overhead_note(run)

@@ -5,8 +5,10 @@ import math
 
 import pytest
 
+from detrbench.ledger import Entry
 from detrbench.report import Report
 from detrbench.timing.records import Outcome
+from detrbench.timing.replication import Run
 from detrbench.timing.reporting import (
     METRIC_KEYS,
     latency_cells,
@@ -17,6 +19,7 @@ from detrbench.timing.session import Series
 
 from .runs import ENVIRONMENT, run_of, taken
 
+OVERHEAD = "an empty step reads 0.10 us on the same clock"
 FIGURE = {"label": "the article", "latency_ms": "11.6", "params": "32.8M"}
 
 
@@ -46,7 +49,7 @@ def test_statistics_are_derived_from_samples_that_stay_beside_them() -> None:
         "latency_p95_s": "n=6 < 130",
         "latency_p99_s": "n=6 < 662",
     }
-    assert cell.notes == ()
+    assert cell.notes == (OVERHEAD,)
 
 
 def test_the_median_has_an_interval_from_six_processes_on() -> None:
@@ -137,6 +140,7 @@ def test_a_killed_process_keeps_its_rounds_and_is_said_to_be_missing() -> None:
     assert first.notes == (
         "process 3 of 3 is missing: killed by SIGKILL after 2 timed rounds; its 2 rounds are kept, "
         "but in no ratio",
+        OVERHEAD,
     )
     assert len(latency_comparisons(run)[0]["process_log_ratios"]) == 2
 
@@ -171,6 +175,7 @@ def test_warm_up_that_did_not_settle_is_said() -> None:
     (cell,) = latency_cells(run_of([taken(1.0, settled=False)], [taken(1.0)]))
     assert cell.notes == (
         "warm-up had not settled after 2 rounds in 1 of 2 processes: early samples may be slow",
+        OVERHEAD,
     )
 
 
@@ -178,8 +183,8 @@ def test_warm_up_that_did_not_settle_is_said() -> None:
 def test_a_host_that_cannot_launch_fast_enough_is_said(enqueue_s: float, notes: int) -> None:
     samples = {"latency_s": [1.0, 1.0], "enqueue_s": [enqueue_s] * 2}
     (cell,) = latency_cells(run_of([taken(samples=samples)]))
-    assert len(cell.notes) == notes
-    assert all("90%" in note for note in cell.notes)
+    assert len(cell.notes) == notes + 1
+    assert all("90%" in note for note in cell.notes[:-1])
     assert cell.samples["enqueue_s"] == [[enqueue_s] * 2]
 
 
@@ -225,3 +230,40 @@ def test_processes_in_different_environments_are_invalid() -> None:
     (pair,) = latency_comparisons(run)
     assert pair["verdict"] == "INVALID"
     assert pair["reasons"] == ["the processes ran in different environments: processor"]
+
+
+def with_ledgers(*entries: Entry | None) -> Run:
+    run = run_of(*[[taken(1.0), taken(0.5)]] * len(entries))
+    outcomes = tuple(
+        dataclasses.replace(
+            outcome,
+            measurement=dataclasses.replace(
+                outcome.measurement,  # type: ignore[type-var]
+                ledger=entry and dataclasses.asdict(entry),
+                timed_s=10.0,
+            ),
+        )
+        for outcome, entry in zip(run.outcomes, entries, strict=True)
+    )
+    return dataclasses.replace(run, outcomes=outcomes)
+
+
+THROTTLED = Entry(throttled_periods=40, throttled_s=4.0)
+SCARCELY = Entry(throttled_periods=1, throttled_s=0.01)
+
+
+def test_a_machine_that_was_throttled_half_the_time_gives_no_verdict() -> None:
+    run = with_ledgers(*[THROTTLED] * 3, *[None] * 3)
+    (pair,) = latency_comparisons(run)
+    assert pair["verdict"] == "INVALID"
+    assert pair["reasons"][0].startswith("throttled in 3 of 6 processes: the CPU quota ran out")
+
+
+def test_what_matters_less_is_a_note_with_the_next_thing_to_do() -> None:
+    run = with_ledgers(*[SCARCELY] * 4, THROTTLED, THROTTLED)
+    (pair,) = latency_comparisons(run)
+    assert pair["verdict"] == "FASTER"
+    note = latency_cells(run)[0].notes[0]
+    assert note.startswith("throttled in 6 of 6 processes: the CPU quota ran out in 40 periods")
+    assert "--threads" in note
+    assert latency_cells(run)[0].samples["ledger"][0]["throttled_periods"] == 1

@@ -1,0 +1,319 @@
+"""Does the protocol keep its promise? A/A comparisons on a disturbed machine, by it and without it.
+
+In turns, so that both meet the same minutes:
+
+    protocol    a model against an identical copy, as `detrbench latency` does it
+    sequential  all processes of the model, then all of the copy, with the same time and statistics
+
+while a busy process comes and goes. Then, with the load off, the model against itself with 5 % more
+to do. Every trial is on disk before the next begins; the same command goes on where it was cut.
+
+    python benchmarks/protocol_experiment.py -o experiment.json                 # about 42 minutes
+    python benchmarks/protocol_experiment.py -o experiment.json --total 900     # in 15 minutes
+    python benchmarks/protocol_experiment.py -o experiment.json --summary       # what there is
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from detrbench.environment import Environment
+from detrbench.report import write_atomically
+from detrbench.selfcheck import share_of_a_unit
+from detrbench.stats import Interval, mean_interval, median, student_t
+from detrbench.timing.planning import Wish
+from detrbench.timing.process import Request, StandIn
+from detrbench.timing.replication import Run, replicate
+
+COPY, BURDENED = "copy", "burdened"
+EFFECT = 0.05
+
+BUSY = """
+import random, time
+draw = random.Random({seed})
+while True:
+    end = time.monotonic() + draw.uniform({low}, {high})
+    while time.monotonic() < end:
+        pass
+    time.sleep(draw.uniform({low}, {high}))
+"""
+
+
+def main() -> int:
+    asked = _arguments()
+    kept = _load(asked)
+    if not asked.summary:
+        try:
+            _experiment(asked, kept)
+        except KeyboardInterrupt:
+            print("interrupted; the same command goes on", file=sys.stderr)
+    print(summary(kept))
+    return 0
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("-o", "--output", type=Path, required=True, help="raw results, JSON")
+    parser.add_argument("--model", default="rtdetr-l")
+    parser.add_argument("--imgsz", type=int, default=320)
+    parser.add_argument("--threads", type=int)
+    parser.add_argument("--trials", type=int, default=20, help="A/A comparisons of each design")
+    parser.add_argument("--injected", type=int, default=10, help="comparisons with 5 %% more work")
+    parser.add_argument("--budget", type=float, default=45.0, help="seconds of a comparison")
+    parser.add_argument("--total", type=float, help="seconds for everything, instead of --budget")
+    parser.add_argument("--load", type=int, default=1, help="busy processes, when they are busy")
+    parser.add_argument("--load-seconds", type=float, nargs=2, default=(5.0, 40.0),
+                        help="shortest and longest time on, and off")  # fmt: skip
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--summary", action="store_true", help="measure nothing, print what there is"
+    )
+    return parser.parse_args()
+
+
+# --- running ----------------------------------------------------------------------------------
+
+
+def _experiment(asked: argparse.Namespace, kept: dict[str, Any]) -> None:
+    # The size of the burden is found in the time of one more comparison.
+    comparisons = 2 * asked.trials + asked.injected + (1 if asked.injected else 0)
+    budget_s = asked.total / comparisons if asked.total else asked.budget
+    request = Request((asked.model,), imgsz=(asked.imgsz,) * 2, threads=asked.threads)
+    designs: dict[str, Callable[[Request, float], dict[str, Any]]] = {
+        "protocol": _protocol,
+        "sequential": _sequential,
+    }
+    with _load_that_comes_and_goes(asked):
+        for trial in range(asked.trials):
+            # Which design begins takes turns as well.
+            for name in list(designs)[:: 1 if trial % 2 == 0 else -1]:
+                if len(kept[name]) <= trial:
+                    _note(f"{name} {trial + 1} of {asked.trials}")
+                    kept[name].append(_dated(designs[name](request, budget_s)))
+                    _save(asked, kept)
+    if asked.injected and kept["unit"] is None:
+        _note("size of a burden")
+        kept["unit"] = share_of_a_unit(
+            asked.model,
+            budget_s,
+            lambda stand_ins, seconds, name: _run(request, stand_ins, seconds),
+        )
+        _save(asked, kept)
+    while len(kept["injected"]) < asked.injected:
+        _note(f"injected {len(kept['injected']) + 1} of {asked.injected}")
+        units = max(1, round(EFFECT / kept["unit"]))
+        burdened = StandIn(BURDENED, asked.model, units)
+        run = _run(request, (burdened,), budget_s)
+        record = _of_pair(run.log_ratios(BURDENED), run)
+        kept["injected"].append(_dated({**record, "known": units * kept["unit"]}))
+        _save(asked, kept)
+
+
+def _protocol(request: Request, budget_s: float) -> dict[str, Any]:
+    run = _run(request, (StandIn(COPY, request.models[0]),), budget_s)
+    return _of_pair(run.log_ratios(COPY), run)
+
+
+def _sequential(request: Request, budget_s: float) -> dict[str, Any]:
+    """All of A in half of the time, then all of B in the other half, each in fresh processes."""
+    began = time.monotonic()
+    first = _run(request, (), budget_s / 2)
+    second = _run(request, (StandIn(COPY, request.models[0]),), budget_s / 2, alone=True)
+    a, b = _log_medians(first, request.models[0]), _log_medians(second, COPY)
+    interval = welch_interval(a, b)
+    return {
+        "log_ratio": statistics.fmean(b) - statistics.fmean(a) if a and b else None,
+        "low": interval and interval.low,
+        "high": interval and interval.high,
+        "log_medians": [a, b],
+        "processes": len(a) + len(b),
+        "seconds": time.monotonic() - began,
+    }
+
+
+def _run(
+    request: Request, stand_ins: tuple[StandIn, ...], budget_s: float, alone: bool = False
+) -> Run:
+    names = tuple(each.name for each in stand_ins)
+    asked = Request(
+        models=names if alone else (*request.models, *names),
+        imgsz=request.imgsz,
+        threads=request.threads,
+        stand_ins=stand_ins,
+    )
+    with tempfile.TemporaryDirectory(prefix="detrbench-experiment-") as folder:
+        run = replicate(asked, Wish(budget_s=budget_s, early=False), Path(folder))
+    if run.stopped == "interrupted":
+        raise KeyboardInterrupt
+    return run
+
+
+def _of_pair(log_ratios: list[float], run: Run) -> dict[str, Any]:
+    interval = mean_interval(log_ratios, run.alpha)
+    return {
+        "log_ratio": statistics.fmean(log_ratios) if log_ratios else None,
+        "low": interval and interval.low,
+        "high": interval and interval.high,
+        "log_ratios": log_ratios,
+        "processes": len(run.finished),
+        "seconds": sum(outcome.took_s for outcome in run.outcomes),
+    }
+
+
+def _log_medians(run: Run, model: str) -> list[float]:
+    serieses = [run.series(outcome, model) for outcome in run.finished]
+    return [math.log(median(series.latency_s)) for series in serieses if series is not None]
+
+
+def welch_interval(a: list[float], b: list[float], alpha: float = 0.05) -> Interval | None:
+    """Of the difference of the means of `b` and `a`: Welch, "The Generalization of 'Student's'
+    Problem", Biometrika 34, 1947; degrees of freedom rounded down, which widens it."""
+    if min(len(a), len(b)) < 2:
+        return None
+    va, vb = statistics.variance(a) / len(a), statistics.variance(b) / len(b)
+    if va + vb == 0:
+        return None
+    degrees = (va + vb) ** 2 / (va**2 / (len(a) - 1) + vb**2 / (len(b) - 1))
+    centre = statistics.fmean(b) - statistics.fmean(a)
+    half = student_t(1 - alpha / 2, max(1, math.floor(degrees))) * math.sqrt(va + vb)
+    return Interval(centre, centre - half, centre + half)
+
+
+@contextmanager
+def _load_that_comes_and_goes(asked: argparse.Namespace) -> Iterator[None]:
+    low, high = asked.load_seconds
+    busy = [
+        subprocess.Popen(
+            [sys.executable, "-c", BUSY.format(seed=asked.seed + index, low=low, high=high)]
+        )
+        for index in range(asked.load)
+    ]
+    try:
+        yield
+    finally:
+        for process in busy:
+            process.kill()
+            process.wait()
+
+
+# --- keeping and telling ----------------------------------------------------------------------
+
+
+def _load(asked: argparse.Namespace) -> dict[str, Any]:
+    """What an earlier run of the same experiment has left."""
+    settings = {
+        name: value if not isinstance(value, tuple) else list(value)
+        for name, value in vars(asked).items()
+        if name not in ("output", "summary", "trials", "injected")
+    }
+    if asked.output.exists():
+        kept: dict[str, Any] = json.loads(asked.output.read_text())
+        if kept["settings"] != settings and not asked.summary:
+            raise SystemExit(f"{asked.output} is of other settings: {kept['settings']}")
+        return kept
+    return {
+        "settings": settings,
+        "environment": Environment.read().to_dict(),
+        "unit": None,
+        "protocol": [],
+        "sequential": [],
+        "injected": [],
+    }
+
+
+def _save(asked: argparse.Namespace, kept: dict[str, Any]) -> None:
+    write_atomically(asked.output, json.dumps(kept, indent=1) + "\n")
+
+
+def _dated(record: dict[str, Any]) -> dict[str, Any]:
+    return {"ended": datetime.now().astimezone().isoformat(timespec="seconds"), **record}
+
+
+def _note(text: str) -> None:
+    print(f"{datetime.now():%H:%M:%S} {text}", file=sys.stderr, flush=True)
+
+
+def summary(kept: dict[str, Any]) -> str:
+    """Spread, false alarms and detections, and whether they are what is wanted."""
+    settings = kept["settings"]
+    lines = [
+        f"{settings['model']} against itself at {settings['imgsz']} pixels, "
+        f"{settings['load']} busy process(es) coming and going",
+        f"{'design':<12}{'trials':>7}{'processes':>11}{'seconds':>9}{'sd of log-ratio':>17}"
+        f"{'ratios':>18}{'false alarms':>14}",
+        *(_design_line(name, kept[name]) for name in ("protocol", "sequential")),
+    ]
+    spread = {name: _sd(kept[name]) for name in ("protocol", "sequential")}
+    if spread["protocol"] is not None and spread["sequential"]:
+        share = spread["protocol"] / spread["sequential"]
+        lines.append(_goal(f"sd is {share:.2f} of the sequential one's", share <= 0.25, "0.25"))
+    judged = [each for each in kept["protocol"] if each["low"] is not None]
+    if judged:
+        alarms = sum(map(_excludes_zero, judged))
+        lines.append(
+            _goal(
+                f"{alarms} of {len(judged)} A/A comparisons are false alarms",
+                alarms <= 0.05 * len(judged),
+                "5 %",
+            )
+        )
+    injected = [each for each in kept["injected"] if each["low"] is not None]
+    if injected:
+        found = sum(each["low"] > 0 for each in injected)
+        known = injected[0]["known"]
+        middle = math.expm1(statistics.median(each["log_ratio"] for each in injected))
+        lines.append(
+            _goal(
+                f"{known:.1%} more work, load off: found in {found} of {len(injected)}, "
+                f"median {middle:+.1%}",
+                found >= 0.9 * len(injected),
+                "9 of 10",
+            )
+        )
+    return "\n".join(lines)
+
+
+def _design_line(name: str, records: list[dict[str, Any]]) -> str:
+    there = [each for each in records if each["log_ratio"] is not None]
+    if not there:
+        return f"{name:<12}{len(records):>7}"
+    ratios = [math.exp(each["log_ratio"]) for each in there]
+    judged = [each for each in there if each["low"] is not None]
+    processes = statistics.fmean(each["processes"] for each in there)
+    seconds = statistics.fmean(each["seconds"] for each in there)
+    sd = _sd(records)
+    return (
+        f"{name:<12}{len(there):>7}{processes:>11.1f}{seconds:>9.1f}"
+        f"{'n/a' if sd is None else f'{sd:.2%}':>17}"
+        f"{f'{min(ratios):.3f} - {max(ratios):.3f}':>18}"
+        f"{f'{sum(map(_excludes_zero, judged))} of {len(judged)}':>14}"
+    )
+
+
+def _sd(records: list[dict[str, Any]]) -> float | None:
+    ratios = [each["log_ratio"] for each in records if each["log_ratio"] is not None]
+    return statistics.stdev(ratios) if len(ratios) > 1 else None
+
+
+def _excludes_zero(record: dict[str, Any]) -> bool:
+    return not record["low"] <= 0 <= record["high"]
+
+
+def _goal(text: str, met: bool, goal: str) -> str:
+    return f"{text}: {'met' if met else 'missed'} (goal {goal})"
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,84 @@
+"""The experiment's arithmetic, and one whole run of it with a replicate that takes no time."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from detrbench.timing.planning import Wish
+from detrbench.timing.process import Request
+from detrbench.timing.replication import Run
+
+from .timing.runs import run_of, taken
+
+SCRIPT = Path(__file__).parents[1] / "benchmarks" / "protocol_experiment.py"
+
+
+@pytest.fixture
+def experiment() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("protocol_experiment", SCRIPT)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_welch_by_hand(experiment: ModuleType) -> None:
+    # Variances 1 and 4 of three values each: se = sqrt(5 / 3), 2.94 degrees of freedom, so 2.
+    interval = experiment.welch_interval([1.0, 2.0, 3.0], [2.0, 4.0, 6.0])
+    assert interval.estimate == pytest.approx(2.0)
+    assert interval.high == pytest.approx(2.0 + 4.3027 * (5 / 3) ** 0.5, abs=1e-3)
+    assert experiment.welch_interval([1.0], [2.0, 3.0]) is None
+
+
+def fake_replicate(request: Request, wish: Wish, folder: Path) -> Run:
+    """Every stand-in with extra work takes 6 % longer; processes scatter by a hair."""
+    burden = {each.name: 1.06 if each.extra_work else 1.0 for each in request.stand_ins}
+    hair = (1.001, 0.999, 1.002, 0.998, 1.001, 0.999)
+    processes = [
+        [taken(*[burden.get(name, 1.0) * (1 if i == 0 else h)] * 6)
+         for i, name in enumerate(request.models)]
+        for h in hair
+    ]  # fmt: skip
+    return run_of(*processes, names=request.models)
+
+
+def run(experiment: ModuleType, monkeypatch: pytest.MonkeyPatch, *arguments: object) -> None:
+    monkeypatch.setattr(sys, "argv", ["experiment", *map(str, arguments)])
+    monkeypatch.setattr(experiment, "replicate", fake_replicate)
+    assert experiment.main() == 0
+
+
+def test_a_whole_experiment_is_kept_summed_up_and_gone_on_with(
+    experiment: ModuleType,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "raw.json"
+    run(experiment, monkeypatch, "-o", file, "--trials", 2, "--injected", 1, "--load", 0)
+    first = json.loads(file.read_text())
+    assert [len(first[name]) for name in ("protocol", "sequential", "injected")] == [2, 2, 1]
+    run(experiment, monkeypatch, "-o", file, "--trials", 3, "--injected", 2, "--load", 0)
+    second = json.loads(file.read_text())
+    assert second["protocol"][:2] == first["protocol"]
+    assert [len(second[name]) for name in ("protocol", "sequential", "injected")] == [3, 3, 2]
+    printed = capsys.readouterr().out
+    assert "0 of 3 A/A comparisons are false alarms: met" in printed
+    assert "found in 2 of 2" in printed
+
+
+def test_another_experiment_s_file_is_refused(
+    experiment: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    file = tmp_path / "raw.json"
+    run(experiment, monkeypatch, "-o", file, "--trials", 0, "--injected", 0, "--load", 0)
+    run(experiment, monkeypatch, "-o", file, "--trials", 1, "--injected", 0, "--load", 0)
+    with pytest.raises(SystemExit, match="other settings"):
+        run(experiment, monkeypatch, "-o", file, "--imgsz", 64, "--load", 0)
