@@ -27,6 +27,7 @@ EXTRA = (0.03, 0.05, 0.10)
 
 COPY = "an identical copy"
 
+_CHECK = "check"
 _TRIAL_UNITS = 16
 _LEAST_EFFECT = 0.05  # a trial burden smaller than this says too little about one unit
 _MOST_UNITS = 65_536
@@ -107,14 +108,15 @@ def check_machine(
             request, models=(model, *(each.name for each in stand_ins)), stand_ins=stand_ins
         )
         wish = Wish(budget_s=seconds, margin=margin, early=False)
-        return replicate(asked, wish, where, progress=progress, announce=announce)
+        said = announce if name == _CHECK else None  # the trials' plans are nobody's concern
+        return replicate(asked, wish, where, progress=progress, announce=said)
 
     unit = share_of_a_unit(model, budget_s / 5, run)
     burdens = {
         f"{extra:.0%} more": StandIn(f"{extra:.0%} more", model, max(1, round(extra / unit)))
         for extra in EXTRA
     }
-    done = run((StandIn(COPY, model), *burdens.values()), budget_s * 4 / 5, "check")
+    done = run((StandIn(COPY, model), *burdens.values()), budget_s * 4 / 5, _CHECK)
     if len(done.finished) < 2:
         why = next((one.reason for one in done.outcomes if one.reason), "the budget was too short")
         raise DetrbenchError(

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 QUANTILE_DEFINITION = "linear between order statistics (Hyndman & Fan type 7)"
 
@@ -106,6 +107,7 @@ def median_interval(values: Sequence[float], alpha: float = 0.05) -> Interval | 
     return Interval(median(ordered), ordered[k - 1], ordered[n - k])
 
 
+@cache
 def student_t(share: float, degrees: int) -> float:
     """The `share` quantile of Student's t distribution, for whole degrees of freedom.
 

@@ -52,6 +52,7 @@ def selfcheck(
     from detrbench.render import render_document
     from detrbench.selfcheck import check_machine, exit_code
     from detrbench.timing.resolution import remember
+    from detrbench.verdicts import LEAST_PROCESSES
 
     folder = Path(tempfile.mkdtemp(prefix="detrbench-selfcheck-"))
     progress = ProgressLine()
@@ -71,8 +72,12 @@ def selfcheck(
         progress.close()
     deliver(render_document(_document(found), chosen), output)
     code = exit_code(found)
-    if code == 0:
+    processes = len(found.run.finished)
+    if code == 0 and processes >= LEAST_PROCESSES:
         say(f"remembered in {remember(found.resolution, device)}")
+    else:
+        say(f"not remembered: {processes} processes, and that takes {LEAST_PROCESSES}")
+    if code == 0:
         shutil.rmtree(folder)
     raise typer.Exit(code)
 
@@ -103,8 +108,7 @@ def _document(found: SelfCheck) -> Document:
         ),
         lines=tuple(Line(each.name, _cells(each)) for each in found.findings),
         notes=(
-            f"false alarms: identical models look different in {found.alarms} of {found.windows} "
-            "windows of 6 successive processes (5% would be as promised)",
+            _alarms(found),
             f"smallest difference found in 80% of runs of {show_eta(known.budget_s)} with two such "
             f"models: {known.detectable:.1%}",
             f"{known.time_for(0.02)}; {known.time_for(0.05)}",
@@ -119,6 +123,15 @@ def _document(found: SelfCheck) -> Document:
         "log_ratios": {each.name: found.run.log_ratios(each.name) for each in found.findings},
     }
     return Document((table,), tuple(records), data)
+
+
+def _alarms(found: SelfCheck) -> str:
+    if not found.windows:
+        return "false alarms: fewer than 6 processes cannot say; raise --budget"
+    return (
+        f"false alarms: identical models look different in {found.alarms} of {found.windows} "
+        "windows of 6 successive processes (5% would be as promised)"
+    )
 
 
 def _cells(each: Finding) -> tuple[str, ...]:
