@@ -110,6 +110,10 @@ class DeformableAttention(nn.Module):
         batch, queries, width = query.shape
         heads, levels, points = self.heads, self.levels, self.points
         value = self.value_proj(memory).transpose(1, 2)  # (B, C, sum of h * w)
+        if value.dtype.itemsize == 2 and value.device.type == "cpu":
+            # There torch's grid_sample counts a map's elements in as many bits as they have: with
+            # these strides it would read from elsewhere, and call it NaN at best.
+            value = value.contiguous()
         weights = self.attention_weights(query).view(batch, queries, heads, levels * points)
         weights = weights.softmax(-1).transpose(1, 2).reshape(batch * heads, 1, queries, -1)
 

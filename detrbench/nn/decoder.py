@@ -170,6 +170,12 @@ class RTDETRDecoder(nn.Module):
 
     def forward(self, maps: Sequence[Tensor], selected: Tensor | None = None) -> Detections:
         """maps: (B, c, h, w) each. selected: (B, Q) cells to use instead of the best ones."""
+        return self.detect(maps, selected)[0]
+
+    def detect(
+        self, maps: Sequence[Tensor], selected: Tensor | None = None
+    ) -> tuple[Detections, Tensor]:
+        """What `forward` returns, and the cells (B, Q) it started from."""
         memory, sizes = self._flatten(maps)
         features, logits = self._propose(memory, sizes)
         if selected is None:
@@ -182,7 +188,7 @@ class RTDETRDecoder(nn.Module):
         for layer, box_head in zip(self.decoder.layers, self.dec_bbox_head, strict=True):
             query = layer(query, self.query_pos_head(boxes), boxes, memory, sizes)
             boxes = box_head(query).add_(inverse_sigmoid(boxes)).sigmoid_()
-        return Detections(boxes, self.dec_score_head[-1](query).sigmoid_())
+        return Detections(boxes, self.dec_score_head[-1](query).sigmoid_()), selected
 
     def select_queries(self, maps: Sequence[Tensor]) -> Tensor:
         """The cells that `forward` would start from: (B, Q) int64, best first."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,21 +40,55 @@ class Detector(nn.Module):
             return Detections(*self.model[-1](maps))
         return Detections(*self.model[-1](maps, selected))
 
+    @property
+    def selects_queries(self) -> bool:
+        """Whether the last row picks queries and says which; a row of the user's own may not."""
+        return hasattr(self.model[-1], "select_queries") and hasattr(self.model[-1], "detect")
+
     def select_queries(self, images: Tensor) -> Tensor:
         """The cells that `forward` starts from: (B, Q) int64, best first."""
         decoder: Any = self.model[-1]
         selected: Tensor = decoder.select_queries(self._decoder_inputs(images))
         return selected
 
+    def detect(self, images: Tensor) -> tuple[Detections, Tensor]:
+        """What `forward` returns, and the cells (B, Q) it started from, in one pass.
+
+        It is for comparing ways to execute a detector: see `detrbench.runtimes.agreement`.
+        """
+        decoder: Any = self.model[-1]
+        detections, selected = decoder.detect(self._decoder_inputs(images))
+        return Detections(*detections), selected
+
+    def run_stage(self, stage: str, outputs: Mapping[int, Any]) -> dict[int, Any]:
+        """Run the rows of one stage.
+
+        Args:
+            stage: "backbone", "neck" or "decoder".
+            outputs: row index -> output, of what the stages before left; -1 is the images.
+
+        Returns:
+            What is left for the stages after; the last row's own output stays.
+        """
+        left = dict(outputs)
+        self._run([row for row in self.spec.rows if row.stage == stage], left)
+        return left
+
     def _decoder_inputs(self, images: Tensor) -> Any:
-        """What the last row reads. An output is dropped once its last reader has run."""
+        """What the last row reads."""
         *rows, last = self.spec.rows
         outputs: dict[int, Any] = {-1: images}
-        for row, module, finished in zip(rows, self.model, self._release, strict=False):
-            outputs[row.index] = module(_gather(row, outputs))
-            for index in finished:
-                del outputs[index]
+        self._run(rows, outputs)
         return _gather(last, outputs)
+
+    def _run(self, rows: Sequence[Row], outputs: dict[int, Any]) -> None:
+        """Run `rows` on `outputs`, in place. An output goes once its last reader has run, and the
+        last row's stays: it is the answer."""
+        for row in rows:
+            outputs[row.index] = self.model[row.index](_gather(row, outputs))
+            for index in self._release[row.index]:
+                if index != self.spec.rows[-1].index:
+                    del outputs[index]
 
     def fuse(self) -> Detector:
         """Fold normalisations into convolutions and merge parallel ones, in place, for inference.

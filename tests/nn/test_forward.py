@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import pytest
 import torch
@@ -164,3 +165,21 @@ def test_sizes_that_strides_do_not_divide(detector: Detector, size: tuple[int, i
         detector.check_image_size(*size)
     with pytest.raises(UsageError, match="640x640"):
         detector.check_image_size(650, 640)
+
+
+def test_stages_one_after_the_other_are_the_whole(detector: Detector, images: Tensor) -> None:
+    with torch.no_grad():
+        expected = detector(images)
+        outputs: dict[int, Any] = {-1: images}
+        for stage in ("backbone", "neck", "decoder"):
+            outputs = detector.run_stage(stage, outputs)
+    assert list(outputs) == [len(detector.spec.rows) - 1], "nothing else outlives its last reader"
+    assert_close(outputs.popitem()[1], expected, 0)
+
+
+def test_a_detector_tells_the_cells_it_started_from(detector: Detector, images: Tensor) -> None:
+    with torch.no_grad():
+        found, selected = detector.detect(images)
+        assert detector.selects_queries
+        assert torch.equal(selected, detector.select_queries(images))
+        assert_close(found, detector(images), 0)
