@@ -151,9 +151,16 @@ def _cell(
 def _parts(traced: Trace, by: Grouping) -> list[dict[str, Any]]:
     totals = traced.by(by, MODULE_DEPTH)
     return [
-        {"part": part.name} | metrics_of(totals[part.name], (traced.ops[i] for i in part.indices))
+        {"part": _called(part.name, traced) if by == "module" else part.name}
+        | metrics_of(totals[part.name], (traced.ops[i] for i in part.indices))
         for part in traced.parts(by, MODULE_DEPTH)
     ]
+
+
+def _called(path: str, traced: Trace) -> str:
+    """A module's path and class, such as "model.15 RepC3": a path alone says little."""
+    found = traced.modules.get(path)
+    return f"{path} {found.__name__}" if found else path
 
 
 def _uncounted(traced: Trace) -> tuple[str, ...]:
