@@ -24,6 +24,10 @@ a factor as float16 does.
 """
 
 
+Observed = Callable[[Tensor], "tuple[object, Tensor | None]"]
+"""Images to outputs, and the queries picked for them, if any."""
+
+
 class Selecting(Protocol):
     """A model that says which queries it picked, and takes them from others."""
 
@@ -40,13 +44,15 @@ def selecting(model: Any) -> Selecting | None:
     return model if getattr(model, "selects_queries", False) else None
 
 
-def observed(model: nn.Module) -> Callable[[Tensor], tuple[object, Tensor | None]]:
-    """`model` as a function of the images to its outputs and the queries it picked for them.
-
-    This is what gets compiled or captured, so that the very graph that is timed is compared.
-    """
+def observed(model: nn.Module) -> Observed:
+    """`model` as a function, which is what gets compiled or captured: so the very graph that is
+    timed is compared."""
     detector = selecting(model)
-    return (lambda images: (model(images), None)) if detector is None else detector.detect
+
+    def run(images: Tensor) -> tuple[object, Tensor | None]:
+        return (model(images), None) if detector is None else detector.detect(images)
+
+    return run
 
 
 def given(model: nn.Module, images: Tensor, selected: Tensor | None) -> object:

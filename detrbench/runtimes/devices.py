@@ -5,10 +5,16 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from detrbench.errors import UsageError, nearest
 from detrbench.timing.clocks import Clock, WallClock
+
+if TYPE_CHECKING:
+    from detrbench.runtimes.options import Options
+
+# As triton's do_bench: larger than any L2 cache there is, so that nothing of before is left in it.
+FLUSH_BYTES = 256 * 2**20
 
 
 class Device(Protocol):
@@ -22,6 +28,16 @@ class Device(Protocol):
 
     def flags(self) -> dict[str, Any]:
         """Process-wide switches that change how fast, or how exactly, this device computes."""
+
+    def configure(self, options: Options) -> None:
+        """Set the switches that `options` ask for, checked by `check_options` before.
+
+        Raises:
+            UsageError: this very device cannot compute so.
+        """
+
+    def restore(self) -> None:
+        """The switches as they were before `configure`."""
 
 
 class Cpu:
@@ -38,6 +54,12 @@ class Cpu:
 
     def flags(self) -> dict[str, Any]:
         return {}
+
+    def configure(self, options: Options) -> None:
+        """There are no switches here."""
+
+    def restore(self) -> None:
+        """There are no switches here."""
 
 
 class Cuda:
@@ -58,6 +80,8 @@ class Cuda:
         torch.cuda.set_device(index or 0)
         self.name = wanted
         self.clock: Clock = CudaClock(event=_timing_event, synchronize=torch.cuda.synchronize)
+        self._cold = False
+        self._before: tuple[bool, bool, bool] | None = None
 
     def flags(self) -> dict[str, Any]:
         """TF32 (float32 products with 10-bit mantissas) and the convolution autotuner."""
@@ -67,7 +91,48 @@ class Cuda:
             "tf32_conv": _tf32(getattr(torch.backends.cudnn, "conv", None), torch.backends.cudnn),
             "tf32_matmul": _tf32(torch.backends.cuda.matmul, torch.backends.cuda.matmul),
             "cudnn_benchmark": torch.backends.cudnn.benchmark,
+            "cold_l2": self._cold,
         }
+
+    def configure(self, options: Options) -> None:
+        import torch
+
+        if options.dtype == "bfloat16" and not torch.cuda.is_bf16_supported(
+            including_emulation=False
+        ):
+            name = torch.cuda.get_device_name(self.name)
+            raise UsageError(
+                f"{name} has no bfloat16 units, torch would emulate them",
+                cure="Give --dtype float16.",
+            )
+        conv, matmul, benchmark = self._before = self._switches()
+        asked = options.tf32
+        self._switch(
+            conv if asked is None else asked,
+            matmul if asked is None else asked,
+            benchmark if options.cudnn_benchmark is None else options.cudnn_benchmark,
+        )
+        self._cold = options.cold_l2
+        if self._cold:
+            flush = torch.empty(FLUSH_BYTES, dtype=torch.int8, device=self.name).zero_
+            self.clock = CudaClock(_timing_event, torch.cuda.synchronize, before=flush)
+
+    def restore(self) -> None:
+        if self._before is not None:
+            self._switch(*self._before)
+
+    def _switches(self) -> tuple[bool, bool, bool]:
+        flags = self.flags()
+        return flags["tf32_conv"], flags["tf32_matmul"], flags["cudnn_benchmark"]
+
+    def _switch(self, conv: bool, matmul: bool, benchmark: bool) -> None:
+        """By the names that every torch has: from the newer ones on, reading these would raise."""
+        import torch
+
+        if self._switches() != (conv, matmul, benchmark):
+            torch.backends.cudnn.allow_tf32 = conv
+            torch.backends.cuda.matmul.allow_tf32 = matmul
+            torch.backends.cudnn.benchmark = benchmark
 
 
 def _timing_event() -> CudaEvent:
@@ -94,6 +159,10 @@ class CudaClock:
     - `wall_s`: what the host waited, launch to synchronised.
     - `enqueue_s`: what the host needed to launch everything; near `wall_s`, the host is the
       bottleneck.
+
+    Args:
+        event: makes an event that can be recorded.
+        before: done on the device ahead of every sample, outside of it, such as flushing a cache.
     """
 
     name = "cuda events"
@@ -104,12 +173,15 @@ class CudaClock:
         event: Callable[[], CudaEvent],
         synchronize: Callable[[], object],
         now_ns: Callable[[], int] = time.perf_counter_ns,
+        before: Callable[[], object] | None = None,
     ) -> None:
         self._begin, self._end = event(), event()
-        self._synchronize, self._now_ns = synchronize, now_ns
+        self._synchronize, self._now_ns, self._before = synchronize, now_ns, before
 
     def time(self, call: Callable[[], object]) -> tuple[float, ...]:
         now_ns = self._now_ns
+        if self._before is not None:
+            self._before()
         self._synchronize()
         begin = now_ns()
         self._begin.record()

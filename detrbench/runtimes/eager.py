@@ -2,52 +2,132 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from detrbench.errors import DetrbenchError
+from detrbench.runtimes.agreement import (
+    TOLERANCES,
+    check_agreement,
+    check_finite,
+    given,
+    selecting,
+    tensors,
+)
 from detrbench.runtimes.devices import Device
+from detrbench.runtimes.options import Options
 from detrbench.timing.clocks import Clock
+
+LAYOUTS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
 
 
 class Eager:
-    """Evaluation mode under `inference_mode`, on one device."""
+    """Evaluation mode under `inference_mode`, on one device.
+
+    It is what other runtimes are compared with. It itself is compared with float32 in torch's own
+    layout, wherever the options ask for something else.
+    """
 
     name = "eager"
 
-    def __init__(self, device: Device) -> None:
-        self._device = device
+    def __init__(self, device: Device, options: Options | None = None) -> None:
+        self.device, self.options = device, options or Options()
+        device.configure(self.options)
+        self.prepared: dict[str, float] = {}
 
     def prepare(self, model: nn.Module, images: Tensor) -> ModelStep:
-        """The step that calls `model`, moved in place, on `images` (B, 3, H, W)."""
+        """The step that calls `model`, moved and cast in place, on `images` (B, 3, H, W).
+
+        Raises:
+            DetrbenchError: it cannot run so, or deviates from float32.
+        """
+        began = time.perf_counter()
         # inference_mode alone would leave dropout and batch statistics on.
-        return ModelStep(
-            model.eval().to(self._device.name), images.to(self._device.name), self._device.clock
-        )
+        model = model.eval().to(self.device.name)
+        deviated = self._cast(model, images.to(self.device.name))
+        images = self.place(images)
+        self.prepared = {
+            "build_s": time.perf_counter() - began,
+            "resident_bytes": resident_bytes(model, images),
+            **deviated,
+        }
+        return ModelStep(lambda: model(images), self.device.clock)
+
+    def place(self, images: Tensor) -> Tensor:
+        """`images` on the device, in the dtype and the layout of the options."""
+        return images.to(self.device.name, self._dtype).contiguous(memory_format=self._layout)
 
     def settings(self, images: Tensor) -> Mapping[str, Any]:
+        placed = self.place(images)
         return {
-            "device": self._device.name,
-            "dtype": str(images.dtype).removeprefix("torch."),
-            "memory_format": "contiguous" if images.is_contiguous() else "channels_last",
+            "device": self.device.name,
+            "dtype": str(placed.dtype).removeprefix("torch."),
+            "memory_format": "contiguous" if placed.is_contiguous() else "channels_last",
             "threads": torch.get_num_threads(),
             "runtime": self.name,
-            **self._device.flags(),
+            **self.device.flags(),
         }
+
+    def close(self) -> None:
+        """Put process-wide switches back."""
+        self.device.restore()
+
+    @property
+    def tolerance(self) -> float:
+        """How far outputs may be from another runtime's or from float32's."""
+        flags = self.device.flags()
+        rounded = flags.get("tf32_conv") or flags.get("tf32_matmul")
+        dtype = self.options.dtype
+        return TOLERANCES["tf32" if dtype == "float32" and rounded else dtype]
+
+    @property
+    def _dtype(self) -> torch.dtype:
+        dtype: torch.dtype = getattr(torch, self.options.dtype)
+        return dtype
+
+    @property
+    def _layout(self) -> torch.memory_format:
+        return LAYOUTS[self.options.memory_format]
+
+    def _cast(self, model: nn.Module, images: Tensor) -> dict[str, float]:
+        """Cast `model` in place, and compare its outputs before and after."""
+        asked = (self.options.dtype, self.options.memory_format)
+        if asked == ("float32", "contiguous"):
+            model.to(self._dtype)
+            return {}
+        with torch.inference_mode():
+            model.float()
+            detector = selecting(model)
+            selected = None if detector is None else detector.detect(images.float())[1]
+            reference = given(model, images.float(), selected)
+            model.to(dtype=self._dtype, memory_format=self._layout)  # type: ignore[call-overload]
+            what = f"{' and '.join(asked)} on {self.device.name}"
+            try:
+                outputs = given(model, self.place(images), selected)
+            except torch.OutOfMemoryError:
+                raise
+            except RuntimeError as error:  # a kernel that torch does not have, mostly
+                raise DetrbenchError(
+                    f"the model does not run in {what}: {error}",
+                    cure="Choose another --dtype, or another device.",
+                ) from error
+            found = check_agreement(outputs, reference, self.tolerance, what)
+        return {"agreement": found, "tolerance": self.tolerance}
 
 
 class ModelStep:
     """One call of a model on one batch."""
 
-    def __init__(self, model: nn.Module, images: Tensor, clock: Clock) -> None:
-        self._model, self._images, self.clock = model, images, clock
+    def __init__(self, call: Callable[[], object], clock: Clock) -> None:
+        self._call, self.clock = call, clock
 
     def __call__(self) -> object:
         with torch.inference_mode():
-            return self._model(self._images)
+            return self._call()
 
     def verify(self) -> None:
         """Run once more and look at the outputs.
@@ -55,24 +135,12 @@ class ModelStep:
         Raises:
             DetrbenchError: a NaN or an infinity among them, or no tensor at all.
         """
-        outputs = list(_tensors(self()))
-        if not outputs:
-            raise DetrbenchError("the model returned no tensor")
-        for index, output in enumerate(outputs):
-            broken = int((~torch.isfinite(output)).sum())
-            if broken:
-                shape = " x ".join(map(str, output.shape))
-                raise DetrbenchError(
-                    f"output {index} ({shape}) has {broken} values that are NaN or infinite"
-                )
+        check_finite(self())
 
 
-def _tensors(output: object) -> Iterator[Tensor]:
-    """Every tensor in nested tuples, lists and mappings, in order."""
-    if isinstance(output, Tensor):
-        yield output
-    elif isinstance(output, Mapping):
-        yield from _tensors(list(output.values()))
-    elif isinstance(output, (list, tuple)):
-        for item in output:
-            yield from _tensors(item)
+def resident_bytes(model: nn.Module, *more: object) -> int:
+    """Bytes of weights, buffers and other tensors that stay between calls."""
+    return sum(
+        each.numel() * each.element_size()
+        for each in tensors([*model.parameters(), *model.buffers(), *more])
+    )

@@ -2,15 +2,34 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Iterator
+
 import pytest
 import torch
 from torch import Tensor, nn
 
 from detrbench.errors import DetrbenchError
-from detrbench.runtimes import RUNTIMES, Runtime, open_runtime
+from detrbench.nn import Detections
+from detrbench.runtimes import ONLY_ON, RUNTIMES, Runtime, open_runtime
 from detrbench.runtimes.images import natural_images
+from tests.runtimes.small import SmallDetector
 
 TOLERANCE = 1e-4
+
+CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+COMPILER = pytest.mark.skipif(
+    shutil.which("g++") is None, reason="torch.compile needs g++ for the processor"
+)
+
+
+def machines() -> Iterator[object]:
+    """Every runtime on every kind of device that it has."""
+    for name in RUNTIMES:
+        if "cpu" in ONLY_ON.get(name, ("cpu",)):
+            marks = [COMPILER] if name == "compile" else []
+            yield pytest.param((name, "cpu"), id=f"{name}-cpu", marks=marks)
+        yield pytest.param((name, "cuda"), id=f"{name}-cuda", marks=[CUDA, pytest.mark.cuda])
 
 
 class Small(nn.Module):
@@ -27,7 +46,7 @@ class Small(nn.Module):
 
 class Spoiled(nn.Module):
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        return images, images.sum() * torch.tensor([1.0, float("inf")])
+        return images, torch.stack((images.sum(), images.sum() * float("inf")))
 
 
 class Silent(nn.Module):
@@ -35,9 +54,12 @@ class Silent(nn.Module):
         return None
 
 
-@pytest.fixture(params=RUNTIMES)
-def runtime(request: pytest.FixtureRequest) -> Runtime:
-    return open_runtime(request.param, "cpu")
+@pytest.fixture(params=machines())
+def runtime(request: pytest.FixtureRequest) -> Iterator[Runtime]:
+    name, device = request.param
+    opened = open_runtime(name, device)
+    yield opened
+    opened.close()
 
 
 def test_outputs_are_those_of_eager_evaluation(runtime: Runtime) -> None:
@@ -46,10 +68,22 @@ def test_outputs_are_those_of_eager_evaluation(runtime: Runtime) -> None:
     with torch.no_grad():
         expected = model(images)["features"]
     model.train()
-    output = runtime.prepare(model, images)()
+    step = runtime.prepare(model, images)
+    output = step()
     assert isinstance(output, dict)
+    tolerance = max(TOLERANCE, runtime.prepared.get("tolerance", 0.0))
     for ours, theirs in zip(output["features"], expected, strict=True):
-        torch.testing.assert_close(ours.clone(), theirs, rtol=TOLERANCE, atol=TOLERANCE)
+        torch.testing.assert_close(ours.cpu().clone(), theirs, rtol=tolerance, atol=tolerance)
+
+
+def test_a_detector_gives_detections(runtime: Runtime) -> None:
+    """Also where what is compiled or captured returns the selected queries beside them."""
+    step = runtime.prepare(SmallDetector(), natural_images(1, 8, 8))
+    assert isinstance(step(), Detections)
+    prepared = runtime.prepared
+    assert prepared.get("agreement", 0.0) <= prepared.get("tolerance", 0.0)
+    assert prepared["build_s"] > 0
+    assert prepared["resident_bytes"] >= 3 * 8 * 8 * 4
 
 
 def test_steps_can_be_timed_again_and_again(runtime: Runtime) -> None:
@@ -62,21 +96,31 @@ def test_steps_can_be_timed_again_and_again(runtime: Runtime) -> None:
     assert step.clock.channels[0] == "latency_s"
 
 
+def test_two_models_prepared_one_after_the_other_stay_apart(runtime: Runtime) -> None:
+    steps = []
+    for filling in (1.0, 2.0):
+        model = nn.Conv2d(3, 1, 1, bias=False)
+        nn.init.constant_(model.weight, filling)
+        steps.append(runtime.prepare(model, natural_images(1, 8, 8)))
+    first, second = (step() for step in steps)
+    assert isinstance(first, Tensor)
+    assert isinstance(second, Tensor)
+    torch.testing.assert_close(first * 2, second, rtol=1e-2, atol=1e-2)
+
+
 def test_outputs_that_are_not_finite_are_refused(runtime: Runtime) -> None:
-    step = runtime.prepare(Spoiled(), natural_images(1, 8, 8))
     with pytest.raises(DetrbenchError, match=r"output 1 \(2\) has 1 value"):
-        step.verify()
+        runtime.prepare(Spoiled(), natural_images(1, 8, 8)).verify()
 
 
 def test_outputs_without_a_tensor_are_refused(runtime: Runtime) -> None:
-    step = runtime.prepare(Silent(), natural_images(1, 8, 8))
     with pytest.raises(DetrbenchError, match="no tensor"):
-        step.verify()
+        runtime.prepare(Silent(), natural_images(1, 8, 8)).verify()
 
 
 def test_settings_are_read_back(runtime: Runtime) -> None:
     settings = runtime.settings(natural_images(1, 8, 8))
-    assert settings["device"] == "cpu"
+    assert settings["device"] in ("cpu", "cuda:0")
     assert settings["dtype"] == "float32"
     assert settings["memory_format"] == "contiguous"
     assert settings["threads"] == torch.get_num_threads()

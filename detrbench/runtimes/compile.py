@@ -1,0 +1,107 @@
+"""torch.compile: the model as fused kernels, generated for its shapes by TorchInductor."""
+
+from __future__ import annotations
+
+import time
+import types
+from collections.abc import Mapping
+from itertools import count
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from detrbench.errors import DetrbenchError
+from detrbench.runtimes.agreement import Observed, check_agreement, given, observed
+from detrbench.runtimes.devices import Device
+from detrbench.runtimes.eager import Eager, ModelStep
+from detrbench.runtimes.options import Options
+
+# What a compiler needs that a torch wheel does not bring, by the exception that says so.
+_CURES = {
+    "InvalidCxxCompiler": "Install a C++ compiler (g++ or clang++), or name one in CXX.",
+    "TritonMissing": "Install triton, which compiles for GPUs.",
+}
+
+_NUMBERS = count()
+
+
+class Compile:
+    """`torch.compile` in its default mode, as one graph for one shape, compared with eager."""
+
+    name = "compile"
+
+    def __init__(self, device: Device, options: Options | None = None) -> None:
+        self.eager = Eager(device, options)
+        self.prepared: dict[str, float] = {}
+
+    def prepare(self, model: nn.Module, images: Tensor) -> ModelStep:
+        """The step that calls the compiled `model`; compiling is done when this returns.
+
+        Raises:
+            DetrbenchError: it does not compile, or computes something else than eager.
+        """
+        self.eager.prepare(model, images)
+        placed = self.eager.place(images)
+        run = torch.compile(_own_code(observed(model)), dynamic=False, fullgraph=True)
+        began = time.perf_counter()
+        with torch.inference_mode():
+            outputs, selected = _first_call(run, placed)
+            compile_s = time.perf_counter() - began
+            found = check_agreement(
+                outputs, given(model, placed, selected), self.eager.tolerance, "compiled"
+            )
+        self.prepared = agreed(self.eager, found) | {"compile_s": compile_s}
+        return ModelStep(lambda: run(placed)[0], self.eager.device.clock)
+
+    def settings(self, images: Tensor) -> Mapping[str, Any]:
+        return {**self.eager.settings(images), "runtime": self.name}
+
+    def close(self) -> None:
+        self.eager.close()
+
+
+def agreed(eager: Eager, deviation: float) -> dict[str, float]:
+    """What eager found out in preparing, with the larger of its own and this deviation."""
+    worst = max(deviation, eager.prepared.get("agreement", 0.0))
+    return {**eager.prepared, "agreement": worst, "tolerance": eager.tolerance}
+
+
+def _own_code(function: Observed) -> Observed:
+    """`function` with a code object that no other model's has.
+
+    The compiler keeps what it made under the code object, and asks on every call which of a code
+    object's models this is: interleaved models would pay for each other, and the ninth be refused.
+    """
+    assert isinstance(function, types.FunctionType)
+    code = function.__code__.replace(co_name=f"model_{next(_NUMBERS)}")
+    return types.FunctionType(code, function.__globals__, code.co_name, None, function.__closure__)
+
+
+def _first_call(run: Observed, images: Tensor) -> tuple[object, Tensor | None]:
+    try:
+        return run(images)
+    except torch.OutOfMemoryError:
+        raise
+    except Exception as error:
+        causes = list(_causes(error))
+        cures = [_CURES[name] for name in map(_kind, causes) if name in _CURES]
+        first_line = str(causes[-1]).strip().split("\n")[0]
+        raise DetrbenchError(
+            f"torch.compile cannot compile the model: {_kind(causes[-1])}: {first_line}",
+            cure=cures[0] if cures else "Time it with --runtime eager.",
+        ) from error
+
+
+def _kind(error: BaseException) -> str:
+    return type(error).__name__
+
+
+def _causes(error: BaseException) -> list[BaseException]:
+    """`error` and what it was made from; the compiler wraps, sometimes twice."""
+    chain = [error]
+    while True:
+        inner = getattr(chain[-1], "inner_exception", None) or chain[-1].__cause__
+        if inner is None or inner in chain:
+            return chain
+        chain.append(inner)
