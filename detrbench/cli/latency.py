@@ -33,8 +33,32 @@ def latency(
     nc: options.Classes = None,
     fuse: options.Fuse = False,
     runtime: Annotated[
-        str, typer.Option("--runtime", metavar="RUNTIME", help="How the model is executed.")
+        str, typer.Option("--runtime", metavar="RUNTIME", help="eager, compile or cudagraph.")
     ] = "eager",
+    dtype: Annotated[
+        str, typer.Option("--dtype", metavar="DTYPE", help="float32, float16 or bfloat16.")
+    ] = "float32",
+    memory_format: Annotated[
+        str,
+        typer.Option(
+            "--memory-format", metavar="LAYOUT", help="Of images: contiguous or channels_last."
+        ),
+    ] = "contiguous",
+    tf32: Annotated[
+        bool | None,
+        typer.Option(
+            "--tf32/--no-tf32", help="CUDA: float32 products with 10-bit factors, or not at all."
+        ),
+    ] = None,
+    cudnn_benchmark: Annotated[
+        bool | None,
+        typer.Option(
+            "--cudnn-benchmark/--no-cudnn-benchmark", help="CUDA: let cuDNN try its algorithms."
+        ),
+    ] = None,
+    cold_l2: Annotated[
+        bool, typer.Option("--cold-l2", help="CUDA: flush the L2 cache between samples.")
+    ] = False,
     threads: options.Threads = None,
     blocks: options.Blocks = None,
     backbone_weights: options.BackboneWeights = None,
@@ -126,6 +150,8 @@ def latency(
       detrbench latency ./my-variant.yaml rtdetr-l --threads 1 --margin 5% -o latency.json
       detrbench latency --resume /tmp/detrbench-latency-x1y2z3
     """
+    from detrbench.runtimes import check_runtime
+    from detrbench.runtimes.options import Options, check_options
     from detrbench.units import parse_imgsz, parse_part
 
     chosen = options.check_format(format, options.check_output(output))
@@ -133,6 +159,8 @@ def latency(
         _alone(context)
     size = parse_imgsz(imgsz, where="--imgsz")
     options.check_device(device)
+    check_runtime(runtime, device)
+    execution = check_options(Options(dtype, memory_format, tf32, cudnn_benchmark, cold_l2), device)
     options.check_file(blocks, flag="--blocks")
     options.check_file(backbone_weights, flag="--backbone-weights")
     asked = options.check_models(models or ARTICLE_PAIR)
@@ -159,6 +187,7 @@ def latency(
                 blocks=blocks,
                 backbone_weights=backbone_weights,
                 runtime=runtime,
+                options=execution,
                 budget_s=seconds,
                 processes=processes,
                 rounds=rounds,

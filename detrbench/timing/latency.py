@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from detrbench.errors import DetrbenchWarning, UsageError
 from detrbench.report import Report
+from detrbench.runtimes.options import Options
 from detrbench.timing.planning import Wish
 from detrbench.timing.process import Build, Request, build_model, measure_process
 from detrbench.timing.records import Outcome
@@ -42,6 +43,7 @@ def measure_latency(
     blocks: str | Path | None = None,
     backbone_weights: str | Path | None = None,
     runtime: str = "eager",
+    options: Options | None = None,
     budget_s: float | None = 120.0,
     processes: int | None = None,
     rounds: int | None = None,
@@ -67,6 +69,8 @@ def measure_latency(
         threads: of the processor; `None` for what the control group allows.
         blocks: a Python file with blocks of your own. It is executed.
         backbone_weights: a torchvision state_dict to load into the backbone.
+        runtime: a name of `detrbench.runtimes.RUNTIMES`.
+        options: number format, memory layout and switches of the device.
         budget_s: seconds for everything, every process's start included; `None` for no limit.
         processes: exactly so many, if the budget lasts.
         rounds: timed rounds of each process, instead of what the first one suggests.
@@ -99,6 +103,7 @@ def measure_latency(
         blocks=None if blocks is None else str(blocks),
         backbone_weights=None if backbone_weights is None else str(backbone_weights),
         runtime=runtime,
+        options=options or Options(),
         seed=seed,
         plan=Plan(budget_s=30.0, seed=seed),
     )

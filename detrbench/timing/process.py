@@ -18,6 +18,7 @@ from detrbench.errors import UsageError
 from detrbench.ledger import Entry, Ledger, open_ledger
 from detrbench.runtimes import Runtime, check_runtime, open_runtime
 from detrbench.runtimes.devices import parse_device
+from detrbench.runtimes.options import Options, check_options
 from detrbench.runtimes.threads import check_threads
 from detrbench.timing.clocks import Step
 from detrbench.timing.journal import Journal
@@ -54,6 +55,7 @@ class Request:
         threads: `None` for what this process is allowed.
         blocks: the user's file of blocks, a path.
         backbone_weights: a torchvision state_dict for the backbone, a path.
+        options: number format, memory layout and switches, for the runtime.
         seed: of weights and images.
         stand_ins: names among `models` that are another model in truth.
 
@@ -71,13 +73,15 @@ class Request:
     blocks: str | None = None
     backbone_weights: str | None = None
     runtime: str = "eager"
+    options: Options = field(default_factory=Options)
     seed: int = 0
     stand_ins: tuple[StandIn, ...] = ()
     plan: Plan = field(default_factory=Plan)
 
     def __post_init__(self) -> None:
         parse_device(self.device)
-        check_runtime(self.runtime)
+        check_runtime(self.runtime, self.device)
+        check_options(self.options, self.device)
         check_threads(self.threads)
         if not self.models:
             raise UsageError("there is no model to measure", cure="Name one or more.")
@@ -108,6 +112,7 @@ class Request:
                 "models": tuple(plain["models"]),
                 "imgsz": tuple(plain["imgsz"]),
                 "stand_ins": tuple(StandIn(**each) for each in plain["stand_ins"]),
+                "options": Options(**plain["options"]),
                 "plan": Plan(**plain["plan"]),
             }
         )
@@ -219,7 +224,7 @@ def measure_process(
     # Before the first operator, which starts the pool.
     torch.set_num_threads(check_threads(request.threads))
     try:
-        runtime = open_runtime(request.runtime, request.device)
+        runtime = open_runtime(request.runtime, request.device, request.options)
         environment = Environment.read(request.device).to_dict()
         images = natural_images(request.batch, *request.imgsz, seed=request.seed)
         contenders = [_Contender(request.stand_in(name)) for name in request.models]
@@ -227,6 +232,7 @@ def measure_process(
         watch = _Watch(contenders, now, journal, open_ledger(request.device))
         watch.take(request.plan, started, progress)
         settings = dict(runtime.settings(images))
+        runtime.close()
     finally:
         torch.set_num_threads(threads_before)
     return Measurement(
@@ -283,7 +289,9 @@ class _Contender:
         except Exception as error:
             self.series = Series(status="failed", reason=f"{type(error).__name__}: {error}")
         else:
-            self.series = Series(build_s=time.perf_counter() - began)
+            self.series = Series(
+                build_s=time.perf_counter() - began, prepared=dict(runtime.prepared)
+            )
 
 
 def _prepare_all(
@@ -337,7 +345,10 @@ class _Watch(Witness):
             steps, plan, now=self._now, started=started, progress=progress, witness=self
         )
         for (contender, _), series in zip(self._ready, taken, strict=True):
-            contender.series = dataclasses.replace(series, build_s=contender.series.build_s)
+            made = contender.series
+            contender.series = dataclasses.replace(
+                series, build_s=made.build_s, prepared=made.prepared
+            )
 
     def first_call(self, index: int) -> None:
         if self._journal:

@@ -259,7 +259,13 @@ def _settings(run: Run, model: str) -> dict[str, Any]:
         **(
             measured[0].settings
             if measured
-            else {"device": request.device, "runtime": request.runtime, "threads": request.threads}
+            else {
+                "device": request.device,
+                "dtype": request.options.dtype,
+                "memory_format": request.options.memory_format,
+                "runtime": request.runtime,
+                "threads": request.threads,
+            }
         ),
     }
 
@@ -284,6 +290,7 @@ def _samples(run: Run, model: str) -> dict[str, Any]:
             for name in _names([series.first for series in there])
         },
         "build_s": [series.build_s for series in there],
+        "prepared": [series.prepared for series in there],
         "overhead_s": [series.overhead_s for series in there],
         "settled": [series.settled for series in there],
         "process_s": [outcome.took_s for outcome in run.outcomes],

@@ -65,6 +65,7 @@ class Series:
         samples: the timed rounds, per channel; sample i is of round i.
         settled: whether its last two warm-up windows agreed.
         build_s: seconds to make it ready, outside all samples; filled in by who built it.
+        prepared: what the runtime told of that: compile or capture time, agreement with eager, ...
     """
 
     status: str = "ok"
@@ -76,6 +77,7 @@ class Series:
     samples: dict[str, list[float]] = field(default_factory=dict)
     settled: bool = False
     build_s: float | None = None
+    prepared: dict[str, float] = field(default_factory=dict)
 
     @property
     def latency_s(self) -> list[float]:

@@ -20,6 +20,7 @@ from detrbench.cli import main, options
 from detrbench.cli.output import ProgressLine, _progress_text
 from detrbench.errors import DetrbenchError, DetrbenchWarning, UsageError
 from detrbench.report import Cell, Report
+from detrbench.runtimes.options import Options
 from detrbench.timing.session import Progress
 
 OK_ROW = Cell(
@@ -93,6 +94,11 @@ USAGE: dict[str, tuple[list[str], list[str]]] = {
     "presets": (["latency", "--quick", "--thorough"], ["--quick", "--thorough", "Choose"]),
     "processes 0": (["latency", "--processes", "0"], ["--processes"]),
     "runtime": (["latency", "--runtime", "eagre"], ["eagre", "eager?"]),
+    "runtime device": (["latency", "--runtime", "cudagraph"], ["cudagraph", "--device cuda"]),
+    "dtype": (["latency", "--dtype", "float8"], ["float8", "float16"]),
+    "layout": (["latency", "--memory-format", "nhwc"], ["nhwc", "channels_last"]),
+    "cold l2": (["latency", "--cold-l2"], ["cold L2", "--device cuda"]),
+    "tf32": (["latency", "--no-tf32"], ["TF32", "--device cuda"]),
     "resume": (["latency", "--resume", "none"], ["none", "request.json"]),
     "selfcheck model": (["selfcheck", "rtdetr-1"], ["rtdetr-1", "rtdetr-l"]),
     "threads 0": (["latency", "--threads", "0"], ["--threads"]),
@@ -306,9 +312,20 @@ def test_latency_takes_the_article_s_pair_by_default(
     assert fake.options == {
         "device": "cuda:1", "batch": 1, "imgsz": (640, 640), "nc": None, "fuse": False,
         "threads": 2, "blocks": None, "backbone_weights": None, "runtime": "eager",
+        "options": Options(),
         "budget_s": 120.0, "processes": None, "rounds": None, "target": None, "margin": 0.02,
         "early": True, "seed": 0, "folder": None,
     }  # fmt: skip
+
+
+def test_how_a_model_is_executed_is_passed_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = Fake(Report((OK_ROW,)))
+    monkeypatch.setattr("detrbench.timing.latency.measure_latency", fake)
+    flags = ["--device", "cuda", "--dtype", "float16", "--memory-format", "channels_last"]
+    switches = ["--no-tf32", "--cudnn-benchmark", "--cold-l2", "--runtime", "cudagraph"]
+    assert main(["latency", *flags, *switches]) == 0
+    assert fake.options["runtime"] == "cudagraph"
+    assert fake.options["options"] == Options("float16", "channels_last", False, True, True)
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from detrbench.errors import UsageError
+from detrbench.runtimes.options import Options
 from detrbench.timing.process import Measurement, Request, measure_process
 from detrbench.timing.schedule import Plan
 from detrbench.timing.session import Progress
@@ -39,7 +40,8 @@ def small(name: str, asked: Request) -> nn.Module:
 
 
 def test_a_request_survives_json() -> None:
-    asked = request("a", "b", nc=3, threads=2, blocks="mine.py")
+    options = Options("bfloat16", "channels_last")
+    asked = request("a", "b", nc=3, threads=2, blocks="mine.py", options=options)
     assert Request.from_json(asked.to_json()) == asked
 
 
@@ -141,6 +143,9 @@ def test_progress_begins_with_building() -> None:
         ({"imgsz": (640, -1)}, "an image width of -1"),
         ({"threads": 0}, "0 threads"),
         ({"device": "tpu"}, "unknown device 'tpu'"),
+        ({"runtime": "cudagraph"}, "does not run on cpu"),
+        ({"options": Options("float8")}, "float8"),
+        ({"options": Options(cold_l2=True)}, "a cold L2 cache"),
         ({"runtime": "onnx"}, "unknown runtime 'onnx'"),
     ],
 )
