@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterator
 from types import SimpleNamespace
 
 import pytest
@@ -9,7 +10,14 @@ import torch
 
 from detrbench.errors import UsageError
 from detrbench.runtimes import open_runtime
-from detrbench.runtimes.devices import Cuda, CudaClock, open_device, parse_device
+from detrbench.runtimes.devices import (
+    FLUSH_BYTES,
+    Cuda,
+    CudaClock,
+    open_device,
+    parse_device,
+)
+from detrbench.runtimes.options import Options
 
 
 @pytest.mark.parametrize(
@@ -98,6 +106,64 @@ def test_cuda_says_its_flags(one_gpu: list[int], monkeypatch: pytest.MonkeyPatch
     assert flags["tf32_matmul"] is False
 
 
+@pytest.fixture
+def switches() -> Iterator[None]:
+    """torch's switches, as they were whatever the test does."""
+    conv, matmul = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
+    benchmark = torch.backends.cudnn.benchmark
+    yield
+    torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = conv, matmul
+    torch.backends.cudnn.benchmark = benchmark
+
+
+@pytest.mark.parametrize("on", [True, False])
+@pytest.mark.usefixtures("one_gpu", "switches")
+def test_switches_are_set_read_back_and_restored(on: bool) -> None:
+    device = Cuda(0)
+    before = device.flags()
+    device.configure(Options(tf32=on, cudnn_benchmark=on))
+    assert device.flags() == {
+        "tf32_conv": on,
+        "tf32_matmul": on,
+        "cudnn_benchmark": on,
+        "cold_l2": False,
+    }
+    device.restore()
+    assert device.flags() == before
+
+
+@pytest.mark.usefixtures("one_gpu", "switches")
+def test_switches_that_nobody_asked_for_are_left_alone() -> None:
+    device = Cuda(0)
+    before = device.flags()
+    device.configure(Options("float16"))
+    assert device.flags() == before
+    device.restore()
+    assert device.flags() == before
+
+
+@pytest.mark.usefixtures("one_gpu")
+def test_a_gpu_without_bfloat16_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: False)
+    with pytest.raises(UsageError, match=r"Imaginary 1000 has no bfloat16.*\n.*float16"):
+        Cuda(0).configure(Options("bfloat16"))
+
+
+@pytest.mark.usefixtures("one_gpu")
+def test_a_cold_cache_is_flushed_by_more_than_it_holds(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = []
+
+    def empty(size: int, *, dtype: torch.dtype, device: str) -> SimpleNamespace:
+        made.append((size, dtype, device))
+        return SimpleNamespace(zero_=lambda: None)
+
+    monkeypatch.setattr(torch, "empty", empty)
+    device = Cuda(0)
+    device.configure(Options(cold_l2=True))
+    assert made == [(FLUSH_BYTES, torch.int8, "cuda:0")]
+    assert device.flags()["cold_l2"] is True
+
+
 class FakeStream:
     """Host time in ns, device time in ms; a launch takes the host 30 us, the device longer."""
 
@@ -157,3 +223,15 @@ def test_work_left_on_the_stream_is_not_billed_to_the_next_sample(stream: FakeSt
     latency_s, wall_s, _ = clock.time(stream.launch)
     assert latency_s == pytest.approx(2.0e-3)
     assert wall_s == pytest.approx(2.0e-3)
+
+
+def test_a_cache_is_flushed_before_a_sample_and_outside_of_it(stream: FakeStream) -> None:
+    def flush() -> None:
+        stream.log.append("flush")
+        stream.device_ms += 100.0
+
+    clock = CudaClock(stream.event, stream.synchronize, stream.now_ns, before=flush)
+    latency_s, wall_s, enqueue_s = clock.time(stream.launch)
+    assert latency_s == wall_s == pytest.approx(2.0e-3)
+    assert enqueue_s == pytest.approx(30e-6)
+    assert stream.log == ["flush", "synchronize", "record", "launch", "record", "synchronize"]
