@@ -3,13 +3,16 @@
 #   make demo     the article's table, measured on this machine
 #   make test     the test suite; make test ARGS="-k spec" runs a part of it
 #   make lint     ruff and mypy
+#   make gpu      CUDA tests and the article's pair in every setting, on a GPU, in eight minutes;
+#                 make gpu FOLDER=reports/mine says where the reports go
 #   make clean    removes .venv
 #
 # PYTHON=/path/to/python chooses the interpreter that .venv is made from.
 
 SHELL := bash
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint clean
+FOLDER ?= reports/gpu
+.PHONY: help demo test lint gpu clean
 
 BIN := .venv/bin
 ARGS ?=
@@ -33,6 +36,9 @@ lint: $(DEV)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+gpu: $(DEV)
+	@PYTHON=$(BIN)/python bash benchmarks/on_gpu.sh $(FOLDER)
 
 clean:
 	rm -rf .venv
