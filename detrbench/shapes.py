@@ -230,9 +230,16 @@ def _softmax(x: Tensor, dim: int, half_to_float: bool) -> Any:
 # --- moving, choosing, reducing ----------------------------------------------------------------
 
 
+def _has_axis(x: Tensor, dim: int) -> bool:
+    """Not so for a scalar, which the library lets pass as a row of one."""
+    return -x.dim() <= dim < x.dim()
+
+
 def _cat(tensors: Sequence[Tensor], dim: int = 0) -> Any:
     first = tensors[0]
-    dim %= max(1, first.dim())
+    if not _has_axis(first, dim):
+        return NotImplemented
+    dim %= first.dim()
     around = {(t.dtype, t.dim(), t.shape[:dim], t.shape[dim + 1 :]) for t in tensors}
     channels_last = first.dim() > 3 and not all(map(_in_order, tensors))
     if len(around) != 1 or channels_last:
@@ -243,9 +250,10 @@ def _cat(tensors: Sequence[Tensor], dim: int = 0) -> Any:
 
 def _stack(tensors: Sequence[Tensor], dim: int = 0) -> Any:
     first = tensors[0]
-    if len({(t.dtype, t.shape) for t in tensors}) != 1:
+    rank = first.dim() + 1
+    if len({(t.dtype, t.shape) for t in tensors}) != 1 or not -rank <= dim < rank:
         return NotImplemented
-    dim %= first.dim() + 1
+    dim %= rank
     return _new(first, *first.shape[:dim], len(tensors), *first.shape[dim:])
 
 
@@ -300,10 +308,11 @@ def _pooled(size: int, window: int, stride: int, padding: int, dilation: int, ce
     return count - 1 if (count - 1) * stride >= size + padding else count
 
 
-def _reduced(x: Tensor, dims: Any, keepdim: bool = False, **options: Any) -> Any:
-    if options.get("dtype") is not None or dims is None or dims == []:
+def _reduced(x: Tensor, dims: Any = (), keepdim: bool = False, **options: Any) -> Any:
+    axes = [dims] if isinstance(dims, int) else dims or ()
+    if options.get("dtype") is not None or not axes or not all(_has_axis(x, d) for d in axes):
         return NotImplemented
-    gone = {d % x.dim() for d in ([dims] if isinstance(dims, int) else dims)}
+    gone = {d % x.dim() for d in axes}
     kept = [(1 if i in gone else n) for i, n in enumerate(x.shape) if keepdim or i not in gone]
     return _new(x, *kept)
 
@@ -312,10 +321,14 @@ def _float_reduced(x: Tensor, dims: Any, keepdim: bool = False, **options: Any) 
     return _reduced(x, dims, keepdim, **options) if x.is_floating_point() else NotImplemented
 
 
+def _all(x: Tensor, dim: int, keepdim: bool = False) -> Any:
+    return _reduced(x, dim, keepdim) if x.dtype == torch.bool else NotImplemented
+
+
 def _topk(x: Tensor, k: int, dim: int = -1, *order: Any) -> Any:
-    dim %= x.dim()
-    if k > x.shape[dim]:
+    if not _has_axis(x, dim) or k > x.shape[dim]:
         return NotImplemented
+    dim %= x.dim()
     shape = (*x.shape[:dim], k, *x.shape[dim + 1 :])
     return _new(x, *shape), _new(x, *shape, dtype=torch.int64)
 
@@ -377,7 +390,8 @@ _RULES: Mapping[Any, Callable[..., Any]] = {
         (_upsample, (aten.upsample_nearest2d.default,)),
         (_grid_sample, (aten.grid_sampler_2d.default,)),
         (_max_pool, (aten.max_pool2d_with_indices.default,)),
-        (_reduced, (aten.amax.default, aten.all.dim)),
+        (_reduced, (aten.amax.default,)),
+        (_all, (aten.all.dim,)),
         (_float_reduced, (aten.sum.dim_IntList, aten.mean.dim)),
         (_topk, (aten.topk.default,)),
         (_gather, (aten.gather.default,)),

@@ -70,6 +70,11 @@ ODD_CALLS = [
     (aten.sum.dim_IntList, (empty(2, 3, 4), [-1, 0], True)),
     (aten.mean.dim, (empty(2, 3, 4), [1])),
     (aten.amax.default, (empty(2, 3, 4), [-1])),
+    (aten.amax.default, (empty(2, 3, 4),)),
+    (aten.sum.dim_IntList, (empty(), [0])),
+    (aten.all.dim, (empty(2, 3, dtype=torch.bool), 1, True)),
+    (aten.all.dim, (empty(2, 3), 1)),
+    (aten.topk.default, (empty(), 1, 0)),
     (aten.topk.default, (empty(2, 9), 4, 1)),
     (aten.gt.Scalar, (empty(2, 3), 0.5)),
     (aten.pow.Scalar, (10000, empty(5))),
@@ -95,8 +100,10 @@ def test_what_does_not_fit_is_refused_in_the_librarys_words() -> None:
         (aten.convolution.default,
          (empty(1, 3, 8, 8), empty(4, 5, 3, 3), None, [1, 1], [0, 0], [1, 1], False, [0, 0], 1)),
         (aten.cat.default, ([empty(2, 3), empty(2, 4)], 0)),
+        (aten.cat.default, ([empty(2, 3), empty(2, 3)], 7)),
+        (aten.stack.default, ([empty(2, 3), empty(2, 3)], 3)),
     ]:  # fmt: skip
-        with pytest.raises(RuntimeError):
+        with pytest.raises((RuntimeError, IndexError)):
             on_shapes(func, args, {})
 
 
