@@ -24,7 +24,7 @@ class TensorInfo(NamedTuple):
     shape: tuple[int, ...]
     itemsize: int
     distinct: int
-    """Elements that are really there: a broadcast (stride 0) dimension counts once."""
+    """Elements that are really there: a broadcast dimension or overlapping windows count once."""
     storage: int
     """Identity of the storage within one trace; views share it."""
     offset: int
@@ -32,6 +32,8 @@ class TensorInfo(NamedTuple):
     version: int
     """How often the storage had been written when this tensor was seen."""
     parameter: bool
+    whole: bool
+    """Whether it is all of its storage, not a part of it."""
 
     @property
     def numel(self) -> int:
@@ -303,8 +305,8 @@ _BY_NAMES: Mapping[str, Formula] = {
     im2col col2im unfold_copy tril triu""": Formula(MOVEMENT),
     "copy": Formula(MOVEMENT, reads=_read_source),
     """arange full full_like zeros zeros_like ones ones_like new_zeros new_ones new_full fill zero
-    eye linspace scalar_tensor normal uniform bernoulli rand randn randint randperm
-    empty_like""": Formula(MOVEMENT, reads=_read_nothing),
+    eye linspace scalar_tensor normal uniform bernoulli rand randn randint
+    randperm""": Formula(MOVEMENT, reads=_read_nothing),
     "gather index index_select embedding take": Formula(MOVEMENT, reads=_read_gathered),
 }
 

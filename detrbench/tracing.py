@@ -9,6 +9,7 @@ caches, it caches in the copy.
 from __future__ import annotations
 
 import copy
+import logging
 import weakref
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
@@ -183,7 +184,7 @@ class Trace(Totals):
                 return stage_of(path, self.stages)
             if grouping == "module":
                 return ".".join(path.split(".")[:depth]) or "(model)"
-            return f"aten.{op.name}" if op else "(no operator)"
+            return qualified(op.name) if op else "(no operator)"
 
         used: dict[str, list[int]] = defaultdict(list)
         owned: dict[str, list[ParameterInfo]] = defaultdict(list)
@@ -195,6 +196,11 @@ class Trace(Totals):
             owned[key(home, toucher)].append(parameter)
         names = [*used, *(name for name in owned if name not in used)]
         return tuple(Part(name, tuple(used[name]), tuple(owned[name])) for name in names)
+
+
+def qualified(operator: str) -> str:
+    """An operator's name with its namespace, which operators of other libraries carry already."""
+    return operator if "." in operator else f"aten.{operator}"
 
 
 def stage_of(path: str, stages: Mapping[str, str]) -> str:
@@ -268,6 +274,10 @@ def _fake(stack: ExitStack) -> Callable[[Tensor], Tensor]:
     shapes = ShapeEnv(allow_scalar_outputs=True, allow_dynamic_output_shape_ops=True)
     mode = FakeTensorMode(allow_non_fake_inputs=True, shape_env=shapes)
     stack.enter_context(mode)
+    # It logs the traceback of whatever fails, which becomes one clear error here.
+    speaker = logging.getLogger("torch._subclasses.fake_tensor")
+    stack.callback(setattr, speaker, "disabled", speaker.disabled)
+    speaker.disabled = True
     return lambda tensor: torch.empty_strided(
         tensor.shape, tensor.stride(), dtype=tensor.dtype, device="cpu"
     )
@@ -293,18 +303,26 @@ def _trace_with(placer: Placer, model: nn.Module, shape: tuple[int, ...]) -> Tra
 
 def _shadow(model: nn.Module, place: Callable[[Tensor], Tensor]) -> nn.Module:
     """A copy of the model whose tensors have shapes only, in evaluation mode."""
+    for name, module in model.named_modules():
+        if isinstance(module, torch.jit.ScriptModule):
+            raise TraceError(
+                "a TorchScript module does not tell what it calls",
+                where=name or type(module).__name__,
+                cure="Give the module that it was made from.",
+            )
     memo: dict[int, Any] = {}
-    for tensor in _tensors(model):
-        twin = place(tensor.detach())
-        is_parameter = isinstance(tensor, nn.Parameter)
-        memo[id(tensor)] = nn.Parameter(twin, tensor.requires_grad) if is_parameter else twin
     try:
+        for tensor in _tensors(model):
+            twin = place(tensor.detach())
+            is_parameter = isinstance(tensor, nn.Parameter)
+            memo[id(tensor)] = nn.Parameter(twin, tensor.requires_grad) if is_parameter else twin
         return copy.deepcopy(model, memo).eval()
     except Exception as error:
         raise TraceError(
             f"the model cannot be copied: {error}",
             where=type(model).__name__,
-            cure="Remove what cannot be deep-copied (open files, locks, generators) first.",
+            cure="Remove what cannot be deep-copied (open files, locks, generators) first, and "
+            "call a lazy module once.",
         ) from error
 
 
@@ -336,7 +354,16 @@ _WHOLE = frozenset({"scaled_dot_product_attention", "adaptive_avg_pool2d"})
 """Composite operators kept whole, because other counters name them and their parts would not."""
 
 _FREE = frozenset(
-    {"empty", "empty_strided", "new_empty", "new_empty_strided", "lift_fresh", "detach"}
+    {
+        "empty",
+        "empty_like",
+        "empty_strided",
+        "empty_permuted",
+        "new_empty",
+        "new_empty_strided",
+        "lift_fresh",
+        "detach",
+    }
 )
 """Operators that allocate or alias without running a kernel."""
 
@@ -392,12 +419,16 @@ class _Recorder(ShapesOnly):  # type: ignore[no-untyped-call]  # torch leaves it
         kwargs = kwargs or {}
         if func.namespace == "prim":  # a fake tensor asked where it lives: no operator of a model
             return func(*args, **kwargs)
-        name = func._schema.name.rpartition("::")[2]
+        name = func._schema.name.removeprefix("aten::").replace("::", ".")
         if name not in _WHOLE and _dispatch_has_kernel(func.name(), _COMPOSITE):
             with self:
                 return func._op_dk(_COMPOSITE, *args, **kwargs)
         result = on_shapes(func, args, kwargs)
-        self._record(name, func._schema.is_mutable, args, kwargs, result)
+        # `unsqueeze_` and its like change how a tensor is seen, not what is in it.
+        writes = func._schema.is_mutable and torch.Tag.inplace_view not in func.tags
+        destinations = {a.name for a in func._schema.arguments if a.is_out}  # written, never read
+        sources = {key: value for key, value in kwargs.items() if key not in destinations}
+        self._record(name, writes, args, sources, result)
         return result
 
     def _record(
@@ -497,17 +528,16 @@ class _Storages:
         else:
             number = self._admit(storage, storage.nbytes())
         shape = tuple(tensor.shape)
-        present = prod(
-            size for size, stride in zip(shape, tensor.stride(), strict=True) if stride or not size
-        )
+        distinct = _distinct(shape, tensor.stride())
         return TensorInfo(
             shape=shape,
             itemsize=tensor.element_size(),
-            distinct=present,
+            distinct=distinct,
             storage=number,
             offset=int(tensor.storage_offset()),
             version=self._versions[number],
             parameter=number in self._parameters,
+            whole=distinct * tensor.element_size() >= storage.nbytes(),
         )
 
     def _admit(self, storage: Any, nbytes: int) -> int:
@@ -521,6 +551,14 @@ class _Storages:
         self._versions[number] = 0
         self.live_bytes += nbytes
         return number
+
+
+def _distinct(shape: Sequence[int], strides: Sequence[int]) -> int:
+    """Elements of a view that are there: those that its strides tell apart, within its reach."""
+    if not all(shape):
+        return 0
+    steps = [(size, stride) for size, stride in zip(shape, strides, strict=True) if stride]
+    return min(prod(size for size, _ in steps), 1 + sum((n - 1) * stride for n, stride in steps))
 
 
 # --- deriving ----------------------------------------------------------------------------------
@@ -540,20 +578,22 @@ def _fold_epilogues(ops: Sequence[Op], results: Set[tuple[int, int]]) -> list[in
 
     Within a joined group a value that nobody outside reads is never written, and an outside value
     is read once. A lower bound: it asks for no more fusion than compilers do for convolutions, and
-    ignores whether tiles fit.
+    ignores whether tiles fit. What is written into a part of a tensor joins nothing and is joined
+    by nothing: the rest of the tensor is somebody else's.
     """
     maker: dict[tuple[int, int], int] = {}
     group = list(range(len(ops)))
     wanted_by: dict[tuple[int, int], set[int]] = defaultdict(set)
     for index, op in enumerate(ops):
-        if op.kind in EPILOGUES:
+        in_part = any(t.version and not t.whole for t in op.outputs)
+        if op.kind in EPILOGUES and not in_part:
             size = op.outputs[0].numel
             makers = [maker[_value(t)] for t in op.inputs if t.numel == size and _value(t) in maker]
             if makers:
                 group[index] = group[max(makers)]
         for tensor in op.inputs:
             wanted_by[_value(tensor)].add(group[index])
-        for tensor in op.outputs:
+        for tensor in () if in_part else op.outputs:
             maker[_value(tensor)] = index
     left, already_read = [], set()
     for index, op in enumerate(ops):
@@ -584,7 +624,7 @@ def _edges(
     if reader is not None:
         bytes_at[reader] += image.nbytes
     writers = {t.storage: i for i, op in enumerate(ops) for t in op.outputs}
-    for result in results:
+    for result in dict.fromkeys(results):
         if result.storage in writers:
             bytes_at[writers[result.storage]] += result.nbytes
     return tuple(sorted(bytes_at.items()))

@@ -62,6 +62,8 @@ def test_convolution_in_groups_with_bias_and_stride() -> None:
 def test_transposed_convolution_counts_per_input_element() -> None:
     op = only(nn.ConvTranspose2d(4, 6, 2, stride=2, groups=2, bias=False))
     assert op.cost.macs == N * (6 // 2) * 4
+    assert op.cost.read_bytes == F32 * (N + 4 * 3 * 4)
+    assert op.cost.write_bytes == F32 * 6 * 16 * 16
 
 
 @pytest.mark.parametrize(
@@ -90,10 +92,20 @@ def test_linear_layer() -> None:
     assert op.memory_access_elements == N + 8 * 5 + 4 * 8 * 5
 
 
+def test_linear_layer_without_bias() -> None:
+    op = only(nn.Linear(8, 5, bias=False))
+    assert op.cost.macs == 4 * 8 * 8 * 5
+    assert op.cost.elementwise_flops == 0
+    assert op.cost.read_bytes == F32 * (N + 8 * 5)
+    assert op.cost.write_bytes == F32 * 4 * 8 * 5
+
+
 def test_product_of_two_activations_is_no_layer() -> None:
     op = next(op for op in ops(lambda x: torch.bmm(x[0], x[0].mT)) if op.name == "bmm")
     assert op.cost.macs == 4 * 8 * 8 * 8
     assert op.memory_access_elements == 0
+    assert op.cost.read_bytes == F32 * N  # the transpose is the same data
+    assert op.cost.write_bytes == F32 * 4 * 8 * 8
 
 
 def test_fused_attention() -> None:
@@ -101,6 +113,16 @@ def test_fused_attention() -> None:
     assert op.kind == "fused attention"
     assert op.cost.macs == 4 * 8 * 8 * (8 + 8)  # Q K^T and P V, per head
     assert op.cost.read_bytes == F32 * N  # one tensor, three times
+
+
+def test_cross_attention_with_values_of_another_width() -> None:
+    def attend(x: Tensor) -> Tensor:
+        return F.scaled_dot_product_attention(x[:, :, :3], x, x[..., :5])
+
+    op = only(attend)
+    assert op.cost.macs == 4 * (3 * 8) * 8 + 4 * (3 * 8) * 5  # Q K^T over 8, P V over 5
+    assert op.cost.elementwise_flops == 6 * 4 * (3 * 8)
+    assert op.cost.write_bytes == F32 * 4 * 3 * 5
 
 
 def test_batch_norm_in_evaluation() -> None:
@@ -125,6 +147,32 @@ def test_views_are_free() -> None:
     assert not ops(lambda x: x.flatten(2).transpose(1, 2)[:, 1:].chunk(3, 1)[0])
 
 
+def test_views_made_in_place_are_free() -> None:
+    (op,) = ops(lambda x: x.relu().unsqueeze_(0).transpose_(0, 1).squeeze_(0))
+    assert op.name == "relu"
+
+
+def test_allocating_is_free() -> None:
+    (op,) = ops(lambda x: torch.empty_like(x).copy_(x))
+    assert (op.cost.read_bytes, op.cost.write_bytes) == (F32 * N, F32 * N)
+
+
+def test_a_destination_is_written_and_not_read() -> None:
+    (op,) = ops(lambda x: torch.add(x, 1, out=torch.empty_like(x)))
+    assert (op.cost.read_bytes, op.cost.write_bytes) == (F32 * N, F32 * N)
+
+
+def test_overlapping_windows_are_read_once() -> None:
+    op = only(lambda x: x.unfold(3, 3, 1).contiguous())
+    assert op.cost.read_bytes == F32 * N
+    assert op.cost.write_bytes == F32 * 4 * 8 * 6 * 3
+
+
+def test_nothing_is_read_of_an_empty_view() -> None:
+    op = only(lambda x: torch.cat((x, x[:, :, :0]), 2))
+    assert op.cost.read_bytes == F32 * N
+
+
 def test_in_place_reads_and_writes_but_allocates_nothing() -> None:
     plain = trace(Calls(lambda x: x.relu().sigmoid()), 8, 1, 4)
     in_place = trace(Calls(lambda x: x.relu().sigmoid_()), 8, 1, 4)
@@ -138,6 +186,24 @@ def test_gather_reads_the_rows_it_takes_and_the_indices() -> None:
 
     op = next(op for op in ops(take) if op.name == "gather")
     assert op.cost.read_bytes == 4 * 8 * 2 * (F32 + 8)
+
+
+@pytest.mark.parametrize(
+    ("name", "take"),
+    [
+        ("index", lambda x, rows: x[:, :, rows]),
+        ("index_select", lambda x, rows: x.index_select(2, rows)),
+    ],
+)
+def test_index_reads_the_rows_it_takes_and_the_indices(
+    name: str, take: Callable[[Tensor, Tensor], Tensor]
+) -> None:
+    def rows(x: Tensor) -> Tensor:
+        return take(x, torch.zeros(3, dtype=torch.int64, device=x.device))
+
+    op = next(op for op in ops(rows) if op.name == name)
+    assert op.cost.read_bytes == F32 * 4 * 3 * 8 + 3 * 8
+    assert op.cost.write_bytes == F32 * 4 * 3 * 8
 
 
 def test_embedding_reads_rows() -> None:

@@ -83,6 +83,26 @@ def test_a_plain_module_has_its_children_as_stages() -> None:
     assert list(trace(model, 8).by("stage")) == ["0", "1"]
 
 
+def test_memory_or_none_is_the_same() -> None:
+    on_cpu, on_meta = (trace(build("shufflev2", 3, device=d), 96) for d in ("cpu", "meta"))
+    assert on_cpu == on_meta
+
+
+def test_images_of_one_channel() -> None:
+    traced = trace(nn.Conv2d(1, 4, 3, bias=False), 8, channels=1)
+    assert traced.image_shape == (1, 1, 8, 8)
+    assert traced.macs == 4 * 6 * 6 * 9
+    assert traced.traffic_min_bytes == 4 * (4 * 9 + 8 * 8 + 4 * 6 * 6)
+
+
+def test_half_precision_halves_what_moves() -> None:
+    model = build("shufflev2-x0.5", 3, device="meta")
+    single, half = trace(model, 96), trace(copy.deepcopy(model).half(), 96)
+    assert half.traffic_min_bytes * 2 == single.traffic_min_bytes
+    assert half.macs == single.macs
+    assert half.traffic_eager_bytes < 0.6 * single.traffic_eager_bytes  # indices stay as wide
+
+
 def test_the_number_of_operators_does_not_depend_on_the_image_size(rtdetr: Detector) -> None:
     small, large = (trace(rtdetr, size) for size in (320, 1280))
     assert [op.name for op in small.ops] == [op.name for op in large.ops]
@@ -186,12 +206,67 @@ def test_an_operator_without_a_formula_is_named() -> None:
     assert unknown.nbytes == 2 * 4 * 3 * 8 * 8
 
 
-def test_a_forward_that_fails_says_where() -> None:
+def test_an_operator_of_another_library_is_no_aten_operator() -> None:
+    ops = pytest.importorskip("torchvision.ops", reason="torchvision is not installed")
+
+    class Deforms(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.offsets = nn.Conv2d(3, 2 * 9, 3)
+            self.conv = ops.DeformConv2d(3, 4, 3)
+
+        def forward(self, images: Tensor) -> Tensor:
+            result: Tensor = self.conv(images, self.offsets(images))
+            return result
+
+    traced = trace(Deforms(), 8)
+    assert [unknown.name for unknown in traced.uncounted] == ["torchvision.deform_conv2d"]
+    assert "torchvision.deform_conv2d" in traced.by("op")
+
+
+def test_a_forward_that_fails_says_where(caplog: pytest.LogCaptureFixture) -> None:
     model = nn.Sequential(nn.Conv2d(3, 4, 1), nn.Conv2d(5, 4, 1))
     with pytest.raises(TraceError, match="1: the forward failed") as caught:
         trace(model, 8)
     assert "5 channels" in str(caught.value)
     assert caught.value.exit_code == 4
+    assert not caplog.records  # said once, and not by torch
+
+
+def test_a_dimension_that_is_not_there_fails_as_it_does_for_real(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    class Joins(nn.Module):
+        def forward(self, images: Tensor) -> Tensor:
+            return torch.cat((images, images), 7)
+
+    with pytest.raises(TraceError, match="Dimension out of range"):
+        trace(Joins(), 8)
+    assert not caplog.records
+
+
+def test_torchscript_is_refused_with_the_cure() -> None:
+    with pytest.warns(FutureWarning):
+        script = torch.jit.script(nn.Conv2d(3, 4, 1))
+    with pytest.raises(TraceError, match="TorchScript"):
+        trace(script, 8)
+
+
+@pytest.mark.filterwarnings("ignore:Lazy modules")
+def test_a_lazy_module_is_refused_with_the_cure() -> None:
+    with pytest.raises(TraceError, match="call a lazy module once"):
+        trace(nn.Sequential(nn.LazyConv2d(4, 1)), 8)
+
+
+def test_reducing_everything() -> None:
+    class Reduces(nn.Module):
+        def forward(self, images: Tensor) -> Tensor:
+            return torch.amax(images) + images.sum().sum(0)
+
+    traced = trace(Reduces(), 8)
+    assert traced.tensors == "meta"
+    assert [op.name for op in traced.ops] == ["amax", "sum", "sum", "add"]
+    assert traced.ops[0].cost.write_bytes == 4
 
 
 @pytest.mark.parametrize("bad", [{"imgsz": 0}, {"imgsz": (8, 0)}, {"batch": 0}, {"channels": 0}])
@@ -263,6 +338,33 @@ def test_a_value_that_two_readers_share_is_written() -> None:
     reads = (3 * 64 + 12) + (x + 16) + x  # first conv; second conv; the sum reads relu's output
     writes = x + x + x  # x for the second conv, relu's output, the sum
     assert trace(Branches(), 8).traffic_fused_bytes == 4 * (reads + writes)
+
+
+def test_what_is_written_into_a_part_leaves_the_rest_to_be_written() -> None:
+    class Clips(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(3, 4, 1, bias=False)
+
+        def forward(self, images: Tensor) -> Tensor:
+            y: Tensor = self.conv(images)
+            y[:, :1].relu_()
+            return y
+
+    convolution = (3 * 64 + 12) + 4 * 64
+    relu = 64 + 64
+    traced = trace(Clips(), 8)
+    assert traced.traffic_fused_bytes == traced.traffic_eager_bytes == 4 * (convolution + relu)
+    assert traced.traffic_min_bytes == 4 * convolution
+
+
+def test_an_output_returned_twice_is_written_once() -> None:
+    class Repeats(nn.Module):
+        def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+            y = images.relu()
+            return y, y
+
+    assert trace(Repeats(), 8).traffic_min_bytes == 4 * 2 * (3 * 64)
 
 
 # --- purity -------------------------------------------------------------------------------------
