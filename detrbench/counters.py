@@ -158,7 +158,12 @@ def _import(module: str, distribution: str) -> Any:
 @contextmanager
 def _quiet(logger: str) -> Iterator[None]:
     """Counters warn about what they skip; the reconcile table says it better."""
+    speaker = logging.getLogger(logger)
+    level = speaker.level
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        logging.getLogger(logger).setLevel(logging.ERROR)
-        yield
+        speaker.setLevel(logging.ERROR)
+        try:
+            yield
+        finally:
+            speaker.setLevel(level)

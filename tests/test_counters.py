@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import importlib
+import logging
 import sys
 from pathlib import Path
 
@@ -34,6 +35,19 @@ def test_the_model_is_left_alone(name: str) -> None:
     assert all(torch.equal(after[key], before[key]) for key in before)
     assert model.training
     assert torch.backends.mha.get_fastpath_enabled()
+
+
+@pytest.mark.parametrize("name", ["thop", "fvcore"])
+def test_what_a_counter_is_told_to_keep_quiet_is_forgotten(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    speaker = logging.getLogger(name)
+    monkeypatch.setattr(speaker, "level", logging.INFO)
+    try:
+        run_counter(name, nn.Conv2d(3, 4, 1), (8, 8))
+    except CounterMissing as missing:
+        pytest.skip(str(missing))
+    assert speaker.level == logging.INFO
 
 
 def install(site: Path, distribution: str, version: str, content: str, *, last: bool) -> None:
