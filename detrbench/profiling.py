@@ -17,7 +17,7 @@ from detrbench.nn import Detector, build
 from detrbench.report import Cell, Report
 from detrbench.shapes import ShapesOnly
 from detrbench.spec import Published
-from detrbench.tracing import COUNTED, Grouping, Op, Totals, Trace, trace
+from detrbench.tracing import COUNTED, Grouping, Op, Totals, Trace, qualified, trace
 from detrbench.units import parse_imgsz, show_imgsz, show_share
 
 MODULE_DEPTH = 2
@@ -135,6 +135,7 @@ def _cell(
     )
     try:
         traced = subject.trace(detector)
+        published = [_published(figure, subject, spec.nc, traced) for figure in spec.published]
     except UsageError:
         raise
     except DetrbenchError as error:
@@ -143,7 +144,7 @@ def _cell(
         blank,
         metrics=metrics_of(traced, traced.ops),
         parts={by: _parts(traced, by)} if by else {},
-        published=[_published(figure, subject, spec.nc, traced) for figure in spec.published],
+        published=published,
         notes=(*spec.notes, *_uncounted(traced)),
     )
 
@@ -167,7 +168,7 @@ def _uncounted(traced: Trace) -> tuple[str, ...]:
     """Operators whose FLOPs are unknown are said, with how much of the model they are."""
     kernels, traffic = traced.kernels, traced.traffic_eager_bytes
     return tuple(
-        f"no formula for aten.{one.name}: {one.calls} of {kernels} kernels, "
+        f"no formula for {qualified(one.name)}: {one.calls} of {kernels} kernels, "
         f"{show_share(one.nbytes, traffic)} of the traffic; its FLOPs are not in the figures"
         for one in traced.uncounted
     )

@@ -152,6 +152,18 @@ def test_a_forward_that_reads_values_is_explained(tmp_path: Path, values: str) -
     assert row.metrics == {}
 
 
+def test_a_model_that_fails_only_at_its_published_size_is_a_row_with_the_reason(
+    tmp_path: Path,
+) -> None:
+    body = "assert x.shape[-1] != 20, 'twenty is bad'; return self.conv(x)"
+    model, blocks = own_model(tmp_path, body)
+    model.write_text(model.read_text().replace("imgsz: 640", "imgsz: 320"))
+    report = detrbench.profile([model, "shufflev2-x0.5"], imgsz=64, blocks=blocks)
+    assert [row.status for row in report.rows] == ["failed", "ok"]
+    assert "twenty is bad" in (report.rows[0].reason or "")
+    assert "(1, 3, 320, 320)" in (report.rows[0].reason or "")
+
+
 @pytest.mark.parametrize("by", ["module", "op"])
 def test_other_parts_add_up(by: Literal["module", "op"]) -> None:
     (row,) = detrbench.profile(["shufflev2"], nc=1, imgsz=160, by=by).rows
