@@ -69,12 +69,18 @@ def test_equals_the_real_counter_at_full_size(counter: str, name: str) -> None:
         "densenet121",
         "squeezenet1_1",
         "googlenet",
+        "shufflenet_v2_x1_0",
     ],
 )
 @pytest.mark.parametrize("counter", ["thop", "fvcore", "torch"])
 def test_equals_the_real_counter_on_torchvision_models(counter: str, name: str) -> None:
     pytest.importorskip("torchvision", reason="torchvision is not installed")
     assert_equals_real(counter, torchvision_model(name), (64, 96))
+
+
+def test_equals_torch_on_a_vision_transformer() -> None:
+    pytest.importorskip("torchvision", reason="torchvision is not installed")
+    assert_equals_real("torch", torchvision_model("vit_b_16"), (224, 224))
 
 
 @lru_cache(maxsize=1)
