@@ -208,6 +208,22 @@ _TABLE = (
         "latency_processes", "Processes", "count",
         "Number of fresh processes that the samples are from.", better=None,
     ),
+    _timing(
+        "peak_allocated_bytes", "Device memory", "B",
+        "Weights, images and the most that a forward pass allocates on a CUDA device.",
+    ),
+    _timing(
+        "peak_reserved_bytes", "Device memory, reserved", "B",
+        "What torch's allocator held of the device at that moment, for the whole process.",
+    ),
+    _timing(
+        "peak_rss_growth_bytes", "Resident growth", "B",
+        "How far a forward pass raised the process's resident memory on the processor.",
+    ),
+    _timing(
+        "energy_per_image_j", "Energy per image", "J",
+        "Of the whole GPU, its idle power included, by NVML's counter.",
+    ),
 )  # fmt: skip
 
 METRICS: dict[str, Metric] = {metric.key: metric for metric in _TABLE}

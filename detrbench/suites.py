@@ -23,6 +23,7 @@ from detrbench.metrics import CONVENTION_METRICS
 from detrbench.report import Cell, Report, write_atomically
 from detrbench.runtimes import check_runtime
 from detrbench.runtimes.devices import open_device, parse_device
+from detrbench.runtimes.options import DTYPES, MEMORY_FORMATS, Options, check_choice
 from detrbench.strict_yaml import Node, read_yaml
 from detrbench.timing.latency import measure_latency
 from detrbench.timing.reporting import METRIC_KEYS
@@ -49,6 +50,9 @@ class Setting:
     fuse: bool = False
     device: str = "cpu"
     runtime: str = "eager"
+    dtype: str = "float32"
+    memory_format: str = "contiguous"
+    cold_l2: bool = False
     threads: int | None = None
 
     def as_settings(self) -> dict[str, Any]:
@@ -61,6 +65,8 @@ class Setting:
             "fused": self.fuse,
             "device": self.device,
             "runtime": self.runtime,
+            "dtype": self.dtype,
+            "memory_format": self.memory_format,
             "threads": self.threads,
         }
 
@@ -135,6 +141,9 @@ def _settings(node: Node | None) -> tuple[Setting, ...]:
         "fuse": _boolean,
         "device": _parsed(_device),
         "runtime": _parsed(check_runtime),
+        "dtype": _one_of("dtype", DTYPES),
+        "memory_format": _one_of("memory format", MEMORY_FORMATS),
+        "cold_l2": _boolean,
         "threads": _whole,
     }
     if node is None:
@@ -242,6 +251,10 @@ def _parsed(parse: Callable[[str], Value]) -> Callable[[Node], Value]:
             raise node.error(error.what, error.cure) from error
 
     return read
+
+
+def _one_of(what: str, known: tuple[str, ...]) -> Callable[[Node], str]:
+    return _parsed(lambda text: check_choice(what, text, known))
 
 
 def _device(text: str) -> str:
@@ -392,6 +405,11 @@ class _Run:
             fuse=setting.fuse,
             threads=setting.threads,
             runtime=setting.runtime,
+            options=Options(
+                dtype=setting.dtype,
+                memory_format=setting.memory_format,
+                cold_l2=setting.cold_l2,
+            ),
             budget_s=self._suite.seconds / len(self._suite.settings),
             rounds=self._suite.rounds,
             processes=self._suite.processes,

@@ -45,6 +45,7 @@ UNITS: dict[str, Unit] = {
     "FLOP/B": Unit("", 1.0, suffix="flop_per_byte"),
     "count": Unit("", 1.0, digits=0),
     "image/s": Unit("", 1.0),
+    "J": Unit("J", 1.0, digits=2, suffix="j"),
     "fine s": Unit("us", 1e-6, digits=2),  # what a clock costs
     # Finer, for tables whose reader checks one count against another.
     "fine parameter": Unit("M", 1e6, digits=3),

@@ -59,6 +59,13 @@ def latency(
     cold_l2: Annotated[
         bool, typer.Option("--cold-l2", help="CUDA: flush the L2 cache between samples.")
     ] = False,
+    stages: Annotated[
+        bool,
+        typer.Option(
+            "--stages",
+            help="Time preprocessing, backbone, neck, decoder and postprocessing beside the whole.",
+        ),
+    ] = False,
     threads: options.Threads = None,
     blocks: options.Blocks = None,
     backbone_weights: options.BackboneWeights = None,
@@ -188,6 +195,7 @@ def latency(
                 backbone_weights=backbone_weights,
                 runtime=runtime,
                 options=execution,
+                stages=stages,
                 budget_s=seconds,
                 processes=processes,
                 rounds=rounds,
@@ -202,7 +210,8 @@ def latency(
     finally:
         progress.close()
     report = dataclasses.replace(report, command=options.command_line())
-    deliver(render(report, chosen), output)
+    by = "stage" if any(row.parts for row in report.rows) else None
+    deliver(render(report, chosen, by=by), output)
     raise typer.Exit(report.exit_code)
 
 

@@ -377,7 +377,8 @@ def _breakdown(report: Report, by: str) -> Table:
 
 
 def _part_metrics(rows: list[Cell], by: str) -> list[Metric]:
-    """Those that add up over parts; FLOPs by the core rules where the asked ones know no parts."""
+    """Those that add up over parts, or nearly, as times do; FLOPs by the core rules where the asked
+    ones know no parts."""
     held = {key for row in rows for part in row.parts[by] for key in part}
     asked = {row.settings.get("convention", "core") for row in rows}
     if not any(CONVENTION_METRICS.get(convention) in held for convention in asked):
@@ -385,7 +386,8 @@ def _part_metrics(rows: list[Cell], by: str) -> list[Metric]:
     return [
         one
         for one in METRICS.values()
-        if one.summary and one.additive and one.key in held and one.convention in {None, *asked}
+        if one.summary and (one.additive or one.spread)
+        if one.key in held and one.convention in {None, *asked}
     ]
 
 

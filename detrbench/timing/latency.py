@@ -44,6 +44,7 @@ def measure_latency(
     backbone_weights: str | Path | None = None,
     runtime: str = "eager",
     options: Options | None = None,
+    stages: bool = False,
     budget_s: float | None = 120.0,
     processes: int | None = None,
     rounds: int | None = None,
@@ -71,6 +72,7 @@ def measure_latency(
         backbone_weights: a torchvision state_dict to load into the backbone.
         runtime: a name of `detrbench.runtimes.RUNTIMES`.
         options: number format, memory layout and switches of the device.
+        stages: time preprocessing, backbone, neck, decoder and postprocessing beside the whole.
         budget_s: seconds for everything, every process's start included; `None` for no limit.
         processes: exactly so many, if the budget lasts.
         rounds: timed rounds of each process, instead of what the first one suggests.
@@ -104,6 +106,7 @@ def measure_latency(
         backbone_weights=None if backbone_weights is None else str(backbone_weights),
         runtime=runtime,
         options=options or Options(),
+        stages=stages,
         seed=seed,
         plan=Plan(budget_s=30.0, seed=seed),
     )

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from detrbench.environment import Environment
 from detrbench.errors import UsageError
 from detrbench.ledger import Entry, Ledger, open_ledger
+from detrbench.memory import energy_per_image, peak_memory
 from detrbench.runtimes import Runtime, check_runtime, open_runtime
 from detrbench.runtimes.devices import parse_device
 from detrbench.runtimes.options import Options, check_options
@@ -57,6 +58,8 @@ class Request:
         backbone_weights: a torchvision state_dict for the backbone, a path.
         options: number format, memory layout and switches, for the runtime.
         seed: of weights and images.
+        stages: time each model's stages beside the whole, from the camera's bytes to boxes.
+        weigh: look for peak memory and energy after the samples.
         stand_ins: names among `models` that are another model in truth.
 
     Raises:
@@ -75,6 +78,8 @@ class Request:
     runtime: str = "eager"
     options: Options = field(default_factory=Options)
     seed: int = 0
+    stages: bool = False
+    weigh: bool = True
     stand_ins: tuple[StandIn, ...] = ()
     plan: Plan = field(default_factory=Plan)
 
@@ -82,6 +87,11 @@ class Request:
         parse_device(self.device)
         check_runtime(self.runtime, self.device)
         check_options(self.options, self.device)
+        if self.stages and self.runtime != "eager":
+            raise UsageError(
+                f"a model has no stages under the runtime {self.runtime}",
+                cure="Leave --stages out, or give --runtime eager.",
+            )
         check_threads(self.threads)
         if not self.models:
             raise UsageError("there is no model to measure", cure="Name one or more.")
@@ -229,8 +239,11 @@ def measure_process(
         images = natural_images(request.batch, *request.imgsz, seed=request.seed)
         contenders = [_Contender(request.stand_in(name)) for name in request.models]
         _prepare_all(contenders, request, runtime, images, build or build_model, progress, journal)
+        contenders = [each for one in contenders for each in (one, *one.parts)]
         watch = _Watch(contenders, now, journal, open_ledger(request.device))
         watch.take(request.plan, started, progress)
+        if request.weigh:
+            watch.weigh(request)
         settings = dict(runtime.settings(images))
         runtime.close()
     finally:
@@ -268,22 +281,32 @@ def build_model(name: str, request: Request) -> nn.Module:
     return detector
 
 
+def part_name(model: str, part: str) -> str:
+    """What a measurement calls a stage of `model`."""
+    return f"{model}: {part}"
+
+
 class _Contender:
-    """One model on its way from a name to a series."""
+    """One model, or a stage of one, on its way from a name to a series."""
 
     def __init__(self, stand_in: StandIn) -> None:
         self._stand_in = stand_in
         self.subject = Subject(stand_in.name, stand_in.name)
         self.series = Series(status="interrupted", reason="interrupted before it was built")
         self.step: Step | None = None
+        self.parts: list[_Contender] = []
 
     def prepare(self, request: Request, runtime: Runtime, images: Tensor, build: Build) -> None:
         began = time.perf_counter()
         try:
             model = build(self._stand_in.model, request)
             self.subject = _describe(self._stand_in, model)
-            step = runtime.prepare(_fused(model) if request.fuse else model, images)
-            self.step = _burdened(step, self._stand_in.extra_work, request)
+            model = _fused(model) if request.fuse else model
+            if request.stages:
+                self._take_stages(model, runtime, request)
+            else:
+                step = runtime.prepare(model, images)
+                self.step = _burdened(step, self._stand_in.extra_work, request)
         except UsageError:
             raise
         except Exception as error:
@@ -292,6 +315,22 @@ class _Contender:
             self.series = Series(
                 build_s=time.perf_counter() - began, prepared=dict(runtime.prepared)
             )
+
+    def _take_stages(self, model: nn.Module, runtime: Runtime, request: Request) -> None:
+        from detrbench.nn.detector import Detector
+        from detrbench.runtimes.stages import PARTS, WHOLE, stage_steps
+
+        if not isinstance(model, Detector):
+            raise UsageError(
+                f"a {type(model).__name__} has no stages", cure="Give a detrbench detector."
+            )
+        steps = stage_steps(model, runtime, request.imgsz, request.batch, seed=request.seed)
+        self.step = steps[WHOLE]
+        for part in PARTS:
+            name = part_name(self.subject.model, part)
+            contender = _Contender(StandIn(name, name))
+            contender.series, contender.step = Series(), steps[part]
+            self.parts.append(contender)
 
 
 def _prepare_all(
@@ -313,7 +352,7 @@ def _prepare_all(
             contender.prepare(request, runtime, images, build)
     except KeyboardInterrupt:
         for contender in contenders:
-            contender.step = None
+            contender.step, contender.parts = None, []
             if contender.series.status == "ok":
                 contender.series = dataclasses.replace(
                     contender.series, status="interrupted", reason="interrupted before it was timed"
@@ -350,6 +389,14 @@ class _Watch(Witness):
                 series, build_s=made.build_s, prepared=made.prepared
             )
 
+    def weigh(self, request: Request) -> None:
+        """Memory and energy of every whole model that ran to the end; no sample pays for it."""
+        for contender, step in self._ready:
+            if contender.series.status == "ok" and contender.subject.model in request.models:
+                contender.series = dataclasses.replace(
+                    contender.series, **_weight(step, contender.series, request)
+                )
+
     def first_call(self, index: int) -> None:
         if self._journal:
             self._journal.at(self._ready[index][0].subject.model)
@@ -371,6 +418,21 @@ class _Watch(Witness):
     def end(self) -> None:
         self.timed_s = self._now() - self.began
         self.entry = self._ledger.stop()
+
+
+def _weight(step: Step, series: Series, request: Request) -> dict[str, Any]:
+    """`Series.weight` and `Series.weightless`; metric keys."""
+    peak = peak_memory(step, request.device, series.prepared.get("resident_bytes", 0))
+    energy = energy_per_image(step, request.batch, request.device)
+    values = {f"peak_{name}": getattr(peak, name) for name in _PEAKS}
+    missing = {f"peak_{name}": why for name, why in peak.missing.items()}
+    values["energy_per_image_j"] = energy.joules_per_image
+    if energy.reason is not None:
+        missing["energy_per_image_j"] = energy.reason
+    return {"weight": values, "weightless": missing}
+
+
+_PEAKS = ("allocated_bytes", "reserved_bytes", "rss_growth_bytes")
 
 
 def _burdened(step: Step, extra_work: int, request: Request) -> Step:

@@ -253,7 +253,9 @@ class _Going:
         self._plan = plan
         save_request(self._folder, self._request, self._wish, plan)
         if self._announce is not None and changed:
-            for sentence in plan.sentences():
+            # With one model there is no ratio to speak of.
+            pairs = len(self._request.models) > 1
+            for sentence in plan.sentences()[: None if pairs else 1]:
                 self._announce(sentence)
 
     def _ended(self) -> Run | None:
@@ -297,7 +299,12 @@ class _Going:
         plan = dataclasses.replace(plan, seed=self._request.plan.seed + index)
         # Which model is built first, and where in memory that puts it, takes turns too.
         models = self._live() if index % 2 else self._live()[::-1]
-        request = dataclasses.replace(self._request, models=models, plan=plan)
+        request = dataclasses.replace(
+            self._request,
+            models=models,
+            plan=plan,
+            weigh=self._request.weigh and not self.run("").finished,  # once is enough
+        )
         silence_s = 300.0 if self._plan is None else max(60.0, 5 * self._plan.process_s)
         return self._launch(
             request,

@@ -17,11 +17,11 @@ from detrbench.stats import (
     quantile,
     too_few_for,
 )
-from detrbench.timing.process import Measurement, Subject
+from detrbench.timing.process import Measurement, Subject, part_name
 from detrbench.timing.records import Outcome
 from detrbench.timing.replication import Run
 from detrbench.timing.session import Series
-from detrbench.units import show_quantity
+from detrbench.units import show_change, show_quantity
 from detrbench.verdicts import LEAST_PROCESSES, judge
 
 METRIC_KEYS = (
@@ -37,6 +37,10 @@ METRIC_KEYS = (
     "images_per_s",
     "latency_samples",
     "latency_processes",
+    "peak_allocated_bytes",
+    "peak_reserved_bytes",
+    "peak_rss_growth_bytes",
+    "energy_per_image_j",
 )
 PERCENTILES = {"latency_p90_s": 0.90, "latency_p95_s": 0.95, "latency_p99_s": 0.99}
 
@@ -184,13 +188,44 @@ def _cell(run: Run, model: str) -> Cell:
         reason=reason,
         missing={key: missing.get(key, absent) for key, value in metrics.items() if value is None},
         samples=_samples(run, model),
+        parts={"stage": parts} if (parts := _parts(run, model)) else {},
         published=[
             {**figure, "ours": {"latency_median_s": metrics["latency_median_s"]}}
             for figure in subject.published
             if figure["latency_ms"] is not None
         ],
-        notes=(*subject.notes, *_notes(run, model)),
+        notes=(*subject.notes, *_notes(run, model), *_sum_note(metrics, parts)),
     )
+
+
+def _parts(run: Run, model: str) -> list[dict[str, Any]]:
+    """A model's stages, from the camera's bytes to boxes, each timed like a model."""
+    if not run.request.stages:
+        return []
+    found = []
+    for part in STAGES:
+        name = part_name(model, part)
+        rounds = [each for one in run.outcomes if (each := _latency(run, one, name))]
+        if rounds:
+            values, _ = _metrics(run, name, rounds)
+            kept = {key: value for key, value in values.items() if value is not None}
+            found.append({"part": part, **kept, "samples_s": rounds})
+    return found
+
+
+STAGES = ("preprocess", "backbone", "neck", "decoder", "postprocess")
+
+
+def _sum_note(
+    metrics: Mapping[str, int | float | None], parts: Sequence[Mapping[str, Any]]
+) -> Iterator[str]:
+    whole = metrics.get("latency_median_s")
+    if parts and whole:
+        total = sum(part["latency_median_s"] for part in parts)
+        yield (
+            f"the stages add up to {show_quantity(total, 's')}, {show_change(total / whole)} "
+            "against the whole: between them the device is waited for, and caches hold other things"
+        )
 
 
 def _status(run: Run, model: str, processes: Sequence[Sequence[float]]) -> tuple[str, str | None]:
@@ -231,7 +266,17 @@ def _metrics(
         refused = too_few_for(share, len(rounds))
         values[key] = None if refused else quantile(rounds, share)
         missing[key] = refused or ""
-    return values, missing
+    weighed = next((series for series in _serieses(run, model) if series.weight), Series())
+    missing |= dict.fromkeys(_WEIGHTS, "not looked for") | weighed.weightless
+    return values | weighed.weight, missing
+
+
+_WEIGHTS = (
+    "peak_allocated_bytes",
+    "peak_reserved_bytes",
+    "peak_rss_growth_bytes",
+    "energy_per_image_j",
+)
 
 
 def _serieses(run: Run, model: str) -> list[Series]:
@@ -256,6 +301,7 @@ def _settings(run: Run, model: str) -> dict[str, Any]:
         "batch": request.batch,
         "nc": nc if nc is not None else request.nc,
         "fused": request.fuse,
+        **({"stages": True} if request.stages else {}),
         **(
             measured[0].settings
             if measured
@@ -334,6 +380,25 @@ def _overhead_note(run: Run) -> Iterator[str]:
         yield f"an empty step reads {show_quantity(median(read), 'fine s')} on the same clock"
 
 
+def _prepared_note(run: Run, model: str) -> Iterator[str]:
+    """What making ready took, apart from all samples, and how near its outputs came to eager's."""
+    told = [series for series in _serieses(run, model) if series.prepared]
+    costs = [
+        f"{key.removesuffix('_s')} {median([one.prepared[key] for one in told]):.1f} s"
+        for key in ("compile_s", "capture_s")
+        if told and all(key in one.prepared for one in told)
+    ]
+    if costs:
+        yield f"made ready in every process, outside all samples: {', '.join(costs)}"
+    off = [one.prepared for one in told if "agreement" in one.prepared]
+    if off:
+        worst = max(off, key=lambda each: each["agreement"])
+        yield (
+            f"outputs differ from eager's by at most {worst['agreement']:.1e} of the largest value "
+            f"(tolerance {worst['tolerance']:.0e})"
+        )
+
+
 def _notes(run: Run, model: str) -> Iterator[str]:
     serieses = [series for series in _serieses(run, model) if series.latency_s]
     unsettled = [series for series in serieses if not series.settled]
@@ -354,5 +419,6 @@ def _notes(run: Run, model: str) -> Iterator[str]:
             kept = f"; its {rounds} rounds are kept, but in no ratio" if rounds else ""
             which = f"process {outcome.index} of {len(run.outcomes)}"
             yield f"{which} is missing: {outcome.reason}{kept}"
+    yield from _prepared_note(run, model)
     yield from _ledger_notes(run)
     yield from _overhead_note(run)

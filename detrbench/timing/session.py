@@ -66,6 +66,8 @@ class Series:
         settled: whether its last two warm-up windows agreed.
         build_s: seconds to make it ready, outside all samples; filled in by who built it.
         prepared: what the runtime told of that: compile or capture time, agreement with eager, ...
+        weight: peak memory and energy by metric key, looked for after the samples; `weightless`
+            says why one is not known. Filled in likewise.
     """
 
     status: str = "ok"
@@ -78,6 +80,8 @@ class Series:
     settled: bool = False
     build_s: float | None = None
     prepared: dict[str, float] = field(default_factory=dict)
+    weight: dict[str, float | None] = field(default_factory=dict)
+    weightless: dict[str, str] = field(default_factory=dict)
 
     @property
     def latency_s(self) -> list[float]:

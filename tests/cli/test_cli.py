@@ -312,7 +312,7 @@ def test_latency_takes_the_article_s_pair_by_default(
     assert fake.options == {
         "device": "cuda:1", "batch": 1, "imgsz": (640, 640), "nc": None, "fuse": False,
         "threads": 2, "blocks": None, "backbone_weights": None, "runtime": "eager",
-        "options": Options(),
+        "options": Options(), "stages": False,
         "budget_s": 120.0, "processes": None, "rounds": None, "target": None, "margin": 0.02,
         "early": True, "seed": 0, "folder": None,
     }  # fmt: skip

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from detrbench.errors import UsageError
 from detrbench.runtimes.options import Options
-from detrbench.timing.process import Measurement, Request, measure_process
+from detrbench.timing.process import Measurement, Request, StandIn, measure_process, part_name
 from detrbench.timing.schedule import Plan
 from detrbench.timing.session import Progress
 
@@ -143,6 +143,7 @@ def test_progress_begins_with_building() -> None:
         ({"imgsz": (640, -1)}, "an image width of -1"),
         ({"threads": 0}, "0 threads"),
         ({"device": "tpu"}, "unknown device 'tpu'"),
+        ({"runtime": "compile", "stages": True}, "no stages under the runtime compile"),
         ({"runtime": "cudagraph"}, "does not run on cpu"),
         ({"options": Options("float8")}, "float8"),
         ({"options": Options(cold_l2=True)}, "a cold L2 cache"),
@@ -153,3 +154,46 @@ def test_requests_that_are_wrong_in_themselves(arguments: dict[str, object], mes
     with pytest.raises(UsageError, match=message) as caught:
         Request(**{"models": ("a",), **arguments})  # type: ignore[arg-type]
     assert caught.value.exit_code == 2
+
+
+def test_a_detector_in_stages_is_a_whole_and_its_parts() -> None:
+    asked = Request(
+        ("shufflev2-x0.5",), imgsz=(64, 64), nc=1, threads=1, stages=True,
+        plan=Plan(budget_s=None, rounds=2, most_windows=1),
+    )  # fmt: skip
+    measured = measure_process(asked)
+    names = [subject.model for subject in measured.subjects]
+    assert names[0] == "shufflev2-x0.5"
+    assert names[1:] == [
+        part_name("shufflev2-x0.5", part)
+        for part in ("preprocess", "backbone", "neck", "decoder", "postprocess")
+    ]
+    assert [series.status for series in measured.series] == ["ok"] * 6
+    assert all(len(series.latency_s) == 2 for series in measured.series)
+    whole, *parts = measured.series
+    assert whole.weight["peak_rss_growth_bytes"] is not None or whole.weightless
+    assert not any(part.weight for part in parts)
+
+
+def test_only_detectors_have_stages() -> None:
+    with pytest.raises(UsageError, match="a Fusable has no stages"):
+        measure_process(request("conv", stages=True), build=small)
+
+
+def test_an_extra_burden_is_work_and_leaves_the_outputs_alone() -> None:
+    calls: list[int] = []
+
+    class Counted(nn.Conv2d):
+        def forward(self, images: Tensor) -> Tensor:
+            calls.append(1)
+            return super().forward(images)
+
+    asked = Request(
+        ("plain", "more"), imgsz=(64, 64), threads=1, weigh=False,
+        stand_ins=(StandIn("more", "plain", 300),), plan=Plan(budget_s=None, rounds=6),
+    )  # fmt: skip
+    measured = measure_process(asked, build=lambda name, _: Counted(3, 2, 1))
+    plain, more = measured.series
+    assert [subject.model for subject in measured.subjects] == ["plain", "more"]
+    assert (plain.status, more.status) == ("ok", "ok")
+    assert min(more.latency_s) > min(plain.latency_s), "300 convolutions are not nothing"

@@ -6,11 +6,14 @@ import math
 import pytest
 
 from detrbench.ledger import Entry
+from detrbench.render import render
 from detrbench.report import Report
+from detrbench.timing.process import part_name
 from detrbench.timing.records import Outcome
 from detrbench.timing.replication import Run
 from detrbench.timing.reporting import (
     METRIC_KEYS,
+    STAGES,
     latency_cells,
     latency_comparisons,
     latency_report,
@@ -19,6 +22,12 @@ from detrbench.timing.session import Series
 
 from .runs import ENVIRONMENT, run_of, taken
 
+WEIGHTS = (
+    "peak_allocated_bytes",
+    "peak_reserved_bytes",
+    "peak_rss_growth_bytes",
+    "energy_per_image_j",
+)
 OVERHEAD = "an empty step reads 0.10 us on the same clock"
 FIGURE = {"label": "the article", "latency_ms": "11.6", "params": "32.8M"}
 
@@ -48,6 +57,7 @@ def test_statistics_are_derived_from_samples_that_stay_beside_them() -> None:
         "latency_p90_s": "n=6 < 64",
         "latency_p95_s": "n=6 < 130",
         "latency_p99_s": "n=6 < 662",
+        **dict.fromkeys(WEIGHTS, "not looked for"),
     }
     assert cell.notes == (OVERHEAD,)
 
@@ -267,3 +277,44 @@ def test_what_matters_less_is_a_note_with_the_next_thing_to_do() -> None:
     assert note.startswith("throttled in 6 of 6 processes: the CPU quota ran out in 40 periods")
     assert "--threads" in note
     assert latency_cells(run)[0].samples["ledger"][0]["throttled_periods"] == 1
+
+
+def test_memory_and_energy_are_of_the_first_process_that_looked() -> None:
+    weighed = taken(
+        1.0,
+        weight={"peak_rss_growth_bytes": 4096, "energy_per_image_j": None},
+        weightless={"energy_per_image_j": "no NVML"},
+    )
+    (cell,) = latency_cells(run_of([taken(1.0)], [weighed]))
+    assert cell.metrics["peak_rss_growth_bytes"] == 4096
+    assert cell.metrics["energy_per_image_j"] is None
+    assert cell.missing["energy_per_image_j"] == "no NVML"
+
+
+def test_stages_are_parts_of_their_model_and_their_sum_is_compared_with_the_whole() -> None:
+    seconds = dict(zip(STAGES, (0.5, 4.0, 3.0, 2.0, 0.6), strict=True))
+    names = ("a", *(part_name("a", stage) for stage in STAGES))
+    run = run_of([taken(10.0), *(taken(each) for each in seconds.values())], names=names)
+    request = dataclasses.replace(run.request, models=("a",), stages=True)
+    report = latency_report(dataclasses.replace(run, request=request))
+    (row,) = report.rows
+    assert {part["part"]: part["latency_median_s"] for part in row.parts["stage"]} == seconds
+    assert row.parts["stage"][1]["samples_s"] == [[4.0]]
+    assert row.settings["stages"] is True
+    assert any("add up to 10,100.0 ms, +1.0% against the whole" in note for note in row.notes)
+    table = render(report, "table", by="stage")
+    assert "4,000.0 (40.0%)" in table
+    assert Report.from_json(report.to_json()) == report
+
+
+def test_compiling_is_told_apart_and_so_is_the_agreement_with_eager() -> None:
+    told = [
+        {"compile_s": seconds, "agreement": off, "tolerance": 1e-3}
+        for seconds, off in ((30.0, 1e-6), (20.0, 3e-6), (25.0, 2e-6))
+    ]
+    (cell,) = latency_cells(run_of(*([taken(1.0, prepared=each)] for each in told)))
+    assert cell.notes[0] == "made ready in every process, outside all samples: compile 25.0 s"
+    assert cell.notes[1] == (
+        "outputs differ from eager's by at most 3.0e-06 of the largest value (tolerance 1e-03)"
+    )
+    assert cell.samples["prepared"] == told
