@@ -23,6 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from detrbench.errors import UsageError
+from detrbench.tracing import attention_in_full
 
 
 @dataclass(frozen=True)
@@ -57,18 +58,8 @@ def run_counter(name: str, model: nn.Module, imgsz: tuple[int, int], batch: int 
         CounterMissing: it is not installed or cannot be imported.
     """
     images = torch.rand(batch, 3, *imgsz)
-    with _slow_attention(), torch.no_grad():
+    with attention_in_full(), torch.no_grad():
         return COUNTERS[name](copy.deepcopy(model).eval(), images)
-
-
-@contextmanager
-def _slow_attention() -> Iterator[None]:
-    before = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)
-    try:
-        yield
-    finally:
-        torch.backends.mha.set_fastpath_enabled(before)
 
 
 def _torch(model: nn.Module, images: Tensor) -> Counted:

@@ -289,7 +289,7 @@ def _trace_with(placer: Placer, model: nn.Module, shape: tuple[int, ...]) -> Tra
         shadow = _shadow(model, place)
         dtype = next((p.dtype for p in shadow.parameters() if p.is_floating_point()), torch.float32)
         images = place(torch.empty(shape, dtype=dtype, device="meta"))
-        stack.enter_context(_attention_in_full())
+        stack.enter_context(attention_in_full())
         stack.enter_context(torch.inference_mode())
         recorder = _Recorder(shadow, images)
         stack.enter_context(recorder.following_modules())
@@ -337,7 +337,7 @@ def _tensors(model: nn.Module) -> Iterator[Tensor]:
 
 
 @contextmanager
-def _attention_in_full() -> Iterator[None]:
+def attention_in_full() -> Iterator[None]:
     """Keep nn.MultiheadAttention off its fused fast path, which hides its work from counters."""
     before = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
