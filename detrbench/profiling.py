@@ -150,10 +150,9 @@ def _cell(
 
 
 def _parts(traced: Trace, by: Grouping) -> list[dict[str, Any]]:
-    totals = traced.by(by, MODULE_DEPTH)
     return [
         {"part": _called(part.name, traced) if by == "module" else part.name}
-        | metrics_of(totals[part.name], (traced.ops[i] for i in part.indices))
+        | metrics_of(part.totals, part.ops)
         for part in traced.parts(by, MODULE_DEPTH)
     ]
 

@@ -132,11 +132,11 @@ COUNTED = (*(f.name for f in fields(Totals)), "flops", "arithmetic_intensity")
 
 @dataclass(frozen=True)
 class Part:
-    """A part of a model: which operators of its trace, and which parameters."""
+    """A part of a model: its operators, and what they and its parameters add up to."""
 
     name: str
-    indices: tuple[int, ...]
-    parameters: tuple[ParameterInfo, ...]
+    ops: tuple[Op, ...]
+    totals: Totals
 
 
 @dataclass(frozen=True)
@@ -169,13 +169,10 @@ class Trace(Totals):
         Parameters count where they live; under "op" they count at the first operator that reads
         them, and those that nothing reads under "(no operator)".
         """
-        return {
-            part.name: _totals(self.ops, part.indices, part.parameters, self.edges)
-            for part in self.parts(grouping, depth)
-        }
+        return {part.name: part.totals for part in self.parts(grouping, depth)}
 
     def parts(self, grouping: Grouping, depth: int | None = None) -> tuple[Part, ...]:
-        """The operators and parameters behind `by`, in the order of first use."""
+        """The parts behind `by` with their operators, in the order of first use."""
         if grouping not in GROUPINGS:
             raise UsageError(f"unknown grouping {grouping!r}", cure=nearest(grouping, GROUPINGS))
 
@@ -195,7 +192,14 @@ class Trace(Totals):
             toucher = None if parameter.touched_by is None else self.ops[parameter.touched_by]
             owned[key(home, toucher)].append(parameter)
         names = [*used, *(name for name in owned if name not in used)]
-        return tuple(Part(name, tuple(used[name]), tuple(owned[name])) for name in names)
+        return tuple(
+            Part(
+                name,
+                tuple(self.ops[i] for i in used[name]),
+                _totals(self.ops, used[name], owned[name], self.edges),
+            )
+            for name in names
+        )
 
 
 def qualified(operator: str) -> str:
