@@ -29,7 +29,7 @@ class EmptyStep:
     def __call__(self) -> None:
         return None
 
-    def verify(self) -> None:
+    def verify(self, outcome: object) -> None:
         return None
 
 

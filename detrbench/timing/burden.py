@@ -35,5 +35,5 @@ class Burdened:
                 functional.conv2d(self._input, self._weight, padding=1)
         return outputs
 
-    def verify(self) -> None:
-        self._step.verify()
+    def verify(self, outcome: object) -> None:
+        self._step.verify(outcome)

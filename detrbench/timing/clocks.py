@@ -36,8 +36,8 @@ class Step(Protocol):
     def __call__(self) -> object:
         """Do the work once; may return before an asynchronous device has finished."""
 
-    def verify(self) -> None:
-        """Do the work once, untimed, and raise a DetrbenchError if the outcome is not usable."""
+    def verify(self, outcome: object) -> None:
+        """Raise a DetrbenchError if `outcome`, what a call returned, is not usable."""
 
 
 class WallClock:

@@ -63,7 +63,8 @@ class Series:
         warmup: later untimed-for-statistics calls, per channel, kept because they show how it
             settled.
         samples: the timed rounds, per channel; sample i is of round i.
-        settled: whether its last two warm-up windows agreed.
+        settled: whether its last two warm-up windows agreed, or the last of them and the first of
+            the timed rounds.
         build_s: seconds to make it ready, outside all samples; filled in by who built it.
         prepared: what the runtime told of that: compile or capture time, agreement with eager, ...
         weight: peak memory and energy by metric key, looked for after the samples; `weightless`
@@ -139,6 +140,20 @@ class _Track:
         self.settled = False
         self.status = "ok"
         self.reason: str | None = None
+        self._outcome: object = None
+
+    def time(self) -> tuple[float, ...]:
+        """One call of the step, by its clock; what it returned is kept for `verify`."""
+        # What the call before returned is freed out here: that is nobody's time.
+        self._outcome = None
+        return self.clock.time(self._call)
+
+    def verify(self) -> None:
+        """Look at what the last call returned."""
+        self.step.verify(self._outcome)
+
+    def _call(self) -> None:
+        self._outcome = self.step()
 
     def __enter__(self) -> None:
         """Whatever is raised inside becomes its failure: one broken model does not end the run."""
@@ -189,8 +204,8 @@ class _Session:
             self._tell("first calls", done, len(self._tracks), None)
             self._witness.first_call(done)
             with track:
-                track.first = track.clock.time(track.step)
-                track.step.verify()
+                track.first = track.time()
+                track.verify()
                 track.overhead_s = sampling_overhead(track.clock)
 
     def warm_up(self) -> None:
@@ -213,6 +228,12 @@ class _Session:
             ):
                 return
 
+    def _settle_late(self) -> None:
+        """Where time allowed a single warm-up window, the first timed one tells how it ended."""
+        for track in self._live():
+            if not track.settled and len(track.warmup[0]) == self._plan.window:
+                track.settled = settled(track.warmup[0], track.samples[0], self._plan.tolerance)
+
     def timed_rounds(self) -> None:
         self._witness.begin()
         try:
@@ -226,6 +247,8 @@ class _Session:
             if not self._live():
                 return
             self._witness.round(self._round("samples"))
+            if rounds == self._plan.window:
+                self._settle_late()
             ended = self._now()
             elapsed_s, round_s = ended - self._started, (ended - began) / rounds
             self._tell_rounds(rounds, elapsed_s, round_s)
@@ -236,7 +259,7 @@ class _Session:
         """Once more at the end: a model that turned to NaN on the way has no latency to print."""
         for track in self._live():
             with track:
-                track.step.verify()
+                track.verify()
 
     def interrupt(self) -> None:
         for track in self._live():
@@ -253,7 +276,7 @@ class _Session:
             if track.status != "ok":
                 continue
             with track:
-                reading = track.clock.time(track.step)
+                reading = track.time()
                 for channel, seconds in zip(getattr(track, into), reading, strict=True):
                     channel.append(seconds)
                 readings[index] = reading

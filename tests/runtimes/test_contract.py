@@ -88,7 +88,7 @@ def test_a_detector_gives_detections(runtime: Runtime) -> None:
 
 def test_steps_can_be_timed_again_and_again(runtime: Runtime) -> None:
     step = runtime.prepare(Small(), natural_images(1, 8, 8))
-    step.verify()
+    step.verify(step())
     for _ in range(3):
         reading = step.clock.time(step)
         assert len(reading) == len(step.clock.channels)
@@ -108,14 +108,19 @@ def test_two_models_prepared_one_after_the_other_stay_apart(runtime: Runtime) ->
     torch.testing.assert_close(first * 2, second, rtol=1e-2, atol=1e-2)
 
 
+def _prepare_and_verify(runtime: Runtime, model: nn.Module) -> None:
+    step = runtime.prepare(model, natural_images(1, 8, 8))
+    step.verify(step())
+
+
 def test_outputs_that_are_not_finite_are_refused(runtime: Runtime) -> None:
     with pytest.raises(DetrbenchError, match=r"output 1 \(2\) has 1 value"):
-        runtime.prepare(Spoiled(), natural_images(1, 8, 8)).verify()
+        _prepare_and_verify(runtime, Spoiled())
 
 
 def test_outputs_without_a_tensor_are_refused(runtime: Runtime) -> None:
     with pytest.raises(DetrbenchError, match="no tensor"):
-        runtime.prepare(Silent(), natural_images(1, 8, 8)).verify()
+        _prepare_and_verify(runtime, Silent())
 
 
 def test_settings_are_read_back(runtime: Runtime) -> None:

@@ -26,7 +26,7 @@ MODEL, SIZE = "shufflev2-x0.5", (320, 320)
 def test_a_detector_agrees_and_is_timed(runtime: str, dtype: str) -> None:
     opened = open_runtime(runtime, "cuda", Options(dtype))
     step = opened.prepare(build(MODEL, nc=3), natural_images(2, *SIZE))
-    step.verify()
+    step.verify(step())
     outputs = step()
     assert isinstance(outputs, Detections)
     assert outputs.boxes.dtype == getattr(torch, dtype)
@@ -76,7 +76,7 @@ def test_stages_run_on_the_device() -> None:
     steps = stage_steps(build(MODEL, nc=3), open_runtime("eager", "cuda"), SIZE)
     assert tuple(steps) == (*PARTS, WHOLE)
     for step in steps.values():
-        step.verify()
+        step.verify(step())
         assert step.clock.time(step)[0] > 0
 
 

@@ -50,7 +50,8 @@ class FakeStep:
         self.clock.calls.append(self.name)
         return self.name
 
-    def verify(self) -> None:
+    def verify(self, outcome: object) -> None:
+        assert outcome == self.name, "verified is what a call returned"
         self.checks += 1
         if self._broken_from_check is not None and self.checks >= self._broken_from_check:
             raise DetrbenchError("output 0 has 3 values that are NaN or infinite")

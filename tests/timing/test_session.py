@@ -87,6 +87,25 @@ def test_warm_up_takes_at_most_its_share_of_the_budget() -> None:
     assert clock.seconds <= 1200.0
 
 
+@pytest.mark.parametrize(("steady", "settled"), [(10.0, True), (5.0, False)])
+def test_a_single_warm_up_window_is_compared_with_the_first_timed_one(
+    steady: float, settled: bool
+) -> None:
+    clock = FakeClock()
+    warming = [10.0, 10.0, 10.0, 10.0]
+    (series,) = measure(clock, FakeStep(clock, *warming, steady), plan=Plan(budget_s=100.0))
+    assert len(series.warmup["latency_s"]) == 3, "a second window does not fit into a third"
+    assert series.settled is settled
+
+
+def test_verification_costs_no_call_of_its_own() -> None:
+    clock = FakeClock()
+    step = FakeStep(clock, 1.0)
+    measure(clock, step)
+    assert step.checks == 2, "of the first call and of the last"
+    assert len(clock.calls) == 1 + 6 + 6
+
+
 def test_the_budget_is_kept() -> None:
     clock = FakeClock()
     a, b = measure(clock, FakeStep(clock, 1.0), FakeStep(clock, 0.5), plan=Plan(budget_s=60.0))
