@@ -61,11 +61,16 @@ class Table:
 
 @dataclass(frozen=True)
 class Document:
-    """The same content three times: tables for readers, flat records for CSV, data for JSON."""
+    """The same content three times: tables for readers, flat records for CSV, data for JSON.
+
+    Attributes:
+        report: what it is of, for formats that draw; `None` for documents of other things.
+    """
 
     tables: tuple[Table, ...]
     records: Sequence[Mapping[str, Any]]
     data: Any
+    report: Report | None = None
 
 
 def document(report: Report, by: str | None = None) -> Document:
@@ -84,7 +89,7 @@ def document(report: Report, by: str | None = None) -> Document:
         tables.append(verdicts)
     if by is not None:
         tables.append(_breakdown(report, by))
-    return Document(tuple(tables), report.records(by), report.to_dict())
+    return Document(tuple(tables), report.records(by), report.to_dict(), report)
 
 
 # --- one line per model ------------------------------------------------------------------------
