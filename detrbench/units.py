@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from detrbench.errors import UsageError
@@ -47,6 +48,7 @@ UNITS: dict[str, Unit] = {
     "image/s": Unit("", 1.0),
     "J": Unit("J", 1.0, digits=2, suffix="j"),
     "fine s": Unit("us", 1e-6, digits=2),  # what a clock costs
+    "long s": Unit("s", 1.0),  # what a process takes
     # Finer, for tables whose reader checks one count against another.
     "fine parameter": Unit("M", 1e6, digits=3),
     "fine FLOP": Unit("GFLOPs", 1e9, digits=3),
@@ -81,6 +83,14 @@ def show(value: Number, unit: str) -> str:
 def show_range(low: Number, high: Number, unit: str) -> str:
     """Two values in base units as an interval: "[11.4-11.9]"."""
     return f"[{show(low, unit)}-{show(high, unit)}]"
+
+
+def show_ticks(values: Sequence[Number], unit: str) -> list[str]:
+    """Evenly spaced marks of an axis, as many decimals as tell neighbours apart: "2.25", "2.50"."""
+    factor = UNITS[unit].factor
+    step = abs(values[1] - values[0]) / factor if len(values) > 1 else 0
+    digits = next((n for n in range(9) if math.isclose(round(step, n), step, rel_tol=1e-6)), 9)
+    return [f"{value / factor:,.{digits}f}" for value in values]
 
 
 def show_quantity(value: Number, unit: str) -> str:

@@ -130,3 +130,20 @@ def test_what_is_not_a_finite_number(value: object) -> None:
 )
 def test_parts_without_idle_digits(part: float, shown: str) -> None:
     assert units.show_part(part) == shown
+
+
+@pytest.mark.parametrize(
+    ("values", "unit", "shown"),
+    [
+        ([0.0, 0.2, 0.4], "s", ["0", "200", "400"]),
+        ([0.00225, 0.0025, 0.00275], "s", ["2.25", "2.50", "2.75"]),
+        ([0, 5e8, 1e9], "FLOP", ["0.0", "0.5", "1.0"]),
+        ([0, 1_000_000_000], "B", ["0", "1,000"]),
+        ([0.1 + 0.2], "s", ["300"]),
+        ([], "s", []),
+    ],
+)
+def test_marks_of_an_axis_have_the_decimals_of_their_step(
+    values: list[float], unit: str, shown: list[str]
+) -> None:
+    assert units.show_ticks(values, unit) == shown
