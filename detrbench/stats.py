@@ -80,10 +80,39 @@ def mean_interval(values: Sequence[float], alpha: float = 0.05) -> Interval | No
     n = len(values)
     if n < 2:
         return None
-    mean = math.fsum(values) / n
-    variance = math.fsum((value - mean) ** 2 for value in values) / (n - 1)
-    half = student_t(1 - alpha / 2, n - 1) * math.sqrt(variance / n)
+    mean, variance = _mean_and_its_variance(values)
+    half = student_t(1 - alpha / 2, n - 1) * math.sqrt(variance)
     return Interval(mean, mean - half, mean + half)
+
+
+def welch_interval(
+    before: Sequence[float], after: Sequence[float], alpha: float = 0.05
+) -> Interval | None:
+    """Mean of `after` minus mean of `before`, with its two-sided 1 - alpha interval.
+
+    For two samples that know nothing of each other, and may spread differently: Welch, "The
+    Generalization of 'Student's' Problem when Several Different Population Variances are Involved"
+    (Biometrika 34, 1947). Its degrees of freedom are rounded down, which widens the interval.
+    `None` where either has fewer than two values.
+    """
+    if min(len(before), len(after)) < 2:
+        return None
+    (mean_before, a), (mean_after, b) = map(_mean_and_its_variance, (before, after))
+    centre = mean_after - mean_before
+    if a + b == 0:
+        return Interval(centre, centre, centre)
+    # In shares of a + b, which may be too small to be squared.
+    share_a, share_b = a / (a + b), b / (a + b)
+    degrees = 1 / (share_a**2 / (len(before) - 1) + share_b**2 / (len(after) - 1))
+    half = student_t(1 - alpha / 2, max(1, math.floor(degrees))) * math.sqrt(a + b)
+    return Interval(centre, centre - half, centre + half)
+
+
+def _mean_and_its_variance(values: Sequence[float]) -> tuple[float, float]:
+    """The mean, and the squared standard error of it; needs two values."""
+    n = len(values)
+    mean = math.fsum(values) / n
+    return mean, math.fsum((value - mean) ** 2 for value in values) / (n - 1) / n
 
 
 def median_interval(values: Sequence[float], alpha: float = 0.05) -> Interval | None:

@@ -18,6 +18,7 @@ from detrbench.stats import (
     robust_sd,
     student_t,
     too_few_for,
+    welch_interval,
 )
 
 samples = st.lists(st.floats(1e-6, 1e6), min_size=1, max_size=50)
@@ -108,6 +109,29 @@ def test_the_interval_of_a_mean_by_hand() -> None:
     assert interval.high - 3.5 == pytest.approx(2.5706 * math.sqrt(3.5 / 6), abs=1e-4)
     assert 3.5 - interval.low == pytest.approx(interval.high - 3.5)
     assert mean_interval([1.0]) is None
+
+
+def test_welchs_interval_by_hand() -> None:
+    # Variances 1 and 4 of three values each: se = sqrt(5 / 3), 2.94 degrees of freedom, so 2.
+    interval = welch_interval([1.0, 2.0, 3.0], [2.0, 4.0, 6.0])
+    assert interval is not None
+    assert interval.estimate == pytest.approx(2.0)
+    assert interval.high == pytest.approx(2.0 + 4.3027 * math.sqrt(5 / 3), abs=1e-3)
+    assert 2.0 - interval.low == pytest.approx(interval.high - 2.0)
+    assert welch_interval([1.0], [2.0, 3.0]) is None
+    assert welch_interval([1.0, 1.0], [3.0, 3.0]) == Interval(2.0, 2.0, 2.0)
+
+
+def test_welchs_interval_holds_where_spreads_and_numbers_differ() -> None:
+    draw = random.Random(2)
+    hits = 0
+    for _ in range(2000):
+        before = [draw.gauss(0.0, 0.01) for _ in range(6)]
+        after = [draw.gauss(0.05, 0.04) for _ in range(9)]
+        interval = welch_interval(before, after)
+        assert interval is not None
+        hits += interval.low <= 0.05 <= interval.high
+    assert hits / 2000 >= 0.94  # 0.95 less two standard errors of 2000 draws
 
 
 def test_the_interval_of_a_median_needs_six() -> None:
