@@ -21,6 +21,9 @@ from detrbench.units import show_size
 VOLATILE = frozenset({"load_average"})
 """Facts that differ between any two runs and by themselves say nothing against comparing them."""
 
+NOT_OF_THE_MACHINE = frozenset({"revision"})
+"""Facts that say nothing of the machine: the working directory may move on while a run does."""
+
 
 @dataclass(frozen=True)
 class Environment:

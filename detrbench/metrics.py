@@ -41,6 +41,7 @@ class Metric:
         explanation: one sentence for a reader who has never met it.
         source: where the definition is from.
         summary: whether tables show it unasked; files always hold every metric.
+        measured: whether it belongs to a machine and a run, unlike a count.
         additive: whether the parts of a model add up to the whole.
         convention: the way of counting that it is the FLOPs of; tables show the one asked for.
         spread: what is printed beside it, for what is measured and not counted; of several, the
@@ -56,6 +57,7 @@ class Metric:
     explanation: str
     source: str
     summary: bool = False
+    measured: bool = False
     additive: bool = False
     convention: str | None = None
     spread: tuple[Spread, ...] = ()
@@ -73,7 +75,8 @@ def _flops(convention: str, key: str, title: str, explanation: str, source: str)
 def _timing(
     key: str, title: str, unit: str, explanation: str, better: Better | None = "lower"
 ) -> Metric:
-    return Metric(key, title, unit, better, explanation, "the timing rules in the README")
+    source = "the timing rules in the README"
+    return Metric(key, title, unit, better, explanation, source, measured=True)
 
 
 _TABLE = (
@@ -162,7 +165,7 @@ _TABLE = (
         "latency_median_s", "Latency", "s", "lower",
         "Median over processes of one forward pass's median time, with its interval.",
         "the timing rules in the README",
-        summary=True,
+        summary=True, measured=True,
         spread=(
             Spread(
                 "latency_median_low_s", "latency_median_high_s",

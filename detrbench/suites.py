@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 from detrbench import __version__
 from detrbench.environment import Environment
 from detrbench.errors import SpecError, UsageError, nearest
+from detrbench.merging import join
 from detrbench.metrics import CONVENTION_METRICS
 from detrbench.report import Cell, Report, write_atomically
 from detrbench.runtimes import check_runtime
@@ -465,18 +466,9 @@ def _row(setting: Setting, model: str, counted: Cell | None, timed: Cell | None)
             reason=reason,
             missing=dict.fromkeys(METRIC_KEYS, reason),
         )
-    worse = counted if counted.status != "ok" else timed
+    joined = join(counted, timed)
     return dataclasses.replace(
-        counted,
-        model=model,
-        settings=setting.as_settings() | counted.settings | timed.settings,
-        metrics=counted.metrics | timed.metrics,
-        status=worse.status,
-        reason=worse.reason,
-        missing=counted.missing | timed.missing,
-        samples=counted.samples | timed.samples,
-        published=[_beside(figure, timed) for figure in counted.published],
-        notes=tuple(dict.fromkeys(counted.notes + timed.notes)),
+        joined, model=model, settings=setting.as_settings() | joined.settings
     )
 
 
@@ -490,14 +482,6 @@ def _unique(rows: Iterable[Cell]) -> tuple[Cell, ...]:
     for row in rows:
         first.setdefault(row.identity, row)
     return tuple(first.values())
-
-
-def _beside(figure: dict[str, Any], timed: Cell) -> dict[str, Any]:
-    """A published figure with our latency among ours, where it has one and so have we."""
-    latency = timed.metrics["latency_median_s"]
-    if figure.get("latency_ms") is None or latency is None:
-        return figure
-    return {**figure, "ours": {**figure.get("ours", {}), "latency_median_s": latency}}
 
 
 def _renderings(report: Report) -> Iterator[tuple[str, str]]:

@@ -32,17 +32,31 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class StandIn:
-    """A model under another name, so that it can be timed against itself.
+    """A model under another name, so that it can be timed against itself or its own past.
 
     Attributes:
         name: as in the request's models.
         model: what is really built.
         extra_work: convolutions added to every call, a known burden; see `timing.burden`.
+        own_files: build it with the two files below instead of the request's.
+        blocks: as in the request.
+        backbone_weights: as in the request.
     """
 
     name: str
     model: str
     extra_work: int = 0
+    own_files: bool = False
+    blocks: str | None = None
+    backbone_weights: str | None = None
+
+    def files_of(self, request: Request) -> Request:
+        """`request` with the files that this one is built with."""
+        if not self.own_files:
+            return request
+        return dataclasses.replace(
+            request, blocks=self.blocks, backbone_weights=self.backbone_weights
+        )
 
 
 @dataclass(frozen=True)
@@ -299,7 +313,7 @@ class _Contender:
     def prepare(self, request: Request, runtime: Runtime, images: Tensor, build: Build) -> None:
         began = time.perf_counter()
         try:
-            model = build(self._stand_in.model, request)
+            model = build(self._stand_in.model, self._stand_in.files_of(request))
             self.subject = _describe(self._stand_in, model)
             model = _fused(model) if request.fuse else model
             if request.stages:

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from detrbench import __version__
-from detrbench.environment import Environment
+from detrbench.environment import NOT_OF_THE_MACHINE, Environment
 from detrbench.ledger import Complaint, Entry, complaints
 from detrbench.report import Cell, Report
 from detrbench.stats import (
@@ -113,7 +113,7 @@ def spoilt(run: Run) -> list[str]:
             name
             for other in environments[1:]
             for name in environments[0].differences(other)
-            if name not in _NOT_OF_THE_MACHINE
+            if name not in NOT_OF_THE_MACHINE
         }
     )
     different = f"the processes ran in different environments: {', '.join(differing)}"
@@ -137,10 +137,6 @@ def _complaints(run: Run) -> dict[str, list[Complaint]]:
             for one in complaints(Entry.from_dict(measured.ledger), measured.timed_s):
                 by_cause.setdefault(one.cause, []).append(one)
     return by_cause
-
-
-# The working directory's revision may move while a run goes on, and says nothing of the machine.
-_NOT_OF_THE_MACHINE = frozenset({"revision"})
 
 
 def _failure(run: Run, model: str) -> str | None:
