@@ -1,0 +1,242 @@
+"""Models as their files are now against the same files at a git revision, in one paired run.
+
+Two runs of continuous integration are hours and machines apart. Here both sets of files (models,
+blocks, weights) are built and timed in the same rounds of the same processes, so that whatever the
+machine does, it does to both.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from detrbench import __version__
+from detrbench.environment import Environment
+from detrbench.errors import UsageError
+from detrbench.merging import join
+from detrbench.profiling import profile
+from detrbench.report import Cell, Report
+from detrbench.revisions import Revision, unpacked
+from detrbench.timing.planning import Wish
+from detrbench.timing.process import Request, StandIn
+from detrbench.timing.replication import Run, replicate
+from detrbench.timing.reporting import latency_cells, latency_comparisons
+from detrbench.timing.session import OnProgress
+from detrbench.verdicts import Verdict
+
+Replicate = Callable[..., Run]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is compared, and how much time there is for it.
+
+    Attributes:
+        request: its models are paths of files in a git repository, its settings those of all runs.
+        revision: a branch, tag or commit.
+        limit: the largest increase of latency that is no regression, 0.05 for 5 %.
+        budget_s: seconds for each model; a confirmation takes as many again.
+        counts_only: nothing is timed.
+    """
+
+    request: Request
+    revision: str
+    limit: float = 0.05
+    budget_s: float = 120.0
+    counts_only: bool = False
+
+
+@dataclass(frozen=True)
+class Versus:
+    """Both sides of a comparison.
+
+    Attributes:
+        now: rows of the files as they are.
+        then: rows of the files as the revision had them, under the same names.
+        new: models that the revision did not have.
+        broken: model -> why the revision's files of it cannot be built.
+        report: everything measured as one Report, for keeping: the revision's rows are called
+            model@revision, and a confirmation's rows have it among their settings.
+    """
+
+    now: Report
+    then: Report
+    new: tuple[str, ...]
+    broken: dict[str, str]
+    report: Report
+
+
+def compare_with_revision(
+    asked: Asked,
+    *,
+    replicate: Replicate = replicate,
+    progress: OnProgress | None = None,
+    announce: Callable[[str], None] | None = None,
+) -> Versus:
+    """Count and time every model of `asked` against its own past.
+
+    A model that looks slower beyond the limit is timed once more, in fresh processes: what a gate
+    fails for must have been seen twice.
+
+    Args:
+        replicate: the protocol.
+        announce: is told what is being done, in sentences.
+
+    Raises:
+        UsageError: no such revision, files outside of the repository, or a request that cannot be
+            carried out as given.
+    """
+    request = asked.request
+    with unpacked(asked.revision, Path(request.models[0])) as revision:
+        going = _Going(asked, revision, replicate, progress, announce)
+        for model in request.models:
+            going.count(model)
+        with suppress(KeyboardInterrupt):  # what was timed until then is in the rows
+            for model in () if asked.counts_only else going.both:
+                going.time(model)
+        return going.versus()
+
+
+class _Going:
+    """A comparison on its way."""
+
+    def __init__(
+        self,
+        asked: Asked,
+        revision: Revision,
+        replicate: Replicate,
+        progress: OnProgress | None,
+        announce: Callable[[str], None] | None,
+    ) -> None:
+        self._asked, self._revision, self._replicate = asked, revision, replicate
+        self._progress, self._announce = progress, announce
+        self._now: dict[str, Cell] = {}
+        self._then: dict[str, Cell] = {}
+        self._confirmed: list[Cell] = []
+        self._comparisons: list[dict[str, Any]] = []
+        self._new: list[str] = []
+        self._broken: dict[str, str] = {}
+        self._environment = Environment.read().to_dict()
+
+    @property
+    def both(self) -> list[str]:
+        """Models that both sides have and can build."""
+        return list(self._then)
+
+    def count(self, model: str) -> None:
+        request = self._asked.request
+        self._now[model] = self._counted(model, request)
+        stand_in = self._past(model)
+        if stand_in is None:
+            self._new.append(model)
+            return
+        try:
+            counted = self._counted(stand_in.model, stand_in.files_of(request))
+        except UsageError as error:  # the files of the past are not the user's to mend
+            self._broken[model] = str(error)
+        else:
+            self._then[model] = dataclasses.replace(counted, model=model)
+
+    def time(self, model: str) -> None:
+        run = self._run(model)
+        self._keep(model, run)
+        if run.stopped == "interrupted":
+            raise KeyboardInterrupt
+        judged = run.judgements(run.alpha)[model]
+        if judged.verdict is not Verdict.SLOWER:
+            return
+        self._say(f"{model} looks slower by more than the limit: once more, in fresh processes")
+        self._keep(model, self._run(model), confirms=True)
+
+    def versus(self) -> Versus:
+        now, then = self._report(self._now.values()), self._report(self._then.values())
+        past = [
+            dataclasses.replace(row, model=self._past_name(row.model))
+            for row in self._then.values()
+        ]
+        kept = self._report([*past, *self._now.values(), *self._confirmed])
+        kept = dataclasses.replace(
+            kept,
+            comparisons=tuple(self._comparisons),
+            title=f"Against {self._asked.revision} ({self._revision.commit[:12]})",
+        )
+        return Versus(now, then, tuple(self._new), dict(self._broken), kept)
+
+    def _run(self, model: str) -> Run:
+        past = self._past(model)
+        assert past is not None  # only models of both sides are timed
+        request = dataclasses.replace(
+            self._asked.request, models=(past.name, model), stand_ins=(past,)
+        )
+        wish = Wish(budget_s=self._asked.budget_s, margin=self._asked.limit)
+        with tempfile.TemporaryDirectory(prefix="detrbench-gate-") as folder:
+            return self._replicate(
+                request, wish, Path(folder), progress=self._progress, announce=self._announce
+            )
+
+    def _keep(self, model: str, run: Run, confirms: bool = False) -> None:
+        then, now = latency_cells(run)
+        pairs = [{**pair, "confirms": confirms} for pair in latency_comparisons(run)]
+        measured = next((one.measurement for one in run.outcomes if one.measurement), None)
+        if measured is not None:
+            self._environment = measured.environment
+        if confirms:
+            again = {"confirmation": True}
+            self._confirmed += [
+                dataclasses.replace(cell, settings=cell.settings | again) for cell in (then, now)
+            ]
+            pairs = [{**pair, "settings": pair["settings"] | again} for pair in pairs]
+        else:
+            self._now[model] = join(self._now[model], now)
+            self._then[model] = join(self._then[model], dataclasses.replace(then, model=model))
+        self._comparisons += pairs
+
+    def _past(self, model: str) -> StandIn | None:
+        """The model as the revision had it; `None` if it had none."""
+        there = self._revision.counterpart(model)
+        if there is None:
+            return None
+        request = self._asked.request
+        return StandIn(
+            self._past_name(model),
+            str(there),
+            own_files=True,
+            blocks=self._past_file(request.blocks),
+            backbone_weights=self._past_file(request.backbone_weights),
+        )
+
+    def _past_file(self, file: str | None) -> str | None:
+        there = None if file is None else self._revision.counterpart(file)
+        return None if there is None else str(there)
+
+    def _past_name(self, model: str) -> str:
+        return f"{model}@{self._revision.name}"
+
+    def _counted(self, model: str, request: Request) -> Cell:
+        report = profile(
+            [model],
+            imgsz=request.imgsz,
+            batch=request.batch,
+            nc=request.nc,
+            fuse=request.fuse,
+            blocks=request.blocks,
+        )
+        return report.rows[0]
+
+    def _report(self, rows: Iterable[Cell]) -> Report:
+        return Report(
+            tuple(rows),
+            self._environment,
+            created=datetime.now().astimezone().isoformat(timespec="seconds"),
+            detrbench_version=__version__,
+        )
+
+    def _say(self, text: str) -> None:
+        if self._announce is not None:
+            self._announce(text)

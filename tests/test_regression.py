@@ -1,0 +1,163 @@
+"""Files of now against files of a revision, on a protocol that takes no time."""
+
+from __future__ import annotations
+
+import dataclasses
+import random
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from detrbench.catalog import find_model
+from detrbench.errors import UsageError
+from detrbench.regression import Asked, Versus, compare_with_revision
+from detrbench.report import Report
+from detrbench.timing.planning import Wish
+from detrbench.timing.process import Request
+from detrbench.timing.replication import Run
+
+from .timing.runs import run_of, taken
+
+BLOCKS = """
+from torch import nn
+class Mine(nn.Conv2d):
+    def __init__(self, c1, c2=8):
+        super().__init__(c1, {channels}, 1)
+        self.out_channels = {channels}
+"""
+
+
+class Machine:
+    """Each run finds the next of `ratios`, whatever it is asked to time."""
+
+    def __init__(self, *ratios: float) -> None:
+        self.ratios = list(ratios)
+        self.asked: list[tuple[Request, Wish]] = []
+        self.past_blocks: list[str] = []
+
+    def replicate(self, request: Request, wish: Wish, folder: Path, **told: object) -> Run:
+        assert folder.is_dir()
+        ratio = self.ratios[len(self.asked)]
+        self.asked.append((request, wish))
+        files = [each.files_of(request).blocks for each in request.stand_ins]
+        self.past_blocks += [Path(file).read_text() for file in files if file is not None]
+        draw = random.Random(len(self.asked))
+        processes = [
+            [taken(*[1.0] * 6), taken(*[ratio * (1 + draw.gauss(0, 0.002))] * 6)] for _ in range(8)
+        ]
+        return dataclasses.replace(run_of(*processes, names=request.models), wish=wish)
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    """A model's file with one row more than the last commit had."""
+    top = tmp_path / "repository"
+    top.mkdir()
+    file = top / "mine.yaml"
+    text = find_model("shufflev2-x0.5").read_text(encoding="utf-8")
+    file.write_text(text)
+    git(top, "init", "--quiet", "--initial-branch=main")
+    git(top, "add", ".")
+    git(top, "commit", "--quiet", "-m", "old")
+    file.write_text(text.replace("RepC3, [256]", "RepC3, [320]", 1))
+    return file
+
+
+def git(folder: Path, *arguments: str) -> None:
+    command = ["git", "-C", str(folder), "-c", "user.name=a", "-c", "user.email=a@b", *arguments]
+    subprocess.run(command, check=True)
+
+
+def compare(model: Path, machine: Machine, models: Sequence[Path] = (), **more: object) -> Versus:
+    names = tuple(map(str, models or [model]))
+    request = Request(names, imgsz=(64, 64), blocks=more.pop("blocks", None))  # type: ignore[arg-type]
+    asked = Asked(request, "main", budget_s=45, **more)  # type: ignore[arg-type]
+    return compare_with_revision(asked, replicate=machine.replicate)
+
+
+def test_both_sides_are_counted_and_timed_in_one_run(model: Path) -> None:
+    machine = Machine(1.01)
+    versus = compare(model, machine)
+    (now,), (then,) = versus.now.rows, versus.then.rows
+    assert now.model == then.model == str(model)
+    assert (now.metrics["params"] or 0) > (then.metrics["params"] or 0)
+    assert now.metrics["latency_median_s"] == pytest.approx(1.01, rel=0.01)
+    ((request, wish),) = machine.asked
+    assert request.models == (f"{model}@main", str(model))
+    (past,) = request.stand_ins
+    assert past.own_files
+    assert past.name == f"{model}@main"
+    assert Path(past.model).name == "mine.yaml"
+    assert Path(past.model) != model
+    assert (wish.budget_s, wish.margin) == (45, 0.05)
+    (pair,) = versus.report.comparisons
+    assert (pair["baseline"], pair["model"]) == (f"{model}@main", str(model))
+    assert pair["verdict"] == "EQUIVALENT"
+    assert [row.model for row in versus.report.rows] == [f"{model}@main", str(model)]
+    assert Report.from_json(versus.report.to_json()) == versus.report
+
+
+@pytest.mark.parametrize(("again", "verdict"), [(1.2, "SLOWER"), (1.0, "EQUIVALENT")])
+def test_what_looks_slower_is_timed_again(model: Path, again: float, verdict: str) -> None:
+    machine = Machine(1.2, again)
+    versus = compare(model, machine)
+    assert len(machine.asked) == 2
+    first, second = versus.report.comparisons
+    assert (first["verdict"], first["confirms"]) == ("SLOWER", False)
+    assert (second["verdict"], second["confirms"]) == (verdict, True)
+    assert len(versus.report.rows) == 4
+    assert Report.from_json(versus.report.to_json()) == versus.report
+
+
+def test_counts_alone_time_nothing(model: Path) -> None:
+    machine = Machine()
+    versus = compare(model, machine, counts_only=True)
+    assert machine.asked == []
+    assert versus.now.rows[0].metrics["params"]
+    assert "latency_median_s" not in versus.now.rows[0].metrics
+
+
+def test_a_model_that_the_revision_had_not_is_new(model: Path) -> None:
+    new = model.with_name("new.yaml")
+    new.write_text(model.read_text())
+    versus = compare(model, Machine(1.0), [model, new])
+    assert versus.new == (str(new),)
+    assert [row.model for row in versus.then.rows] == [str(model)]
+    assert [row.model for row in versus.now.rows] == [str(model), str(new)]
+
+
+def test_a_past_that_cannot_be_built_is_told_apart_from_a_present_one(model: Path) -> None:
+    good = model.read_text()
+    model.write_text("nonsense: [")
+    git(model.parent, "commit", "--quiet", "-am", "broken")
+    with pytest.raises(UsageError):
+        compare(model, Machine())
+    model.write_text(good)
+    versus = compare(model, Machine())
+    assert list(versus.broken) == [str(model)]
+    assert versus.then.rows == ()
+
+
+def test_each_side_is_built_with_its_own_blocks(model: Path) -> None:
+    blocks = model.with_name("blocks.py")
+    blocks.write_text(BLOCKS.format(channels=8))
+    git(model.parent, "add", "blocks.py")
+    git(model.parent, "commit", "--quiet", "-am", "with blocks")
+    blocks.write_text(BLOCKS.format(channels=16))
+    machine = Machine(1.0)
+    compare(model, machine, blocks=str(blocks))
+    ((request, _),) = machine.asked
+    assert request.blocks == str(blocks)
+    assert machine.past_blocks == [BLOCKS.format(channels=8)]
+
+
+def test_an_interruption_leaves_what_there_is(model: Path) -> None:
+    class Interrupted(Machine):
+        def replicate(self, *args: object, **told: object) -> Run:
+            run = super().replicate(*args, **told)  # type: ignore[arg-type]
+            return dataclasses.replace(run, stopped="interrupted")
+
+    versus = compare(model, Interrupted(1.0))
+    assert versus.report.exit_code == 130
