@@ -129,17 +129,17 @@ _TABLE = (
     Metric(
         "memory_access_elements", "Memory access", "element", "lower",
         "Elements of inputs, outputs and weights of convolutions and linear layers.",
-        SHUFFLENETV2, summary=True, additive=True,
+        SHUFFLENETV2, summary=True, title_zh="内存访问量", additive=True,
     ),
     Metric(
         "traffic_eager_bytes", "Eager traffic", "B", "lower",
         "Bytes every kernel reads and writes when nothing is fused and no cache is reused.",
-        COUNTING, summary=True, additive=True,
+        COUNTING, summary=True, title_zh="逐算子访存", additive=True,
     ),
     Metric(
         "traffic_fused_bytes", "Fused traffic", "B", "lower",
         "The same with norms and element-wise operators fused into producers: a lower bound.",
-        COUNTING, summary=True, additive=True,
+        COUNTING, summary=True, title_zh="融合后访存", additive=True,
     ),
     Metric(
         "traffic_min_bytes", "Least traffic", "B", "lower",
@@ -149,12 +149,12 @@ _TABLE = (
     Metric(
         "peak_activation_bytes", "Peak memory", "B", "lower",
         "Most bytes of live tensors at any moment, parameters aside: a lower bound.",
-        "torch.distributed._tools.mem_tracker.MemTracker", summary=True,
+        "torch.distributed._tools.mem_tracker.MemTracker", summary=True, title_zh="峰值内存",
     ),
     Metric(
         "kernels", "Kernels", "count", "lower",
         "Operators that are not views: what eager PyTorch launches.",
-        COUNTING, summary=True, additive=True,
+        COUNTING, summary=True, title_zh="算子数", additive=True,
     ),
     Metric(
         "arithmetic_intensity", "FLOPs per byte", "FLOP/B", None,

@@ -194,6 +194,7 @@ class Report:
                 **({"part": part} if by else {}),
                 **{name: _flat(row.settings.get(name)) for name in settings},
                 **{column_name(key, metric(key).unit): values.get(key) for key in keys},
+                **(self._judged(row) if self.comparisons else {}),
                 "status": row.status,
                 "reason": row.reason,
                 "missing": "; ".join(f"{key}: {why}" for key, why in row.missing.items()) or None,
@@ -204,6 +205,13 @@ class Report:
                 *((part["part"], part) for part in row.parts.get(by or "", ())),
             )
         ]
+
+    def _judged(self, row: Cell) -> dict[str, Any]:
+        """The comparison that `row` is the subject of; None where it is of none."""
+        pair = next((one for one in self.comparisons if _is_of(one, row)), {})
+        names = {"baseline": "compared_with", "ratio": "ratio", "ci_low": "ratio_low",
+                 "ci_high": "ratio_high", "verdict": "verdict"}  # fmt: skip
+        return {column: pair.get(key) for key, column in names.items()}
 
     def to_pandas(self) -> pd.DataFrame:
         """`records()` as a table; whole numbers stay whole (Int64) where some are missing."""
@@ -216,6 +224,11 @@ class Report:
             if {type(record[name]) for record in records} == {int, type(None)}
         }
         return pd.DataFrame.from_records(records).astype(whole)
+
+
+def _is_of(pair: Mapping[str, Any], row: Cell) -> bool:
+    settings = pair.get("settings") or {}
+    return pair.get("model") == row.model and settings.items() <= row.settings.items()
 
 
 def missing_value(cell: Cell, key: str) -> str:

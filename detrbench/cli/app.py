@@ -7,10 +7,13 @@ from typing import Annotated
 import typer
 
 from detrbench import __version__
+from detrbench.cli.diff import diff
+from detrbench.cli.history import history
 from detrbench.cli.latency import latency
 from detrbench.cli.models import models
 from detrbench.cli.profile import profile
 from detrbench.cli.reconcile import reconcile
+from detrbench.cli.report import report
 from detrbench.cli.run import run
 from detrbench.cli.selfcheck import selfcheck
 
@@ -33,6 +36,9 @@ Examples:
   detrbench reconcile rtdetr-l --params 32.8M --gflops 108.0
   detrbench run article
   detrbench selfcheck
+  detrbench report run.json --to markdown
+  detrbench diff before.json after.json
+  detrbench history reports
 
 \b
 Exit codes:
@@ -69,3 +75,6 @@ app.command()(latency)
 app.command()(run)
 app.command()(reconcile)
 app.command()(selfcheck)
+app.command()(report)
+app.command()(diff)
+app.command()(history)

@@ -49,7 +49,7 @@ Format = Annotated[
     typer.Option(
         "--format",
         metavar="FORMAT",
-        help="table, markdown, csv or json.  [default: from the suffix of -o, else table]",
+        help="table, markdown, csv, html, latex or json.  [default: from -o's suffix, else table]",
     ),
 ]
 Output = Annotated[

@@ -17,6 +17,7 @@ FORMATS: dict[str, str] = {
     "markdown": "detrbench.render.markdown",
     "csv": "detrbench.render.csv",
     "json": "detrbench.render.json",
+    "latex": "detrbench.render.latex",
 }
 """Name of a format -> the module whose `render(document)` writes it."""
 
@@ -26,24 +27,29 @@ SUFFIXES: dict[str, str] = {
     ".markdown": "markdown",
     ".csv": "csv",
     ".json": "json",
+    ".tex": "latex",
 }
 
 
-def render(report: Report, format: str = "table", *, by: str | None = None) -> str:
+def render(
+    report: Report, format: str = "table", *, by: str | None = None, lang: str = "en"
+) -> str:
     """A report as text in one of FORMATS.
 
     Args:
         report: what to show.
-        format: "table", "markdown", "csv" or "json".
+        format: a name of FORMATS.
         by: "stage", "module" or "op" also shows those parts of each model.
+        lang: "en" or "zh", of the tables.
 
     Raises:
-        UsageError: an unknown format, or parts that the report does not hold.
+        UsageError: an unknown format or language, or parts that the report does not hold.
     """
+    from detrbench.render.languages import translated
     from detrbench.render.layout import document
 
     check_format(format)
-    return render_document(document(report, by), format)
+    return render_document(translated(document(report, by), lang), format)
 
 
 def render_document(document: Document, format: str) -> str:

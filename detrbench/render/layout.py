@@ -311,7 +311,7 @@ def _published_lines(
 
 def _published_note(figure: Mapping[str, Any], likewise: bool) -> str:
     label, source = figure.get("label") or "published", figure.get("source")
-    settings = _settings_text(figure.get("settings") or {}, SHORT_SETTINGS)
+    settings = settings_text(figure.get("settings") or {}, SHORT_SETTINGS)
     machine = "" if _names_device(figure) else "; it does not say on what machine"
     return (
         label
@@ -430,9 +430,10 @@ SHORT_SETTINGS: dict[str, Callable[[Any], str]] = {
 }
 
 
-def _settings_text(
+def settings_text(
     settings: Mapping[str, Any], words: Mapping[str, Callable[[Any], str]] = SETTINGS
 ) -> str:
+    """Settings in words, such as "image 640x640, batch 1, nc=80, unfused"."""
     known = [(name, settings[name]) for name in words if name in settings]
     others = [(name, value) for name, value in settings.items() if name not in words]
     return ", ".join(
@@ -452,14 +453,14 @@ def _common_settings(rows: tuple[Cell, ...]) -> dict[str, Any]:
 
 
 def _common_text(rows: tuple[Cell, ...]) -> str:
-    return _settings_text(_common_settings(rows))
+    return settings_text(_common_settings(rows))
 
 
 def _label(row: Cell, rows: tuple[Cell, ...]) -> str:
     """The model's name, with whatever of its settings the caption cannot say for all rows."""
     common = _common_settings(rows)
     own = {name: value for name, value in row.settings.items() if name not in common}
-    text = _settings_text(own, SHORT_SETTINGS)
+    text = settings_text(own, SHORT_SETTINGS)
     return f"{row.model} ({text})" if text else row.model
 
 
@@ -483,7 +484,9 @@ def _provenance(report: Report) -> list[str]:
     made = " ".join(
         part
         for part in (
-            f"Made by detrbench {report.detrbench_version}" if report.detrbench_version else "",
+            f"Made by detrbench {report.detrbench_version}, schema {report.schema_version},"
+            if report.detrbench_version
+            else "",
             f"on {report.created}" if report.created else "",
             f"with: {report.command}" if report.command else "",
         )

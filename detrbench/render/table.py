@@ -49,7 +49,8 @@ def _grid(table: Table) -> str:
     drawn = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=gap)
     for column, width in zip(table.columns, widths, strict=True):
         # Text objects throughout: in plain strings rich would read "[1]" as markup.
-        drawn.add_column(Text(column.title), justify=column.align, width=width)
+        # A word wider than its column goes on beneath, rather than lose its end.
+        drawn.add_column(Text(column.title), justify=column.align, width=width, overflow="fold")
     for row in rows:
         drawn.add_row(*map(Text, row))
     page = io.StringIO()

@@ -21,7 +21,8 @@ from detrbench.report import Cell, Report
 from .sample import BASELINE, BROKEN, LIGHTER, PARTIAL, REPORT, SETTINGS, counts, latency
 
 GOLDEN = Path(__file__).parent / "golden"
-FILES = {"table": "sample.txt", "markdown": "sample.md", "csv": "sample.csv", "json": "sample.json"}
+FILES = {"table": "sample.txt", "markdown": "sample.md", "csv": "sample.csv", "json": "sample.json",
+         "latex": "sample.tex"}  # fmt: skip
 
 
 @pytest.mark.parametrize("format", FORMATS)
@@ -32,6 +33,47 @@ def test_golden(format: str) -> None:
     if os.environ.get("DETRBENCH_GOLDEN") == "write":
         file.write_text(text, encoding="utf-8")
     assert text == file.read_text(encoding="utf-8")
+
+
+def test_golden_in_chinese() -> None:
+    text = render(REPORT, "markdown", by="stage", lang="zh")
+    file = GOLDEN / "sample.zh.md"
+    if os.environ.get("DETRBENCH_GOLDEN") == "write":
+        file.write_text(text, encoding="utf-8")
+    assert text == file.read_text(encoding="utf-8")
+    header = text.split("\n")[2]
+    assert header.startswith("| 模型 | 参数量 (M) | 计算量 (GFLOPs) |"), "the article's own words"
+    assert "推理速度 (ms)" in header
+
+
+def test_chinese_changes_words_and_no_number() -> None:
+    def digits(text: str) -> list[str]:
+        return re.findall(r"\d+(?:[.,]\d+)*", text)
+
+    english, chinese = (render(REPORT, "markdown", by="stage", lang=lang) for lang in ("en", "zh"))
+    assert sorted(digits(english)) == sorted(digits(chinese))
+    assert render(REPORT, "csv", lang="zh") == render(REPORT, "csv"), "records are for programs"
+
+
+def test_an_unknown_language_is_named() -> None:
+    with pytest.raises(UsageError, match="unknown language"):
+        render(REPORT, lang="fr")
+
+
+def test_latex_is_balanced_and_escaped() -> None:
+    text = render(REPORT, "latex", by="stage")
+    tables = re.findall(r"\\begin{tabular}{([lr]+)}(.*?)\\end{tabular}", text, re.DOTALL)
+    assert len(tables) == 3
+    for sides, body in tables:
+        rows = [
+            row for row in body.split(r"\\") if row.strip().strip("\n") not in ("", r"\bottomrule")
+        ]
+        assert {row.count("&") - row.count(r"\&") for row in rows} == {len(sides) - 1}
+    assert text.count(r"\begin{") == text.count(r"\end{")
+    strange = Cell("a_b&c%$#{}~^\\<|>", "x", SETTINGS, {"params": 1})
+    quoted = render(Report((strange,)), "latex")
+    assert r"a\_b\&c\%\$\#\{\}\textasciitilde{}\textasciicircum{}\textbackslash{}" in quoted
+    assert r"\textless{}\textbar{}\textgreater{}" in quoted
 
 
 def test_table_is_readable_at_100_columns() -> None:

@@ -1,0 +1,36 @@
+"""`detrbench diff`: what changed between two saved reports."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from detrbench.cli import options
+from detrbench.cli.output import deliver
+
+
+def diff(
+    a: Annotated[Path, typer.Argument(metavar="A.json", help="A saved report.")],
+    b: Annotated[Path, typer.Argument(metavar="B.json", help="Another one.")],
+    format: options.Format = None,
+    output: options.Output = None,
+) -> None:
+    """Show what changed between two saved reports: values, settings, environment.
+
+    It describes and does not judge; for a verdict see `detrbench gate`.
+
+    \b
+    Examples:
+      detrbench diff reports/monday/run.json reports/friday/run.json
+      detrbench diff before.json after.json --format markdown
+    """
+    chosen = options.check_format(format, options.check_output(output))
+
+    from detrbench.diffing import difference
+    from detrbench.render import render_document
+    from detrbench.report import Report
+
+    document = difference(Report.load(a), Report.load(b), (str(a), str(b)))
+    deliver(render_document(document, chosen), output)

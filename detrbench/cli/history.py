@@ -1,0 +1,44 @@
+"""`detrbench history`: one metric over the runs of a folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from detrbench.cli import options
+from detrbench.cli.output import deliver
+
+
+def history(
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="Where saved runs are, at any depth.")
+    ] = Path("reports"),
+    metric: Annotated[
+        str, typer.Option("--metric", metavar="KEY", help="As in a report's metrics.")
+    ] = "latency_median_s",
+    model: Annotated[
+        list[str] | None,
+        typer.Option("--model", metavar="MODEL", help="Only this one; may be given again."),
+    ] = None,
+    format: options.Format = None,
+    output: options.Output = None,
+) -> None:
+    """Tabulate a metric over saved runs.
+
+    Runs of different machines or settings stand in tables of their own, and no change is given
+    between them.
+
+    \b
+    Examples:
+      detrbench history reports
+      detrbench history reports --metric params --model shufflev2 --format csv
+    """
+    chosen = options.check_format(format, options.check_output(output))
+
+    from detrbench.history import collect, history
+    from detrbench.render import render_document
+
+    reports, left_out = collect(folder)
+    deliver(render_document(history(reports, metric, model or (), left_out), chosen), output)
