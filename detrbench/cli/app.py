@@ -8,6 +8,7 @@ import typer
 
 from detrbench import __version__
 from detrbench.cli.diff import diff
+from detrbench.cli.gate import gate
 from detrbench.cli.history import history
 from detrbench.cli.latency import latency
 from detrbench.cli.models import models
@@ -39,12 +40,15 @@ Examples:
   detrbench report run.json --to markdown
   detrbench diff before.json after.json
   detrbench history reports
+  detrbench gate run.json --baseline base.json
 
 \b
 Exit codes:
-  0    done
+  0    done; gate: every figure is within its limit
+  1    gate: a regression
   2    a usage error: arguments, files, a device that is not there
-  4    done, but a row failed
+  3    gate: inconclusive
+  4    done, but a row failed; gate: invalid, something cannot be compared
   70   a fault in detrbench
   130  interrupted; what was measured until then is reported
 """
@@ -78,3 +82,4 @@ app.command()(selfcheck)
 app.command()(report)
 app.command()(diff)
 app.command()(history)
+app.command()(gate)

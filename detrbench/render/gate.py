@@ -7,7 +7,7 @@ from typing import Any
 
 from detrbench.gating import Check, GateResult, Outcome
 from detrbench.metrics import metric
-from detrbench.render.layout import SHORT_SETTINGS, Column, Document, Line, Table
+from detrbench.render.layout import SHORT_SETTINGS, Column, Document, Line, Table, settings_text
 from detrbench.units import show_change, show_part, show_quantity, show_range
 
 _HEADLINES = {
@@ -37,7 +37,7 @@ def document(result: GateResult) -> Document:
         lines=tuple(_line(check, common, reasons) for check in checks),
         notes=(
             *(f"[{number}] {reason}" for number, reason in enumerate(reasons, 1)),
-            *([f"settings: {_settings(common)}"] if common else []),
+            *([f"settings: {settings_text(common, SHORT_SETTINGS)}"] if common else []),
             *result.notes,
         ),
     )
@@ -56,7 +56,7 @@ def headline(result: GateResult) -> str:
 def subject(check: Check, settings: Mapping[str, Any] | None = None) -> str:
     """What a check is of: the model, with those of its settings that tell it from others."""
     own = check.settings if settings is None else settings
-    text = _settings(own)
+    text = settings_text(own, SHORT_SETTINGS)
     return f"{check.model} ({text})" if text else check.model
 
 
@@ -126,7 +126,7 @@ def _record(check: Check) -> dict[str, Any]:
     return {
         "outcome": check.outcome.value,
         "model": check.model,
-        "settings": _settings(check.settings),
+        "settings": settings_text(check.settings, SHORT_SETTINGS),
         "metric": check.metric,
         "reference": check.reference,
         "baseline": check.baseline,
@@ -148,14 +148,3 @@ def _common(settings: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         for name, value in first.items()
         if all(name in each and each[name] == value for each in settings)
     }
-
-
-def _settings(settings: Mapping[str, Any]) -> str:
-    known = [name for name in SHORT_SETTINGS if settings.get(name) is not None]
-    others = [name for name, value in settings.items() if name not in SHORT_SETTINGS]
-    return ", ".join(
-        [
-            *(SHORT_SETTINGS[name](settings[name]) for name in known),
-            *(f"{name}={settings[name]}" for name in others if settings[name] is not None),
-        ]
-    )

@@ -1,0 +1,1 @@
+"""What continuous integration reads: one file per service or format."""

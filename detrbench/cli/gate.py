@@ -1,0 +1,225 @@
+"""`detrbench gate`: does a change stay within its limits?"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from detrbench.cli import options
+from detrbench.cli.output import deliver, say
+from detrbench.errors import UsageError
+
+if TYPE_CHECKING:
+    from detrbench.gating import GateResult, Policy
+    from detrbench.report import Report
+    from detrbench.timing.resolution import Resolution
+
+
+def gate(
+    subjects: Annotated[list[str], typer.Argument(metavar="RUN.json", help="The report to check.")],
+    baseline: Annotated[
+        Path | None,
+        typer.Option("--baseline", metavar="BASE.json", help="The report it is compared with."),
+    ] = None,
+    max_latency_increase: Annotated[
+        str | None,
+        typer.Option(
+            "--max-latency-increase",
+            metavar="SHARE",
+            help="How much slower a model may be, such as 5%.  [default: 5%]",
+            show_default=False,
+        ),
+    ] = None,
+    max_increase: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--max-increase",
+            metavar="METRIC=SHARE",
+            help="How far a count may grow, such as kernels=10% or kernels=any.  [default: 0]",
+            show_default=False,
+        ),
+    ] = None,
+    max: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--max",
+            metavar="METRIC=VALUE",
+            help="The largest value, such as params=20M, or flops=65 in GFLOPs.",
+        ),
+    ] = None,
+    max_params: Annotated[
+        str | None, typer.Option("--max-params", metavar="N", help="The same as --max params=N.")
+    ] = None,
+    max_gflops: Annotated[
+        str | None, typer.Option("--max-gflops", metavar="N", help="The same as --max flops=N.")
+    ] = None,
+    policy: Annotated[
+        Path | None,
+        typer.Option(
+            "--policy",
+            metavar="FILE.yaml",
+            help="Limits: max_latency_increase, max_increase and max. Flags override it.",
+        ),
+    ] = None,
+    counts_only: Annotated[
+        bool, typer.Option("--counts-only", help="Leave time out of the comparison.")
+    ] = False,
+    junit: Annotated[
+        Path | None, typer.Option("--junit", metavar="FILE", help="Also write JUnit XML.")
+    ] = None,
+    benchmark_json: Annotated[
+        Path | None,
+        typer.Option(
+            "--benchmark-json",
+            metavar="FILE",
+            help="Also write github-action-benchmark's customSmallerIsBetter.",
+        ),
+    ] = None,
+    bencher: Annotated[
+        Path | None,
+        typer.Option("--bencher", metavar="FILE", help="Also write Bencher Metric Format."),
+    ] = None,
+    format: options.Format = None,
+    output: options.Output = None,
+) -> None:
+    """Check a report against a baseline and against limits, for continuous integration.
+
+    Counts (what the report's table shows of them) are exact, and may not grow unless a limit allows
+    it. Time is compared as the ratio to the model that both runs timed first, and decides only when
+    its whole interval lies on one side of the limit. On GitHub Actions the result is appended to
+    the job's summary, and annotations name the models' files.
+
+    \b
+    Exit codes:
+      0  pass: every figure is within its limit
+      1  regression: one is beyond its limit
+      2  a usage error: flags, or the policy
+      3  inconclusive: an interval reaches across a limit, or nothing can decide
+      4  invalid: a file, a model or a figure is missing, or the runs do not compare
+
+    \b
+    Examples:
+      detrbench gate run.json --baseline base.json
+      detrbench gate run.json --baseline base.json --max-increase kernels=5% --junit gate.xml
+      detrbench gate run.json --max-params 20M --max-gflops 65
+    """
+    chosen = options.check_format(format, options.check_output(output))
+    for path, flag in (
+        (junit, "--junit"),
+        (benchmark_json, "--benchmark-json"),
+        (bencher, "--bencher"),
+    ):
+        _check_output(path, flag)
+    options.check_file(policy, flag="--policy")
+    limits = _policy(
+        policy,
+        "any" if counts_only else max_latency_increase,
+        max_increase or [],
+        [
+            *(max or []),
+            *([f"params={max_params}"] if max_params is not None else []),
+            *([f"flops={max_gflops}"] if max_gflops is not None else []),
+        ],
+    )
+    _check_asked(subjects, baseline, limits)
+
+    from detrbench.gating import gate as check
+    from detrbench.gating import unreadable
+    from detrbench.report import Report, ReportError
+
+    report: Report | None = None
+    try:
+        report = Report.load(subjects[0])
+        compared = None if baseline is None else Report.load(baseline)
+        result = check(report, compared, limits, known=_resolutions(report))
+    except ReportError as error:
+        result = unreadable(error)
+    _tell(result, report, chosen, output, junit, benchmark_json, bencher)
+    raise typer.Exit(result.exit_code)
+
+
+def _check_asked(subjects: list[str], baseline: Path | None, limits: Policy) -> None:
+    if len(subjects) > 1:
+        raise UsageError(
+            f"{len(subjects)} reports are named",
+            where="RUN.json",
+            cure="Give one, and what it is compared with as --baseline.",
+        )
+    if baseline is None and not limits.max:
+        raise UsageError(
+            "there is nothing to check the report against",
+            cure="Give --baseline BASE.json, or a limit such as --max-params 20M.",
+        )
+    if baseline is None and (limits.max_increase or limits.max_latency_increase is not None):
+        raise UsageError(
+            "a limit on an increase needs something it is an increase over",
+            cure="Give --baseline BASE.json.",
+        )
+
+
+def _check_output(path: Path | None, flag: str) -> None:
+    try:
+        options.check_output(path)
+    except UsageError as error:
+        raise UsageError(error.what, where=flag, cure=error.cure) from error
+
+
+def _policy(
+    file: Path | None, latency: str | None, increases: list[str], values: list[str]
+) -> Policy:
+    from detrbench.gating.policy import Policy, load_policy, policy_of
+
+    asked = policy_of(latency, increases, values)
+    return (Policy() if file is None else load_policy(file)).overridden_by(asked)
+
+
+def _resolutions(report: Report) -> dict[str, Resolution]:
+    """What the self-checks of this machine found, where it is the one that `report` is from."""
+    from detrbench.environment import Environment
+    from detrbench.timing.resolution import remembered
+
+    here, there = Environment.read(), Environment.from_dict(report.environment)
+    facts = ("processor", "logical_cpus", "cpu_quota", "memory_bytes", "torch")
+    if any(getattr(here, fact) != getattr(there, fact) for fact in facts):
+        return {}
+    devices = {str(row.settings["device"]) for row in report.rows if "device" in row.settings}
+    return {device: found for device in devices if (found := remembered(device)) is not None}
+
+
+def _tell(
+    result: GateResult,
+    report: Report | None,
+    format: str,
+    output: Path | None,
+    junit: Path | None,
+    benchmark_json: Path | None,
+    bencher: Path | None,
+) -> None:
+    """Every output that was asked for, by flags or by the environment."""
+    from detrbench.ci import github, series
+    from detrbench.ci.junit import junit as junit_xml
+    from detrbench.render import render_document
+    from detrbench.render.gate import document
+
+    page = document(result)
+    deliver(render_document(page, format), output)
+    if junit is not None:
+        deliver(junit_xml(result), junit)
+    files: tuple[tuple[Path | None, Callable[[Report], str]], ...] = (
+        (benchmark_json, series.smaller_is_better),
+        (bencher, series.bencher),
+    )
+    for path, written in files:
+        if path is not None and report is not None:
+            deliver(written(report), path)
+        elif path is not None:
+            say(f"not written, for there is no report: {path}")
+    summary = f"## detrbench gate\n\n{render_document(page, 'markdown')}"
+    github.append_summary(summary, os.environ)
+    if github.on_github(os.environ):
+        for command in github.workflow_commands(result, os.environ):
+            say(command)  # GitHub reads them from stderr as well, where no data is disturbed
