@@ -19,6 +19,9 @@ from typing import Any
 from detrbench import __version__
 from detrbench.environment import Environment
 from detrbench.errors import UsageError
+from detrbench.gating import Check, GateResult, Outcome, Policy, gate
+from detrbench.gating.paired import CONFIRMATION, paired_checks
+from detrbench.gating.times import Known
 from detrbench.merging import join
 from detrbench.profiling import profile
 from detrbench.report import Cell, Report
@@ -70,6 +73,46 @@ class Versus:
     new: tuple[str, ...]
     broken: dict[str, str]
     report: Report
+
+
+def gate_revision(
+    asked: Asked,
+    policy: Policy,
+    *,
+    known: Known | None = None,
+    replicate: Replicate = replicate,
+    progress: OnProgress | None = None,
+    announce: Callable[[str], None] | None = None,
+) -> tuple[GateResult, Versus]:
+    """`compare_with_revision`, and what a gate makes of it under `policy`.
+
+    Args:
+        known: device -> what its machine can tell apart; a limit below that never passes.
+
+    Raises:
+        UsageError: as there.
+    """
+    versus = compare_with_revision(
+        dataclasses.replace(
+            asked,
+            limit=asked.limit if not policy.judges_time else policy.latency_limit,
+            counts_only=asked.counts_only or not policy.judges_time,
+        ),
+        replicate=replicate,
+        progress=progress,
+        announce=announce,
+    )
+    timed = paired_checks(versus.now, versus.then, versus.report, policy.latency_limit, known or {})
+    broken = [
+        Check(
+            Outcome.INVALID,
+            model,
+            reasons=(f"{asked.revision} cannot be built: {why}",),
+            cure="Name a revision that has a whole model: --rev.",
+        )
+        for model, why in versus.broken.items()
+    ]
+    return gate(versus.now, versus.then, policy, timed=[*broken, *timed]), versus
 
 
 def compare_with_revision(
@@ -182,12 +225,12 @@ class _Going:
 
     def _keep(self, model: str, run: Run, confirms: bool = False) -> None:
         then, now = latency_cells(run)
-        pairs = [{**pair, "confirms": confirms} for pair in latency_comparisons(run)]
+        pairs = list(latency_comparisons(run))
         measured = next((one.measurement for one in run.outcomes if one.measurement), None)
         if measured is not None:
             self._environment = measured.environment
         if confirms:
-            again = {"confirmation": True}
+            again = {CONFIRMATION: True}
             self._confirmed += [
                 dataclasses.replace(cell, settings=cell.settings | again) for cell in (then, now)
             ]

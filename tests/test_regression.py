@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import random
 import subprocess
 from collections.abc import Sequence
@@ -12,11 +13,15 @@ import pytest
 
 from detrbench.catalog import find_model
 from detrbench.errors import UsageError
-from detrbench.regression import Asked, Versus, compare_with_revision
+from detrbench.gating import Outcome, Policy
+from detrbench.gating.paired import CONFIRMATION
+from detrbench.metrics import METRICS
+from detrbench.regression import Asked, Versus, compare_with_revision, gate_revision
 from detrbench.report import Report
 from detrbench.timing.planning import Wish
 from detrbench.timing.process import Request
 from detrbench.timing.replication import Run
+from detrbench.timing.resolution import Resolution
 
 from .timing.runs import run_of, taken
 
@@ -27,6 +32,9 @@ class Mine(nn.Conv2d):
         super().__init__(c1, {channels}, 1)
         self.out_channels = {channels}
 """
+
+
+EVERYTHING = {key: math.inf for key, one in METRICS.items() if not one.measured}
 
 
 class Machine:
@@ -105,8 +113,8 @@ def test_what_looks_slower_is_timed_again(model: Path, again: float, verdict: st
     versus = compare(model, machine)
     assert len(machine.asked) == 2
     first, second = versus.report.comparisons
-    assert (first["verdict"], first["confirms"]) == ("SLOWER", False)
-    assert (second["verdict"], second["confirms"]) == (verdict, True)
+    assert (first["verdict"], CONFIRMATION in first["settings"]) == ("SLOWER", False)
+    assert (second["verdict"], CONFIRMATION in second["settings"]) == (verdict, True)
     assert len(versus.report.rows) == 4
     assert Report.from_json(versus.report.to_json()) == versus.report
 
@@ -161,3 +169,63 @@ def test_an_interruption_leaves_what_there_is(model: Path) -> None:
 
     versus = compare(model, Interrupted(1.0))
     assert versus.report.exit_code == 130
+
+
+@pytest.mark.parametrize(
+    ("ratios", "outcome"),
+    [
+        ([1.0], Outcome.PASS),
+        ([0.8], Outcome.PASS),
+        ([1.2, 1.2], Outcome.REGRESSION),
+        ([1.2, 1.0], Outcome.INCONCLUSIVE),
+        ([1.05], Outcome.INCONCLUSIVE),
+    ],
+)
+def test_the_gate_fails_only_for_what_it_has_seen_twice(
+    model: Path, ratios: list[float], outcome: Outcome
+) -> None:
+    asked = Asked(Request((str(model),), imgsz=(64, 64)), "main")
+    result, versus = gate_revision(
+        asked, Policy(max_increase=EVERYTHING), replicate=Machine(*ratios).replicate
+    )
+    (check,) = [each for each in result.checks if each.metric == "latency_median_s"]
+    assert check.outcome is outcome
+    assert result.outcome is outcome
+    assert len(versus.report.comparisons) == len(ratios)
+
+
+def test_the_gate_counts_exactly(model: Path) -> None:
+    asked = Asked(Request((str(model),), imgsz=(64, 64)), "main", counts_only=True)
+    result, _ = gate_revision(asked, Policy(), replicate=Machine().replicate)
+    assert result.outcome is Outcome.REGRESSION
+    assert {check.metric for check in result.checks if check.outcome is Outcome.REGRESSION} >= {
+        "params",
+        "flops",
+    }
+
+
+def test_a_broken_past_is_invalid(model: Path) -> None:
+    good = model.read_text()
+    model.write_text("nonsense: [")
+    git(model.parent, "commit", "--quiet", "-am", "broken")
+    model.write_text(good)
+    asked = Asked(Request((str(model),), imgsz=(64, 64)), "main")
+    result, _ = gate_revision(asked, Policy(), replicate=Machine().replicate)
+    assert result.outcome is Outcome.INVALID
+
+
+def test_a_limit_below_what_the_machine_resolves_does_not_pass(model: Path) -> None:
+    known = {"cpu": Resolution(0.05, 0.05, 10.0, 120.0, 0.08, "a", "64x64", "2026-01-02")}
+    asked = Asked(Request((str(model),), imgsz=(64, 64)), "main")
+    result, _ = gate_revision(
+        asked, Policy(max_increase=EVERYTHING), known=known, replicate=Machine(1.0).replicate
+    )
+    assert result.outcome is Outcome.INCONCLUSIVE
+
+
+def test_only_new_models_are_nothing_to_compare(model: Path) -> None:
+    new = model.with_name("new.yaml")
+    new.write_text(model.read_text())
+    asked = Asked(Request((str(new),), imgsz=(64, 64)), "main")
+    result, _ = gate_revision(asked, Policy(), replicate=Machine().replicate)
+    assert result.outcome is Outcome.INVALID

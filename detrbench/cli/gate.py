@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -10,20 +11,35 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from detrbench.cli import options
-from detrbench.cli.output import deliver, say
+from detrbench.cli.output import ProgressLine, deliver, say
 from detrbench.errors import UsageError
 
 if TYPE_CHECKING:
     from detrbench.gating import GateResult, Policy
     from detrbench.report import Report
+    from detrbench.timing.process import Request
     from detrbench.timing.resolution import Resolution
 
 
 def gate(
-    subjects: Annotated[list[str], typer.Argument(metavar="RUN.json", help="The report to check.")],
+    context: typer.Context,
+    subjects: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="RUN.json|MODEL...", help="The report to check; with --rev, models by path."
+        ),
+    ],
     baseline: Annotated[
         Path | None,
         typer.Option("--baseline", metavar="BASE.json", help="The report it is compared with."),
+    ] = None,
+    rev: Annotated[
+        str | None,
+        typer.Option(
+            "--rev",
+            metavar="REV",
+            help="Count and time the models' files against those of this git revision, together.",
+        ),
     ] = None,
     max_latency_increase: Annotated[
         str | None,
@@ -68,6 +84,27 @@ def gate(
     counts_only: Annotated[
         bool, typer.Option("--counts-only", help="Leave time out of the comparison.")
     ] = False,
+    device: options.Device = "cpu",
+    imgsz: options.ImageSize = "640",
+    batch: options.Batch = 1,
+    nc: options.Classes = None,
+    fuse: options.Fuse = False,
+    threads: options.Threads = None,
+    blocks: options.Blocks = None,
+    backbone_weights: options.BackboneWeights = None,
+    budget: Annotated[
+        float,
+        typer.Option(
+            "--budget",
+            min=1,
+            metavar="SECONDS",
+            help="For each model; what looks slower is timed once more.",
+        ),
+    ] = 120.0,
+    run: Annotated[
+        Path | None,
+        typer.Option("--run", metavar="FILE", help="Also keep what --rev measured, a run.json."),
+    ] = None,
     junit: Annotated[
         Path | None, typer.Option("--junit", metavar="FILE", help="Also write JUnit XML.")
     ] = None,
@@ -86,12 +123,13 @@ def gate(
     format: options.Format = None,
     output: options.Output = None,
 ) -> None:
-    """Check a report against a baseline and against limits, for continuous integration.
+    """Check a report, or models, against a baseline and against limits, for continuous integration.
 
     Counts (what the report's table shows of them) are exact, and may not grow unless a limit allows
     it. Time is compared as the ratio to the model that both runs timed first, and decides only when
-    its whole interval lies on one side of the limit. On GitHub Actions the result is appended to
-    the job's summary, and annotations name the models' files.
+    its whole interval lies on one side of the limit. With --rev, both revisions are timed in the
+    same rounds, and what looks slower must be so twice before it fails. On GitHub Actions the
+    result is appended to the job's summary, and annotations name the models' files.
 
     \b
     Exit codes:
@@ -106,12 +144,14 @@ def gate(
       detrbench gate run.json --baseline base.json
       detrbench gate run.json --baseline base.json --max-increase kernels=5% --junit gate.xml
       detrbench gate run.json --max-params 20M --max-gflops 65
+      detrbench gate --rev origin/main models/mine.yaml --blocks my_blocks.py
     """
     chosen = options.check_format(format, options.check_output(output))
     for path, flag in (
         (junit, "--junit"),
         (benchmark_json, "--benchmark-json"),
         (bencher, "--bencher"),
+        (run, "--run"),
     ):
         _check_output(path, flag)
     options.check_file(policy, flag="--policy")
@@ -125,21 +165,121 @@ def gate(
             *([f"flops={max_gflops}"] if max_gflops is not None else []),
         ],
     )
-    _check_asked(subjects, baseline, limits)
+    if rev is None:
+        _check_given(context, _OF_REV)
+        _check_asked(subjects, baseline, limits)
+        result, report = _of_reports(subjects[0], baseline, limits)
+    else:
+        _check_given(context, ("baseline",), rev)
+        request = _request(
+            subjects, device, imgsz, batch, nc, fuse, threads, blocks, backbone_weights
+        )
+        result, report = _of_revision(request, rev, limits, budget, counts_only)
+        if run is not None:
+            report.save(run)
+            say(f"wrote {run}")
+    _tell(result, report, chosen, output, junit, benchmark_json, bencher)
+    interrupted = report is not None and report.exit_code == INTERRUPTED
+    raise typer.Exit(INTERRUPTED if interrupted else result.exit_code)
 
+
+INTERRUPTED = 130
+
+_OF_REV = (
+    "device", "imgsz", "batch", "nc", "fuse", "threads", "blocks", "backbone_weights", "budget",
+    "run",
+)  # fmt: skip
+"""Parameters that mean something only where models are built."""
+
+
+def _check_given(context: typer.Context, names: tuple[str, ...], rev: str | None = None) -> None:
+    """Refuse what would be ignored."""
+    sources = {name: context.get_parameter_source(name) for name in names}
+    given = [name for name, source in sources.items() if source and source.name != "DEFAULT"]
+    if given:
+        flags = ", ".join(f"--{name.replace('_', '-')}" for name in given)
+        cure = "Leave it out, or give --rev." if rev is None else "Give either it or --rev."
+        raise UsageError(
+            f"{flags} means nothing {'without' if rev is None else 'with'} --rev", cure=cure
+        )
+
+
+def _of_reports(
+    file: str, baseline: Path | None, limits: Policy
+) -> tuple[GateResult, Report | None]:
+    """A saved report against another."""
     from detrbench.gating import gate as check
     from detrbench.gating import unreadable
     from detrbench.report import Report, ReportError
 
     report: Report | None = None
     try:
-        report = Report.load(subjects[0])
+        report = Report.load(file)
         compared = None if baseline is None else Report.load(baseline)
-        result = check(report, compared, limits, known=_resolutions(report))
+        return check(report, compared, limits, known=_resolutions(report)), report
     except ReportError as error:
-        result = unreadable(error)
-    _tell(result, report, chosen, output, junit, benchmark_json, bencher)
-    raise typer.Exit(result.exit_code)
+        return unreadable(error), report
+
+
+def _request(
+    models: list[str],
+    device: str,
+    imgsz: str,
+    batch: int,
+    nc: int | None,
+    fuse: bool,
+    threads: int | None,
+    blocks: Path | None,
+    backbone_weights: Path | None,
+) -> Request:
+    from detrbench.timing.process import Request
+    from detrbench.units import parse_imgsz
+
+    for model in models:
+        if not Path(model).is_file():
+            raise UsageError(
+                "there is no such file",
+                where=model,
+                cure="With --rev, models are named by their files in the repository.",
+            )
+    options.check_models(models)
+    options.check_device(device)
+    options.check_file(blocks, flag="--blocks")
+    options.check_file(backbone_weights, flag="--backbone-weights")
+    return Request(
+        tuple(models),
+        device=device,
+        batch=batch,
+        imgsz=parse_imgsz(imgsz, where="--imgsz"),
+        nc=nc,
+        fuse=fuse,
+        threads=threads,
+        blocks=None if blocks is None else str(blocks),
+        backbone_weights=None if backbone_weights is None else str(backbone_weights),
+        weigh=False,
+    )
+
+
+def _of_revision(
+    request: Request, rev: str, limits: Policy, budget: float, counts_only: bool
+) -> tuple[GateResult, Report]:
+    """Models against their own past, counted and timed now."""
+    from detrbench.regression import Asked, gate_revision
+    from detrbench.timing.resolution import remembered
+
+    known = remembered(request.device)
+    progress = ProgressLine()
+    try:
+        result, versus = gate_revision(
+            Asked(request, rev, budget_s=budget, counts_only=counts_only),
+            limits,
+            known={} if known is None else {request.device: known},
+            progress=progress,
+            announce=progress.say,
+        )
+    finally:
+        progress.close()
+    return result, dataclasses.replace(versus.report, command=options.command_line())
 
 
 def _check_asked(subjects: list[str], baseline: Path | None, limits: Policy) -> None:
