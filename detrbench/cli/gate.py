@@ -179,7 +179,8 @@ def gate(
             report.save(run)
             say(f"wrote {run}")
     _tell(result, report, chosen, output, junit, benchmark_json, bencher)
-    interrupted = report is not None and report.exit_code == INTERRUPTED
+    # Only what was measured here was interrupted here: a saved report of a cut run is INVALID.
+    interrupted = rev is not None and report is not None and report.exit_code == INTERRUPTED
     raise typer.Exit(INTERRUPTED if interrupted else result.exit_code)
 
 
