@@ -347,6 +347,7 @@ _RULES: Mapping[Any, Callable[..., Any]] = {
                 aten.log_.default, aten.logit_.default, aten.add_.Tensor, aten.sub_.Tensor,
                 aten.mul_.Tensor, aten.div_.Tensor, aten.masked_fill_.Scalar, aten.fill_.Scalar,
                 aten.zero_.default, aten.uniform_.default, aten.normal_.default,
+                aten.hardtanh_.default,
             ),
         ),
         (

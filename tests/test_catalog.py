@@ -15,15 +15,20 @@ from detrbench.errors import UsageError
 from detrbench.spec import load_model_spec
 
 PROMISED = (
+    "densenet",
+    "mobilenetv1-x0.5",
+    "mobilenetv2-x0.6",
     "rtdetr-l",
     "rtdetr-resnet101",
     "rtdetr-resnet50",
     "rtdetr-x",
+    "shufflev1",
     "shufflev2",
     "shufflev2-se",
     "shufflev2-x0.5",
     "shufflev2-x1.5",
     "shufflev2-x2.0",
+    "xception",
 )
 
 
@@ -85,14 +90,15 @@ def test_the_articles_figures_stand_in_the_files() -> None:
         assert article.settings == settings
 
 
-def test_the_shufflenets_share_the_neck_and_head_of_rtdetr_l() -> None:
+def test_light_backbones_share_the_neck_and_head_of_rtdetr_l() -> None:
     def head(name: str) -> list[tuple[object, ...]]:
         rows = load_model_spec(catalog.find_model(name)).rows
         return [(row.module, row.repeats, row.args) for row in rows if row.stage != "backbone"]
 
-    for name in catalog.model_names():
-        if name.startswith("shufflev2"):
-            assert head(name) == head("rtdetr-l")
+    light = [name for name in catalog.model_names() if not name.startswith("rtdetr")]
+    assert len(light) >= 10
+    for name in light:
+        assert head(name) == head("rtdetr-l")
 
 
 def test_a_path_is_a_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -119,7 +125,7 @@ def test_a_name_means_ours_even_beside_a_file_of_that_name(
         ("rtdert-l", "no model called 'rtdert-l'\n  did you mean rtdetr-l"),
         ("suffle", "did you mean shufflev2"),
         ("", "no model called ''"),
-        ("?", "known: rtdetr-l, "),
+        ("?", "known: densenet, "),
         ("rtdetr-l.yaml", "no model file rtdetr-l.yaml\n  `rtdetr-l` alone names ours"),
         ("models/none.yaml", "no model file models/none.yaml\n  check the path"),
         ("a\0b.yaml", "no model file"),

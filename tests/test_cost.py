@@ -240,6 +240,48 @@ def test_max_pool_writes_its_indices_too() -> None:
     assert op.cost.elementwise_flops == 4 * 4 * 4 * 4
 
 
+def test_average_pool_adds_up_its_windows() -> None:
+    """ShuffleNet's 3x3 of stride 2 with padding, and DenseNet's 2x2."""
+    op = only(nn.AvgPool2d(3, 2, 1))
+    assert op.kind == "pooling"
+    assert op.cost.macs == 0
+    assert op.cost.elementwise_flops == 4 * 4 * 4 * 9
+    assert (op.cost.read_bytes, op.cost.write_bytes) == (F32 * N, F32 * 4 * 4 * 4)
+    assert only(nn.AvgPool2d(2)).cost.elementwise_flops == 4 * 4 * 4 * 4
+
+
+def test_a_channel_shuffle_by_views_is_one_copy() -> None:
+    op = only(lambda x: x.view(1, 2, 2, 8, 8).transpose(1, 2).reshape(1, 4, 8, 8))
+    assert (op.name, op.kind) == ("clone", "data movement")
+    assert (op.cost.macs, op.cost.elementwise_flops) == (0, 0)
+    assert op.cost.read_bytes == op.cost.write_bytes == F32 * N
+
+
+def test_a_channel_shuffle_by_stacking_copies_both_halves_at_once() -> None:
+    op = only(lambda x: torch.stack(x.chunk(2, 1), 2).flatten(1, 2))
+    assert (op.name, op.kind) == ("stack", "data movement")
+    assert op.cost.read_bytes == op.cost.write_bytes == F32 * N
+
+
+def test_relu6_has_two_ends() -> None:
+    op = only(nn.ReLU6(inplace=True))
+    assert op.cost.elementwise_flops == 2 * N
+    assert op.cost.read_bytes == op.cost.write_bytes == F32 * N
+
+
+def test_dense_layers_read_and_write_all_that_came_before_again() -> None:
+    """Three layers of four channels each: the copies grow by the input each time."""
+
+    def dense(x: Tensor) -> Tensor:
+        for _ in range(3):
+            x = torch.cat((x, x[:, :4].relu()), 1)
+        return x
+
+    copies = [op for op in ops(dense) if op.name == "cat"]
+    assert [op.cost.read_bytes for op in copies] == [F32 * k * N for k in (2, 3, 4)]
+    assert [op.cost.write_bytes for op in copies] == [F32 * k * N for k in (2, 3, 4)]
+
+
 def test_softmax_and_layer_norm() -> None:
     assert only(nn.Softmax(-1)).cost.elementwise_flops == 5 * N
     norm = only(nn.LayerNorm(8))

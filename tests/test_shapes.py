@@ -40,7 +40,9 @@ class Compared(ShapesOnly):
         return ours
 
 
-@pytest.mark.parametrize("name", ["rtdetr-l", "shufflev2-se", "rtdetr-resnet50"])
+@pytest.mark.parametrize(
+    "name", ["rtdetr-l", "shufflev2-se", "rtdetr-resnet50", "mobilenetv2-x0.6"]
+)
 def test_rules_say_what_the_library_says_on_every_call_of_a_detector(name: str) -> None:
     model = build(name, device="meta")
     with torch.inference_mode(), torch.device("meta"), Compared() as compared:

@@ -9,37 +9,10 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from detrbench.nn.series import Series, convolution, depthwise, pointwise
 
 SE_REDUCTION = 16  # the ratio that arXiv 1709.01507 settles on
-
-
-class _Layers(nn.Sequential):
-    """Layers in series in which every convolution is followed by its normalisation."""
-
-    def fuse(self) -> None:
-        """Fold each normalisation into the convolution before it."""
-        for i in range(1, len(self)):
-            conv, bn = self[i - 1], self[i]
-            if isinstance(conv, nn.Conv2d) and isinstance(bn, nn.BatchNorm2d):
-                self[i - 1] = fuse_conv_bn_eval(conv, bn)
-                self[i] = nn.Identity()
-
-
-def _pointwise(c1: int, c2: int) -> list[nn.Module]:
-    return [
-        nn.Conv2d(c1, c2, 1, bias=False),
-        nn.BatchNorm2d(c2),
-        nn.ReLU(inplace=True),
-    ]
-
-
-def _depthwise(channels: int, stride: int) -> list[nn.Module]:
-    """3x3 and without activation: the paper drops it, as Xception does."""
-    return [
-        nn.Conv2d(channels, channels, 3, stride, 1, groups=channels, bias=False),
-        nn.BatchNorm2d(channels),
-    ]
 
 
 class SqueezeExcite(nn.Module):
@@ -59,7 +32,8 @@ class SqueezeExcite(nn.Module):
 
 class ShuffleV2Unit(nn.Module):
     """One unit: stride 1 transforms half of the channels and passes the other half on; stride 2
-    transforms all of them twice. Then the two halves are interleaved (channel shuffle).
+    transforms all of them twice. Then the two halves are interleaved (channel shuffle). The 3x3
+    convolutions have no activation: the paper drops it, as Xception does.
 
     Args:
         c1, c2: widths; equal at stride 1. se: gate the end of branch 2 by `SqueezeExcite`.
@@ -73,12 +47,12 @@ class ShuffleV2Unit(nn.Module):
             raise ValueError(f"a unit of stride 1 keeps its width, but {c1} differs from {c2}")
         half = c2 // 2
         self.branch1 = (
-            _Layers(*_depthwise(c1, stride), *_pointwise(c1, half)) if stride > 1 else None
+            Series(*depthwise(c1, stride), *pointwise(c1, half, nn.ReLU)) if stride > 1 else None
         )
-        self.branch2 = _Layers(
-            *_pointwise(c1 if stride > 1 else half, half),
-            *_depthwise(half, stride),
-            *_pointwise(half, half),
+        self.branch2 = Series(
+            *pointwise(c1 if stride > 1 else half, half, nn.ReLU),
+            *depthwise(half, stride),
+            *pointwise(half, half, nn.ReLU),
             *([SqueezeExcite(half)] if se else []),
         )
 
@@ -92,18 +66,13 @@ class ShuffleV2Unit(nn.Module):
         return torch.stack((kept, self.branch2(x)), 2).flatten(1, 2)
 
 
-class ShuffleV2Stem(_Layers):
+class ShuffleV2Stem(Series):
     """Conv1 and the max pool of table 5: the image to a quarter of its size, `c2` channels."""
 
     width_arg: ClassVar[int | None] = None  # table 5's widths are not multiples of 8
 
     def __init__(self, c1: int, c2: int = 24) -> None:
-        super().__init__(
-            nn.Conv2d(c1, c2, 3, 2, 1, bias=False),
-            nn.BatchNorm2d(c2),
-            nn.ReLU(inplace=True),
-            nn.MaxPool2d(3, 2, 1),
-        )
+        super().__init__(*convolution(c1, c2, 3, 2, act=nn.ReLU), nn.MaxPool2d(3, 2, 1))
 
 
 class ShuffleV2Stage(nn.Sequential):
