@@ -34,7 +34,7 @@ def append_summary(markdown: str, environment: Mapping[str, str]) -> None:
     if not path:
         return
     try:
-        with Path(path).open("a", encoding="utf-8") as file:
+        with Path(path).open("a", encoding="utf-8", errors="replace") as file:
             file.write(f"{markdown.rstrip()}\n\n")
     except OSError as error:
         warnings.warn(
@@ -65,7 +65,10 @@ def _properties(check: Check, environment: Mapping[str, str]) -> Iterator[tuple[
 def _file(model: str, environment: Mapping[str, str]) -> str | None:
     """The model's file as GitHub knows it, from the top of the checkout; `None` for a name."""
     path = Path(model)
-    if not model or not path.is_file():
+    try:
+        if not model or not path.is_file():
+            return None
+    except (OSError, ValueError):  # a name no file can have: too long, or with a NUL
         return None
     top = Path(environment.get("GITHUB_WORKSPACE") or Path.cwd()).resolve()
     there = path.resolve()

@@ -1,0 +1,176 @@
+"""`detrbench gate` as it is typed: flags, files, environment, exit codes."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+
+from detrbench.cli import main
+from detrbench.environment import Environment
+from detrbench.timing.resolution import Resolution, remember
+from tests.gates import run
+
+
+@pytest.fixture
+def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder to stand in, with a baseline and a run that is slower and has a kernel more."""
+    now = run(0.9)
+    now["rows"][1]["metrics"]["kernels"] += 1
+    for name, plain in (("base.json", run()), ("run.json", now)):
+        (tmp_path / name).write_text(json.dumps(plain))
+    for name in ("GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY", "GITHUB_WORKSPACE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+USAGE: dict[str, tuple[list[str], list[str]]] = {
+    "nothing to check against": (["run.json"], ["--baseline", "--max-params"]),
+    "two reports": (["run.json", "base.json"], ["2 reports", "--baseline"]),
+    "increase of nothing": (
+        ["run.json", "--max-params", "1M", "--max-latency-increase", "5%"], ["--baseline"]
+    ),
+    "no share": (["run.json", "--baseline", "base.json", "--max-latency-increase", "x"],
+                 ["--max-latency-increase", "'x'"]),
+    "no assignment": (["run.json", "--max", "params"], ["--max", "'params'", "METRIC="]),
+    "unknown metric": (["run.json", "--max", "gflop=1"], ["--max", "'gflop'"]),
+    "unknown increase": (["run.json", "--max-increase", "kernel=1%"], ["'kernel'", "kernels?"]),
+    "no number": (["run.json", "--max-params", "many"], ["params=many", "'many'"]),
+    "no policy": (["run.json", "--policy", "none.yaml"], ["--policy", "none.yaml"]),
+    "format": (["run.json", "--max-params", "1M", "--format", "xml"], ["--format"]),
+    "junit folder": (["run.json", "--max-params", "1M", "--junit", "no/x.xml"], ["--junit", "no"]),
+    "bencher folder": (["run.json", "--max-params", "1M", "--bencher", "."], ["--bencher"]),
+    "models without rev": (["run.json", "--max-params", "1M", "--batch", "2"], ["--batch"]),
+    "rev and baseline": (["m.yaml", "--rev", "HEAD", "--baseline", "base.json"], ["--baseline"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", USAGE)
+def test_a_wrong_request_exits_2_before_anything_is_read(
+    name: str, files: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (files / "run.json").write_text("not even read")
+    arguments, words = USAGE[name]
+    assert main(["gate", *arguments]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    for word in words:
+        assert word in captured.err
+
+
+def test_the_exit_code_is_the_process_s(files: Path) -> None:
+    command = [sys.executable, "-m", "detrbench", "gate", "run.json", "--baseline", "base.json"]
+    codes = {(): 1, ("--counts-only", "--max-increase", "kernels=1%"): 0}
+    for flags, code in codes.items():
+        done = subprocess.run([*command, *flags], capture_output=True, text=True, check=False)
+        assert done.returncode == code
+        assert done.stderr == ""
+
+
+def test_neither_torch_nor_pandas_is_imported(files: Path) -> None:
+    code = (
+        "import sys; from detrbench.cli import main\n"
+        "assert main(['gate', 'run.json', '--baseline', 'base.json']) == 1\n"
+        "assert not {'torch', 'pandas', 'numpy'} & set(sys.modules)\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
+
+
+def test_json_holds_every_check_and_the_policy(
+    files: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = ["--max-latency-increase", "3%", "--max-increase", "kernels=any"]
+    assert main(["gate", "run.json", "--baseline", "base.json", *flags, "--format", "json"]) == 1
+    found = json.loads(capsys.readouterr().out)
+    assert (found["outcome"], found["exit_code"]) == ("REGRESSION", 1)
+    assert found["policy"] == {
+        "max_latency_increase": 0.03, "max_increase": {"kernels": "any"}, "max": {},
+    }  # fmt: skip
+    (latency,) = [each for each in found["checks"] if each["metric"] == "latency_median_s"]
+    assert latency["ratio"] == pytest.approx(1.125)
+    assert latency["interval"]["low"] > 1.03
+    assert latency["reference"] == "ref"
+
+
+def test_flags_override_the_policy_s_file(files: Path) -> None:
+    (files / "policy.yaml").write_text(
+        "max_latency_increase: 50%\nmax_increase: {kernels: 10%}\nmax: {params: 20M}\n"
+    )
+    arguments = ["gate", "run.json", "--baseline", "base.json", "--policy", "policy.yaml"]
+    assert main(arguments) == 1  # the parameters
+    assert main([*arguments, "--max-params", "33M"]) == 0
+    assert main([*arguments, "--max-params", "33M", "--max-latency-increase", "5%"]) == 1
+    assert main([*arguments, "--max-params", "33M", "--max-increase", "kernels=0"]) == 1
+
+
+def test_absolute_limits_need_no_baseline(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["gate", "run.json", "--max-params", "33M"]) == 0
+    assert main(["gate", "run.json", "--max-gflops", "65"]) == 1
+    assert "109,536,153,600 is more than 65,000,000,000" in capsys.readouterr().out
+
+
+def test_every_output_of_one_call(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    flags = ["--junit", "j.xml", "--benchmark-json", "b.json", "--bencher", "m.json", "-o", "g.md"]
+    assert main(["gate", "run.json", "--baseline", "base.json", *flags]) == 1
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    for name in ("j.xml", "b.json", "m.json", "g.md"):
+        assert f"wrote {name}" in captured.err
+    assert ElementTree.parse(files / "j.xml").findall(".//failure")
+    assert len(json.loads((files / "b.json").read_text())) == 14 + 2
+    assert len(json.loads((files / "m.json").read_text())) == 2
+    assert (files / "g.md").read_text().startswith("REGRESSION: ")
+
+
+def test_an_unreadable_report_still_has_its_outputs(
+    files: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (files / "run.json").write_text("{")
+    flags = ["--junit", "j.xml", "--bencher", "m.json"]
+    assert main(["gate", "run.json", "--baseline", "base.json", *flags]) == 4
+    error = ElementTree.parse(files / "j.xml").find(".//error")
+    assert error is not None
+    assert "not JSON" in error.attrib["message"]
+    assert not (files / "m.json").exists()
+    assert "not written, for there is no report: m.json" in capsys.readouterr().err
+
+
+def test_on_github_the_summary_grows_and_annotations_disturb_no_data(
+    files: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (files / "summary.md").write_text("before\n\n")
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(files / "summary.md"))
+    assert main(["gate", "run.json", "--baseline", "base.json", "--format", "json"]) == 1
+    captured = capsys.readouterr()
+    assert json.loads(captured.out)["exit_code"] == 1
+    commands = [line for line in captured.err.splitlines() if line.startswith("::error ")]
+    assert len(commands) == 2  # the latency and the kernels
+    summary = (files / "summary.md").read_text()
+    assert summary.startswith("before\n\n## detrbench gate\n\nREGRESSION: ")
+    assert "| mine | Kernels | 742 | 743 | +0.1% | +0% | REGRESSION" in summary
+
+
+def _with_machine(files: Path, **facts: Any) -> None:
+    machine = {**Environment.read().to_dict(), **facts}
+    for name in ("base.json", "run.json"):
+        (files / name).write_text(json.dumps(run(machine=machine)))
+
+
+def test_this_machine_s_self_check_counts_only_for_its_own_reports(
+    files: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    coarse = Resolution(0.02, 0.01, 9.0, 120.0, 0.3, "rtdetr-l", "320x320", "2026-01-02")
+    remember(coarse, "cpu")
+    arguments = ["gate", "run.json", "--baseline", "base.json"]
+    _with_machine(files)
+    assert main(arguments) == 3
+    assert "below what this machine resolves: 30.0%" in " ".join(capsys.readouterr().out.split())
+    _with_machine(files, processor="another")
+    assert main(arguments) == 0
