@@ -199,6 +199,8 @@ class _Going:
 
     def versus(self) -> Versus:
         now, then = self._report(self._now.values()), self._report(self._then.values())
+        commit = {"revision": self._revision.commit[:12]}
+        then = dataclasses.replace(then, environment=then.environment | commit)
         past = [
             dataclasses.replace(row, model=self._past_name(row.model))
             for row in self._then.values()
