@@ -249,13 +249,14 @@ class _Going:
         if shown is None or (self._plan is not None and done >= LEAST_PROCESSES):
             return
         plan = plan_run(self._wish, shown, done, self._spent_s(), self._between_sd)
-        changed = self._plan is None or plan.processes != self._plan.processes
-        self._plan = plan
+        before, self._plan = self._plan, plan
+        news = before is None or plan.cannot_reach != before.cannot_reach
         save_request(self._folder, self._request, self._wish, plan)
-        if self._announce is not None and changed:
-            # With one model there is no ratio to speak of.
-            pairs = len(self._request.models) > 1
-            for sentence in plan.sentences()[: None if pairs else 1]:
+        changed = before is None or plan.processes != before.processes
+        if self._announce is not None and (news or changed):
+            # With one model there is no ratio to speak of; a plan that moves need not say it again.
+            whole = news and len(self._request.models) > 1
+            for sentence in plan.sentences()[: None if whole else 1]:
                 self._announce(sentence)
 
     def _ended(self) -> Run | None:
