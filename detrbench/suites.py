@@ -42,6 +42,8 @@ class Setting:
     Attributes:
         nc: classes; `None` for what each model's file says.
         imgsz: height and width in pixels.
+        tf32, cudnn_benchmark, cold_l2: CUDA only; see `detrbench.runtimes.options.Options`.
+        stages: time each model's stages beside the whole.
         threads: `None` for what the control group allows.
     """
 
@@ -53,12 +55,23 @@ class Setting:
     runtime: str = "eager"
     dtype: str = "float32"
     memory_format: str = "contiguous"
+    tf32: bool | None = None
+    cudnn_benchmark: bool | None = None
     cold_l2: bool = False
+    stages: bool = False
     threads: int | None = None
 
     def as_settings(self) -> dict[str, Any]:
         """As a report's row says it, as long as nothing has been read back from the run."""
         height, width = self.imgsz
+        # What is left to the device is read back later; what is asked for tells rows apart now.
+        asked = {
+            "tf32_conv": self.tf32,
+            "tf32_matmul": self.tf32,
+            "cudnn_benchmark": self.cudnn_benchmark,
+            "cold_l2": self.cold_l2 or None,
+            "stages": self.stages or None,
+        }
         return {
             "imgsz": f"{height}x{width}",
             "batch": self.batch,
@@ -69,7 +82,15 @@ class Setting:
             "dtype": self.dtype,
             "memory_format": self.memory_format,
             "threads": self.threads,
+            **{name: value for name, value in asked.items() if value is not None},
         }
+
+    @property
+    def options(self) -> Options:
+        """What the runtime is asked for."""
+        return Options(
+            self.dtype, self.memory_format, self.tf32, self.cudnn_benchmark, self.cold_l2
+        )
 
 
 @dataclass(frozen=True)
@@ -144,7 +165,10 @@ def _settings(node: Node | None) -> tuple[Setting, ...]:
         "runtime": _parsed(check_runtime),
         "dtype": _one_of("dtype", DTYPES),
         "memory_format": _one_of("memory format", MEMORY_FORMATS),
+        "tf32": _boolean,
+        "cudnn_benchmark": _boolean,
         "cold_l2": _boolean,
+        "stages": _boolean,
         "threads": _whole,
     }
     if node is None:
@@ -406,11 +430,8 @@ class _Run:
             fuse=setting.fuse,
             threads=setting.threads,
             runtime=setting.runtime,
-            options=Options(
-                dtype=setting.dtype,
-                memory_format=setting.memory_format,
-                cold_l2=setting.cold_l2,
-            ),
+            options=setting.options,
+            stages=setting.stages,
             budget_s=self._suite.seconds / len(self._suite.settings),
             rounds=self._suite.rounds,
             processes=self._suite.processes,

@@ -13,6 +13,7 @@ from detrbench import profiling, suites
 from detrbench.environment import Environment
 from detrbench.errors import SpecError, UsageError
 from detrbench.report import Cell, Report
+from detrbench.runtimes.options import Options
 from detrbench.suites import Setting, Suite, load_suite, on_device, report_folder, run
 from detrbench.timing.reporting import METRIC_KEYS
 from detrbench.timing.session import Progress
@@ -355,6 +356,28 @@ def test_settings_that_only_the_timing_tells_apart_are_rows_from_the_start(
     settings = (Setting(nc=1, threads=1), Setting(nc=1, threads=2))
     report = run(dataclasses.replace(SUITE, settings=settings), output=laboratory.folder)
     assert [row.settings["threads"] for row in report.rows] == [1, 1, 2, 2]
+
+
+def test_switches_of_cuda_tell_rows_apart_from_the_start(laboratory: Laboratory) -> None:
+    laboratory.during["timing"] = interrupt
+    settings = (Setting(nc=1), Setting(nc=1, tf32=True), Setting(nc=1, cold_l2=True, stages=True))
+    report = run(dataclasses.replace(SUITE, settings=settings), output=laboratory.folder)
+    assert len(report.rows) == 6
+    assert report.rows[2].settings["tf32_matmul"] is True
+    assert report.rows[4].settings["cold_l2"] is True
+
+
+def test_a_suite_may_name_every_switch(tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text(
+        "models: [rtdetr-l]\n"
+        "settings: {device: cuda, tf32: [true, false], cudnn_benchmark: true, cold_l2: true,\n"
+        "           stages: true, dtype: float16, memory_format: channels_last}\n"
+    )
+    first, second = load_suite(file).settings
+    assert first.options == Options("float16", "channels_last", True, True, True)
+    assert second.options.tf32 is False
+    assert first.stages
 
 
 def test_progress_names_what_is_counted(laboratory: Laboratory) -> None:
