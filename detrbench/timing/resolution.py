@@ -1,22 +1,13 @@
-"""What this machine can resolve, as its self-check found, and where that is remembered.
-
-The file is in the user's state folder (XDG Base Directory Specification): $XDG_STATE_HOME/detrbench
-or ~/.local/state/detrbench. An entry belongs to a machine, a torch and a device; after a change of
-either nothing is known again.
-"""
+"""What this machine can resolve, as its self-check found; `detrbench.remembering` keeps it."""
 
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
-import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from detrbench.environment import Environment
-from detrbench.report import write_atomically
+from detrbench import remembering
 from detrbench.stats import student_t
 from detrbench.timing.planning import last_alpha
 from detrbench.units import show_eta, show_part
@@ -26,6 +17,7 @@ POWER = 0.8
 """Chance to find a difference that is there, in what is called detectable: Cohen's convention."""
 
 _MOST_PROCESSES = 1000
+_NAME = "selfcheck"
 
 
 @dataclass(frozen=True)
@@ -95,17 +87,12 @@ def remember(resolution: Resolution, device: str) -> Path:
     Raises:
         UsageError: it cannot be written.
     """
-    path = state_file()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    entries = _entries(path)
-    entries[_machine(device)] = dataclasses.asdict(resolution)
-    write_atomically(path, json.dumps(entries, indent=1) + "\n")
-    return path
+    return remembering.remember(_NAME, device, dataclasses.asdict(resolution))
 
 
 def remembered(device: str) -> Resolution | None:
     """What the self-check on this machine and `device` found; `None` if there was none."""
-    entry = _entries(state_file()).get(_machine(device))
+    entry = remembering.remembered(_NAME, device)
     try:
         return None if entry is None else Resolution(**entry)
     except TypeError:  # of another version: as good as none
@@ -114,30 +101,4 @@ def remembered(device: str) -> Resolution | None:
 
 def state_file() -> Path:
     """Where self-checks are remembered."""
-    # An empty or relative value is to be ignored, says the specification.
-    home = Path(os.environ.get("XDG_STATE_HOME", ""))
-    base = home if home.is_absolute() else Path.home() / ".local" / "state"
-    return base / "detrbench" / "selfcheck.json"
-
-
-def _machine(device: str) -> str:
-    """What makes two runs comparable, as far as it can be said without importing torch."""
-    environment = Environment.read()
-    kind = "cuda:0" if device == "cuda" else device
-    facts = (
-        environment.processor,
-        environment.logical_cpus,
-        environment.cpu_quota,
-        environment.memory_bytes,
-        environment.torch,
-        kind,
-    )
-    return " | ".join(str(fact) for fact in facts)
-
-
-def _entries(path: Path) -> dict[str, dict[str, Any]]:
-    try:
-        entries = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):  # none yet, or no file of ours: it is only a memory
-        return {}
-    return entries if isinstance(entries, dict) else {}
+    return remembering.state_file(_NAME)
