@@ -12,6 +12,7 @@ from typing import Literal
 Better = Literal["lower", "higher"]
 
 COUNTING = "the counting rules in the README"
+ROOFLINE = "Williams et al., Roofline, CACM 52(4), 2009"
 SHUFFLENETV2 = "Ma et al., ShuffleNet V2, arXiv 1807.11164, section 2"
 
 
@@ -77,6 +78,12 @@ def _timing(
 ) -> Metric:
     source = "the timing rules in the README"
     return Metric(key, title, unit, better, explanation, source, measured=True)
+
+
+def _floor(limit: str, word: str, explanation: str) -> Metric:
+    return Metric(
+        f"floor_{limit}_s", f"Floor of {word}", "s", "lower", explanation, ROOFLINE, measured=True
+    )
 
 
 _TABLE = (
@@ -159,7 +166,7 @@ _TABLE = (
     Metric(
         "arithmetic_intensity", "FLOPs per byte", "FLOP/B", None,
         "FLOPs over eager traffic: low means memory decides, not arithmetic.",
-        "Williams et al., Roofline, CACM 52(4), 2009",
+        ROOFLINE,
     ),
     Metric(
         "latency_median_s", "Latency", "s", "lower",
@@ -226,6 +233,24 @@ _TABLE = (
     _timing(
         "energy_per_image_j", "Energy per image", "J",
         "Of the whole GPU, its idle power included, by NVML's counter.",
+    ),
+    Metric(
+        "working_set_bytes", "Working set", "B", "lower",
+        "Most bytes of live tensors and the parameters: what a cache must hold to help.",
+        COUNTING,
+    ),
+    _floor("compute", "arithmetic", "FLOPs over the rates that convolutions and products reached."),
+    _floor("memory", "memory", "Eager traffic over the bandwidth of memory or of a cache."),
+    _floor("dispatch", "dispatch", "Kernels times what launching the smallest of them takes."),
+    Metric(
+        "floor_s", "Floor", "s", "lower",
+        "The largest of the floors of arithmetic, memory and dispatch.",
+        ROOFLINE, summary=True, measured=True, title_zh="下限时间",
+    ),
+    Metric(
+        "efficiency", "Efficiency", "part", "higher",
+        "The floor over the measured time: how much of the time the ceilings account for.",
+        ROOFLINE, summary=True, measured=True, title_zh="效率",
     ),
 )  # fmt: skip
 

@@ -46,6 +46,9 @@ UNITS: dict[str, Unit] = {
     "FLOP/B": Unit("", 1.0, suffix="flop_per_byte"),
     "count": Unit("", 1.0, digits=0),
     "image/s": Unit("", 1.0),
+    "part": Unit("%", 0.01),  # of one, as a percentage
+    "FLOP/s": Unit("GFLOP/s", 1e9, suffix="flop_per_s"),
+    "B/s": Unit("GB/s", 1e9, suffix="bytes_per_s"),
     "J": Unit("J", 1.0, digits=2, suffix="j"),
     "fine s": Unit("us", 1e-6, digits=2),  # what a clock costs
     "long s": Unit("s", 1.0),  # what a process takes
