@@ -103,6 +103,11 @@ def show_quantity(value: Number, unit: str) -> str:
     return f"{show(value, unit)}{gap}{shown}"
 
 
+def show_number(value: Number) -> str:
+    """A number of no known unit, to four digits: 3.271484375 -> "3.271"."""
+    return f"{value:.4g}"
+
+
 def show_count(value: int) -> str:
     """An exact count with thousands separators: 32970476 -> "32,970,476"."""
     return f"{value:,d}"

@@ -147,3 +147,8 @@ def test_marks_of_an_axis_have_the_decimals_of_their_step(
     values: list[float], unit: str, shown: list[str]
 ) -> None:
     assert units.show_ticks(values, unit) == shown
+
+
+def test_a_number_without_a_unit_has_four_digits() -> None:
+    assert units.show_number(3.271484375) == "3.271"
+    assert units.show_number(2) == "2"

@@ -18,6 +18,7 @@ FORMATS: dict[str, str] = {
     "csv": "detrbench.render.csv",
     "json": "detrbench.render.json",
     "latex": "detrbench.render.latex",
+    "html": "detrbench.render.html",
 }
 """Name of a format -> the module whose `render(document)` writes it."""
 
@@ -28,6 +29,8 @@ SUFFIXES: dict[str, str] = {
     ".csv": "csv",
     ".json": "json",
     ".tex": "latex",
+    ".html": "html",
+    ".htm": "html",
 }
 
 

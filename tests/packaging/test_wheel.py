@@ -80,6 +80,8 @@ def test_the_wheel_holds_one_package_and_its_data(wheel: Path) -> None:
         assert f"detrbench/data/benchmarks/{suite}.yaml" in names
     for file in ("py.typed", "report.schema.json", "cli/__init__.py", "__main__.py"):
         assert f"detrbench/{file}" in names
+    for file in ("page.html.jinja", "page.css", "page.js"):
+        assert f"detrbench/render/page/{file}" in names
     assert any(name.endswith("dist-info/licenses/LICENSE") for name in names)
 
 
@@ -103,6 +105,12 @@ def test_no_other_package_appears(installed: Installed) -> None:
     assert installed.run("python", "-c", code).strip() == "[]"
     entries = {path.name for path in installed.site.iterdir()}
     assert not entries & {"models", "benchmarks", "tests"}
+
+
+def test_a_page_is_made_from_the_installed_template(installed: Installed) -> None:
+    page = installed.run("detrbench", "models", "--format", "html")
+    assert page.startswith("<!DOCTYPE html>")
+    assert "rtdetr-l" in page
 
 
 def test_the_command_runs_from_another_folder(installed: Installed) -> None:

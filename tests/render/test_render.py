@@ -25,7 +25,7 @@ FILES = {"table": "sample.txt", "markdown": "sample.md", "csv": "sample.csv", "j
          "latex": "sample.tex"}  # fmt: skip
 
 
-@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("format", [each for each in FORMATS if each != "html"])  # test_html.py
 def test_golden(format: str) -> None:
     """DETRBENCH_GOLDEN=write renews the files; look at the difference before committing it."""
     text = render(REPORT, format, by="stage")
@@ -204,7 +204,7 @@ def test_an_empty_report_still_renders() -> None:
 def test_a_new_metric_touches_no_renderer() -> None:
     row = dataclasses.replace(BASELINE, metrics={"from_the_future": 7})
     assert "from_the_future" in render(Report((row,)), "csv")
-    for module in ("table", "markdown", "csv", "json", "layout"):
+    for module in ("table", "markdown", "csv", "json", "layout", "html", "plots", "drawing"):
         source = (Path("detrbench/render") / f"{module}.py").read_text(encoding="utf-8")
         quoted = {f'"{key}"' for key in METRICS if key not in ("params",)}
         assert not any(key in source for key in quoted), module

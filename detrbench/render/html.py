@@ -1,0 +1,265 @@
+"""One self-contained HTML file: the tables, pictures of them, and the data itself to take away.
+
+It opens offline, asks no network for anything, and needs its script only to sort and to download.
+Texts are escaped by the template; what is not is made here, from our own files and `plots`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from base64 import b64encode
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from json import dumps
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from detrbench.render import csv, json, plots
+from detrbench.render.layout import PARTS, Document, Line, Table, _provenance
+from detrbench.render.layout import document as lay_out
+from detrbench.render.page import tables, words
+
+if TYPE_CHECKING:
+    from jinja2 import Template
+    from markupsafe import Markup
+
+    from detrbench.report import Report
+
+_PAGE = Path(__file__).with_name("page")
+_CHINESE = re.compile("[\u4e00-\u9fff]")
+
+
+def render(document: Document) -> str:
+    """The page, as text; the same document gives the same text."""
+    report = document.report
+    script = _read("page.js")
+    return _template().render(
+        title=_title(document),
+        findings=words.findings(report) if report else (),
+        savings=words.savings(report) if report else (),
+        pictures=_pictures(savings=plots.savings(report), verdicts=plots.verdicts(report))
+        if report
+        else (),
+        sections=[section for section in _sections(document) if not section.blank],
+        provenance=_provenance(report) if report else (),
+        report=report,
+        style=_markup(_read("page.css")),
+        script=_markup(script),
+        script_hash=b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        data=_markup(_inside_script(json.render(document))),
+        records=_markup(_inside_script(dumps(csv.render(document), ensure_ascii=False))),
+    )
+
+
+# --- what stands where -------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An <svg> element, and how to read it."""
+
+    svg: Markup
+    caption: str
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A table, and what a click on a header sorts: its groups (a model with its sublines), the
+    lines inside each group, or nothing.
+
+    Attributes:
+        groups: its lines, each at level 0 with those beneath it.
+    """
+
+    table: Table
+    sorts: Literal["groups", "lines", ""] = "groups"
+
+    @property
+    def lang(self) -> str:
+        """The language of its words where it is not the page's."""
+        return "zh" if any(_CHINESE.search(column.title) for column in self.table.columns) else ""
+
+    @property
+    def groups(self) -> list[list[Line]]:
+        found: list[list[Line]] = []
+        for line in self.table.lines:
+            if line.level == 0 or not found:
+                found.append([])
+            found[-1].append(line)
+        return found
+
+
+@dataclass(frozen=True)
+class Section:
+    """A heading with pictures and tables beneath it.
+
+    Attributes:
+        missing: what stands there instead where there are none; a section without is left out.
+    """
+
+    name: str
+    title: str
+    pictures: tuple[Picture, ...] = ()
+    tables: tuple[Shown, ...] = ()
+    missing: str = ""
+
+    @property
+    def blank(self) -> bool:
+        return not (self.pictures or self.tables or self.missing)
+
+
+def _sections(document: Document) -> Iterator[Section]:
+    report = document.report
+    if report is None:
+        yield Section("tables", "Tables", tables=tuple(map(Shown, document.tables)))
+        return
+    by_part = {by: _breakdown(document, by) for by in PARTS if _has_parts(report, by)}
+    others = [table for table in document.tables if table not in by_part.values()]
+    yield Section("comparison", "Comparison", tables=tuple(map(Shown, others)))
+    yield Section(
+        "latency",
+        "Latency, every sample",
+        _pictures(samples=plots.samples(report)),
+        missing="No forward pass was timed. `detrbench latency` and `detrbench run` do that.",
+    )
+    yield Section(
+        "cost",
+        "FLOPs against latency",
+        _pictures(cost=plots.cost(report)),
+        missing="It takes FLOPs and latency of two models in one report: `detrbench run` has both.",
+    )
+    yield Section(
+        "parts",
+        "Stages and operators",
+        # Modules are every model's own, so that bars of them would compare nothing.
+        _pictures(**{by: plots.parts(report, by) for by in by_part if by != "module"}),
+        tuple(Shown(table, "lines") for table in by_part.values()),
+        missing="No parts were kept. `detrbench profile --by stage` (or op, or module) counts "
+        "them, `detrbench latency --stages` times them.",
+    )
+    yield Section(
+        "memory",
+        "Memory access and traffic",
+        _pictures(memory=plots.memory(report)),
+        missing="Nothing was counted. `detrbench profile` and `detrbench run` do that.",
+    )
+    yield Section("counting", "Ways of counting", tables=_shown(tables.reconciled(report)))
+    yield Section(
+        "machine",
+        "Environment and validity",
+        tables=_shown(tables.environment(report), "") + _shown(tables.processes(report), "lines"),
+        missing="The report names no machine.",
+    )
+
+
+def _has_parts(report: Report, by: str) -> bool:
+    return any(row.parts.get(by) for row in report.rows)
+
+
+def _breakdown(document: Document, by: str) -> Table:
+    """The table of parts that the document holds, perhaps in another language, else a new one."""
+    assert document.report is not None
+    ours = lay_out(document.report, by).tables[-1]
+    cells = [line.cells for line in ours.lines]
+    same = (t for t in document.tables if [line.cells for line in t.lines] == cells)
+    return next(same, ours)
+
+
+def _shown(
+    table: Table | None, sorts: Literal["groups", "lines", ""] = "groups"
+) -> tuple[Shown, ...]:
+    return (Shown(table, sorts),) if table is not None else ()
+
+
+_CAPTIONS = {
+    "savings": "Every figure of the table below against the first model's; a bar through the mark "
+    "of a measured one is its interval.",
+    "verdicts": "Rings: the ratio in each process. Diamond and bar: the middle and its interval. "
+    "Shaded: the margin, inside which a difference is not worth a verdict.",
+    "samples": "A dash is one timed forward pass; inside a process's band they run downwards in "
+    "the order taken. Bold: the process's median. Dashed: the median over processes; shaded: its "
+    "interval.",
+    "cost": "The dashed line is where latency would be if FLOPs alone decided it, at the first "
+    "model's rate: what lies above it gets less out of its FLOPs. Bars are intervals.",
+    "stage": "The figure at a bar's end is the sum of its parts.",
+    "op": "The figure at a bar's end is the sum of its parts; the largest have a colour each.",
+    "memory": "Memory access is in elements and counts convolutions and linear layers; traffic is "
+    "in bytes and counts every kernel.",
+}
+
+
+def _pictures(**drawn: str | None) -> tuple[Picture, ...]:
+    return tuple(Picture(_markup(svg), _CAPTIONS[name]) for name, svg in drawn.items() if svg)
+
+
+def _title(document: Document) -> str:
+    if document.report is not None:
+        return document.report.title or "A report without rows"
+    return document.tables[0].caption if document.tables else "detrbench"
+
+
+# --- from here to text -------------------------------------------------------------------------
+
+
+@cache
+def _template() -> Template:
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    page = Environment(
+        loader=FileSystemLoader(_PAGE),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    page.filters["marked"] = _marked
+    page.filters["note_number"] = _note_number
+    page.filters["coded"] = _coded
+    return page.get_template("page.html.jinja")
+
+
+def _read(name: str) -> str:
+    return (_PAGE / name).read_text(encoding="utf-8")
+
+
+def _markup(text: str) -> Markup:
+    """Text that is HTML already: nothing of a report may come here without having been escaped."""
+    from markupsafe import Markup
+
+    return Markup(text)
+
+
+_RISKY = re.compile(r"<(?=[/!a-zA-Z])")
+_MARKS = re.compile(r"((?: ?\[\d+\])+)$")
+_MARK = re.compile(r"\[(\d+)\]")
+
+
+def _inside_script(text: str) -> str:
+    """JSON that cannot end, or open anything in, the <script> element that it stands in.
+
+    Only a "<" that could begin a tag or a comment is written as JSON's escape, so that an ordinary
+    report's bytes are those of its file.
+    """
+    return _RISKY.sub(r"\\u003c", text)
+
+
+def _marked(text: str, table: str) -> Markup:
+    """A cell, its trailing "[1]" linked to the note of that number."""
+    body, *trailing = _MARKS.split(text, maxsplit=1)
+    links = _MARK.sub(rf'<a href="#{table}-note-\1">[\1]</a>', "".join(trailing))
+    return _coded(body) + _markup(links)
+
+
+def _note_number(note: str) -> str:
+    """The number of a note that begins with one, as the layout's footnotes do."""
+    found = _MARK.match(note)
+    return found[1] if found else ""
+
+
+def _coded(text: str) -> Markup:
+    """A text, what stands in backticks as code."""
+    from markupsafe import escape
+
+    return _markup(re.sub(r"`([^`]*)`", r"<code>\1</code>", str(escape(text))))

@@ -1,0 +1,209 @@
+"""Tables for who wants to check: every way of counting, the machine, and what each process saw."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import zip_longest
+from typing import Any
+
+from detrbench.ledger import Entry
+from detrbench.metrics import METRICS, Metric
+from detrbench.render.layout import (
+    SHORT_SETTINGS,
+    Column,
+    Line,
+    Table,
+    _label,
+    _Marks,
+    settings_text,
+)
+from detrbench.report import Cell, Report, missing_value
+from detrbench.units import (
+    header,
+    parse_printed,
+    printed_factor,
+    ratio,
+    show,
+    show_change,
+    show_number,
+    show_size,
+)
+
+# --- every way of counting ---------------------------------------------------------------------
+
+_PRINTED = tuple(one for one in METRICS.values() if one.published_as and not one.spread)
+
+
+def reconciled(report: Report) -> Table | None:
+    """Parameters and FLOPs by every convention, at each row's settings and at those of published
+    figures, with the deviation of each; `None` where nothing was counted."""
+    shown = [one for one in _PRINTED if any(one.key in row.metrics for row in report.rows)]
+    if not shown:
+        return None
+    marks = _Marks()
+    lines = [line for row in report.rows for line in _reconciled_lines(row, report, shown, marks)]
+    return Table(
+        "Which way of counting prints which figures. 1 MAC = 2 FLOPs.",
+        (Column("Model", "left"), *(Column(header(one.title, one.unit)) for one in shown)),
+        tuple(lines),
+        (*marks.notes, *(f"{one.title}: {one.explanation}" for one in shown)),
+    )
+
+
+def _fine(one: Metric) -> str:
+    """The unit for tables whose reader checks one count against another."""
+    return f"fine {one.unit}"  # of a parameter, of a FLOP
+
+
+def _reconciled_lines(
+    row: Cell, report: Report, shown: Sequence[Metric], marks: _Marks
+) -> Iterator[Line]:
+    texts = [_count_text(row, one, marks) for one in shown]
+    yield Line(_label(row, report.rows), tuple(texts))
+    for figure in row.published:
+        printed = {one.key: figure.get(one.published_as or "") for one in shown}
+        if not any(printed.values()):
+            continue
+        ours: Mapping[str, Any] = figure.get("ours") or {}
+        settings = figure.get("settings") or {}
+        convention = settings.get("convention")
+        mark = marks.mark(_figure_note(figure, settings))
+        yield Line(
+            f"published {mark}",
+            tuple(
+                printed[one.key] or "" if one.convention in {None, convention} else ""
+                for one in shown
+            ),
+            level=1,
+        )
+        values = [ours.get(one.key) if printed[one.key] else None for one in shown]
+        yield Line(
+            f"ours likewise {mark}",
+            tuple(
+                "" if value is None else show(value, _fine(one))
+                for value, one in zip(values, shown, strict=True)
+            ),
+            level=1,
+        )
+        yield Line(
+            "deviation",
+            tuple(
+                _deviation(printed[one.key], value, one)
+                for value, one in zip(values, shown, strict=True)
+            ),
+            level=1,
+        )
+
+
+def _count_text(row: Cell, one: Metric, marks: _Marks) -> str:
+    value = row.metrics.get(one.key)
+    if value is not None:
+        return show(value, _fine(one))
+    return f"n/a {marks.mark(f'n/a: {missing_value(row, one.key)}')}"
+
+
+def _figure_note(figure: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
+    who = [figure.get("label") or "published", figure.get("source")]
+    how = settings_text(settings, SHORT_SETTINGS)
+    return ", ".join(str(part) for part in who if part) + (f"; ours likewise: {how}" if how else "")
+
+
+def _deviation(printed: str | None, value: float | None, one: Metric) -> str:
+    if not printed or value is None:
+        return ""
+    change = ratio(value, parse_printed(printed, factor=printed_factor(one.unit)).value)
+    return "" if change is None else show_change(change)
+
+
+# --- the machine -------------------------------------------------------------------------------
+
+
+def environment(report: Report) -> Table | None:
+    """Every fact that the report holds of its machine."""
+    facts = list(_facts(report.environment))
+    if not facts:
+        return None
+    columns = (Column("Fact", "left"), Column("Value", "left"))
+    return Table("What ran it.", columns, tuple(Line(name, (text,)) for name, text in facts))
+
+
+def _facts(environment: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    for name, value in environment.items():
+        if isinstance(value, Mapping):
+            yield from _facts(value)
+        elif name.endswith("_bytes") and isinstance(value, int | float):
+            yield _worded(name.removesuffix("_bytes")), show_size(value)
+        elif value is not None:
+            yield _worded(name), _plain(value)
+
+
+def _worded(name: str) -> str:
+    return name.replace("_", " ")
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return show_number(value)
+    if isinstance(value, list | tuple):
+        return ", ".join(map(str, value)) or "none"
+    return str(value)
+
+
+# --- what each process saw ---------------------------------------------------------------------
+
+
+def processes(report: Report) -> Table | None:
+    """How each process went and what its ledger saw; `None` where nothing was timed.
+
+    Models that were timed in the same processes stand together.
+    """
+    runs: dict[str, tuple[list[str], list[dict[str, str]]]] = {}
+    for row in report.rows:
+        facts = _process_facts(row)
+        if facts:
+            runs.setdefault(repr(facts), ([], facts))[0].append(_label(row, report.rows))
+    names = list(
+        dict.fromkeys(name for _, facts in runs.values() for each in facts for name in each)
+    )
+    if not names:
+        return None
+    lines = []
+    for models, facts in runs.values():
+        lines.append(Line(", ".join(models), ("",) * len(names)))
+        lines += [
+            Line(f"process {number}", tuple(each.get(name, "") for name in names), level=1)
+            for number, each in enumerate(facts, 1)
+        ]
+    columns = (Column("Models, process", "left"), *(Column(name) for name in names))
+    return Table("What happened around the samples, process by process.", columns, tuple(lines))
+
+
+def _process_facts(row: Cell) -> list[dict[str, str]]:
+    """What is known of each process that `row` was timed in: a column's title -> its text."""
+    held = {name: row.samples.get(name) or () for name in ("process_status", "process_s", "ledger")}
+    return [
+        {
+            **({"status": str(status)} if status is not None else {}),
+            **({header("took", "long s"): show(took_s, "long s")} if took_s is not None else {}),
+            **dict(_ledger_facts(entry or {})),
+        }
+        for status, took_s, entry in zip_longest(*held.values())
+    ]
+
+
+_UNITS = {"_s": "s", "_mhz": "MHz", "_c": "°C", "_w": "W"}
+
+
+def _ledger_facts(entry: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """What was seen, in the ledger's order."""
+    for name in (each.name for each in dataclasses.fields(Entry)):
+        value = entry.get(name)
+        if value is None:
+            continue
+        ending = next((ending for ending in _UNITS if name.endswith(ending)), "")
+        unit = f" ({_UNITS[ending]})" if ending else ""
+        shown = show(value, "long s") if ending == "_s" else _plain(value)
+        yield f"{_worded(name.removesuffix(ending))}{unit}", shown

@@ -1,0 +1,120 @@
+"""The page's summary: each verdict and each saving as a sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from detrbench.metrics import METRICS
+from detrbench.render.layout import _label, _pair_label
+from detrbench.report import Cell, Report
+from detrbench.units import ratio, show_change, show_part, show_quantity
+from detrbench.verdicts import Verdict
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One verdict in words.
+
+    Attributes:
+        verdict: the word; "" where a pair was timed but not judged.
+        sign: a character that says the same at a glance.
+        sentence: what it means.
+        details: interval, processes and margin; then every reason.
+    """
+
+    verdict: str
+    sign: str
+    sentence: str
+    details: tuple[str, ...]
+
+
+_SIGNS: dict[str, str] = {
+    Verdict.FASTER: "▼",
+    Verdict.SLOWER: "▲",
+    Verdict.EQUIVALENT: "=",
+    Verdict.INCONCLUSIVE: "?",
+    Verdict.INVALID: "×",
+}
+
+
+def findings(report: Report) -> tuple[Finding, ...]:
+    """Every comparison of the report, judged or not."""
+    return tuple(_finding(pair, report) for pair in report.comparisons)
+
+
+def _finding(pair: Mapping[str, Any], report: Report) -> Finding:
+    verdict = str(pair.get("verdict") or "")
+    return Finding(
+        verdict,
+        _SIGNS.get(verdict, ""),
+        _sentence(verdict, pair, _pair_label(pair, report)),
+        (*_evidence(pair), *(_capital(str(reason)) for reason in pair.get("reasons") or ())),
+    )
+
+
+def _sentence(verdict: str, pair: Mapping[str, Any], model: str) -> str:
+    baseline, change = pair["baseline"], pair.get("ratio")
+    takes = f"it takes {_more_or_less(change)} time" if change else "its ratio is not known"
+    if verdict == Verdict.FASTER:
+        return f"{model} is faster than {baseline}: {takes}."
+    if verdict == Verdict.SLOWER:
+        return f"{model} is slower than {baseline}: {takes}."
+    if verdict == Verdict.EQUIVALENT:
+        within = f" to within {show_part(pair['margin'])}" if pair.get("margin") else ""
+        return f"{model} takes the same time as {baseline}{within}."
+    if verdict == Verdict.INCONCLUSIVE:
+        return f"{model} may or may not be faster than {baseline}: in this run {takes}."
+    if verdict == Verdict.INVALID:
+        return f"Nothing can be said of {model} against {baseline}."
+    return f"{model} against {baseline}: {takes}; no verdict was made."
+
+
+def _more_or_less(change: float) -> str:
+    """Such as "41.8% less"."""
+    percent = show_change(change)
+    return f"{percent.lstrip('+-')} {'less' if percent.startswith('-') else 'more'}"
+
+
+def _evidence(pair: Mapping[str, Any]) -> Iterator[str]:
+    low, high = pair.get("ci_low"), pair.get("ci_high")
+    processes = len(pair.get("process_log_ratios") or ())
+    facts = []
+    if low is not None and high is not None:
+        how = f"{show_part(pair['confidence'])} " if pair.get("confidence") else ""
+        facts.append(f"{how}interval {show_change(low)} to {show_change(high)}")
+    if processes:
+        facts.append("1 process" if processes == 1 else f"{processes} processes")
+    if pair.get("margin"):
+        facts.append(f"margin {show_part(pair['margin'])}")
+    if facts:
+        yield f"{_capital(', '.join(facts))}."
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def savings(report: Report) -> tuple[str, ...]:
+    """Of every model the figures that papers print, and how they differ from the first model's."""
+    return tuple(_saving(row, report) for row in report.rows)
+
+
+def _saving(row: Cell, report: Report) -> str:
+    name, first = _label(row, report.rows), report.rows[0]
+    asked = row.settings.get("convention", "core")
+    facts = []
+    for one in METRICS.values():
+        value = row.metrics.get(one.key)
+        if not one.published_as or one.convention not in {None, asked} or value is None:
+            continue
+        reference = first.metrics.get(one.key)
+        change = None if row is first or not reference else ratio(value, reference)
+        # A measured difference needs its verdict beside it, which the findings have.
+        told = f" ({show_change(change)})" if change is not None and not one.spread else ""
+        facts.append(f"{one.title} {show_quantity(value, one.unit)}{told}")
+    trouble = (
+        "" if row.status == "ok" else f"{row.status}: {row.reason or 'no reason was recorded'}"
+    )
+    return f"{name}: {'; '.join(part for part in (', '.join(facts), trouble) if part)}."

@@ -1,0 +1,587 @@
+"""The pictures of a Report, drawn by matplotlib: each a pure function of the report to SVG text.
+
+A picture that the report has no values for is None. Each says in words what it shows, for a reader
+who does not see it, and none names a metric: which are drawn is data in `detrbench.metrics`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from detrbench.metrics import METRICS, Metric
+from detrbench.render.drawing import (
+    LETTER,
+    PALETTE,
+    SERIES,
+    TEXT,
+    draw_legend,
+    inner_size,
+    legend_height,
+    mark_of,
+    percent_ticks,
+    put_title,
+    share_range,
+    shortened,
+    stack_panels,
+    style,
+    svg_text,
+    unit_ticks,
+)
+from detrbench.render.layout import (
+    _comparison,
+    _ends,
+    _label,
+    _pair_label,
+    _part_metrics,
+    _spread,
+)
+from detrbench.report import Cell, Report
+from detrbench.stats import median, quantile
+from detrbench.units import (
+    header,
+    ratio,
+    show,
+    show_change,
+    show_quantity,
+    show_share,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+MOST_PARTS = 7
+
+_MEASURED = tuple(one for one in METRICS.values() if one.spread)
+_MEMORY = tuple(one for one in METRICS.values() if one.unit in ("element", "B"))
+
+
+# --- every model against the first -------------------------------------------------------------
+
+
+def verdicts(report: Report) -> str | None:
+    """Every measured pair: each process's ratio, the interval, and the margin it is judged by."""
+    pairs = [pair for pair in report.comparisons if pair.get("ratio")]
+    if not pairs:
+        return None
+    with style():
+        figure, panels = stack_panels([24.0] * len(pairs), left=10, label=True)
+        for pair, panel in zip(pairs, panels, strict=True):
+            _draw_pair(panel, pair, _pair_label(pair, report))
+        share_range(panels, [0.0], pad=0.08)
+        percent_ticks(panels[-1].xaxis)
+        baselines = ", ".join(dict.fromkeys(str(pair["baseline"]) for pair in pairs))
+        panels[-1].set_xlabel(f"Latency against {shortened(baselines, 40)}")
+        return svg_text(figure, "verdicts", "Verdicts", " ".join(map(_pair_words, pairs)))
+
+
+def _draw_pair(panel: Axes, pair: Mapping[str, Any], title: str) -> None:
+    """One comparison: the processes' ratios above, the interval with its middle below."""
+    margin = pair.get("margin")
+    if margin:
+        panel.axvspan(1 / (1 + margin) - 1, margin, color=PALETTE["shade"], linewidth=0)
+    panel.axvline(0, color=PALETTE["soft"], linewidth=0.8)
+    processes = [math.expm1(each) for each in pair.get("process_log_ratios") or ()]
+    panel.plot(
+        processes,
+        [0.7] * len(processes),
+        linestyle="none",
+        marker="o",
+        markersize=4,
+        markerfacecolor="none",
+        markeredgecolor=PALETTE["1"],
+        markeredgewidth=0.9,
+    )
+    low, high = pair.get("ci_low"), pair.get("ci_high")
+    if low is not None and high is not None:
+        panel.plot([low - 1, high - 1], [0.28] * 2, color=PALETTE["ink"], linewidth=2)
+    panel.plot([pair["ratio"] - 1], [0.28], marker="D", markersize=5, color=PALETTE["ink"])
+    panel.set_ylim(0, 1)
+    panel.set_yticks([])
+    put_title(panel, title, str(pair.get("verdict") or ""))
+
+
+def _pair_words(pair: Mapping[str, Any]) -> str:
+    low, high = pair.get("ci_low"), pair.get("ci_high")
+    between = "" if low is None or high is None else f", {show_change(low)} to {show_change(high)}"
+    verdict = f": {pair['verdict']}" if pair.get("verdict") else ""
+    return f"{pair['model']} {show_change(pair['ratio'])}{between}{verdict}."
+
+
+def savings(report: Report) -> str | None:
+    """Every count and every measured value of each model, as a change against the first model."""
+    first, *others = report.rows or (Cell("", "", {}, {}),)
+    others = [row for row in others if row.status == first.status == "ok"]
+    shown = [one for one in _shown(report) if first.metrics.get(one.key)]
+    shown = [one for one in shown if any(row.metrics.get(one.key) for row in others)]
+    if len(shown) < 2 or not others:  # a single one is the verdicts' picture
+        return None
+    with style():
+        left = 12 + LETTER * max(len(one.title) for one in shown)
+        names = [_label(row, report.rows) for row in others]
+        alone = len(names) == 1
+        figure, (panel,) = stack_panels(
+            [17.0 * len(shown)],
+            left=left,
+            label=True,
+            above=0.0 if alone else legend_height(names) - 14.0,
+        )
+        for index, row in enumerate(others):
+            _draw_changes(panel, index, [_change(one, row, report) for one in shown], len(others))
+        panel.axvline(0, color=PALETTE["soft"], linewidth=0.8)
+        panel.set_ylim(len(shown) - 0.5, -0.5)
+        panel.set_yticks(range(len(shown)), [one.title for one in shown])
+        share_range([panel], [0.0], pad=0.3 if alone else 0.06)  # figures stand beside the marks
+        percent_ticks(panel.xaxis)
+        panel.set_xlabel(f"Change against {shortened(first.model, 40)}")
+        if alone:
+            put_title(panel, names[0])
+        else:
+            draw_legend(figure, names, [mark_of(index) for index in range(len(names))])
+        words = [
+            f"{name}: "
+            + ", ".join(
+                f"{one.title} {show_change(1 + change.middle)}"
+                for one in shown
+                if (change := _change(one, row, report)) is not None
+            )
+            + "."
+            for name, row in zip(names, others, strict=True)
+        ]
+        return svg_text(figure, "savings", f"Change against {first.model}", " ".join(words))
+
+
+class _Change(NamedTuple):
+    """A relative difference, and its interval where it was measured in pairs."""
+
+    middle: float
+    low: float | None = None
+    high: float | None = None
+
+
+def _change(one: Metric, row: Cell, report: Report) -> _Change | None:
+    pair = _comparison(row, report) if one.spread else None
+    if pair is not None:
+        ends = (pair.get("ci_low"), pair.get("ci_high"))
+        low, high = (None if end is None else end - 1 for end in ends)
+        return _Change(pair["ratio"] - 1, low, high)
+    value, reference = row.metrics.get(one.key), report.rows[0].metrics.get(one.key)
+    change = None if value is None or reference is None else ratio(value, reference)
+    return None if change is None else _Change(change - 1)
+
+
+def _draw_changes(panel: Axes, index: int, changes: Sequence[_Change | None], models: int) -> None:
+    """One model's column of marks; several models stand a little above one another."""
+    marker, colour = mark_of(index)
+    shift = (index - (models - 1) / 2) * min(0.16, 0.6 / models)
+    for place, change in enumerate(changes):
+        if change is None:
+            continue
+        y = place + shift
+        if models == 1:
+            panel.plot([0, change.middle], [y, y], color=PALETTE["grid"], linewidth=3)
+            side = 1 if change.middle > 0 else -1
+            outermost = (change.high if side > 0 else change.low) or change.middle
+            panel.annotate(
+                show_change(1 + change.middle),
+                (outermost, y),
+                xytext=(7 * side, 0),
+                textcoords="offset points",
+                ha="left" if side > 0 else "right",
+                va="center",
+            )
+        if change.low is not None and change.high is not None:
+            panel.plot([change.low, change.high], [y, y], color=PALETTE[colour], linewidth=1.4)
+        panel.plot([change.middle], [y], marker=marker, markersize=5, color=PALETTE[colour])
+
+
+# --- latency -----------------------------------------------------------------------------------
+
+
+def samples(report: Report) -> str | None:
+    """Every timed forward pass of every model, process by process."""
+    rows = [row for row in report.rows if any(_processes(row))]
+    if not rows:
+        return None
+    lowest = min(min(each) for row in rows for each in _processes(row) if each)
+    view = max(_view(row) for row in rows)
+    pad = 0.03 * ((view - lowest) or view)
+    with style():
+        heights = [11.0 * len(_processes(row)) for row in rows]
+        figure, panels = stack_panels(heights, left=30, label=True)
+        for row, panel in zip(rows, panels, strict=True):
+            panel.set_xlim(lowest - pad, view + pad)
+            _draw_processes(panel, _processes(row), view)
+            _draw_median(panel, row)
+            put_title(panel, _label(row, report.rows), _beyond(_processes(row), view))
+            unit_ticks(panel.xaxis, "s")
+            panel.tick_params(labelbottom=panel is panels[-1])
+        panels[-1].set_xlabel(header(_MEASURED[0].title, "s"))
+        words = [_samples_words(row, report) for row in rows]
+        return svg_text(figure, "samples", "Every sample, by process", " ".join(words))
+
+
+def _processes(row: Cell) -> list[list[float]]:
+    """Seconds of each process's timed rounds, in the order taken."""
+    held = row.samples.get("latency_s") or ()
+    return [list(each) for each in held if isinstance(each, Sequence)]
+
+
+def _view(row: Cell) -> float:
+    """Where the axis may end: far outliers would press all others into a line, so they stand at
+    its end."""
+    every = [sample for each in _processes(row) for sample in each]
+    return min(max(every), 1.25 * quantile(every, 0.98))
+
+
+def _draw_processes(panel: Axes, processes: Sequence[Sequence[float]], view: float) -> None:
+    """A band per process: its samples downwards in the order taken, and its median."""
+    for place, each in enumerate(processes):
+        if place % 2 == 0:
+            panel.axhspan(place - 0.5, place + 0.5, color=PALETTE["band"], linewidth=0, zorder=0.8)
+        if not each:
+            continue
+        step = 0.8 / len(each)
+        tops = [place - 0.4 + step * order for order in range(len(each))]
+        dash = max(0.16, step)
+        # One path with gaps instead of a mark per sample: a tenth of the text for thousands.
+        inside = [(x, y) for x, y in zip(each, tops, strict=True) if x <= view]
+        panel.plot(
+            [x for x, _ in inside for x in (x, x, float("nan"))],
+            [y for _, top in inside for y in (top, top + dash, float("nan"))],
+            color=PALETTE["1"],
+            linewidth=1.3,
+        )
+        outside = [y for x, y in zip(each, tops, strict=True) if x > view]
+        panel.plot(
+            [view] * len(outside), outside, linestyle="none", marker=">", markersize=4,
+            markerfacecolor="none", markeredgecolor=PALETTE["2"], clip_on=False,
+        )  # fmt: skip
+        middle = median(each)
+        panel.plot([middle] * 2, [place - 0.45, place + 0.45], color=PALETTE["2"], linewidth=2)
+    panel.set_ylim(len(processes) - 0.5, -0.5)
+    numbers = range(0, len(processes), 1 + len(processes) // 25)
+    panel.set_yticks(list(numbers), [str(place + 1) for place in numbers])
+
+
+def _draw_median(panel: Axes, row: Cell) -> None:
+    """The median over processes, dashed, and its interval, shaded."""
+    for one in _MEASURED:
+        value = row.metrics.get(one.key)
+        if value is None:
+            continue
+        panel.axvline(value, color=PALETTE["ink"], linewidth=0.9, linestyle=(0, (4, 3)))
+        spread = _spread(row, one)
+        if spread is not None:
+            low, high = _ends(row, spread)
+            panel.axvspan(low, high, color=PALETTE["shade"], linewidth=0, zorder=0.9)
+
+
+def _beyond(processes: Sequence[Sequence[float]], view: float) -> str:
+    outside = [sample for each in processes for sample in each if sample > view]
+    if not outside:
+        return ""
+    return f"{len(outside)} beyond the axis, up to {show_quantity(max(outside), 's')}"
+
+
+def _samples_words(row: Cell, report: Report) -> str:
+    processes = [each for each in _processes(row) if each]
+    every = [sample for each in processes for sample in each]
+    medians = [median(each) for each in processes]
+    return (
+        f"{_label(row, report.rows)}: {len(every)} samples in {len(processes)} processes, from "
+        f"{show_quantity(min(every), 's')} to {show_quantity(max(every), 's')}; the processes' "
+        f"medians from {show_quantity(min(medians), 's')} to {show_quantity(max(medians), 's')}."
+    )
+
+
+# --- FLOPs against latency ---------------------------------------------------------------------
+
+
+def cost(report: Report) -> str | None:
+    """Latency with its interval over FLOPs, and where latency would be if FLOPs decided it."""
+    across = next((one for one in _shown(report) if one.convention), None)
+    up = _MEASURED[0]
+    if across is None:
+        return None
+    points = [
+        _Point(_label(row, report.rows), x, y, _interval(row, up))
+        for row in report.rows
+        if (x := row.metrics.get(across.key)) and (y := row.metrics.get(up.key))
+    ]
+    if len(points) < 2:
+        return None
+    with style():
+        figure, (panel,) = stack_panels([210.0], left=46, label=True, title=8)
+        right = 1.12 * max(point.x for point in points)
+        top = 1.12 * max(point.interval[1] if point.interval else point.y for point in points)
+        panel.set_xlim(0, right)
+        panel.set_ylim(0, top)
+        first = points[0]
+        panel.plot(
+            [0, right], [0, right * first.y / first.x],
+            color=PALETTE["soft"], linewidth=0.9, linestyle=(0, (4, 3)),
+        )  # fmt: skip
+        for index, point in enumerate(points):
+            _draw_point(panel, point, index)
+        _label_points(panel, points, right, top)
+        unit_ticks(panel.xaxis, across.unit)
+        unit_ticks(panel.yaxis, up.unit)
+        panel.set_xlabel(header(across.title, across.unit))
+        panel.set_ylabel(header(up.title, up.unit))
+        words = [f"{first.words(across, up)} Against it:"]
+        words += [point.words(across, up, first) for point in points[1:]]
+        return svg_text(figure, "cost", "FLOPs against latency", " ".join(words))
+
+
+class _Point(NamedTuple):
+    """A model in the plane of two metrics."""
+
+    name: str
+    x: float
+    y: float
+    interval: tuple[float, float] | None
+
+    def words(self, across: Metric, up: Metric, first: _Point | None = None) -> str:
+        values = f"{show_quantity(self.x, across.unit)}, {show_quantity(self.y, up.unit)}"
+        if first is None:
+            return f"{self.name}: {values}."
+        changes = f"{show_change(self.x / first.x)} and {show_change(self.y / first.y)}"
+        return f"{self.name}: {values}, {changes}."
+
+
+def _interval(row: Cell, one: Metric) -> tuple[float, float] | None:
+    spread = _spread(row, one)
+    if spread is None:
+        return None
+    low, high = _ends(row, spread)
+    return low, high
+
+
+def _draw_point(panel: Axes, point: _Point, index: int) -> None:
+    marker, colour = mark_of(index)
+    if point.interval:
+        ends = [point.x] * 2, list(point.interval)
+        panel.plot(*ends, marker="_", markersize=7, color=PALETTE[colour], linewidth=1.4)
+    panel.plot([point.x], [point.y], marker=marker, markersize=6, color=PALETTE[colour])
+
+
+def _label_points(panel: Axes, points: Sequence[_Point], right: float, top: float) -> None:
+    """A name beside every point, at the first place where it covers nothing."""
+    wide, tall = inner_size(panel)
+    at = [(wide * point.x / right, tall * point.y / top) for point in points]
+    taken = [_Box(x - 5, y - 5, x + 5, y + 5) for x, y in at]
+    taken += [
+        _Box(x - 3, tall * point.interval[0] / top, x + 3, tall * point.interval[1] / top)
+        for (x, _), point in zip(at, points, strict=True)
+        if point.interval
+    ]
+    whole = _Box(0, 0, wide, tall)
+    for (x, y), point in zip(at, points, strict=True):
+        name = shortened(point.name, 30)
+        box, place = _free_place(x, y, LETTER * len(name), taken, whole)
+        taken.append(box)
+        moved = abs(place[1]) > 1
+        panel.annotate(
+            name, (point.x, point.y), xytext=place, textcoords="offset points",
+            ha="left" if place[0] > 0 else "right", va="center",
+            arrowprops={"arrowstyle": "-", "color": PALETTE["soft"], "linewidth": 0.6,
+                        "shrinkA": 1, "shrinkB": 4} if moved else None,
+        )  # fmt: skip
+
+
+class _Box(NamedTuple):
+    """A rectangle in points."""
+
+    left: float
+    bottom: float
+    right: float
+    top: float
+
+    def meets(self, other: _Box) -> bool:
+        return (
+            self.left < other.right
+            and other.left < self.right
+            and self.bottom < other.top
+            and other.bottom < self.top
+        )
+
+    def inside(self, other: _Box) -> bool:
+        return (
+            other.left <= self.left
+            and self.right <= other.right
+            and other.bottom <= self.bottom
+            and self.top <= other.top
+        )
+
+
+def _free_place(
+    x: float, y: float, width: float, taken: Sequence[_Box], whole: _Box
+) -> tuple[_Box, tuple[float, float]]:
+    """The nearest of the places right and left of (x, y), up and down, that meets nothing taken."""
+    nearest: tuple[_Box, tuple[float, float]] | None = None
+    for step in range(12):
+        for up in dict.fromkeys((step * 7.0, step * -7.0)):
+            for side in (1, -1):
+                start = x + 8 * side - (width if side < 0 else 0)
+                box = _Box(start, y + up - 6, start + width, y + up + 6)
+                found = box, (8.0 * side, up)
+                nearest = nearest or found
+                if box.inside(whole) and not any(box.meets(other) for other in taken):
+                    return found
+    assert nearest is not None
+    return nearest
+
+
+# --- bars --------------------------------------------------------------------------------------
+
+
+def memory(report: Report) -> str | None:
+    """Elements and bytes that each model touches, moves and holds."""
+    panels = [
+        _Panel(header(one.title, one.unit), one.unit, bars)
+        for one in _MEMORY
+        if (bars := _whole_bars(report, one)) and any(bar.values[0] for bar in bars)
+    ]
+    return _bars("memory", "Memory", panels) if panels else None
+
+
+def parts(report: Report, by: str) -> str | None:
+    """Every additive metric of each model, split into its stages, modules or operators."""
+    rows = [row for row in report.rows if row.parts.get(by)]
+    if not rows:
+        return None
+    shown = _part_metrics(rows, by)
+    names = _largest_parts(rows, shown, by)
+    panels = [
+        _Panel(header(one.title, one.unit), one.unit, _part_bars(rows, report, one, names, by))
+        for one in shown
+    ]
+    return _bars(f"parts-{by}", f"By {by}", panels, names)
+
+
+class _Bar(NamedTuple):
+    """A model's bar: its name, and the values it is put together from."""
+
+    name: str
+    values: tuple[float, ...]
+
+
+class _Panel(NamedTuple):
+    """Bars of one metric."""
+
+    title: str
+    unit: str
+    bars: list[_Bar]
+
+
+def _whole_bars(report: Report, one: Metric) -> list[_Bar]:
+    return [
+        _Bar(_label(row, report.rows), (value,))
+        for row in report.rows
+        if (value := row.metrics.get(one.key)) is not None
+    ]
+
+
+def _largest_parts(rows: Sequence[Cell], shown: Sequence[Metric], by: str) -> list[str]:
+    """The parts worth a colour, in the model's order, by their largest share of anything; the last
+    stands for all others where there are more."""
+    shares: dict[str, float] = {}
+    for row in rows:
+        for one in shown:
+            whole = sum(part.get(one.key) or 0 for part in row.parts[by])
+            for part in row.parts[by]:
+                share = (part.get(one.key) or 0) / whole if whole else 0
+                shares[part["part"]] = max(share, shares.get(part["part"], 0.0))
+    if len(shares) <= MOST_PARTS + 1:
+        return list(shares)
+    kept = sorted(shares, key=lambda name: shares[name], reverse=True)[:MOST_PARTS]
+    return [*(name for name in shares if name in kept), f"{len(shares) - len(kept)} others"]
+
+
+def _part_bars(
+    rows: Sequence[Cell], report: Report, one: Metric, names: Sequence[str], by: str
+) -> list[_Bar]:
+    bars = []
+    for row in rows:
+        values = dict.fromkeys(names, 0.0)
+        for part in row.parts[by]:
+            name = part["part"] if part["part"] in values else names[-1]
+            values[name] += part.get(one.key) or 0
+        bars.append(_Bar(_label(row, report.rows), tuple(values.values())))
+    return bars
+
+
+def _bars(name: str, title: str, panels: Sequence[_Panel], parts: Sequence[str] = ()) -> str:
+    """Horizontal bars, a panel per metric, with each bar's total at its end."""
+    with style():
+        longest = max(len(shortened(bar.name)) for panel in panels for bar in panel.bars)
+        heights = [15.0 * len(panel.bars) for panel in panels]
+        figure, axes = stack_panels(
+            heights, left=12 + LETTER * longest, below=4, above=legend_height(parts)
+        )
+        for panel, drawn in zip(panels, axes, strict=True):
+            _draw_bars(drawn, panel, parts)
+            put_title(drawn, panel.title)
+        draw_legend(figure, parts, [("s", colour) for colour in SERIES])
+        words = [_bars_words(panel, parts) for panel in panels]
+        return svg_text(figure, name, title, " ".join(words))
+
+
+def _draw_bars(drawn: Axes, panel: _Panel, parts: Sequence[str]) -> None:
+    longest = max(sum(bar.values) for bar in panel.bars) or 1.0
+    room = 3 + max(len(show(sum(bar.values), panel.unit)) for bar in panel.bars)
+    wide, _ = inner_size(drawn)
+    end = longest * wide / (wide - LETTER * room)
+    for place, bar in enumerate(panel.bars):
+        start = 0.0
+        for index, value in enumerate(bar.values):
+            if not value:
+                continue
+            drawn.barh(
+                place, value, left=start, height=0.72,
+                color=PALETTE[SERIES[index % 8]], edgecolor=PALETTE["page"], linewidth=0.8,
+            )  # fmt: skip
+            if parts and LETTER * len(parts[index]) + 4 < wide * value / end:
+                drawn.text(
+                    start + value / 2, place, parts[index],
+                    color=PALETTE["on"], ha="center", va="center_baseline", fontsize=TEXT - 1,
+                )  # fmt: skip
+            start += value
+        drawn.annotate(
+            show(start, panel.unit), (start, place),
+            xytext=(4, 0), textcoords="offset points", va="center_baseline",
+        )  # fmt: skip
+    drawn.set_xlim(0, end)
+    drawn.set_ylim(len(panel.bars) - 0.5, -0.5)
+    drawn.set_yticks(range(len(panel.bars)), [shortened(bar.name) for bar in panel.bars])
+    drawn.set_xticks([])
+    drawn.grid(visible=False)
+
+
+def _bars_words(panel: _Panel, parts: Sequence[str]) -> str:
+    told = []
+    for bar in panel.bars:
+        whole = sum(bar.values)
+        shares = ", ".join(
+            f"{name} {share}"
+            for name, value in zip(parts, bar.values, strict=False)
+            if value and (share := show_share(value, whole))
+        )
+        told.append(f"{bar.name} {show(whole, panel.unit)}" + (f" ({shares})" if shares else ""))
+    return f"{panel.title}: {'; '.join(told)}."
+
+
+# --- metrics ---
+
+
+def _shown(report: Report) -> list[Metric]:
+    """The metrics a table shows: those of the summary, FLOPs by the convention asked for."""
+    asked = {row.settings.get("convention", "core") for row in report.rows}
+    held = {key for row in report.rows for key, value in row.metrics.items() if value is not None}
+    return [
+        one
+        for one in METRICS.values()
+        if one.summary and one.key in held and one.convention in {None, *asked}
+    ]
