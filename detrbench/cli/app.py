@@ -11,6 +11,7 @@ from detrbench.cli.diff import diff
 from detrbench.cli.gate import gate
 from detrbench.cli.history import history
 from detrbench.cli.latency import latency
+from detrbench.cli.lint import lint
 from detrbench.cli.models import models
 from detrbench.cli.profile import profile
 from detrbench.cli.reconcile import reconcile
@@ -34,6 +35,7 @@ Examples:
   detrbench profile rtdetr-l shufflev2
   detrbench profile ./my-variant.yaml --by stage
   detrbench latency --device cuda
+  detrbench lint shufflev2
   detrbench reconcile rtdetr-l --params 32.8M --gflops 108.0
   detrbench run article
   detrbench selfcheck
@@ -78,6 +80,7 @@ app.command()(profile)
 app.command()(latency)
 app.command()(run)
 app.command()(reconcile)
+app.command()(lint)
 app.command()(selfcheck)
 app.command()(report)
 app.command()(diff)
