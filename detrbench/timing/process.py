@@ -11,6 +11,7 @@ import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from detrbench.environment import Environment
@@ -276,12 +277,23 @@ def measure_process(
     )
 
 
+# What stands before the colon of a name that is no detector's -> "module:function", which builds
+# it from what stands behind the colon and the request.
+SCHEMES: dict[str, str] = {"guideline": "detrbench.guidelines.networks:build"}
+
+
 def build_model(name: str, request: Request) -> nn.Module:
-    """The detector called `name`, as the request wants it.
+    """The detector called `name`, or what one of `SCHEMES` builds, as the request wants it.
 
     Raises:
         UsageError: there is none, or it does not fit the request.
     """
+    scheme, _, rest = name.partition(":")
+    if scheme in SCHEMES:
+        module, function = SCHEMES[scheme].split(":")
+        built: nn.Module = getattr(import_module(module), function)(rest, request)
+        return built
+
     from detrbench.nn import build
 
     detector = build(
