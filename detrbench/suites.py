@@ -303,8 +303,9 @@ def run(
     Args:
         suite: a name, a path, or a loaded Suite.
         device: instead of the suite's own.
-        output: folder for run.json, table.md and table.csv; `reports/<date>-<device>-<suite>` of
-            the current folder (with -2, -3, ... if that is taken) if `None`.
+        output: folder for run.json, table.md, table.csv and report.html;
+            `reports/<date>-<device>-<suite>` of the current folder (with -2, -3, ... if that is
+            taken) if `None`.
         progress: called with where the run is.
         announce: is told the plan of each setting's latency, in sentences.
 
@@ -508,5 +509,6 @@ def _unique(rows: Iterable[Cell]) -> tuple[Cell, ...]:
 def _renderings(report: Report) -> Iterator[tuple[str, str]]:
     from detrbench.render import render
 
-    for name, view in (("table.md", "markdown"), ("table.csv", "csv")):
+    kept = {"table.md": "markdown", "table.csv": "csv", "report.html": "html"}
+    for name, view in kept.items():
         yield name, render(report, view)

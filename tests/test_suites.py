@@ -247,10 +247,11 @@ def test_a_run_joins_counts_and_latency_in_one_row_per_model(laboratory: Laborat
 def test_a_run_leaves_the_report_and_its_tables(laboratory: Laboratory) -> None:
     report = run(SUITE, output=laboratory.folder)
     files = {path.name: path.read_text() for path in laboratory.folder.iterdir()}
-    assert sorted(files) == ["run.json", "table.csv", "table.md"]
+    assert sorted(files) == ["report.html", "run.json", "table.csv", "table.md"]
     assert Report.from_json(files["run.json"]) == report
     assert "| one |" in files["table.md"]
     assert "one" in files["table.csv"]
+    assert files["report.html"].startswith("<!DOCTYPE html>")
 
 
 def test_everything_is_on_disk_before_the_next_cell_begins(laboratory: Laboratory) -> None:

@@ -36,8 +36,8 @@ def run(
 ) -> None:
     """Count and time every model of a suite.
 
-    Keeps run.json, table.md and table.csv in a folder of their own. Whatever is found is on disk
-    before the next model begins.
+    Keeps run.json, table.md, table.csv and report.html in a folder of their own. Whatever is found
+    is on disk before the next model begins.
 
     \b
     Examples:

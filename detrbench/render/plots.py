@@ -62,7 +62,7 @@ _MEMORY = tuple(one for one in METRICS.values() if one.unit in ("element", "B"))
 
 def verdicts(report: Report) -> str | None:
     """Every measured pair: each process's ratio, the interval, and the margin it is judged by."""
-    pairs = [pair for pair in report.comparisons if pair.get("ratio")]
+    pairs = [pair for pair in named_pairs(report) if pair.get("ratio")]
     if not pairs:
         return None
     with style():
@@ -74,6 +74,12 @@ def verdicts(report: Report) -> str | None:
         baselines = ", ".join(dict.fromkeys(str(pair["baseline"]) for pair in pairs))
         panels[-1].set_xlabel(f"Latency against {shortened(baselines, 40)}")
         return svg_text(figure, "verdicts", "Verdicts", " ".join(map(_pair_words, pairs)))
+
+
+def named_pairs(report: Report) -> list[Mapping[str, Any]]:
+    """The comparisons that say what they are of; a file may hold others."""
+    wanted = {"baseline", "model", "settings"}
+    return [pair for pair in report.comparisons if wanted <= pair.keys()]
 
 
 def _draw_pair(panel: Axes, pair: Mapping[str, Any], title: str) -> None:

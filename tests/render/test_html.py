@@ -260,6 +260,12 @@ def test_a_verdict_is_a_sentence_with_its_evidence_and_reasons(
     assert bool(finding.sign) == bool(verdict), "not by colour alone"
 
 
+def test_a_comparison_that_does_not_say_of_what_is_not_told() -> None:
+    report = Report((BASELINE,), comparisons=({"ratio": 1.0},))
+    assert words.findings(report) == ()
+    assert page_of(report).all("svg")
+
+
 def test_verdicts_stand_above_everything_else() -> None:
     text = " ".join(page_of(REPORT).element("content").split())
     assert text.index("FASTER shufflev2 is faster") < text.index("Comparison")

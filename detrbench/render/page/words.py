@@ -8,6 +8,7 @@ from typing import Any
 
 from detrbench.metrics import METRICS
 from detrbench.render.layout import _label, _pair_label
+from detrbench.render.plots import named_pairs
 from detrbench.report import Cell, Report
 from detrbench.units import ratio, show_change, show_part, show_quantity
 from detrbench.verdicts import Verdict
@@ -41,7 +42,7 @@ _SIGNS: dict[str, str] = {
 
 def findings(report: Report) -> tuple[Finding, ...]:
     """Every comparison of the report, judged or not."""
-    return tuple(_finding(pair, report) for pair in report.comparisons)
+    return tuple(_finding(pair, report) for pair in named_pairs(report))
 
 
 def _finding(pair: Mapping[str, Any], report: Report) -> Finding:
