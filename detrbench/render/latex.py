@@ -6,10 +6,13 @@ import re
 
 from detrbench.render.layout import Document, Table
 
-_PREAMBLE = "% In the preamble: \\usepackage{booktabs}\n"
+_PREAMBLE = "% In the preamble: \\usepackage{booktabs,graphicx}\n"
 _CHINESE_PREAMBLE = (
-    "% In the preamble: \\usepackage{booktabs} and \\usepackage{ctex}; compile with XeLaTeX.\n"
+    "% In the preamble: \\usepackage{booktabs,graphicx,ctex}; compile with XeLaTeX.\n"
 )
+
+# As wide as it is, but no wider than the text: inside \resizebox, \width is the table's own.
+_FIT = r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%"
 
 _SPECIAL = {
     "\\": r"\textbackslash{}",
@@ -44,13 +47,13 @@ def _text(table: Table) -> str:
             "\\begin{table}",
             "\\centering\\footnotesize\\setlength{\\tabcolsep}{4pt}",
             *([f"\\caption{{{_quote(table.caption)}}}"] if table.caption else []),
-            f"\\begin{{tabular}}{{{sides}}}",
+            f"{_FIT}\n\\begin{{tabular}}{{{sides}}}",
             "\\toprule",
             _row([_quote(column.title) for column in table.columns]),
             "\\midrule",
             *lines,
             "\\bottomrule",
-            "\\end{tabular}",
+            "\\end{tabular}}",
             *(["\\par\\medskip\\begin{minipage}{\\linewidth}\\scriptsize", *notes,
                "\\end{minipage}"] if notes else []),
             "\\end{table}",

@@ -7,6 +7,8 @@ import io
 import json
 import os
 import re
+import shutil
+import subprocess
 from pathlib import Path
 
 import pandas as pd
@@ -74,6 +76,23 @@ def test_latex_is_balanced_and_escaped() -> None:
     quoted = render(Report((strange,)), "latex")
     assert r"a\_b\&c\%\$\#\{\}\textasciitilde{}\textasciicircum{}\textbackslash{}" in quoted
     assert r"\textless{}\textbar{}\textgreater{}" in quoted
+
+
+def test_latex_compiles(tmp_path: Path) -> None:
+    latex = shutil.which("pdflatex")
+    if latex is None:
+        pytest.skip("there is no pdflatex on this machine")
+    (tmp_path / "tables.tex").write_text(render(REPORT, "latex", by="stage"), encoding="utf-8")
+    page = (
+        r"\documentclass{article}\usepackage{booktabs,graphicx}"
+        r"\begin{document}\input{tables}\end{document}"
+    )
+    (tmp_path / "page.tex").write_text(page, encoding="utf-8")
+    command = [latex, "-interaction=nonstopmode", "-halt-on-error", "page.tex"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, check=False)
+    said = done.stdout.decode("latin-1")
+    assert done.returncode == 0, said
+    assert "Overfull" not in said, "a table is wider than the page"
 
 
 def test_table_is_readable_at_100_columns() -> None:
