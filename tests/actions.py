@@ -14,7 +14,7 @@ import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,8 @@ SHELLS = {"bash": ["bash", "--noprofile", "--norc", "-eo", "pipefail"]}
 """What the runner starts for `shell: bash`, from "Workflow syntax" in GitHub's documentation."""
 
 _INPUT = re.compile(r"\$\{\{ inputs\.([\w-]+) \}\}")
-_CONDITION = re.compile(r"inputs\.([\w-]+) != ''")
+_OUTPUT = re.compile(r"steps\.([\w-]+)\.outputs\.([\w-]+)")
+_CONDITION = re.compile(r"(\S+) (==|!=) '([^']*)'")
 
 
 @dataclass(frozen=True)
@@ -50,11 +51,30 @@ class Job:
         file = self.folder / "summary.md"
         return file.read_text(encoding="utf-8") if file.exists() else ""
 
-    def outputs(self, step: Mapping[str, Any]) -> dict[str, str]:
-        """What a step has set."""
+    def outputs(self, step: str) -> dict[str, str]:
+        """What the step of this id or name has set."""
         file = self._output(step)
         lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
         return dict(line.split("=", 1) for line in lines)
+
+    def wants(self, step: Mapping[str, Any], inputs: Mapping[str, str]) -> bool:
+        """Whether a step runs, the ones before it having succeeded."""
+        return all(
+            self._holds(condition, inputs)
+            for condition in step.get("if", "").split(" && ")
+            if condition
+        )
+
+    def _holds(self, condition: str, inputs: Mapping[str, str]) -> bool:
+        match = _CONDITION.fullmatch(condition)
+        assert match is not None, f"a condition that this runner cannot read: {condition}"
+        name, how, text = match.groups()
+        output = _OUTPUT.fullmatch(name)
+        if output is not None:
+            value = self.outputs(output[1]).get(output[2], "")
+        else:
+            value = inputs[name.removeprefix("inputs.")]
+        return (value == text) == (how == "==")
 
     def run(
         self, step: Mapping[str, Any], inputs: Mapping[str, str]
@@ -66,14 +86,14 @@ class Job:
         return subprocess.run(
             [*SHELLS[step["shell"]], str(script)],
             cwd=self.checkout,
-            env={**self._environment(), "GITHUB_OUTPUT": str(self._output(step)), **own},
+            env={**self._environment(), "GITHUB_OUTPUT": str(self._output(_id(step))), **own},
             capture_output=True,
             text=True,
             check=False,
         )
 
-    def _output(self, step: Mapping[str, Any]) -> Path:
-        return self.folder / f"output-{step.get('id', step['name'])}"
+    def _output(self, step: str) -> Path:
+        return self.folder / f"output-{step}"
 
     def _environment(self) -> dict[str, str]:
         inherited = {k: v for k, v in os.environ.items() if not k.startswith("GITHUB_")}
@@ -89,9 +109,20 @@ class Job:
         }
 
 
-def steps(inputs: Mapping[str, str]) -> list[dict[str, Any]]:
-    """The action's own steps that run with these inputs, in their order."""
-    return [step for step in ACTION["runs"]["steps"] if "run" in step and _wanted(step, inputs)]
+def told_until_one_fails(
+    job: Job, inputs: Mapping[str, str]
+) -> Iterator[tuple[str, subprocess.CompletedProcess[str]]]:
+    """The action's own steps run one after the other, each with its name, to the first failure."""
+    for step in ACTION["runs"]["steps"]:
+        if "run" in step and job.wants(step, inputs):
+            done = job.run(step, inputs)
+            yield step["name"], done
+            if done.returncode:
+                return
+
+
+def _id(step: Mapping[str, Any]) -> str:
+    return str(step.get("id", step["name"]))
 
 
 def with_defaults(**inputs: str) -> dict[str, str]:
@@ -101,15 +132,6 @@ def with_defaults(**inputs: str) -> dict[str, str]:
     if strange:
         raise KeyError(f"the action has no input {strange}")
     return {name: inputs.get(name, str(known[name].get("default", ""))) for name in known}
-
-
-def _wanted(step: Mapping[str, Any], inputs: Mapping[str, str]) -> bool:
-    condition = step.get("if")
-    if condition is None:
-        return True
-    match = _CONDITION.fullmatch(condition)
-    assert match is not None, f"a condition that this runner cannot read: {condition}"
-    return inputs[match[1]] != ""
 
 
 def _filled(text: str, inputs: Mapping[str, str]) -> str:
@@ -131,12 +153,9 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="detrbench-action-") as folder:
         job = Job(Path.cwd(), Path(folder), str(Path(sys.executable).parent))
         code = 0
-        for step in steps(inputs):
-            done = job.run(step, inputs)
-            print(f"== {step['name']}: exit code {done.returncode}\n{done.stdout}{done.stderr}")
+        for name, done in told_until_one_fails(job, inputs):
+            print(f"== {name}: exit code {done.returncode}\n{done.stdout}{done.stderr}", flush=True)
             code = done.returncode
-            if code:
-                break
         print(f"== The job's summary\n{job.summary}")
     return code
 

@@ -16,7 +16,7 @@ import yaml
 
 from detrbench.catalog import find_model
 
-from .actions import ACTION, ROOT, Job, steps, with_defaults
+from .actions import ACTION, ROOT, Job, told_until_one_fails, with_defaults
 
 WORKFLOW = yaml.safe_load(
     (ROOT / ".github" / "workflows" / "detrbench-example.yml").read_text(encoding="utf-8")
@@ -111,13 +111,10 @@ INPUTS = {"models": "models/mine.yaml", "rev": "main", "imgsz": "64"}
 
 def until_it_fails(job: Job, inputs: dict[str, str]) -> dict[str, tuple[int, str]]:
     """Step -> exit code and everything it printed, up to the first that fails."""
-    told = {}
-    for step in steps(inputs):
-        done = job.run(step, inputs)
-        told[step["name"]] = done.returncode, done.stdout + done.stderr
-        if done.returncode:
-            break
-    return told
+    return {
+        name: (done.returncode, done.stdout + done.stderr)
+        for name, done in told_until_one_fails(job, inputs)
+    }
 
 
 def grow(checkout: Path) -> None:
@@ -143,8 +140,7 @@ def test_a_change_that_costs_nothing_passes_and_the_reviewer_sees_it(
     assert "## detrbench gate" in job.summary
     assert "PASS: within the limits" in job.summary
     assert "| models/mine.yaml | Params |" in job.summary
-    (profile,) = [step for step in SCRIPTS if step.get("id") == "profile"]
-    reports = Path(job.outputs(profile)["reports"])
+    reports = Path(job.outputs("profile")["reports"])
     assert {file.name for file in reports.iterdir()} == {"profile.json", "counts.xml"}
 
 
@@ -226,7 +222,7 @@ def test_only_what_is_undecided_may_be_let_through(
     step = step_called("Gate on latency")
     inputs = with_defaults(**INPUTS, inconclusive=inconclusive)
     assert stub.run(step, inputs).returncode == ends
-    assert stub.outputs(step) == {"exit-code": str(code)}
+    assert stub.outputs("latency") == {"exit-code": str(code)}
 
 
 def test_the_latency_gate_is_asked_what_the_inputs_say(stub: Job) -> None:
@@ -255,16 +251,28 @@ def test_the_self_check_can_be_skipped_and_is_shown(stub: Job) -> None:
         "selfcheck", "--imgsz", "320", "--budget", "120", "--format", "markdown", "--", "rtdetr-l",
     ]  # fmt: skip
     assert "## detrbench selfcheck" in stub.summary
-    (stub.folder / "code").write_text("4")
-    assert stub.run(step, with_defaults(**INPUTS)).returncode == 4  # tee does not hide it
 
 
-def test_without_a_limit_on_latency_nothing_is_timed() -> None:
-    names = [
-        step["name"] for step in steps(with_defaults(**INPUTS, **{"max-latency-increase": ""}))
-    ]
-    assert "Self-check" not in names
-    assert "Gate on latency" not in names
+@pytest.mark.parametrize(
+    ("code", "inconclusive", "ends"),
+    [(0, "warn", 0), (4, "warn", 0), (4, "fail", 4), (2, "warn", 2)],
+)
+def test_a_self_check_without_an_end_leaves_latency_undecided(
+    code: int, inconclusive: str, ends: int, stub: Job
+) -> None:
+    (stub.folder / "code").write_text(str(code))
+    step, inputs = step_called("Self-check"), with_defaults(**INPUTS, inconclusive=inconclusive)
+    done = stub.run(step, inputs)  # tee does not hide how it ended
+    assert done.returncode == ends
+    assert ("::warning" in done.stdout) == ((code, inconclusive) == (4, "warn"))
+    assert stub.wants(step_called("Gate on latency"), inputs) == (code == 0)
+
+
+def test_without_a_limit_on_latency_nothing_is_timed(stub: Job) -> None:
+    (stub.folder / "code").write_text("0")
+    for limit, timed in (("", False), ("5%", True)):
+        told = until_it_fails(stub, with_defaults(**INPUTS, **{"max-latency-increase": limit}))
+        assert ("Self-check" in told) == ("Gate on latency" in told) == timed
 
 
 @pytest.mark.parametrize("there", [True, False])
