@@ -13,6 +13,7 @@ from detrbench.cli.history import history
 from detrbench.cli.latency import latency
 from detrbench.cli.lint import lint
 from detrbench.cli.models import models
+from detrbench.cli.probe import probe
 from detrbench.cli.profile import profile
 from detrbench.cli.reconcile import reconcile
 from detrbench.cli.report import report
@@ -82,6 +83,7 @@ app.command()(run)
 app.command()(reconcile)
 app.command()(lint)
 app.command()(selfcheck)
+app.command()(probe)
 app.command()(report)
 app.command()(diff)
 app.command()(history)

@@ -1,0 +1,80 @@
+"""`detrbench probe`: what this device can do at best."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from detrbench.cli import options
+from detrbench.cli.output import ProgressLine, deliver, say
+
+if TYPE_CHECKING:
+    from detrbench.probing.profile import DeviceProfile
+    from detrbench.render.layout import Document
+
+
+def probe(
+    device: options.Device = "cpu",
+    dtype: Annotated[
+        str, typer.Option("--dtype", metavar="DTYPE", help="float32, float16 or bfloat16.")
+    ] = "float32",
+    memory_format: Annotated[
+        str,
+        typer.Option(
+            "--memory-format", metavar="LAYOUT", help="Of images: contiguous or channels_last."
+        ),
+    ] = "contiguous",
+    threads: options.Threads = None,
+    budget: Annotated[
+        float, typer.Option("--budget", metavar="SECONDS", help="For everything.")
+    ] = 20.0,
+    format: options.Format = None,
+    output: options.Output = None,
+) -> None:
+    """Measure what this device can do at best: its ceilings.
+
+    FLOP/s of convolutions and of matrix products, bandwidth of memory and of the last-level cache,
+    and what launching one operator takes; each is the best of a few probes, with its quartiles over
+    rounds. Nothing is from a data sheet. The result is remembered for this machine, and -o
+    device.json writes a profile that `detrbench predict` takes on any machine.
+
+    \b
+    Examples:
+      detrbench probe
+      detrbench probe --dtype bfloat16 --memory-format channels_last
+      detrbench probe --device cuda -o device.json
+    """
+    from detrbench.errors import UsageError
+    from detrbench.runtimes.options import Options, check_options
+
+    options.check_device(device)
+    execution = check_options(Options(dtype, memory_format), device)
+    chosen = options.check_format(format, options.check_output(output))
+    if not budget > 0:
+        raise UsageError(
+            f"{budget:g} seconds leave no time", where="--budget", cure="Give more than 0."
+        )
+
+    from detrbench.probing.profile import keep, probe_device
+    from detrbench.render import render_document
+
+    progress = ProgressLine()
+    try:
+        found = probe_device(device, execution, threads=threads, budget_s=budget, progress=progress)
+    finally:
+        progress.close()
+    deliver(render_document(_document(found), chosen), output)
+    say(f"remembered in {keep(found)}")
+
+
+def _document(found: DeviceProfile) -> Document:
+    from detrbench.probing.showing import ceilings_table
+    from detrbench.render.layout import Document, settings_text
+
+    records: list[dict[str, Any]] = [
+        {**vars(one), "unit": one.unit} for one in found.ceilings.each.values()
+    ]
+    caption = f"Ceilings, measured: {settings_text(found.settings)}, {found.rounds} rounds."
+    table = ceilings_table(found.ceilings, caption, found.environment)
+    return Document((table,), tuple(records), found.to_dict())

@@ -1,0 +1,1 @@
+"""What a device can do at best, measured: the ceilings that times are held against."""
