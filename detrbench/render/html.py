@@ -16,6 +16,7 @@ from json import dumps
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from detrbench import __version__
 from detrbench.render import csv, json, plots
 from detrbench.render.layout import PARTS, Document, Line, Table, _provenance
 from detrbench.render.layout import document as lay_out
@@ -43,11 +44,12 @@ def render(document: Document) -> str:
         if report
         else (),
         sections=[section for section in _sections(document) if not section.blank],
-        provenance=_provenance(report) if report else (),
+        provenance=_provenance(report) if report else (f"Made by detrbench {__version__}",),
         report=report,
         style=_markup(_read("page.css")),
         script=_markup(script),
         script_hash=b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        data_name="run.json" if report else "data.json",
         data=_markup(_inside_script(json.render(document))),
         records=_markup(_inside_script(dumps(csv.render(document), ensure_ascii=False))),
     )
@@ -196,8 +198,8 @@ def _pictures(**drawn: str | None) -> tuple[Picture, ...]:
 
 def _title(document: Document) -> str:
     if document.report is not None:
-        return document.report.title or "A report without rows"
-    return document.tables[0].caption if document.tables else "detrbench"
+        return document.report.title or "A report of detrbench"
+    return document.tables[0].caption.rstrip(".") if document.tables else "detrbench"
 
 
 # --- from here to text -------------------------------------------------------------------------
