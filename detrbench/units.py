@@ -51,6 +51,7 @@ UNITS: dict[str, Unit] = {
     "B/s": Unit("GB/s", 1e9, suffix="bytes_per_s"),
     "J": Unit("J", 1.0, digits=2, suffix="j"),
     "fine s": Unit("us", 1e-6, digits=2),  # what a clock costs
+    "short s": Unit("ms", 1e-3, digits=3),  # what a stack of ten blocks takes
     "long s": Unit("s", 1.0),  # what a process takes
     # Finer, for tables whose reader checks one count against another.
     "fine parameter": Unit("M", 1e6, digits=3),

@@ -9,6 +9,7 @@ import typer
 from detrbench import __version__
 from detrbench.cli.diff import diff
 from detrbench.cli.gate import gate
+from detrbench.cli.guidelines import guidelines
 from detrbench.cli.history import history
 from detrbench.cli.latency import latency
 from detrbench.cli.lint import lint
@@ -39,6 +40,7 @@ Examples:
   detrbench lint shufflev2
   detrbench reconcile rtdetr-l --params 32.8M --gflops 108.0
   detrbench run article
+  detrbench guidelines G1 G2
   detrbench selfcheck
   detrbench report run.json --to markdown
   detrbench diff before.json after.json
@@ -82,6 +84,7 @@ app.command()(latency)
 app.command()(run)
 app.command()(reconcile)
 app.command()(lint)
+app.command()(guidelines)
 app.command()(selfcheck)
 app.command()(probe)
 app.command()(report)

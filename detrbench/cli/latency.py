@@ -163,7 +163,7 @@ def latency(
 
     chosen = options.check_format(format, options.check_output(output))
     if resume is not None:
-        _alone(context)
+        options.check_alone(context, "resume", "The folder says what is measured")
     size = parse_imgsz(imgsz, where="--imgsz")
     options.check_device(device)
     check_runtime(runtime, device)
@@ -230,20 +230,3 @@ def _budget(
     if quick or thorough:
         return QUICK_S if quick else THOROUGH_S
     return None if processes is not None else BUDGET_S
-
-
-def _alone(context: typer.Context) -> None:
-    """Refuse what a resumed run would ignore: its folder says what it is of."""
-    free = {"context", "resume", "format", "output"}
-    sources = {name: context.get_parameter_source(name) for name in context.params}
-    given = [
-        name
-        for name, source in sources.items()
-        if name not in free and source is not None and source.name != "DEFAULT"
-    ]
-    if given:
-        raise UsageError(
-            f"{', '.join(given)} cannot be given again",
-            where="--resume",
-            cure="The folder says what is measured; give --resume alone.",
-        )

@@ -146,6 +146,28 @@ def check_device(device: str) -> str:
     return device
 
 
+def check_alone(context: typer.Context, name: str, why: str) -> None:
+    """Refuse what would be ignored beside the option `name`; only --format and -o are free.
+
+    Raises:
+        UsageError: another argument was given.
+    """
+    free = {name, "context", "format", "output"}
+    sources = {each: context.get_parameter_source(each) for each in context.params}
+    given = [
+        each
+        for each, source in sources.items()
+        if each not in free and source is not None and source.name != "DEFAULT"
+    ]
+    if given:
+        flag = next(one.opts[0] for one in context.command.params if one.name == name)
+        raise UsageError(
+            f"{', '.join(given)} cannot be given again",
+            where=flag,
+            cure=f"{why}; give {flag} alone.",
+        )
+
+
 def command_line() -> str:
     """The command as typed, for a report's provenance; the home folder, and so its name, as ~."""
     import shlex

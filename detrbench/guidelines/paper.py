@@ -97,7 +97,6 @@ class Guideline:
         what: the networks, in words.
         faster: whether the rows after the first are expected to be faster, instead of slower.
         decisive: labels of the rows that are farthest from the first.
-        cost: what those rows are against the first, in words.
     """
 
     name: str
@@ -106,7 +105,6 @@ class Guideline:
     what: str
     faster: bool
     decisive: tuple[str, ...]
-    cost: str
 
 
 GUIDELINES: dict[str, Guideline] = {
@@ -115,22 +113,22 @@ GUIDELINES: dict[str, Guideline] = {
         Guideline(
             "G1", "Equal channel width minimizes memory access cost", 1,
             "ten blocks of two 1x1 convolutions, c1 to c2 and back",
-            False, ("1:12",), "widths of 1:12 against equal ones",
+            False, ("1:12",),
         ),
         Guideline(
             "G2", "Excessive group convolution increases memory access cost", 2,
             "ten 1x1 convolutions in g groups, c to c",
-            False, ("g=8",), "8 groups against one",
+            False, ("g=8",),
         ),
         Guideline(
             "G3", "Network fragmentation reduces the degree of parallelism", 3,
             "ten blocks of one to four 1x1 convolutions, in series or in parallel and added",
-            False, ("4 in series", "4 in parallel"), "4 fragments against one",
+            False, ("4 in series", "4 in parallel"),
         ),
         Guideline(
             "G4", "Element-wise operations are non-negligible", 4,
             "ten bottlenecks, 1x1, 3x3, 1x1, inner width c/4, with and without ReLU and shortcut",
-            True, ("neither",), "neither ReLU nor shortcut against both",
+            True, ("neither",),
         ),
     )
 }  # fmt: skip

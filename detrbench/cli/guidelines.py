@@ -1,0 +1,126 @@
+"""`detrbench guidelines`: do the ShuffleNetV2 paper's guidelines hold on this device?"""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from detrbench.cli import options
+from detrbench.cli.output import ProgressLine, deliver
+from detrbench.errors import UsageError
+
+
+def guidelines(
+    context: typer.Context,
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="GUIDELINE", help="G1, G2, G3 or G4.  [default: all]", show_default=False
+        ),
+    ] = None,
+    device: options.Device = "cpu",
+    widths: Annotated[
+        str | None,
+        typer.Option(
+            "--widths",
+            metavar="WIDTHS",
+            help="The paper's for its gpu or its arm processor.  [default: as --device is]",
+            show_default=False,
+        ),
+    ] = None,
+    batch: options.Batch = 1,
+    threads: options.Threads = None,
+    budget: Annotated[
+        float | None,
+        typer.Option(
+            "--budget",
+            metavar="SECONDS",
+            help="For everything.  [default: 120 for each guideline]",
+            show_default=False,
+        ),
+    ] = None,
+    margin: Annotated[
+        str,
+        typer.Option("--margin", metavar="SHARE", help="The smallest difference that counts."),
+    ] = "2%",
+    folder: Annotated[
+        Path | None,
+        typer.Option(
+            "--folder",
+            metavar="FOLDER",
+            help="Keep every process's samples here, and go on with a run that was cut short.",
+        ),
+    ] = None,
+    saved: Annotated[
+        Path | None,
+        typer.Option("--from", metavar="RUN.json", help="Lay out a saved run again; alone."),
+    ] = None,
+    format: options.Format = None,
+    output: options.Output = None,
+) -> None:
+    """Repeat the ShuffleNetV2 paper's experiments on this device.
+
+    Times the networks of its tables 1 to 4 against each other by the protocol of `latency`, beside
+    the paper's figures and each network's memory access, and says of each guideline whether it
+    holds here.
+
+    \b
+    Guidelines:
+      G1  equal channel width minimizes memory access cost
+      G2  excessive group convolution increases memory access cost
+      G3  network fragmentation reduces the degree of parallelism
+      G4  element-wise operations are non-negligible
+
+    \b
+    Examples:
+      detrbench guidelines
+      detrbench guidelines G1 G2 --threads 1 --budget 300
+      detrbench guidelines --device cuda -o guidelines.json
+      detrbench guidelines --from guidelines.json --format markdown
+    """
+    from detrbench.guidelines.paper import WIDTHS, check_guideline
+    from detrbench.units import parse_part
+
+    chosen = options.check_format(format, options.check_output(output))
+    if saved is not None:
+        options.check_alone(context, "saved", "The file says what was measured")
+    asked = [check_guideline(name.upper()) for name in names or ()]
+    options.check_device(device)
+    if widths is not None:
+        options.check_choice(widths, WIDTHS, flag="--widths")
+    if budget is not None and not budget > 0:
+        raise UsageError(
+            f"{budget:g} seconds leave no time", where="--budget", cure="Give more than 0."
+        )
+    smallest = parse_part(margin, where="--margin")
+
+    from detrbench.guidelines.laying import document
+    from detrbench.guidelines.measuring import measure_guidelines
+    from detrbench.render import render_document
+    from detrbench.report import Report
+
+    if saved is not None:
+        report = Report.load(saved)
+    else:
+        progress = ProgressLine()
+        try:
+            report = measure_guidelines(
+                asked,
+                device=device,
+                widths=widths,
+                batch=batch,
+                threads=threads,
+                budget_s=budget,
+                margin=smallest,
+                folder=folder,
+                progress=progress,
+                announce=progress.say,
+            )
+        finally:
+            progress.close()
+        report = dataclasses.replace(report, command=options.command_line())
+    deliver(render_document(document(report), chosen), output)
+    raise typer.Exit(report.exit_code)
