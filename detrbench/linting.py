@@ -33,6 +33,9 @@ ROOT = "(model)"
 TIME = "latency_median_s"
 """The metric of a report whose parts tell where the time goes."""
 
+AROUND = frozenset({"preprocess", "postprocess"})
+"""Stages of a report that are timed beside the model and are no part of it."""
+
 
 @dataclass(frozen=True)
 class Guideline:
@@ -156,6 +159,8 @@ def lint(
 def time_shares(report: Report, model: str) -> tuple[dict[str, float], Cell]:
     """Module path or stage -> its share of a model's measured time, and the row that says so.
 
+    The share is of the whole model's time, or of its parts' sum where that is more.
+
     Args:
         report: with parts by module, or by stage as `detrbench latency --stages` makes it.
         model: the name it has in the report.
@@ -172,10 +177,11 @@ def time_shares(report: Report, model: str) -> tuple[dict[str, float], Cell]:
             seconds = {
                 str(part["part"]).split()[0]: float(part[TIME])
                 for part in row.parts.get(grouping, ())
-                if part.get(TIME) is not None
+                if part.get(TIME) is not None and part["part"] not in AROUND
             }
-            whole = row.metrics.get(TIME) or sum(seconds.values())
-            if seconds and whole:
+            # Parts timed one by one may add up to more than the whole that was timed at once.
+            whole = max(row.metrics.get(TIME) or 0.0, sum(seconds.values()))
+            if seconds and whole > 0:
                 return {name: value / whole for name, value in seconds.items()}, row
     raise UsageError(
         f"the report has no times of the parts of {model}",
