@@ -49,7 +49,8 @@ LONGEST = 22  # characters of a name beside a bar
 
 
 def mark_of(index: int) -> tuple[str, str]:
-    """The marker of a model and its colour in PALETTE: told apart without seeing colours."""
+    """The marker and the colour in PALETTE of row `index`, the same in every picture; told apart
+    without seeing colours."""
     return MARKERS[index % len(MARKERS)], SERIES[(index + index // len(MARKERS)) % len(SERIES)]
 
 

@@ -50,6 +50,7 @@ from detrbench.units import (
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 MOST_PARTS = 7
 
@@ -117,45 +118,63 @@ def _pair_words(pair: Mapping[str, Any]) -> str:
 
 def savings(report: Report) -> str | None:
     """Every count and every measured value of each model, as a change against the first model."""
-    first, *others = report.rows or (Cell("", "", {}, {}),)
-    others = [row for row in others if row.status == first.status == "ok"]
-    shown = [one for one in _shown(report) if first.metrics.get(one.key)]
-    shown = [one for one in shown if any(row.metrics.get(one.key) for row in others)]
-    if len(shown) < 2 or not others:  # a single one is the verdicts' picture
-        return None
-    with style():
-        left = 12 + LETTER * max(len(one.title) for one in shown)
-        names = [_label(row, report.rows) for row in others]
-        alone = len(names) == 1
-        figure, (panel,) = stack_panels(
-            [17.0 * len(shown)],
-            left=left,
-            label=True,
-            above=0.0 if alone else legend_height(names) - 14.0,
+    shown = [one for one in _shown(report) if report.rows[0].metrics.get(one.key)]
+    models = [
+        _Changes(
+            _label(row, report.rows),
+            mark_of(index),
+            [_change(one, row, report) for one in shown],
         )
-        for index, row in enumerate(others):
-            _draw_changes(panel, index, [_change(one, row, report) for one in shown], len(others))
-        panel.axvline(0, color=PALETTE["soft"], linewidth=0.8)
-        panel.set_ylim(len(shown) - 0.5, -0.5)
-        panel.set_yticks(range(len(shown)), [one.title for one in shown])
-        share_range([panel], [0.0], pad=0.3 if alone else 0.06)  # figures stand beside the marks
-        percent_ticks(panel.xaxis)
-        panel.set_xlabel(f"Change against {shortened(first.model, 40)}")
-        if alone:
-            put_title(panel, names[0])
-        else:
-            draw_legend(figure, names, [mark_of(index) for index in range(len(names))])
-        words = [
-            f"{name}: "
-            + ", ".join(
-                f"{one.title} {show_change(1 + change.middle)}"
-                for one in shown
-                if (change := _change(one, row, report)) is not None
-            )
-            + "."
-            for name, row in zip(names, others, strict=True)
+        for index, row in enumerate(report.rows)
+        if index and row.status == report.rows[0].status == "ok"
+    ]
+    if len(shown) < 2 or not models:  # a single change is the verdicts' picture
+        return None
+    titles = [one.title for one in shown]
+    with style():
+        figure = _draw_savings(titles, models, f"Change against {report.rows[0].model}")
+        words = " ".join(model.words(titles) for model in models)
+        return svg_text(figure, "savings", f"Change against {report.rows[0].model}", words)
+
+
+def _draw_savings(titles: Sequence[str], models: Sequence[_Changes], label: str) -> Figure:
+    alone, names = len(models) == 1, [model.name for model in models]
+    figure, (panel,) = stack_panels(
+        [17.0 * len(titles)],
+        left=12 + LETTER * max(map(len, titles)),
+        label=True,
+        above=0.0 if alone else legend_height(names) - 14.0,
+    )
+    gap = min(0.16, 0.6 / len(models))
+    for index, model in enumerate(models):
+        _draw_changes(panel, model, gap * (index - (len(models) - 1) / 2), in_figures=alone)
+    panel.axvline(0, color=PALETTE["soft"], linewidth=0.8)
+    panel.set_ylim(len(titles) - 0.5, -0.5)
+    panel.set_yticks(range(len(titles)), list(titles))
+    share_range([panel], [0.0], pad=0.3 if alone else 0.06)  # figures stand beside the marks
+    percent_ticks(panel.xaxis)
+    panel.set_xlabel(shortened(label, 50))
+    if alone:
+        put_title(panel, names[0])
+    else:
+        draw_legend(figure, names, [model.mark for model in models])
+    return figure
+
+
+class _Changes(NamedTuple):
+    """A model against the first: its name, its marker and colour, a change per metric."""
+
+    name: str
+    mark: tuple[str, str]
+    changes: list[_Change | None]
+
+    def words(self, titles: Sequence[str]) -> str:
+        told = [
+            f"{title} {show_change(1 + change.middle)}"
+            for title, change in zip(titles, self.changes, strict=True)
+            if change is not None
         ]
-        return svg_text(figure, "savings", f"Change against {first.model}", " ".join(words))
+        return f"{self.name}: {', '.join(told)}."
 
 
 class _Change(NamedTuple):
@@ -177,29 +196,29 @@ def _change(one: Metric, row: Cell, report: Report) -> _Change | None:
     return None if change is None else _Change(change - 1)
 
 
-def _draw_changes(panel: Axes, index: int, changes: Sequence[_Change | None], models: int) -> None:
-    """One model's column of marks; several models stand a little above one another."""
-    marker, colour = mark_of(index)
-    shift = (index - (models - 1) / 2) * min(0.16, 0.6 / models)
-    for place, change in enumerate(changes):
+def _draw_changes(panel: Axes, model: _Changes, shift: float, in_figures: bool) -> None:
+    """One model's mark on every line, `shift` beneath its middle, so that all can be seen.
+
+    Args:
+        in_figures: also write each change, and draw it as a bar from 0.
+    """
+    marker, colour = model.mark[0], PALETTE[model.mark[1]]
+    for place, change in enumerate(model.changes):
         if change is None:
             continue
         y = place + shift
-        if models == 1:
+        if in_figures:
             panel.plot([0, change.middle], [y, y], color=PALETTE["grid"], linewidth=3)
             side = 1 if change.middle > 0 else -1
             outermost = (change.high if side > 0 else change.low) or change.middle
             panel.annotate(
-                show_change(1 + change.middle),
-                (outermost, y),
-                xytext=(7 * side, 0),
-                textcoords="offset points",
-                ha="left" if side > 0 else "right",
-                va="center",
-            )
+                show_change(1 + change.middle), (outermost, y),
+                xytext=(7 * side, 0), textcoords="offset points",
+                ha="left" if side > 0 else "right", va="center",
+            )  # fmt: skip
         if change.low is not None and change.high is not None:
-            panel.plot([change.low, change.high], [y, y], color=PALETTE[colour], linewidth=1.4)
-        panel.plot([change.middle], [y], marker=marker, markersize=5, color=PALETTE[colour])
+            panel.plot([change.low, change.high], [y, y], color=colour, linewidth=1.4)
+        panel.plot([change.middle], [y], marker=marker, markersize=5, color=colour)
 
 
 # --- latency -----------------------------------------------------------------------------------
@@ -312,8 +331,8 @@ def cost(report: Report) -> str | None:
     if across is None:
         return None
     points = [
-        _Point(_label(row, report.rows), x, y, _interval(row, up))
-        for row in report.rows
+        _Point(_label(row, report.rows), mark_of(index), x, y, _interval(row, up))
+        for index, row in enumerate(report.rows)
         if (x := row.metrics.get(across.key)) and (y := row.metrics.get(up.key))
     ]
     if len(points) < 2:
@@ -329,8 +348,8 @@ def cost(report: Report) -> str | None:
             [0, right], [0, right * first.y / first.x],
             color=PALETTE["soft"], linewidth=0.9, linestyle=(0, (4, 3)),
         )  # fmt: skip
-        for index, point in enumerate(points):
-            _draw_point(panel, point, index)
+        for point in points:
+            _draw_point(panel, point)
         _label_points(panel, points, right, top)
         unit_ticks(panel.xaxis, across.unit)
         unit_ticks(panel.yaxis, up.unit)
@@ -342,9 +361,10 @@ def cost(report: Report) -> str | None:
 
 
 class _Point(NamedTuple):
-    """A model in the plane of two metrics."""
+    """A model in the plane of two metrics, with the second one's interval."""
 
     name: str
+    mark: tuple[str, str]
     x: float
     y: float
     interval: tuple[float, float] | None
@@ -365,12 +385,12 @@ def _interval(row: Cell, one: Metric) -> tuple[float, float] | None:
     return low, high
 
 
-def _draw_point(panel: Axes, point: _Point, index: int) -> None:
-    marker, colour = mark_of(index)
+def _draw_point(panel: Axes, point: _Point) -> None:
+    marker, colour = point.mark[0], PALETTE[point.mark[1]]
     if point.interval:
         ends = [point.x] * 2, list(point.interval)
-        panel.plot(*ends, marker="_", markersize=7, color=PALETTE[colour], linewidth=1.4)
-    panel.plot([point.x], [point.y], marker=marker, markersize=6, color=PALETTE[colour])
+        panel.plot(*ends, marker="_", markersize=7, color=colour, linewidth=1.4)
+    panel.plot([point.x], [point.y], marker=marker, markersize=6, color=colour)
 
 
 def _label_points(panel: Axes, points: Sequence[_Point], right: float, top: float) -> None:
