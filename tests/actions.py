@@ -26,7 +26,7 @@ ACTION: dict[str, Any] = yaml.safe_load((ROOT / "action.yml").read_text(encoding
 SHELLS = {"bash": ["bash", "--noprofile", "--norc", "-eo", "pipefail"]}
 """What the runner starts for `shell: bash`, from "Workflow syntax" in GitHub's documentation."""
 
-_INPUT = re.compile(r"\$\{\{ inputs\.([\w-]+) \}\}")
+_EXPRESSION = re.compile(r"\$\{\{ (.+?) \}\}")
 _OUTPUT = re.compile(r"steps\.([\w-]+)\.outputs\.([\w-]+)")
 _CONDITION = re.compile(r"(\S+) (==|!=) '([^']*)'")
 
@@ -69,12 +69,18 @@ class Job:
         match = _CONDITION.fullmatch(condition)
         assert match is not None, f"a condition that this runner cannot read: {condition}"
         name, how, text = match.groups()
+        return (self._named(name, inputs) == text) == (how == "==")
+
+    def _value(self, text: str, inputs: Mapping[str, str]) -> str:
+        """A text with its expressions replaced."""
+        return _EXPRESSION.sub(lambda match: self._named(match[1], inputs), text)
+
+    def _named(self, name: str, inputs: Mapping[str, str]) -> str:
         output = _OUTPUT.fullmatch(name)
         if output is not None:
-            value = self.outputs(output[1]).get(output[2], "")
-        else:
-            value = inputs[name.removeprefix("inputs.")]
-        return (value == text) == (how == "==")
+            return self.outputs(output[1]).get(output[2], "")
+        assert name.startswith("inputs."), f"an expression that this runner cannot read: {name}"
+        return inputs[name.removeprefix("inputs.")]
 
     def run(
         self, step: Mapping[str, Any], inputs: Mapping[str, str]
@@ -82,7 +88,7 @@ class Job:
         """One `run` step, with the inputs that its environment asks for."""
         script = self.folder / "step.sh"
         script.write_text(step["run"], encoding="utf-8")
-        own = {name: _filled(str(text), inputs) for name, text in step.get("env", {}).items()}
+        own = {name: self._value(str(text), inputs) for name, text in step.get("env", {}).items()}
         return subprocess.run(
             [*SHELLS[step["shell"]], str(script)],
             cwd=self.checkout,
@@ -132,11 +138,6 @@ def with_defaults(**inputs: str) -> dict[str, str]:
     if strange:
         raise KeyError(f"the action has no input {strange}")
     return {name: inputs.get(name, str(known[name].get("default", ""))) for name in known}
-
-
-def _filled(text: str, inputs: Mapping[str, str]) -> str:
-    assert "${{" not in _INPUT.sub("", text), f"an expression that this runner cannot read: {text}"
-    return _INPUT.sub(lambda match: inputs[match[1]], text)
 
 
 def main() -> int:

@@ -53,7 +53,8 @@ def time_check(
         reference: the model that `values` are ratios to; `None` where they are seconds.
         cure: what decides it, where this does not.
     """
-    invalid = [*spoilt, *(_too_few(number) for number in processes if number < LEAST_PROCESSES)]
+    few = [_too_few(number) for number in processes if number < LEAST_PROCESSES]
+    invalid = list(spoilt) or few  # what spoils a run names its processes too
     if interval is None and not invalid:
         invalid.append("it has no interval")
     ratios = None if interval is None or invalid else interval.exp()
