@@ -32,7 +32,7 @@ from typing import Any
 from detrbench.environment import Environment
 from detrbench.report import write_atomically
 from detrbench.selfcheck import share_of_a_unit
-from detrbench.stats import Interval, mean_interval, median, student_t
+from detrbench.stats import mean_interval, median, welch_interval
 from detrbench.timing.planning import Wish
 from detrbench.timing.process import Request, StandIn
 from detrbench.timing.replication import Run, replicate
@@ -175,20 +175,6 @@ def _of_pair(log_ratios: list[float], run: Run) -> dict[str, Any]:
 def _log_medians(run: Run, model: str) -> list[float]:
     serieses = [run.series(outcome, model) for outcome in run.finished]
     return [math.log(median(series.latency_s)) for series in serieses if series is not None]
-
-
-def welch_interval(a: list[float], b: list[float], alpha: float = 0.05) -> Interval | None:
-    """Of the difference of the means of `b` and `a`: Welch, "The Generalization of 'Student's'
-    Problem", Biometrika 34, 1947; degrees of freedom rounded down, which widens it."""
-    if min(len(a), len(b)) < 2:
-        return None
-    va, vb = statistics.variance(a) / len(a), statistics.variance(b) / len(b)
-    if va + vb == 0:
-        return None
-    degrees = (va + vb) ** 2 / (va**2 / (len(a) - 1) + vb**2 / (len(b) - 1))
-    centre = statistics.fmean(b) - statistics.fmean(a)
-    half = student_t(1 - alpha / 2, max(1, math.floor(degrees))) * math.sqrt(va + vb)
-    return Interval(centre, centre - half, centre + half)
 
 
 @contextmanager

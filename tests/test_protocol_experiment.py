@@ -29,14 +29,6 @@ def experiment() -> ModuleType:
     return module
 
 
-def test_welch_by_hand(experiment: ModuleType) -> None:
-    # Variances 1 and 4 of three values each: se = sqrt(5 / 3), 2.94 degrees of freedom, so 2.
-    interval = experiment.welch_interval([1.0, 2.0, 3.0], [2.0, 4.0, 6.0])
-    assert interval.estimate == pytest.approx(2.0)
-    assert interval.high == pytest.approx(2.0 + 4.3027 * (5 / 3) ** 0.5, abs=1e-3)
-    assert experiment.welch_interval([1.0], [2.0, 3.0]) is None
-
-
 def fake_replicate(request: Request, wish: Wish, folder: Path) -> Run:
     """Every stand-in with extra work takes 6 % longer; processes scatter by a hair."""
     burden = {each.name: 1.06 if each.extra_work else 1.0 for each in request.stand_ins}
