@@ -462,6 +462,7 @@ def _profiled(model: str, setting: Setting, convention: str) -> Cell:
             imgsz=setting.imgsz,
             batch=setting.batch,
             fuse=setting.fuse,
+            by="stage",
             convention=convention,
         )
     except UsageError:

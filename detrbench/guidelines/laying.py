@@ -14,7 +14,7 @@ from detrbench.guidelines.judging import (
     paper_ratio,
 )
 from detrbench.guidelines.paper import SIDE, WIDTHS
-from detrbench.render.layout import Column, Document, Line, Table, _provenance, settings_text
+from detrbench.render.layout import Column, Document, Line, Table, provenance, settings_text
 from detrbench.report import Cell, Report
 from detrbench.units import header, ratio, show, show_change, show_part
 
@@ -143,7 +143,7 @@ def _verdicts(found: Sequence[Finding], report: Report) -> Table:
             "A guideline holds where, in every experiment, the rows farthest from the first are "
             "beyond the margin on the side the paper found, and none is beyond it on the other.",
             OPEN_POINTS,
-            *_provenance(report),
+            *provenance(report),
         ),
     )
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Literal
 
 from detrbench import __version__
 from detrbench.render import csv, json, plots
-from detrbench.render.layout import PARTS, Document, Line, Table, _provenance
+from detrbench.render.layout import PARTS, Document, Line, Table, provenance
 from detrbench.render.layout import document as lay_out
 from detrbench.render.page import tables, words
 
@@ -44,7 +44,7 @@ def render(document: Document) -> str:
         if report
         else (),
         sections=[section for section in _sections(document) if not section.blank],
-        provenance=_provenance(report) if report else (f"Made by detrbench {__version__}",),
+        provenance=provenance(report) if report else (f"Made by detrbench {__version__}",),
         report=report,
         style=_markup(_read("page.css")),
         script=_markup(script),

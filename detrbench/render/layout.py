@@ -97,10 +97,10 @@ def document(report: Report, by: str | None = None) -> Document:
 
 def _summary(report: Report) -> Table:
     shown = _summary_metrics(report.rows)
-    marks = _Marks()
+    marks = Marks()
     lines: list[Line] = []
     for index, row in enumerate(report.rows):
-        lines.append(_values_line(row, _label(row, report.rows), shown, marks))
+        lines.append(_values_line(row, row_label(row, report.rows), shown, marks))
         if index and row.status == report.rows[0].status == "ok":
             lines.append(_difference_line(row, report, shown, marks))
         for figure in row.published:
@@ -113,7 +113,7 @@ def _summary(report: Report) -> Table:
             *marks.notes,
             *_brackets(report.rows, shown),
             *_said(report.rows),
-            *_provenance(report),
+            *provenance(report),
         ),
     )
 
@@ -131,7 +131,7 @@ def _column(shown: Metric) -> Column:
     return Column(header(shown.title, shown.unit))
 
 
-def _values_line(row: Cell, label: str, shown: list[Metric], marks: _Marks) -> Line:
+def _values_line(row: Cell, label: str, shown: list[Metric], marks: Marks) -> Line:
     if row.status != "ok":
         mark = marks.mark(f"{label} {row.status}: {row.reason or 'no reason was recorded'}")
         if not any(_value(row, one) is not None for one in shown):
@@ -145,28 +145,28 @@ def _value(row: Cell, one: Metric) -> int | float | None:
     return row.metrics.get(one.key)
 
 
-def _cell_text(row: Cell, one: Metric, marks: _Marks) -> str:
+def _cell_text(row: Cell, one: Metric, marks: Marks) -> str:
     value = _value(row, one)
     if value is None:
         return f"n/a {marks.mark(f'n/a: {missing_value(row, one.key)}')}"
-    spread = _spread(row, one)
+    spread = spread_of(row, one)
     if spread is None:
         return show(value, one.unit)
-    return f"{show(value, one.unit)} {show_range(*_ends(row, spread), one.unit)}"
+    return f"{show(value, one.unit)} {show_range(*ends_of(row, spread), one.unit)}"
 
 
-def _spread(row: Cell, one: Metric) -> Spread | None:
+def spread_of(row: Cell, one: Metric) -> Spread | None:
     """The first of the metric's spreads that the row holds both ends of."""
-    return next((spread for spread in one.spread if None not in _ends(row, spread)), None)
+    return next((spread for spread in one.spread if None not in ends_of(row, spread)), None)
 
 
-def _ends(row: Cell, spread: Spread) -> tuple[Any, Any]:
+def ends_of(row: Cell, spread: Spread) -> tuple[Any, Any]:
     return row.metrics.get(spread.low), row.metrics.get(spread.high)
 
 
 def _brackets(rows: tuple[Cell, ...], shown: list[Metric]) -> list[str]:
     """What the brackets of each column mean."""
-    found = {(one, spread) for one in shown for row in rows if (spread := _spread(row, one))}
+    found = {(one, spread) for one in shown for row in rows if (spread := spread_of(row, one))}
     return [
         f"{one.title}: in brackets {spread.meaning}"
         for one in shown
@@ -175,12 +175,12 @@ def _brackets(rows: tuple[Cell, ...], shown: list[Metric]) -> list[str]:
     ]
 
 
-def _difference_line(row: Cell, report: Report, shown: list[Metric], marks: _Marks) -> Line:
+def _difference_line(row: Cell, report: Report, shown: list[Metric], marks: Marks) -> Line:
     texts = tuple(_difference_text(row, report, one, marks) for one in shown)
     return Line(f"against {report.rows[0].model}", texts, level=1)
 
 
-def _difference_text(row: Cell, report: Report, one: Metric, marks: _Marks) -> str:
+def _difference_text(row: Cell, report: Report, one: Metric, marks: Marks) -> str:
     first = report.rows[0]
     value, reference = _value(row, one), _value(first, one)
     change = None if value is None or reference is None else ratio(value, reference)
@@ -188,7 +188,7 @@ def _difference_text(row: Cell, report: Report, one: Metric, marks: _Marks) -> s
         return ""
     if not one.spread:
         return show_change(change)
-    pair = _comparison(row, report)
+    pair = comparison_of(row, report)
     if pair is not None:  # the ratio within rounds tells more than that of two medians
         return _pair_text(pair, marks)
     if not _overlap(row, first, one):
@@ -197,7 +197,7 @@ def _difference_text(row: Cell, report: Report, one: Metric, marks: _Marks) -> s
     return f"{show_change(change)} {mark}"
 
 
-def _pair_text(pair: Mapping[str, Any], marks: _Marks) -> str:
+def _pair_text(pair: Mapping[str, Any], marks: Marks) -> str:
     """Such as "-9.5% FASTER"; its interval and its reasons are in the table of comparisons."""
     if pair.get("verdict"):
         return f"{show_change(pair['ratio'])} {pair['verdict']}"
@@ -205,7 +205,7 @@ def _pair_text(pair: Mapping[str, Any], marks: _Marks) -> str:
     return show_change(pair["ratio"]) + (f" {marks.mark(reasons)}" if reasons else "")
 
 
-def _comparison(row: Cell, report: Report) -> Mapping[str, Any] | None:
+def comparison_of(row: Cell, report: Report) -> Mapping[str, Any] | None:
     """The measured pair of `row` and the report's first row, if there is one."""
     for pair in report.comparisons:
         settings = pair.get("settings") or {}
@@ -217,10 +217,10 @@ def _comparison(row: Cell, report: Report) -> Mapping[str, Any] | None:
 
 
 def _overlap(row: Cell, other: Cell, one: Metric) -> bool:
-    here, there = _spread(row, one), _spread(other, one)
+    here, there = spread_of(row, one), spread_of(other, one)
     if here is None or there is None:
         return False
-    (low, high), (other_low, other_high) = _ends(row, here), _ends(other, there)
+    (low, high), (other_low, other_high) = ends_of(row, here), ends_of(other, there)
     return bool(low <= other_high and other_low <= high)
 
 
@@ -232,10 +232,10 @@ def _verdicts(report: Report) -> Table | None:
     judged = [pair for pair in report.comparisons if pair.get("verdict")]
     if not judged:
         return None
-    marks = _Marks()
+    marks = Marks()
     lines = [
         Line(
-            _pair_label(pair, report),
+            pair_label(pair, report),
             (
                 show_change(pair["ratio"]) if pair.get("ratio") else "n/a",
                 _pair_interval(pair),
@@ -262,11 +262,11 @@ def _verdicts(report: Report) -> Table | None:
     )
 
 
-def _pair_label(pair: Mapping[str, Any], report: Report) -> str:
+def pair_label(pair: Mapping[str, Any], report: Report) -> str:
     """As its row is called above, so that settings tell pairs apart where they must."""
     for row in report.rows:
         if row.model == pair["model"] and pair["settings"].items() <= row.settings.items():
-            return _label(row, report.rows)
+            return row_label(row, report.rows)
     return str(pair["model"])
 
 
@@ -278,7 +278,7 @@ def _pair_interval(pair: Mapping[str, Any]) -> str:
     return f"{show_change(low)} to {show_change(high)}{how}"
 
 
-def _pair_verdict(pair: Mapping[str, Any], marks: _Marks) -> str:
+def _pair_verdict(pair: Mapping[str, Any], marks: Marks) -> str:
     notes = " ".join(marks.mark(reason) for reason in pair.get("reasons") or ())
     return f"{pair['verdict']} {notes}".strip()
 
@@ -287,7 +287,7 @@ def _pair_verdict(pair: Mapping[str, Any], marks: _Marks) -> str:
 
 
 def _published_lines(
-    figure: Mapping[str, Any], row: Cell, shown: list[Metric], marks: _Marks
+    figure: Mapping[str, Any], row: Cell, shown: list[Metric], marks: Marks
 ) -> Iterator[Line]:
     """What was printed; ours at the settings that reproduce it, unless `row` is that; by how much
     ours is off."""
@@ -366,11 +366,11 @@ def _breakdown(report: Report, by: str) -> Table:
         raise UsageError(
             f"the report holds no values by {by}", cure=f"make it with: detrbench profile --by {by}"
         )
-    shown = _part_metrics(rows, by)
+    shown = part_metrics(rows, by)
     lines: list[Line] = []
     for row in rows:
         whole = tuple(_part_text(row.metrics, one) for one in shown)
-        lines.append(Line(_label(row, report.rows), whole))
+        lines.append(Line(row_label(row, report.rows), whole))
         for part in row.parts[by]:
             texts = tuple(_part_text(part, one, row.metrics) for one in shown)
             lines.append(Line(part["part"], texts, level=1))
@@ -381,7 +381,7 @@ def _breakdown(report: Report, by: str) -> Table:
     )
 
 
-def _part_metrics(rows: list[Cell], by: str) -> list[Metric]:
+def part_metrics(rows: list[Cell], by: str) -> list[Metric]:
     """Those that add up over parts, or nearly, as times do; FLOPs by the core rules where the asked
     ones know no parts."""
     held = {key for row in rows for part in row.parts[by] for key in part}
@@ -420,6 +420,8 @@ SETTINGS: dict[str, Callable[[Any], str]] = {
     "memory_format": str,
     "runtime": str,
     "threads": lambda threads: "1 thread" if threads == 1 else f"{threads} threads",
+    "stages": lambda timed: "stages timed" if timed else "stages not timed",
+    "confirmation": lambda again: "a second run" if again else "a first run",
 }
 """How a setting is put into words; any other is written `name=value`."""
 
@@ -456,7 +458,7 @@ def _common_text(rows: tuple[Cell, ...]) -> str:
     return settings_text(_common_settings(rows))
 
 
-def _label(row: Cell, rows: tuple[Cell, ...]) -> str:
+def row_label(row: Cell, rows: tuple[Cell, ...]) -> str:
     """The model's name, with whatever of its settings the caption cannot say for all rows."""
     common = _common_settings(rows)
     own = {name: value for name, value in row.settings.items() if name not in common}
@@ -480,7 +482,7 @@ def _said(rows: tuple[Cell, ...]) -> list[str]:
     return [f"{', '.join(dict.fromkeys(names))}: {note}" for note, names in models.items()]
 
 
-def _provenance(report: Report) -> list[str]:
+def provenance(report: Report) -> list[str]:
     made = " ".join(
         part
         for part in (
@@ -497,7 +499,7 @@ def _provenance(report: Report) -> list[str]:
 
 
 @dataclass
-class _Marks:
+class Marks:
     """Footnotes: the same text gets the same number."""
 
     notes: list[str] = field(default_factory=list)

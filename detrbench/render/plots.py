@@ -30,12 +30,12 @@ from detrbench.render.drawing import (
     unit_ticks,
 )
 from detrbench.render.layout import (
-    _comparison,
-    _ends,
-    _label,
-    _pair_label,
-    _part_metrics,
-    _spread,
+    comparison_of,
+    ends_of,
+    pair_label,
+    part_metrics,
+    row_label,
+    spread_of,
 )
 from detrbench.report import Cell, Report
 from detrbench.stats import median, quantile
@@ -69,7 +69,7 @@ def verdicts(report: Report) -> str | None:
     with style():
         figure, panels = stack_panels([24.0] * len(pairs), left=10, label=True)
         for pair, panel in zip(pairs, panels, strict=True):
-            _draw_pair(panel, pair, _pair_label(pair, report))
+            _draw_pair(panel, pair, pair_label(pair, report))
         share_range(panels, [0.0], pad=0.08)
         percent_ticks(panels[-1].xaxis)
         baselines = ", ".join(dict.fromkeys(str(pair["baseline"]) for pair in pairs))
@@ -121,7 +121,7 @@ def savings(report: Report) -> str | None:
     shown = [one for one in _shown(report) if report.rows[0].metrics.get(one.key)]
     models = [
         _Changes(
-            _label(row, report.rows),
+            row_label(row, report.rows),
             mark_of(index),
             [_change(one, row, report) for one in shown],
         )
@@ -186,7 +186,7 @@ class _Change(NamedTuple):
 
 
 def _change(one: Metric, row: Cell, report: Report) -> _Change | None:
-    pair = _comparison(row, report) if one.spread else None
+    pair = comparison_of(row, report) if one.spread else None
     if pair is not None:
         ends = (pair.get("ci_low"), pair.get("ci_high"))
         low, high = (None if end is None else end - 1 for end in ends)
@@ -239,7 +239,7 @@ def samples(report: Report) -> str | None:
             panel.set_xlim(lowest - pad, view + pad)
             _draw_processes(panel, _processes(row), view)
             _draw_median(panel, row)
-            put_title(panel, _label(row, report.rows), _beyond(_processes(row), view))
+            put_title(panel, row_label(row, report.rows), _beyond(_processes(row), view))
             unit_ticks(panel.xaxis, "s")
             panel.tick_params(labelbottom=panel is panels[-1])
         panels[-1].set_xlabel(header(_MEASURED[0].title, "s"))
@@ -297,9 +297,9 @@ def _draw_median(panel: Axes, row: Cell) -> None:
         if value is None:
             continue
         panel.axvline(value, color=PALETTE["ink"], linewidth=0.9, linestyle=(0, (4, 3)))
-        spread = _spread(row, one)
+        spread = spread_of(row, one)
         if spread is not None:
-            low, high = _ends(row, spread)
+            low, high = ends_of(row, spread)
             panel.axvspan(low, high, color=PALETTE["shade"], linewidth=0, zorder=0.9)
 
 
@@ -315,7 +315,7 @@ def _samples_words(row: Cell, report: Report) -> str:
     every = [sample for each in processes for sample in each]
     medians = [median(each) for each in processes]
     return (
-        f"{_label(row, report.rows)}: {len(every)} samples in {len(processes)} processes, from "
+        f"{row_label(row, report.rows)}: {len(every)} samples in {len(processes)} processes, from "
         f"{show_quantity(min(every), 's')} to {show_quantity(max(every), 's')}; the processes' "
         f"medians from {show_quantity(min(medians), 's')} to {show_quantity(max(medians), 's')}."
     )
@@ -331,7 +331,7 @@ def cost(report: Report) -> str | None:
     if across is None:
         return None
     points = [
-        _Point(_label(row, report.rows), mark_of(index), x, y, _interval(row, up))
+        _Point(row_label(row, report.rows), mark_of(index), x, y, _interval(row, up))
         for index, row in enumerate(report.rows)
         if (x := row.metrics.get(across.key)) and (y := row.metrics.get(up.key))
     ]
@@ -378,10 +378,10 @@ class _Point(NamedTuple):
 
 
 def _interval(row: Cell, one: Metric) -> tuple[float, float] | None:
-    spread = _spread(row, one)
+    spread = spread_of(row, one)
     if spread is None:
         return None
-    low, high = _ends(row, spread)
+    low, high = ends_of(row, spread)
     return low, high
 
 
@@ -478,7 +478,7 @@ def parts(report: Report, by: str) -> str | None:
     rows = [row for row in report.rows if row.parts.get(by)]
     if not rows:
         return None
-    shown = _part_metrics(rows, by)
+    shown = part_metrics(rows, by)
     names = _largest_parts(rows, shown, by)
     panels = [
         _Panel(header(one.title, one.unit), one.unit, _part_bars(rows, report, one, names, by))
@@ -504,7 +504,7 @@ class _Panel(NamedTuple):
 
 def _whole_bars(report: Report, one: Metric) -> list[_Bar]:
     return [
-        _Bar(_label(row, report.rows), (value,))
+        _Bar(row_label(row, report.rows), (value,))
         for row in report.rows
         if (value := row.metrics.get(one.key)) is not None
     ]
@@ -535,7 +535,7 @@ def _part_bars(
         for part in row.parts[by]:
             name = part["part"] if part["part"] in values else names[-1]
             values[name] += part.get(one.key) or 0
-        bars.append(_Bar(_label(row, report.rows), tuple(values.values())))
+        bars.append(_Bar(row_label(row, report.rows), tuple(values.values())))
     return bars
 
 

@@ -13,9 +13,9 @@ from detrbench.render.layout import (
     SHORT_SETTINGS,
     Column,
     Line,
+    Marks,
     Table,
-    _label,
-    _Marks,
+    row_label,
     settings_text,
 )
 from detrbench.report import Cell, Report, missing_value
@@ -41,7 +41,7 @@ def reconciled(report: Report) -> Table | None:
     shown = [one for one in _PRINTED if any(one.key in row.metrics for row in report.rows)]
     if not shown:
         return None
-    marks = _Marks()
+    marks = Marks()
     lines = [line for row in report.rows for line in _reconciled_lines(row, report, shown, marks)]
     return Table(
         "Which way of counting prints which figures. 1 MAC = 2 FLOPs.",
@@ -57,10 +57,10 @@ def _fine(one: Metric) -> str:
 
 
 def _reconciled_lines(
-    row: Cell, report: Report, shown: Sequence[Metric], marks: _Marks
+    row: Cell, report: Report, shown: Sequence[Metric], marks: Marks
 ) -> Iterator[Line]:
     texts = [_count_text(row, one, marks) for one in shown]
-    yield Line(_label(row, report.rows), tuple(texts))
+    yield Line(row_label(row, report.rows), tuple(texts))
     for figure in row.published:
         printed = {one.key: figure.get(one.published_as or "") for one in shown}
         if not any(printed.values()):
@@ -96,7 +96,7 @@ def _reconciled_lines(
         )
 
 
-def _count_text(row: Cell, one: Metric, marks: _Marks) -> str:
+def _count_text(row: Cell, one: Metric, marks: Marks) -> str:
     value = row.metrics.get(one.key)
     if value is not None:
         return show(value, _fine(one))
@@ -164,7 +164,7 @@ def processes(report: Report) -> Table | None:
     for row in report.rows:
         facts = _process_facts(row)
         if facts:
-            runs.setdefault(repr(facts), ([], facts))[0].append(_label(row, report.rows))
+            runs.setdefault(repr(facts), ([], facts))[0].append(row_label(row, report.rows))
     names = list(
         dict.fromkeys(name for _, facts in runs.values() for each in facts for name in each)
     )

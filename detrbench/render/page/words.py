@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from detrbench.metrics import METRICS
-from detrbench.render.layout import _label, _pair_label
+from detrbench.render.layout import pair_label, row_label
 from detrbench.render.plots import named_pairs
 from detrbench.report import Cell, Report
 from detrbench.units import ratio, show_change, show_part, show_quantity
@@ -50,7 +50,7 @@ def _finding(pair: Mapping[str, Any], report: Report) -> Finding:
     return Finding(
         verdict,
         _SIGNS.get(verdict, ""),
-        _sentence(verdict, pair, _pair_label(pair, report)),
+        _sentence(verdict, pair, pair_label(pair, report)),
         (*_evidence(pair), *(_capital(str(reason)) for reason in pair.get("reasons") or ())),
     )
 
@@ -103,7 +103,7 @@ def savings(report: Report) -> tuple[str, ...]:
 
 
 def _saving(row: Cell, report: Report) -> str:
-    name, first = _label(row, report.rows), report.rows[0]
+    name, first = row_label(row, report.rows), report.rows[0]
     asked = row.settings.get("convention", "core")
     facts = []
     for one in METRICS.values():
