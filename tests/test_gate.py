@@ -226,6 +226,13 @@ CASES: dict[str, tuple[Change, list[str], int, list[str]]] = {
     "renamed model": (
         in_run("rows", 1, "model", to="mine2"), [], 4, ["mine", "did you mean mine2?"]
     ),
+    "settings that are not said": (
+        in_run("rows", 1, "settings", to={}), [], 4, ["other settings", "imgsz (640x640, None)"]
+    ),
+    "environment of wrong types": (
+        in_run("environment", "memory_bytes", to="much"), [], 4, ["this run, environment", "wrong type"]
+    ),
+    "processor is a list": (in_run("environment", "processor", to=["x"]), [], 4, ["wrong type"]),
     "other settings": (
         all_settings(imgsz="320x320"), [], 4, ["other settings", "imgsz (640x640, 320x320)"]
     ),
@@ -254,7 +261,7 @@ CASES: dict[str, tuple[Change, list[str], int, list[str]]] = {
     "ratios that are none": (
         in_run("comparisons", 0, "process_log_ratios", to=[1e300] * 6), [], 4, ["no ratios"]
     ),
-    "comparison of text": (in_run("comparisons", to=["x"]), [], 4, ["comparisons[0]", "baseline"]),
+    "comparison of text": (in_run("comparisons", to=["x"]), [], 4, ["this run, comparisons[0]", "baseline"]),
     "verdict unknown": (in_run("comparisons", 0, "verdict", to="FINE"), [], 4, ["FINE"]),
     "confidence of 2": (in_run("comparisons", 0, "confidence", to=2), [], 4, ["confidence is 2"]),
     "model stands twice": (

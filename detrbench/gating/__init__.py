@@ -16,7 +16,7 @@ from detrbench.gating.policy import Policy
 from detrbench.gating.rows import Match, match, missing, unfinished
 from detrbench.gating.times import Known, time_check, time_checks
 from detrbench.merging import in_words, machine_differences
-from detrbench.report import Report
+from detrbench.report import Report, ReportError
 
 __all__ = ["Check", "GateResult", "Outcome", "Policy", "gate", "time_check", "unreadable"]
 
@@ -39,11 +39,11 @@ def gate(
             from the two reports' ratios to a common reference.
 
     Raises:
-        ReportError: a comparison in one of the reports is not one.
+        ReportError: a comparison in one of the reports is not one, or a fact of its environment.
     """
     policy = policy or Policy()
     checks = [*unfinished(report.rows), *value_checks(report, policy)]
-    notes = [f"this run: {_origin(report)}"]
+    notes = [f"this run: {_origin(report, 'this run')}"]
     if baseline is not None:
         matches = match(baseline, report)
         checks += unfinished(baseline.rows, "in the baseline, ")
@@ -51,7 +51,8 @@ def gate(
         if policy.judges_time and timed is None:
             timed = list(time_checks(baseline, report, matches, policy, known or {}))
         checks += timed or ()
-        notes += [f"baseline: {_origin(baseline)}", *_notes(baseline, report, matches, checks)]
+        notes.append(f"baseline: {_origin(baseline, 'the baseline')}")
+        notes += _notes(baseline, report, matches, checks)
     return GateResult(tuple(checks) or (_NOTHING,), policy, tuple(notes))
 
 
@@ -89,14 +90,18 @@ def _notes(
         )
 
 
-def _origin(report: Report) -> str:
+def _origin(report: Report, which: str) -> str:
     """What a report is of, when it was made, of which revision, with what and on what."""
     environment = Environment.from_dict(report.environment)
+    try:
+        machine = environment.one_line()
+    except TypeError as error:  # facts of a type that no machine has: nothing has checked them
+        raise ReportError("holds facts of a wrong type", where=f"{which}, environment") from error
     facts = (
         report.title,
         report.created,
         f"revision {environment.revision}" if environment.revision else "",
         f"detrbench {report.detrbench_version}" if report.detrbench_version else "",
-        environment.one_line(),
+        machine,
     )
     return ", ".join(fact for fact in facts if fact) or "it does not say where it is from"

@@ -64,13 +64,19 @@ def spoilt(pairs: Iterable[Pair]) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def pairs_of(report: Report) -> list[Pair]:
+def pairs_of(report: Report, which: str = "this run") -> list[Pair]:
     """Every comparison of a report.
+
+    Args:
+        which: report it is, for the messages.
 
     Raises:
         ReportError: one is not a comparison.
     """
-    return [_pair(plain, f"comparisons[{index}]") for index, plain in enumerate(report.comparisons)]
+    return [
+        _pair(plain, f"{which}, comparisons[{index}]")
+        for index, plain in enumerate(report.comparisons)
+    ]
 
 
 _LARGEST = 20.0

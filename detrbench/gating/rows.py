@@ -8,7 +8,7 @@ from typing import Any
 
 from detrbench.errors import nearest
 from detrbench.gating.outcomes import Check, Outcome
-from detrbench.merging import in_words, setting_differences
+from detrbench.merging import in_words
 from detrbench.metrics import METRICS
 from detrbench.report import Cell, Report, missing_value
 
@@ -60,9 +60,14 @@ def _partner(before: Cell, rows: Sequence[Cell]) -> Cell | None:
 def differing(
     before: Cell, now: Cell, ignored: frozenset[str] = frozenset()
 ) -> dict[str, tuple[Any, Any]]:
-    """Setting -> (before, now), of settings that both rows name and give another value."""
-    found = setting_differences(before.settings, now.settings)
-    return {name: values for name, values in found.items() if name not in ignored}
+    """Setting -> (before, now), of what is not the same; what one of them does not say is None."""
+    names = dict.fromkeys([*before.settings, *now.settings])
+    both = {name: (before.settings.get(name), now.settings.get(name)) for name in names}
+    return {
+        name: (here, there)
+        for name, (here, there) in both.items()
+        if name not in ignored and here != there
+    }
 
 
 def missing(before: Cell, rows: Sequence[Cell]) -> Check:

@@ -118,7 +118,7 @@ class _Runs:
     def __init__(self, baseline: Report, report: Report, policy: Policy, known: Known) -> None:
         self._baseline, self._report = baseline, report
         self._limit, self._known = policy.latency_limit, known
-        self._then, self._today = pairs_of(baseline), pairs_of(report)
+        self._then, self._today = pairs_of(baseline, "the baseline"), pairs_of(report)
 
     def refer_to(self, before: Cell, now: Cell) -> bool:
         """Whether this row is what both runs measured others with."""
