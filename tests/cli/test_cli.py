@@ -105,7 +105,7 @@ USAGE: dict[str, tuple[list[str], list[str]]] = {
     "convention": (["profile", "rtdetr-l", "--convention", "thopp"], ["--convention", "thop?"]),
     "by": (["profile", "rtdetr-l", "--by", "stages"], ["--by", "stage?"]),
     "format": (["profile", "rtdetr-l", "--format", "makdown"], ["--format", "markdown?"]),
-    "models format": (["models", "--format", "xml"], ["--format", "csv"]),
+    "models format": (["models", "--format", "word"], ["--format", "csv"]),
     "run format": (["run", "article", "--format", "jsn"], ["--format", "json?"]),
     "device": (["latency", "--device", "gpu"], ["--device", "cuda:N"]),
     "device index": (["latency", "--device", "cuda:x"], ["--device", "cuda:N"]),
