@@ -230,7 +230,8 @@ CASES: dict[str, tuple[Change, list[str], int, list[str]]] = {
         in_run("rows", 1, "settings", to={}), [], 4, ["other settings", "imgsz (640x640, None)"]
     ),
     "environment of wrong types": (
-        in_run("environment", "memory_bytes", to="much"), [], 4, ["this run, environment", "wrong type"]
+        in_run("environment", "memory_bytes", to="much"), [], 4,
+        ["this run, environment", "wrong type"],
     ),
     "processor is a list": (in_run("environment", "processor", to=["x"]), [], 4, ["wrong type"]),
     "other settings": (
@@ -261,7 +262,9 @@ CASES: dict[str, tuple[Change, list[str], int, list[str]]] = {
     "ratios that are none": (
         in_run("comparisons", 0, "process_log_ratios", to=[1e300] * 6), [], 4, ["no ratios"]
     ),
-    "comparison of text": (in_run("comparisons", to=["x"]), [], 4, ["this run, comparisons[0]", "baseline"]),
+    "comparison of text": (
+        in_run("comparisons", to=["x"]), [], 4, ["this run, comparisons[0]", "baseline"]
+    ),
     "verdict unknown": (in_run("comparisons", 0, "verdict", to="FINE"), [], 4, ["FINE"]),
     "confidence of 2": (in_run("comparisons", 0, "confidence", to=2), [], 4, ["confidence is 2"]),
     "model stands twice": (
