@@ -101,6 +101,14 @@ def only(model: str) -> Change:
     return change
 
 
+def a_chain(base: Plain, run: Plain) -> None:
+    """ref measures mine, and mine measures another: it is a reference, and is judged all the same."""
+    run["comparisons"] = [pair(0.9)]
+    for plain in (base, run):
+        plain["rows"].append({**copy.deepcopy(plain["rows"][1]), "model": "third"})
+        plain["comparisons"].append(pair(0.9, model="third", baseline="mine"))
+
+
 def only_the_reference(base: Plain, run: Plain) -> None:
     for plain in (base, run):
         del plain["rows"][1]["metrics"]["latency_median_s"]
@@ -177,6 +185,7 @@ CASES: dict[str, tuple[Change, list[str], int, list[str]]] = {
     ),
     "no ratios at all": (in_run("comparisons", to=[]), [], 3, ["no reference in common", "ref"]),
     "other reference": (other_reference, [], 3, ["ref", "other", "--rev"]),
+    "a reference that is measured itself": (a_chain, [], 1, ["mine", "+12.5%", "third"]),
     "reference changed": (reference_changed, [], 4, ["ref is not the same model", "params"]),
     "only the reference is timed": (only_the_reference, [], 3, ["there is no other"]),
     "time asked for and not there": (

@@ -98,7 +98,7 @@ def time_checks(
         if (both := one.both) is not None and both[0].metrics.get(TIME.key) is not None
     ]
     runs = _Runs(baseline, report, policy, known)
-    judgeable = [(before, now) for before, now in timed if not runs.refer_to(before, now)]
+    judgeable = [(before, now) for before, now in timed if not runs.only_refer_to(before, now)]
     for before, now in judgeable:
         yield runs.check(before, now)
     if timed and not judgeable:
@@ -120,10 +120,12 @@ class _Runs:
         self._limit, self._known = policy.latency_limit, known
         self._then, self._today = pairs_of(baseline, "the baseline"), pairs_of(report)
 
-    def refer_to(self, before: Cell, now: Cell) -> bool:
-        """Whether this row is what both runs measured others with."""
-        return any(pair.refers_to(before) for pair in self._then) and any(
-            pair.refers_to(now) for pair in self._today
+    def only_refer_to(self, before: Cell, now: Cell) -> bool:
+        """Whether both runs measured others with this row, and the baseline it with no other."""
+        return (
+            any(pair.refers_to(before) for pair in self._then)
+            and any(pair.refers_to(now) for pair in self._today)
+            and not any(pair.is_of(before) for pair in self._then)
         )
 
     def check(self, before: Cell, now: Cell) -> Check:
