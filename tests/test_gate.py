@@ -102,7 +102,7 @@ def only(model: str) -> Change:
 
 
 def a_chain(base: Plain, run: Plain) -> None:
-    """ref measures mine, and mine measures another: it is a reference, and is judged all the same."""
+    """ref measures mine, and mine a third: a reference, and judged all the same."""
     run["comparisons"] = [pair(0.9)]
     for plain in (base, run):
         plain["rows"].append({**copy.deepcopy(plain["rows"][1]), "model": "third"})
