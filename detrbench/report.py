@@ -339,6 +339,15 @@ _ROW: dict[str, tuple[type, ...]] = {
     "published": (list,),
     "notes": (list,),
 }
+_TEXT, _WHOLE, _NONE = (str,), (int,), (type(None),)
+_ENVIRONMENT: dict[str, tuple[type, ...]] = {
+    **dict.fromkeys(("detrbench", "python", "torch", "platform", "processor"), _TEXT + _NONE),
+    **dict.fromkeys(("accelerator", "accelerator_driver", "torch_cuda", "revision"), _TEXT + _NONE),
+    **dict.fromkeys(("logical_cpus", "threads", "memory_bytes"), _WHOLE + _NONE),
+    **dict.fromkeys(("accelerator_memory_bytes", "cudnn"), _WHOLE + _NONE),
+    **dict.fromkeys(("cpu_quota", "load_average"), (int, float, *_NONE)),
+    "flags": (dict, *_NONE),
+}
 _ROW_REQUIRED = ("model", "settings", "metrics", "status")
 _JSON_NAMES = {
     dict: "an object", list: "a list", str: "a text", int: "a whole number",
@@ -363,6 +372,7 @@ def _check(plain: Any, where: str) -> None:
         )
     _check_version(plain["schema_version"], where)
     _check_keys(plain, _TOP, ("environment", "rows"), where, "")
+    _check_keys(plain["environment"], _ENVIRONMENT, (), where, "environment.")
     rows = plain["rows"]
     if not isinstance(rows, list):
         _wrong_type(where, "rows", rows, (list,))

@@ -231,7 +231,12 @@ def parse_imgsz(text: str, *, where: str | None = None) -> tuple[int, int]:
 
 def is_finite(value: object) -> bool:
     """Whether `value` is a number that can be written to a file; bool is not a number here."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # a whole number beyond every float
+        return False
 
 
 def printed_factor(unit: str) -> float:

@@ -71,6 +71,10 @@ BROKEN: dict[str, tuple[Change, str]] = {
     "version 0": (lambda r: r.update(schema_version=0), "from 1"),
     "newer": (lambda r: r.update(schema_version=2), "newer detrbench"),
     "no rows": (lambda r: r.pop("rows"), "rows is missing"),
+    "a fact of a wrong type": (
+        lambda r: r["environment"].update(processor=["a"]),
+        "environment.processor is a list, not a text or null",
+    ),
     "no environment": (lambda r: r.pop("environment"), "environment is missing"),
     "rows object": (lambda r: r.update(rows={}), "rows is an object, not a list"),
     "row text": (lambda r: r.update(rows=["x"]), r"rows\[0\] is a text"),
