@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from detrbench import __version__
+from detrbench.cli.claims import claims
 from detrbench.cli.diff import diff
 from detrbench.cli.gate import gate
 from detrbench.cli.guidelines import guidelines
@@ -41,6 +42,7 @@ Examples:
   detrbench reconcile rtdetr-l --params 32.8M --gflops 108.0
   detrbench run article
   detrbench guidelines G1 G2
+  detrbench claims --rivals run.json
   detrbench selfcheck
   detrbench report run.json --to markdown
   detrbench diff before.json after.json
@@ -85,6 +87,7 @@ app.command()(run)
 app.command()(reconcile)
 app.command()(lint)
 app.command()(guidelines)
+app.command()(claims)
 app.command()(selfcheck)
 app.command()(probe)
 app.command()(report)

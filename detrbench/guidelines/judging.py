@@ -22,6 +22,7 @@ from enum import Enum
 from typing import Any
 
 from detrbench.errors import UsageError
+from detrbench.gating.pairs import pairs_of
 from detrbench.guidelines.paper import GUIDELINES, WIDTHS, Guideline
 from detrbench.report import Cell, Report
 from detrbench.units import ratio, show_change
@@ -100,8 +101,9 @@ def findings(report: Report) -> tuple[Finding, ...]:
     """What `report` says of every guideline that it has rows of.
 
     Raises:
-        UsageError: it has rows of none.
+        UsageError: it has rows of none, or a comparison that is none.
     """
+    pairs_of(report)
     names = [name for name in GUIDELINES if _rows(report, guideline=name)]
     if not names:
         raise UsageError(
@@ -163,6 +165,7 @@ def label_of(cell: Cell) -> str:
 # --- reading a report ----------------------------------------------------------------------------
 
 _SAYS_NOTHING = (None, Verdict.INVALID)
+_PLACE = {"guideline", "experiment", "network"}
 
 
 def _finding(report: Report, guideline: Guideline) -> Finding:
@@ -181,7 +184,11 @@ def _trial(report: Report, guideline: Guideline, column: str) -> Trial:
 
 
 def _rows(report: Report, **settings: str) -> tuple[Cell, ...]:
-    return tuple(row for row in report.rows if settings.items() <= row.settings.items())
+    return tuple(
+        row
+        for row in report.rows
+        if settings.items() <= row.settings.items() and row.settings.keys() >= _PLACE
+    )
 
 
 def _pair(report: Report, cell: Cell) -> Pair | None:

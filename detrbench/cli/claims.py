@@ -1,0 +1,55 @@
+"""`detrbench claims`: the article's six claims, held against saved evidence."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from detrbench.cli import options
+from detrbench.cli.output import deliver
+
+
+def claims(
+    rivals: Annotated[
+        list[Path] | None,
+        typer.Option("--rivals", metavar="RUN.json", help="Of `detrbench run rivals`."),
+    ] = None,
+    guidelines: Annotated[
+        list[Path] | None,
+        typer.Option("--guidelines", metavar="RUN.json", help="Of `detrbench guidelines`."),
+    ] = None,
+    article: Annotated[
+        list[Path] | None,
+        typer.Option("--article", metavar="RUN.json", help="Of `detrbench run article`."),
+    ] = None,
+    format: options.Format = None,
+    output: options.Output = None,
+) -> None:
+    """Hold the article's six claims against saved reports, measuring nothing.
+
+    Each is supported, not supported, inconclusive, not measured (with the command that does) or not
+    testable here, part by part, with the figures that say so. Options may be given again, for
+    reports of other devices.
+
+    \b
+    Examples:
+      detrbench claims --rivals rivals/run.json --article article/run.json
+      detrbench claims --rivals cpu.json --rivals gpu.json --guidelines guidelines.json -o claims.md
+    """
+    chosen = options.check_format(format, options.check_output(output))
+
+    from detrbench.claims.evidence import Evidence
+    from detrbench.claims.judging import judge_claims
+    from detrbench.claims.laying import document
+    from detrbench.claims.unit import unit_facts
+    from detrbench.render import render_document
+    from detrbench.report import Report
+
+    def load(files: list[Path] | None) -> dict[str, Report]:
+        return {str(file): Report.load(file) for file in files or ()}
+
+    evidence = Evidence.of(load(rivals), load(article), load(guidelines))
+    found = judge_claims(evidence, unit_facts())
+    deliver(render_document(document(found, evidence.reports), chosen), output)
