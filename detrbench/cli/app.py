@@ -9,6 +9,7 @@ import typer
 from detrbench import __version__
 from detrbench.cli.claims import claims
 from detrbench.cli.diff import diff
+from detrbench.cli.explain import explain
 from detrbench.cli.gate import gate
 from detrbench.cli.guidelines import guidelines
 from detrbench.cli.history import history
@@ -84,6 +85,7 @@ app.command()(models)
 app.command()(profile)
 app.command()(latency)
 app.command()(run)
+app.command()(explain)
 app.command()(reconcile)
 app.command()(lint)
 app.command()(guidelines)

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
-from detrbench.cost import ATTENTION, CONVOLUTION, MATMUL
+from detrbench.cost import ATTENTION, CONVOLUTION, EPILOGUES, MATMUL
 
 if TYPE_CHECKING:
     from detrbench.tracing import Op, Totals
@@ -59,6 +59,10 @@ class Work:
         nbytes: eager traffic.
         kernels: operators to launch.
         working_set_bytes: its live tensors at their most, and its parameters.
+        fused_bytes, fused_kernels: what is left of both when norms and element-wise operators are
+            folded into the kernels before them; a lower bound.
+        wide_conv_flops: of convolutions wider than 1x1, not grouped and of stride 1, for which
+            there are algorithms with fewer multiplications than are counted (Winograd's).
     """
 
     conv_flops: int = 0
@@ -66,6 +70,9 @@ class Work:
     nbytes: int = 0
     kernels: int = 0
     working_set_bytes: int = 0
+    fused_bytes: int = 0
+    fused_kernels: int = 0
+    wide_conv_flops: int = 0
 
     @property
     def flops(self) -> int:
@@ -81,9 +88,12 @@ def work_of(totals: Totals, ops: Iterable[Op]) -> Work:
     """The work of a traced part; what its parameters take is that of those its operators read."""
     flops = {CONVOLUTION: 0, MATMUL: 0, ATTENTION: 0}
     parameters: dict[int, int] = {}
+    folded, wide = 0, 0
     for op in ops:
         if op.kind in flops:
             flops[op.kind] += op.cost.flops
+        folded += op.kind in EPILOGUES
+        wide += op.cost.flops if _has_short_cuts(op) else 0
         parameters |= {t.storage: t.nbytes for t in op.inputs if t.parameter}
     return Work(
         conv_flops=flops[CONVOLUTION],
@@ -91,7 +101,20 @@ def work_of(totals: Totals, ops: Iterable[Op]) -> Work:
         nbytes=totals.traffic_eager_bytes,
         kernels=totals.kernels,
         working_set_bytes=totals.peak_activation_bytes + sum(parameters.values()),
+        fused_bytes=totals.traffic_fused_bytes,
+        fused_kernels=totals.kernels - folded,
+        wide_conv_flops=wide,
     )
+
+
+def _has_short_cuts(op: Op) -> bool:
+    """Lavin & Gray, "Fast Algorithms for Convolutional Neural Networks", arXiv 1509.09308: small
+    kernels of stride 1, over all channels."""
+    if op.kind != CONVOLUTION:
+        return False
+    image, weight, _, stride = op.args[:4]
+    grouped = weight.shape[1] != image.shape[1]
+    return max(weight.shape[2:]) > 1 and set(stride) == {1} and not grouped
 
 
 @dataclass(frozen=True)

@@ -101,7 +101,7 @@ class Bench:
         """Element-wise work over `nbytes` in all, by the rule that each input is read and each
         output written once."""
         return [
-            self._stream(ceiling, f"{name}, {nbytes / 2**20:.0f} MiB", nbytes, make, passes)
+            self._stream(ceiling, f"{name}, {nbytes // 2**20} MiB", nbytes, make, passes)
             for name, make in _STREAMS.items()
         ]
 

@@ -1,0 +1,126 @@
+"""`detrbench explain`: why a model is faster than another, or is not."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Annotated, Any, cast
+
+import typer
+
+from detrbench.cli import options
+from detrbench.cli.output import ProgressLine, deliver
+
+
+def explain(
+    baseline: Annotated[
+        str, typer.Argument(metavar="BASELINE", help="A name, or the path of a model file.")
+    ],
+    variant: Annotated[str, typer.Argument(metavar="VARIANT", help="Likewise.")],
+    device: options.Device = "cpu",
+    imgsz: options.ImageSize = "640",
+    batch: options.Batch = 1,
+    nc: options.Classes = None,
+    fuse: options.Fuse = False,
+    by: Annotated[str, typer.Option("--by", metavar="PART", help="stage, module or op.")] = "stage",
+    dtype: Annotated[
+        str, typer.Option("--dtype", metavar="DTYPE", help="float32, float16 or bfloat16.")
+    ] = "float32",
+    memory_format: Annotated[
+        str,
+        typer.Option(
+            "--memory-format", metavar="LAYOUT", help="Of images: contiguous or channels_last."
+        ),
+    ] = "contiguous",
+    threads: options.Threads = None,
+    blocks: options.Blocks = None,
+    budget: Annotated[
+        float, typer.Option("--budget", metavar="SECONDS", help="For the rounds.")
+    ] = 90.0,
+    tries: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--try",
+            metavar="REMEDY",
+            help="Also measure, on VARIANT: channels_last, batch, compile or cudagraph. May be "
+            "given several times; each takes half of the budget more.",
+        ),
+    ] = None,
+    format: options.Format = None,
+    output: options.Output = None,
+) -> None:
+    """Explain where the time of two models goes, and what became of the FLOPs saved.
+
+    Both models, their parts and probes of what the device can do at best are timed in the same
+    rounds. Each part gets a floor, the largest of FLOPs over their rate, traffic over bandwidth and
+    kernels times a launch, its efficiency against that, and which of the three binds. A paragraph
+    made from these numbers says how much of the FLOP saving reached the clock, where the rest
+    stayed, and what to try next.
+
+    The numbers are medians over rounds of one process with their quartiles; a verdict on which
+    model is faster is the business of `detrbench latency`.
+
+    \b
+    Examples:
+      detrbench explain rtdetr-l shufflev2
+      detrbench explain rtdetr-l shufflev2 --by op --budget 120
+      detrbench explain rtdetr-l ./my-variant.yaml --try channels_last --try compile -o why.json
+    """
+    from detrbench.errors import UsageError
+    from detrbench.render.layout import PARTS
+    from detrbench.runtimes import check_runtime
+    from detrbench.runtimes.options import Options, check_options
+    from detrbench.units import parse_imgsz
+
+    chosen = options.check_format(format, options.check_output(output))
+    size = parse_imgsz(imgsz, where="--imgsz")
+    options.check_choice(by, PARTS, flag="--by")
+    options.check_device(device)
+    execution = check_options(Options(dtype, memory_format), device)
+    options.check_file(blocks, flag="--blocks")
+    asked = options.check_models([baseline, variant])
+    wanted = list(dict.fromkeys(tries or ()))
+    for name in wanted:
+        options.check_choice(name, ("channels_last", "batch", "compile", "cudagraph"), flag="--try")
+        if name in ("compile", "cudagraph"):
+            check_runtime(name, device)
+    if not budget > 0:
+        raise UsageError(
+            f"{budget:g} seconds leave no time", where="--budget", cure="Give more than 0."
+        )
+
+    from detrbench.explaining.measuring import explain_pair
+    from detrbench.explaining.reporting import document, explanation_report
+    from detrbench.explaining.trying import measure_tries
+    from detrbench.render import render_document
+    from detrbench.timing.process import Request
+    from detrbench.timing.schedule import Plan
+
+    request = Request(
+        models=tuple(asked),
+        device=device,
+        batch=batch,
+        imgsz=size,
+        nc=nc,
+        fuse=fuse,
+        threads=threads,
+        blocks=None if blocks is None else str(blocks),
+        options=execution,
+        plan=Plan(budget_s=budget),
+    )
+    progress = ProgressLine()
+    try:
+        found = explain_pair(request, cast(Any, by), progress=progress)  # checked above
+        tried = (
+            measure_tries(request, wanted, budget_s=budget * len(wanted) / 2, progress=progress)
+            if wanted and not found.interrupted
+            else ()
+        )
+    finally:
+        progress.close()
+    found = dataclasses.replace(
+        found, explanation=dataclasses.replace(found.explanation, tried=tried)
+    )
+    report = explanation_report(found)
+    report = dataclasses.replace(report, command=options.command_line())
+    deliver(render_document(document(report, found.explanation), chosen), output)
+    raise typer.Exit(report.exit_code)

@@ -1,0 +1,60 @@
+"""`detrbench explain`: what it hands on, and what it refuses before anything heavy is imported."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from detrbench.cli import main
+
+WRONG: dict[str, tuple[list[str], str]] = {
+    "no such model": (["rtdetr-l", "shuflev2"], "did you mean"),
+    "the same twice": (["rtdetr-l", "rtdetr-l"], "named twice"),
+    "no such part": (["rtdetr-l", "shufflev2", "--by", "layer"], "--by"),
+    "no such device": (["rtdetr-l", "shufflev2", "--device", "gpu"], "--device"),
+    "no such dtype": (["rtdetr-l", "shufflev2", "--dtype", "float8"], "float8"),
+    "no time": (["rtdetr-l", "shufflev2", "--budget", "0"], "no time"),
+    "no such remedy": (["rtdetr-l", "shufflev2", "--try", "prayer"], "--try"),
+    "a graph on the processor": (["rtdetr-l", "shufflev2", "--try", "cudagraph"], "does not run"),
+    "no such folder": (["rtdetr-l", "shufflev2", "-o", "/nowhere/why.json"], "not there"),
+    "not a size": (["rtdetr-l", "shufflev2", "--imgsz", "big"], "--imgsz"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_what_cannot_be_is_said_at_once(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments, said = WRONG[name]
+    assert main(["explain", *arguments]) == 2
+    told = capsys.readouterr()
+    assert said in told.err
+    assert "Traceback" not in told.err
+    assert told.out == ""
+
+
+def test_a_size_that_the_strides_do_not_divide(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["explain", "shufflev2-x0.5", "shufflev2", "--imgsz", "65", "--threads", "1"]) == 2
+    assert "multiples of 32" in capsys.readouterr().err
+
+
+def test_it_measures_prints_and_keeps(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from detrbench.report import Report
+
+    pair = ["shufflev2", "shufflev2-x0.5"]
+    quick = ["--imgsz", "64", "--threads", "1", "--budget", "0.5", "--nc", "1"]
+    path = tmp_path / "why.json"
+    assert main(["explain", *pair, *quick, "-o", str(path)]) == 0
+    report = Report.load(path)
+    kept: Any = report.comparisons[0]["explanation"]
+    assert [row.model for row in report.rows] == pair
+    assert [part["part"] for part in report.rows[0].parts["stage"]] == [
+        "backbone",
+        "neck",
+        "decoder",
+    ]
+    assert kept["paragraph"].startswith("shufflev2-x0.5 does ")
+    assert "explain shufflev2" in report.command or report.command.startswith("detrbench")
+    capsys.readouterr()
+    assert main(["report", str(path), "--to", "markdown"]) == 0
+    assert "shufflev2-x0.5" in capsys.readouterr().out
