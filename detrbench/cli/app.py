@@ -16,6 +16,7 @@ from detrbench.cli.history import history
 from detrbench.cli.latency import latency
 from detrbench.cli.lint import lint
 from detrbench.cli.models import models
+from detrbench.cli.predict import predict
 from detrbench.cli.probe import probe
 from detrbench.cli.profile import profile
 from detrbench.cli.reconcile import reconcile
@@ -92,6 +93,7 @@ app.command()(guidelines)
 app.command()(claims)
 app.command()(selfcheck)
 app.command()(probe)
+app.command()(predict)
 app.command()(report)
 app.command()(diff)
 app.command()(history)

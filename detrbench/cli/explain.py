@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Annotated, Any, cast
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
 from detrbench.cli import options
-from detrbench.cli.output import ProgressLine, deliver
+from detrbench.cli.output import ProgressLine, deliver, say
+
+if TYPE_CHECKING:
+    from detrbench.report import Report
 
 
 def explain(
@@ -45,6 +49,12 @@ def explain(
             "given several times; each takes half of the budget more.",
         ),
     ] = None,
+    pictures: Annotated[
+        Path | None,
+        typer.Option(
+            "--pictures", metavar="FOLDER", help="Also write roofline.svg and parts.svg there."
+        ),
+    ] = None,
     format: options.Format = None,
     output: options.Output = None,
 ) -> None:
@@ -73,6 +83,8 @@ def explain(
 
     chosen = options.check_format(format, options.check_output(output))
     size = parse_imgsz(imgsz, where="--imgsz")
+    if pictures is not None:
+        _check_folder(pictures)
     options.check_choice(by, PARTS, flag="--by")
     options.check_device(device)
     execution = check_options(Options(dtype, memory_format), device)
@@ -123,4 +135,35 @@ def explain(
     report = explanation_report(found)
     report = dataclasses.replace(report, command=options.command_line())
     deliver(render_document(document(report, found.explanation), chosen), output)
+    if pictures is not None:
+        _draw(report, by, pictures)
     raise typer.Exit(report.exit_code)
+
+
+def _check_folder(folder: Path) -> None:
+    """Make `folder` now: said before the measurement, not after it.
+
+    Raises:
+        UsageError: it cannot be made.
+    """
+    from detrbench.errors import UsageError
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(
+            f"{folder} cannot be made a folder: {error.strerror}",
+            where="--pictures",
+            cure="Name another one.",
+        ) from error
+
+
+def _draw(report: Report, by: str, folder: Path) -> None:
+    from detrbench.render import plots
+    from detrbench.render.roofline import roofline
+    from detrbench.report import write_atomically
+
+    for name, drawn in (("roofline", roofline(report)), ("parts", plots.parts(report, by))):
+        if drawn is not None:
+            write_atomically(folder / f"{name}.svg", drawn)
+            say(f"wrote {folder / f'{name}.svg'}")

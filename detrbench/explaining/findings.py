@@ -179,7 +179,8 @@ class Group:
 def _by_limit(parts: Sequence[Part]) -> dict[str, float]:
     spent = dict.fromkeys((COMPUTE, MEMORY, DISPATCH), 0.0)
     for part in parts:
-        spent[part.floor.limit] += part.seconds
+        if part.floor.seconds:  # what does no work is bound by nothing
+            spent[part.floor.limit] += part.seconds
     return spent
 
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from detrbench.explaining.findings import Explanation, Part, Side, Try
 from detrbench.explaining.saving import LAYOUT, GroupSaving, Saving, predictions, saving
-from detrbench.explaining.words import LIMITS, paragraph, unchanged_shares
+from detrbench.explaining.words import paragraph, unchanged_shares
+from detrbench.probing.ceilings import LIMITS
 from detrbench.probing.showing import ceilings_table
 from detrbench.render.layout import Column, Document, Line, Table, settings_text
 from detrbench.report import Cell, Report

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 
 from detrbench.explaining.findings import Explanation, Side, Try
 from detrbench.explaining.saving import GroupSaving, Saving
+from detrbench.probing.ceilings import LIMITS
 from detrbench.units import show_change, show_quantity, show_share
 
 WORTH_A_SENTENCE = 0.01
@@ -16,9 +17,6 @@ WORTH_A_SENTENCE = 0.01
 
 WORTH_TRYING = 0.02
 """Of the variant's time: the margin that verdicts are about, too."""
-
-LIMITS = {"compute": "arithmetic", "memory": "memory", "dispatch": "launches"}
-"""How the limits are called in sentences."""
 
 _MOST_NAMES = 3
 
@@ -157,7 +155,7 @@ def _limits(explanation: Explanation) -> str:
     (limit, most), *others = [(limit, show_share(share, 1)) for limit, share in shares if share > 0]
     spent = [f"{most} of {after.model}'s time is in parts bound by {LIMITS[limit]}"]
     spent += [f"{share} by {LIMITS[limit]}" for limit, share in others]
-    if not others:
+    if not others and most == show_share(1, 1):
         spent = [f"All of {after.model}'s time is in parts bound by {LIMITS[limit]}"]
     together = show_share(after.floor_s, after.seconds)
     mostly = after.floor_s < after.seconds / 2

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 COMPUTE, MEMORY, DISPATCH = "compute", "memory", "dispatch"
 """The limits, by the names that reports use."""
 
+LIMITS = {COMPUTE: "arithmetic", MEMORY: "memory", DISPATCH: "launches"}
+"""How the limits are called in sentences."""
+
 KINDS: dict[str, tuple[str, str]] = {
     "convolution": ("FLOP/s", "convolutions"),
     "matmul": ("FLOP/s", "matrix products"),

@@ -19,6 +19,10 @@ WRONG: dict[str, tuple[list[str], str]] = {
     "no such remedy": (["rtdetr-l", "shufflev2", "--try", "prayer"], "--try"),
     "a graph on the processor": (["rtdetr-l", "shufflev2", "--try", "cudagraph"], "does not run"),
     "no such folder": (["rtdetr-l", "shufflev2", "-o", "/nowhere/why.json"], "not there"),
+    "a folder beneath a file": (
+        ["rtdetr-l", "shufflev2", "--pictures", f"{__file__}/x"],
+        "--pictures",
+    ),
     "not a size": (["rtdetr-l", "shufflev2", "--imgsz", "big"], "--imgsz"),
 }
 
@@ -44,7 +48,9 @@ def test_it_measures_prints_and_keeps(tmp_path: Path, capsys: pytest.CaptureFixt
     pair = ["shufflev2", "shufflev2-x0.5"]
     quick = ["--imgsz", "64", "--threads", "1", "--budget", "0.5", "--nc", "1"]
     path = tmp_path / "why.json"
-    assert main(["explain", *pair, *quick, "-o", str(path)]) == 0
+    pictures = tmp_path / "pictures"
+    assert main(["explain", *pair, *quick, "-o", str(path), "--pictures", str(pictures)]) == 0
+    assert {each.name for each in pictures.iterdir()} == {"roofline.svg", "parts.svg"}
     report = Report.load(path)
     kept: Any = report.comparisons[0]["explanation"]
     assert [row.model for row in report.rows] == pair
