@@ -22,6 +22,7 @@ from detrbench.explaining.measuring import explain_pair
 from detrbench.explaining.reporting import (
     all_tries,
     document,
+    explanation_in,
     explanation_report,
     kept,
     row_of,
@@ -286,7 +287,7 @@ def test_the_paragraph_of(name: str) -> None:
 @pytest.mark.parametrize("name", CASES)
 def test_every_number_of_the_paragraph_is_in_the_tables(name: str) -> None:
     explanation = CASES[name]
-    tables = document(a_report(explanation), explanation).tables
+    tables = document(a_report(explanation)).tables
     cells = " ".join(
         text for table in tables for line in table.lines for text in (line.label, *line.cells)
     )
@@ -299,12 +300,21 @@ def test_every_number_of_the_paragraph_is_in_the_tables(name: str) -> None:
 def a_report(explanation: Explanation) -> Report:
     """As `explanation_report` makes it, without the measurement."""
     sides = (explanation.baseline, explanation.variant)
-    settings = {"imgsz": "640x640", "batch": 1, "device": explanation.device}
+    settings = {
+        "imgsz": "640x640",
+        "batch": 1,
+        "device": explanation.device,
+        "memory_format": explanation.memory_format,
+    }
     return Report(
         rows=tuple(
             row_of(
                 Cell(
-                    side.model, side.title, settings, {"latency_median_s": side.seconds}
+                    side.model,
+                    side.title,
+                    settings,
+                    {"latency_median_s": side.seconds},
+                    samples={"latency_s": [list(side.whole.timed.samples)]},
                 ),
                 side,
                 explanation.by,
@@ -426,10 +436,31 @@ def test_the_report_fits_the_schema_and_survives_the_journey() -> None:
     assert len(backbone["samples_s"][0]) == 3
 
 
+@pytest.mark.parametrize("name", CASES)
+def test_a_saved_report_holds_the_whole_explanation(name: str) -> None:
+    """Whatever is printed can be made again from the file."""
+    report = a_report(CASES[name])
+    again = Report.from_json(report.to_json())
+    assert document(again).tables == document(report).tables
+    found = explanation_in(again)
+    assert text_of(found) == text_of(CASES[name])
+    for side, known in (
+        (found.baseline, CASES[name].baseline),
+        (found.variant, CASES[name].variant),
+    ):
+        assert side.parts == known.parts
+        assert (side.whole.work, side.whole.timed) == (known.whole.work, known.whole.timed)
+
+
+def test_a_report_without_an_explanation_has_no_such_tables() -> None:
+    with pytest.raises(UsageError, match="0 explanations"):
+        document(Report())
+
+
 @pytest.mark.parametrize("format", ["table", "markdown", "csv", "json", "latex", "html"])
 def test_every_format_shows_it(format: str) -> None:
     explanation = CASES["part of it"]
-    shown = render_document(document(a_report(explanation), explanation), format)
+    shown = render_document(document(a_report(explanation)), format)
     assert "backbone" in shown
     assert "memory" in shown
     if format in ("table", "markdown"):
@@ -439,7 +470,7 @@ def test_every_format_shows_it(format: str) -> None:
 
 def test_records_say_what_binds_each_part() -> None:
     explanation = CASES["part of it"]
-    records = list(document(a_report(explanation), explanation).records)
+    records = list(document(a_report(explanation)).records)
     found = {(one["model"], one["part"]): one["limit"] for one in records}
     assert found == {
         ("large", "all"): None,
@@ -539,7 +570,7 @@ def test_a_pair_is_explained_on_this_machine(small_pair: Any) -> None:
     assert Report.from_json(report.to_json()).rows[1].metrics["flops"] == (
         explanation.variant.whole.work.flops
     )
-    notes = [note for table in document(report, explanation).tables for note in table.notes]
+    notes = [note for table in document(report).tables for note in table.notes]
     assert text_of(explanation) in notes
 
 

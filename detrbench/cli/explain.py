@@ -134,7 +134,7 @@ def explain(
     )
     report = explanation_report(found)
     report = dataclasses.replace(report, command=options.command_line())
-    deliver(render_document(document(report, found.explanation), chosen), output)
+    deliver(render_document(document(report), chosen), output)
     if pictures is not None:
         _draw(report, by, pictures)
     raise typer.Exit(report.exit_code)

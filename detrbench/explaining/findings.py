@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from detrbench.probing.ceilings import COMPUTE, DISPATCH, MEMORY, Ceilings, Floor, Work
 from detrbench.stats import median, quantile
@@ -225,12 +224,3 @@ class Explanation:
     baseline: Side
     variant: Side
     tried: tuple[Try, ...] = ()
-
-    def to_dict(self) -> dict[str, Any]:
-        """What a report keeps of it beside its rows."""
-        return {
-            "by": self.by,
-            "rounds": self.rounds,
-            **self.ceilings.to_dict(),
-            "scales": [self.baseline.scale, self.variant.scale],
-        }

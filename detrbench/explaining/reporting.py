@@ -7,10 +7,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from detrbench.explaining.findings import Explanation, Part, Side, Try
+from detrbench.errors import UsageError
+from detrbench.explaining.findings import Explanation, Part, Side, Timed, Try
 from detrbench.explaining.saving import LAYOUT, GroupSaving, Saving, predictions, saving
 from detrbench.explaining.words import paragraph, unchanged_shares
-from detrbench.probing.ceilings import LIMITS
+from detrbench.probing.ceilings import LIMITS, Ceilings, Floor, Work
 from detrbench.probing.showing import ceilings_table
 from detrbench.render.layout import Column, Document, Line, Table, settings_text
 from detrbench.report import Cell, Report
@@ -71,7 +72,13 @@ def kept(explanation: Explanation) -> dict[str, Any]:
     account = saving(explanation)
     tries = all_tries(explanation)
     return {
-        **explanation.to_dict(),
+        "by": explanation.by,
+        "rounds": explanation.rounds,
+        **explanation.ceilings.to_dict(),
+        "wholes": [
+            {"work": vars(side.whole.work), "scale": side.scale}
+            for side in (explanation.baseline, explanation.variant)
+        ],
         "paragraph": paragraph(explanation, account, tries),
         "flops_ratio": account.flops_ratio,
         "time_ratio": account.time_ratio,
@@ -85,6 +92,62 @@ def kept(explanation: Explanation) -> dict[str, Any]:
         "saved_s": account.saved_s,
         "tries": [dataclasses.asdict(one) for one in tries],
     }
+
+
+def explanation_in(report: Report) -> Explanation:
+    """The explanation that a report of `explanation_report` holds, every sample of it.
+
+    Raises:
+        UsageError: it holds none.
+    """
+    found = [pair for pair in report.comparisons if pair.get("explanation")]
+    try:
+        (pair,) = found
+        plain = pair["explanation"]
+        by, ceilings = str(plain["by"]), Ceilings.from_dict(plain)
+        sides = [
+            _side(row, by, whole) for row, whole in zip(report.rows, plain["wholes"], strict=True)
+        ]
+        settings = report.rows[0].settings
+        return Explanation(
+            by=by,
+            device=str(settings["device"]),
+            memory_format=str(settings["memory_format"]),
+            batch=int(settings["batch"]),
+            rounds=int(plain["rounds"]),
+            ceilings=ceilings,
+            baseline=sides[0],
+            variant=sides[1],
+            tried=tuple(Try(**one) for one in plain["tries"] if one["measured"]),
+        )
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        raise UsageError(
+            f"the report holds {len(found)} explanations that can be read",
+            cure="Make one with: detrbench explain BASELINE VARIANT -o why.json",
+        ) from error
+
+
+def _side(row: Cell, by: str, whole: Mapping[str, Any]) -> Side:
+    parts = tuple(_part(entry) for entry in row.parts[by])
+    timed = Timed.of(row.samples["latency_s"][0])
+    counts = {key: row.metrics[key] for key in parts[0].counts}
+    work = Work(**whole["work"])
+    # A whole's own floor is never looked at, for it is the sum of its parts'.
+    own = Part("whole", "whole", work, Floor(0.0, 0.0, 0.0), timed, counts)
+    return Side(row.model, row.title, own, parts, float(whole["scale"]))
+
+
+def _part(entry: Mapping[str, Any]) -> Part:
+    compute, memory, dispatch = (float(entry[f"floor_{limit}_s"]) for limit in LIMITS)
+    ours = {*_entry(_NOTHING), "part"}
+    return Part(
+        entry["part"],
+        entry["group"],
+        Work(**entry["work"]),
+        Floor(compute, memory, dispatch, bool(entry["in_cache"])),
+        Timed.of(entry["samples_s"][0]),
+        {key: value for key, value in entry.items() if key not in ours},
+    )
 
 
 def all_tries(explanation: Explanation) -> tuple[Try, ...]:
@@ -135,8 +198,13 @@ def _entry(part: Part) -> dict[str, Any]:
         "efficiency": part.efficiency,
         "limit": floor.limit if floor.seconds else None,
         "in_cache": floor.in_cache,
+        "group": part.group,
+        "work": vars(part.work),
         "samples_s": [list(timed.samples)],
     }
+
+
+_NOTHING = Part("", "", Work(), Floor(0.0, 0.0, 0.0), Timed(1.0, 1.0, 1.0))
 
 
 def _side_notes(side: Side, by: str) -> Iterator[str]:
@@ -162,8 +230,15 @@ def _side_notes(side: Side, by: str) -> Iterator[str]:
 # --- tables ------------------------------------------------------------------------------------
 
 
-def document(report: Report, explanation: Explanation) -> Document:
-    """Parts against floors, the account of the saving with its paragraph, what to try, ceilings."""
+def document(report: Report) -> Document:
+    """Parts against floors, the account of the saving with its paragraph, what to try, ceilings.
+
+    All of it from what `explanation_report` kept, so that a saved report shows it again.
+
+    Raises:
+        UsageError: the report holds no explanation.
+    """
+    explanation = explanation_in(report)
     account, tries = saving(explanation), all_tries(explanation)
     settings = settings_text(report.rows[0].settings)
     return Document(
