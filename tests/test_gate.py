@@ -240,9 +240,11 @@ CASES: dict[str, tuple[Change, list[str], int, list[str]]] = {
     ),
     "environment of wrong types": (
         in_run("environment", "memory_bytes", to="much"), [], 4,
-        ["this run, environment", "wrong type"],
+        ["environment.memory_bytes is a text, not a whole number"],
     ),
-    "processor is a list": (in_run("environment", "processor", to=["x"]), [], 4, ["wrong type"]),
+    "processor is a list": (in_run("environment", "processor", to=["x"]), [], 4, [
+        "environment.processor is a list, not a text"
+    ]),
     "other settings": (
         all_settings(imgsz="320x320"), [], 4, ["other settings", "imgsz (640x640, 320x320)"]
     ),
