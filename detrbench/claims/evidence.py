@@ -82,7 +82,10 @@ class Bench:
 
     def cost(self, model: str, other: str, key: str) -> float | None:
         """A count of `model` over that of `other`; `None` where either is missing."""
-        here, there = (self.rows[name].metrics.get(key) for name in (model, other))
+        here, there = (
+            self.rows[name].metrics.get(key) if name in self.rows else None
+            for name in (model, other)
+        )
         return here / there if here and there else None
 
     def has(self, *models: str) -> bool:

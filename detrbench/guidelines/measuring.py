@@ -284,8 +284,12 @@ def _settings(settings: dict[str, Any], network: Network, experiment: Experiment
 
 
 def _counts(network: Network, batch: int) -> dict[str, int | float | None]:
+    import torch
+
     from detrbench.guidelines.networks import make
     from detrbench.tracing import COUNTED, trace
 
-    traced = trace(make(network.guideline, network.arguments, batch), SIDE, batch)
+    with torch.device("meta"):
+        built = make(network.guideline, network.arguments, batch)
+    traced = trace(built, SIDE, batch)
     return {key: getattr(traced, key) for key in COUNTED}
