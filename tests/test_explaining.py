@@ -141,19 +141,19 @@ small does 50.0% fewer FLOPs than large and takes 38.1% less time: 76.2% of the 
 reached the clock. The neck does the same work in both; it takes 42.9% of large's time, so
 that a change elsewhere saves at most 57.1%. The FLOPs that changed are where large spends
 more time per FLOP than on average, which gives 15.0 ms against the promise. The backbone
-takes 140.0 ms more than its FLOPs would at large's rate there: it is bound by memory at
-45.0% efficiency, before by arithmetic at 83.3%. 69.2% of small's time is in parts bound by
-arithmetic and 30.8% by memory; its floors add up to 75.4% of its time. To try next, with
-what goes of the time by the floors: --runtime compile, which spares the traffic and
-launches of element-wise operators that can be folded (2.6%). By the floors there is little
-in a --batch 8 times as large, per image (0.4%). What --memory-format channels_last does,
-the floors do not say; --try measures it.
+takes 140.0 ms more than its FLOPs would at large's rate there: the nearest limit, memory,
+explains 45.0% of its time, in large arithmetic 83.3%. 69.2% of small's time is in parts
+bound by arithmetic and 30.8% by memory; its floors add up to 75.4% of its time. To try
+next, with what goes of the time by the floors: --runtime compile, which spares the traffic
+and launches of element-wise operators that can be folded (2.6%). By the floors there is
+little in a --batch 8 times as large, per image (0.4%). What --memory-format channels_last
+does, the floors do not say; --try measures it.
 """,
     "more than promised": """
 small does 27.8% fewer FLOPs than large and takes 38.1% less time: 137.1% of what the FLOPs
 promised. The neck does the same work in both; it takes 42.9% of large's time, so that a
 change elsewhere saves at most 57.1%. The backbone takes 100.0 ms less than its FLOPs would
-at large's rate there: it is bound by arithmetic at 125.0% efficiency, before at 83.3%. All
+at large's rate there: it is bound by arithmetic at 125.0% efficiency, in large 83.3%. All
 of small's time is in parts bound by arithmetic; its floors add up to 100.0% of its time. By
 the floors there is little in --runtime compile (1.9%) and a --batch 8 times as large, per
 image (0.4%). What --memory-format channels_last does, the floors do not say; --try measures
@@ -163,13 +163,13 @@ it.
 small does 27.8% fewer FLOPs than large, yet takes 28.6% more time: nothing of the FLOP
 saving reached the clock. The neck does the same work in both; it takes 42.9% of large's
 time, so that a change elsewhere saves at most 57.1%. The backbone takes 600.0 ms more than
-its FLOPs would at large's rate there: it is bound by memory at 77.8% efficiency, before by
-arithmetic at 83.3%. 66.7% of small's time is in parts bound by memory and 33.3% by
-arithmetic; its floors add up to 81.5% of its time. To try next, with what goes of the time
-by the floors: --runtime compile, which spares the traffic and launches of element-wise
-operators that can be folded (5.7%). By the floors there is little in a --batch 8 times as
-large, per image (0.2%). What --memory-format channels_last does, the floors do not say;
---try measures it.
+its FLOPs would at large's rate there: it is bound by memory at 77.8% efficiency, in large
+arithmetic 83.3%. 66.7% of small's time is in parts bound by memory and 33.3% by arithmetic;
+its floors add up to 81.5% of its time. To try next, with what goes of the time by the
+floors: --runtime compile, which spares the traffic and launches of element-wise operators
+that can be folded (5.7%). By the floors there is little in a --batch 8 times as large, per
+image (0.2%). What --memory-format channels_last does, the floors do not say; --try measures
+it.
 """,
     "the same": """
 small does as many FLOPs as large and takes the same time as it. The quartiles of both times
@@ -184,7 +184,7 @@ large, per image (0.3%). What --memory-format channels_last does, the floors do 
 small does as many FLOPs as large and takes 7.6% less time than it. The neck does the same
 work in both; it takes 42.9% of large's time, so that a change elsewhere saves at most
 57.1%. The backbone takes 80.0 ms less than its FLOPs would at large's rate there: it is
-bound by arithmetic at 96.2% efficiency, before at 83.3%. All of small's time is in parts
+bound by arithmetic at 96.2% efficiency, in large 83.3%. All of small's time is in parts
 bound by arithmetic; its floors add up to 92.8% of its time. By the floors there is little
 in --runtime compile (1.7%) and a --batch 8 times as large, per image (0.3%). What
 --memory-format channels_last does, the floors do not say; --try measures it.
@@ -193,18 +193,18 @@ in --runtime compile (1.7%) and a --batch 8 times as large, per image (0.3%). Wh
 small does 27.8% more FLOPs than large and takes 14.3% more time: 51.4% of the FLOP increase
 shows on the clock. The neck does the same work in both; it takes 42.9% of large's time, so
 that a change elsewhere saves at most 57.1%. The backbone takes 150.0 ms less than its FLOPs
-would at large's rate there: it is bound by arithmetic at 100.0% efficiency, before at
-83.3%. All of small's time is in parts bound by arithmetic; its floors add up to 95.8% of
-its time. By the floors there is little in --runtime compile (2.0%) and a --batch 8 times as
-large, per image (0.3%). What --memory-format channels_last does, the floors do not say;
---try measures it.
+would at large's rate there: it is bound by arithmetic at 100.0% efficiency, in large 83.3%.
+All of small's time is in parts bound by arithmetic; its floors add up to 95.8% of its time.
+By the floors there is little in --runtime compile (2.0%) and a --batch 8 times as large,
+per image (0.3%). What --memory-format channels_last does, the floors do not say; --try
+measures it.
 """,
     "more FLOPs, faster": """
 small does 27.8% more FLOPs than large, yet takes 1.0% less time: nothing of the FLOP
 increase shows on the clock. The quartiles of both times overlap: these rounds do not show a
 difference. The neck does the same work in both; it takes 42.9% of large's time, so that a
 change elsewhere saves at most 57.1%. The backbone takes 310.0 ms less than its FLOPs would
-at large's rate there: it is bound by arithmetic at 127.1% efficiency, before at 83.3%. All
+at large's rate there: it is bound by arithmetic at 127.1% efficiency, in large 83.3%. All
 of small's time is in parts bound by arithmetic; its floors add up to 110.6% of its time. By
 the floors there is little in --runtime compile (1.3%) and a --batch 8 times as large, per
 image (0.2%). What --memory-format channels_last does, the floors do not say; --try measures
@@ -212,9 +212,9 @@ it.
 """,
     "no FLOPs": """
 small takes 40.0% less time than large, which has no FLOPs to compare. The all, without
-FLOPs in large, takes 40.0 ms less in small: it is bound by memory at 83.3% efficiency,
-before at 90.0%. All of small's time is in parts bound by memory; its floors add up to 83.3%
-of its time. To try next, with what goes of the time by the floors: --runtime compile, which
+FLOPs in large, takes 40.0 ms less in small: it is bound by memory at 83.3% efficiency, in
+large 90.0%. All of small's time is in parts bound by memory; its floors add up to 83.3% of
+its time. To try next, with what goes of the time by the floors: --runtime compile, which
 spares the traffic and launches of element-wise operators that can be folded (8.4%). By the
 floors there is little in a --batch 8 times as large, per image (0.1%). What --memory-format
 channels_last does, the floors do not say; --try measures it.
@@ -222,7 +222,7 @@ channels_last does, the floors do not say; --try measures it.
     "bound by launches": """
 small does 50.0% fewer FLOPs than large and takes 1.7% less time: 3.3% of the FLOP saving
 reached the clock. The all takes 29.0 ms more than its FLOPs would at large's rate there: it
-is bound by launches at 66.1% efficiency, before at 66.7%. All of small's time is in parts
+is bound by launches at 66.1% efficiency, in large 66.7%. All of small's time is in parts
 bound by launches; its floors add up to 66.1% of its time. To try next, with what goes of
 the time by the floors: a --batch 8 times as large, per image, which spares the launches
 that the further images share (57.8%), --runtime cudagraph, which spares launches where they
@@ -238,24 +238,24 @@ too far off to explain it: what follows is rough. The neck does the same work in
 takes 50.0% of large's time, so that a change elsewhere saves at most 50.0%. The FLOPs that
 changed are where large spends more time per FLOP than on average, which gives 90.0 ms
 against the promise. The backbone takes 140.0 ms more than its FLOPs would at large's rate
-there: it is bound by memory at 45.0% efficiency, before by arithmetic at 83.3%. What lies
-between the parts costs 200.0 ms. 69.2% of small's time is in parts bound by arithmetic and
-30.8% by memory; its floors add up to 70.0% of its time. To try next, with what goes of the
-time by the floors: --runtime compile, which spares the traffic and launches of element-wise
-operators that can be folded (2.4%). By the floors there is little in a --batch 8 times as
-large, per image (0.4%). What --memory-format channels_last does, the floors do not say;
---try measures it.
+there: the nearest limit, memory, explains 45.0% of its time, in large arithmetic 83.3%.
+What lies between the parts costs 200.0 ms. 69.2% of small's time is in parts bound by
+arithmetic and 30.8% by memory; its floors add up to 70.0% of its time. To try next, with
+what goes of the time by the floors: --runtime compile, which spares the traffic and
+launches of element-wise operators that can be folded (2.4%). By the floors there is little
+in a --batch 8 times as large, per image (0.4%). What --memory-format channels_last does,
+the floors do not say; --try measures it.
 """,
     "tried": """
 small does 50.0% fewer FLOPs than large and takes 38.1% less time: 76.2% of the FLOP saving
 reached the clock. The neck does the same work in both; it takes 42.9% of large's time, so
 that a change elsewhere saves at most 57.1%. The FLOPs that changed are where large spends
 more time per FLOP than on average, which gives 15.0 ms against the promise. The backbone
-takes 140.0 ms more than its FLOPs would at large's rate there: it is bound by memory at
-45.0% efficiency, before by arithmetic at 83.3%. 69.2% of small's time is in parts bound by
-arithmetic and 30.8% by memory; its floors add up to 75.4% of its time. Measured here,
---memory-format channels_last takes 20.0% less time. Measured here, --runtime compile takes
-3.1% more time. By the floors there is little in a --batch 8 times as large, per image
+takes 140.0 ms more than its FLOPs would at large's rate there: the nearest limit, memory,
+explains 45.0% of its time, in large arithmetic 83.3%. 69.2% of small's time is in parts
+bound by arithmetic and 30.8% by memory; its floors add up to 75.4% of its time. Measured
+here, --memory-format channels_last takes 20.0% less time. Measured here, --runtime compile
+takes 3.1% more time. By the floors there is little in a --batch 8 times as large, per image
 (0.4%).
 """,
     "the machine moved": """
@@ -263,8 +263,8 @@ small does 50.0% fewer FLOPs than large and takes 33.3% less time: 66.7% of the 
 reached the clock. The neck does the same work in both; it takes 42.9% of large's time, so
 that a change elsewhere saves at most 57.1%. The FLOPs that changed are where large spends
 more time per FLOP than on average, which gives 15.0 ms against the promise. The backbone
-takes 140.0 ms more than its FLOPs would at large's rate there: it is bound by memory at
-45.0% efficiency, before by arithmetic at 83.3%. The neck takes 50.0 ms more in small,
+takes 140.0 ms more than its FLOPs would at large's rate there: the nearest limit, memory,
+explains 45.0% of its time, in large arithmetic 83.3%. The neck takes 50.0 ms more in small,
 though it asks for the same FLOPs, traffic and kernels. 71.4% of small's time is in parts
 bound by arithmetic and 28.6% by memory; its floors add up to 70.0% of its time. To try
 next, with what goes of the time by the floors: --runtime compile, which spares the traffic

@@ -349,7 +349,7 @@ def _saving_table(explanation: Explanation, account: Saving, tries: Sequence[Try
         Line(
             entry.label,
             (
-                "" if entry.seconds is None else show(entry.seconds, "s"),
+                "" if entry.seconds is None else _unsigned_zero(show(entry.seconds, "s")),
                 entry.share,
                 entry.efficiency,
                 entry.limit,
@@ -380,7 +380,7 @@ def _entries(explanation: Explanation, account: Saving) -> Iterator[_Entry]:
     whole = before.seconds
 
     def booked(label: str, seconds: float, **more: Any) -> _Entry:
-        return _Entry(label, seconds, show_share(seconds, whole), **more)
+        return _Entry(label, seconds, _unsigned_zero(show_share(seconds, whole)), **more)
 
     if account.flops_ratio is not None:
         yield _Entry("change of FLOPs", share=show_change(account.flops_ratio))
@@ -407,6 +407,11 @@ def _entries(explanation: Explanation, account: Saving) -> Iterator[_Entry]:
     yield _Entry(
         f"{after.model}'s floors in all", after.floor_s, show_share(after.floor_s, after.seconds)
     )
+
+
+def _unsigned_zero(text: str) -> str:
+    """What is rounded to nothing has no sign."""
+    return text if text.strip("-0.%") else text.lstrip("-")
 
 
 def _kind(group: GroupSaving) -> str:
@@ -437,7 +442,7 @@ def _tries_table(explanation: Explanation, tries: Sequence[Try]) -> Table:
         lines=tuple(Line(one.name, _try_cells(one)) for one in tries),
         notes=(
             "predicted: what the floors of the work that goes take, if the rest runs as before; "
-            "--try measures it instead",
+            "what is far from its floor takes longer and gives more; --try measures it instead",
         ),
     )
 

@@ -81,12 +81,13 @@ def _amdahl(explanation: Explanation, saving: Saving) -> Iterator[str]:
         return
     before = explanation.baseline
     same, rest = unchanged_shares(explanation, saving)
-    names = _names([group.name for group in saving.unchanged], "the ")
+    longest = sorted(saving.unchanged, key=lambda group: -group.before.seconds)
+    names = _names([_called(group.name, explanation) for group in longest])
     does, they, take = (
         ("do", "they", "take") if len(saving.unchanged) > 1 else ("does", "it", "takes")
     )
     yield (
-        f"{names[0].upper()}{names[1:]} {does} the same work in both; {they} {take} {same} of "
+        f"{_capital(names)} {does} the same work in both; {they} {take} {same} of "
         f"{before.model}'s time, so that a change elsewhere saves at most {rest}."
     )
 
@@ -109,7 +110,7 @@ def _accounts(explanation: Explanation, saving: Saving) -> Iterator[str]:
         )
     told = sorted(saving.groups, key=lambda group: -abs(group.kept_s))
     for group in [one for one in told if abs(one.kept_s) >= least][:_MOST_NAMES]:
-        yield _group_sentence(group, before, after)
+        yield _capital(_group_sentence(group, _called(group.name, explanation), before, after))
     if abs(saving.between_s) >= least:
         yield f"What lies between the parts {_costs(saving.between_s)}."
 
@@ -118,35 +119,53 @@ def _costs(seconds: float) -> str:
     return f"{'costs' if seconds > 0 else 'gives'} {show_quantity(abs(seconds), 's')}"
 
 
-def _group_sentence(group: GroupSaving, before: Side, after: Side) -> str:
+def _called(group: str, explanation: Explanation) -> str:
+    """With an article where it is a word: an operator is a name."""
+    return group if explanation.by == "op" else f"the {group}"
+
+
+def _capital(sentence: str) -> str:
+    """The names of operators keep their letters."""
+    return f"T{sentence[1:]}" if sentence.startswith("the ") else sentence
+
+
+def _group_sentence(group: GroupSaving, name: str, before: Side, after: Side) -> str:
     amount = show_quantity(abs(group.kept_s), "s")
     direction = "more" if group.kept_s > 0 else "less"
     if group.unchanged:
         return (
-            f"The {group.name} takes {amount} {direction} in {after.model}, though it asks for the "
+            f"{name} takes {amount} {direction} in {after.model}, though it asks for the "
             "same FLOPs, traffic and kernels."
         )
     if not group.before.flops:
         return (
-            f"The {group.name}, without FLOPs in {before.model}, takes {amount} {direction} in "
-            f"{after.model}{_bound(group)}."
+            f"{name}, without FLOPs in {before.model}, takes {amount} {direction} in "
+            f"{after.model}{_bound(group, before)}."
         )
     return (
-        f"The {group.name} takes {amount} {direction} than its FLOPs would at {before.model}'s "
-        f"rate there{_bound(group)}."
+        f"{name} takes {amount} {direction} than its FLOPs would at {before.model}'s "
+        f"rate there{_bound(group, before)}."
     )
 
 
-def _bound(group: GroupSaving) -> str:
-    """What binds the group now, at what efficiency, and what bound it before."""
+MOSTLY = 0.5
+"""A limit explains a part if its floor is more than this share of the time."""
+
+
+def _bound(group: GroupSaving, before: Side) -> str:
+    """What binds the group in the variant, at what efficiency, and what in the baseline."""
     here, there = group.before, group.after
     if there.efficiency is None:
         return ""
-    now = f"it is bound by {LIMITS[there.limit]} at {show_share(there.efficiency, 1)} efficiency"
+    share = show_share(there.efficiency, 1)
+    if there.efficiency < MOSTLY:
+        now = f"the nearest limit, {LIMITS[there.limit]}, explains {share} of its time"
+    else:
+        now = f"it is bound by {LIMITS[there.limit]} at {share} efficiency"
     if here.efficiency is None:
         return f": {now}"
-    was = "" if here.limit == there.limit else f" by {LIMITS[here.limit]}"
-    return f": {now}, before{was} at {show_share(here.efficiency, 1)}"
+    other = "" if here.limit == there.limit else f" {LIMITS[here.limit]}"
+    return f": {now}, in {before.model}{other} {show_share(here.efficiency, 1)}"
 
 
 def _limits(explanation: Explanation) -> str:
@@ -158,8 +177,8 @@ def _limits(explanation: Explanation) -> str:
     if not others and most == show_share(1, 1):
         spent = [f"All of {after.model}'s time is in parts bound by {LIMITS[limit]}"]
     together = show_share(after.floor_s, after.seconds)
-    mostly = after.floor_s < after.seconds / 2
-    beyond = ", so that none of the three explains most of it" if mostly else ""
+    mostly = after.floor_s < MOSTLY * after.seconds
+    beyond = ", so that no limit explains most of it" if mostly else ""
     return f"{_listed(spent)}; its floors add up to {together} of its time{beyond}."
 
 
@@ -205,7 +224,7 @@ def _listed(texts: Sequence[str]) -> str:
     return " and ".join(part for part in (", ".join(texts[:-1]), *texts[-1:]) if part)
 
 
-def _names(names: Sequence[str], article: str) -> str:
+def _names(names: Sequence[str]) -> str:
     if len(names) <= _MOST_NAMES:
-        return _listed([f"{article}{name}" for name in names])
-    return f"{', '.join(f'{article}{name}' for name in names[:_MOST_NAMES])} and others"
+        return _listed(names)
+    return f"{', '.join(names[:_MOST_NAMES])} and others"
