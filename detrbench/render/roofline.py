@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from detrbench.probing.ceilings import LIMITS
 from detrbench.render.drawing import (
+    LETTER,
     PALETTE,
     TEXT,
     draw_legend,
+    inner_size,
     legend_height,
     mark_of,
     shortened,
@@ -45,6 +47,15 @@ class _Mark(NamedTuple):
     share: float
     limit: str
 
+    @property
+    def place(self) -> tuple[float, float]:
+        return math.log10(self.intensity), math.log10(self.rate)
+
+    @property
+    def size(self) -> float:
+        """Its diameter: its area is as its share of the time."""
+        return 3.0 + 9.0 * math.sqrt(self.share)
+
 
 def roofline(report: Report) -> str | None:
     """FLOP/s that each part reached over its FLOPs per byte, a mark per part, larger where more of
@@ -64,6 +75,7 @@ def roofline(report: Report) -> str | None:
         _draw_frame(panel, marks, ceilings)
         for index, each in enumerate(rows.values()):
             _draw_marks(panel, each, *mark_of(index))
+        _name_marks(panel, [mark for each in rows.values() for mark in _largest(each)])
         draw_legend(figure, list(rows), [mark_of(index) for index in range(len(rows))])
         words = [_words(name, each) for name, each in rows.items()]
         told = ", ".join(
@@ -95,6 +107,10 @@ def _marks(row: Cell, by: str) -> list[_Mark]:
         for part in parts
         if part.get("flops") and part.get("traffic_eager_bytes") and part.get("latency_median_s")
     ]
+
+
+def _largest(marks: Sequence[_Mark]) -> list[_Mark]:
+    return sorted(marks, key=lambda mark: -mark.share)[:MOST_LABELS]
 
 
 def _draw_frame(panel: Axes, marks: Sequence[_Mark], ceilings: Mapping[str, float]) -> None:
@@ -149,22 +165,42 @@ def _decades(panel: Axes, axis: str, low: float, high: float, factor: float) -> 
 
 
 def _draw_marks(panel: Axes, marks: Sequence[_Mark], marker: str, colour: str) -> None:
-    labelled = sorted(marks, key=lambda mark: -mark.share)[:MOST_LABELS]
     for mark in marks:
-        place = math.log10(mark.intensity), math.log10(mark.rate)
-        # Its area is as its share of the time.
-        size = 3.0 + 9.0 * math.sqrt(mark.share)
         panel.plot(
-            [place[0]], [place[1]], marker=marker, markersize=size, color=PALETTE[colour],
-            markeredgecolor=PALETTE["page"], markeredgewidth=0.6, clip_on=False, zorder=3,
+            [mark.place[0]], [mark.place[1]], marker=marker, markersize=mark.size,
+            color=PALETTE[colour], markeredgecolor=PALETTE["page"], markeredgewidth=0.6,
+            clip_on=False, zorder=3,
         )  # fmt: skip
-        if mark in labelled:
-            left_half = place[0] < sum(panel.get_xlim()) / 2
-            panel.annotate(
-                shortened(mark.name), place, xytext=((size / 2 + 3) * (1 if left_half else -1), 0),
-                textcoords="offset points", ha="left" if left_half else "right",
-                va="center", fontsize=TEXT - 1, zorder=4,
-            )  # fmt: skip
+
+
+def _name_marks(panel: Axes, marks: Sequence[_Mark]) -> None:
+    """Names beside marks, those of most time first, wherever there is room for them."""
+    (left, right), (low, high) = panel.get_xlim(), panel.get_ylim()
+    wide, tall = inner_size(panel)
+    taken: list[tuple[float, float, float]] = []  # left and right ends, and the middle's height
+    for mark in sorted(marks, key=lambda each: -each.share):
+        x = wide * (mark.place[0] - left) / (right - left)
+        y = tall * (mark.place[1] - low) / (high - low)
+        name = shortened(mark.name)
+        length, gap = LETTER * len(name), mark.size / 2 + 3
+        for dx, dy in (
+            (gap, 0),
+            (-gap - length, 0),
+            (-length / 2, gap + 4),
+            (-length / 2, -gap - 4),
+        ):
+            start, end, middle = x + dx, x + dx + length, y + dy
+            inside = start >= 0 and end <= wide and TEXT / 2 <= middle <= tall
+            if inside and not any(
+                start < there_end and there < end and abs(middle - height) < TEXT
+                for there, there_end, height in taken
+            ):
+                taken.append((start, end, middle))
+                panel.annotate(
+                    name, mark.place, xytext=(dx, dy), textcoords="offset points",
+                    ha="left", va="center", fontsize=TEXT - 1, zorder=4,
+                )  # fmt: skip
+                break
 
 
 def _words(name: str, marks: Sequence[_Mark]) -> str:
@@ -172,7 +208,7 @@ def _words(name: str, marks: Sequence[_Mark]) -> str:
 
 
 def _told(marks: Sequence[_Mark]) -> Iterator[str]:
-    for mark in sorted(marks, key=lambda mark: -mark.share)[:MOST_LABELS]:
+    for mark in _largest(marks):
         limit = f", bound by {mark.limit}" if mark.limit else ""
         yield (
             f"{mark.name} reaches {show_quantity(mark.rate, 'FLOP/s')} at "
