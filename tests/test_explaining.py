@@ -587,7 +587,16 @@ def test_what_cannot_be_taken_apart_is_refused() -> None:
 
 def test_a_remedy_is_measured_against_the_variant_as_it_is() -> None:
     asked = Request(("rtdetr-l", "shufflev2-x0.5"), imgsz=(64, 64), threads=1)
-    (layout,) = measure_tries(asked, ["channels_last"], budget_s=0.5)
+    before = torch.get_num_threads()
+    threads = []
+    (layout,) = measure_tries(
+        asked,
+        ["channels_last"],
+        budget_s=0.5,
+        progress=lambda _: threads.append(torch.get_num_threads()),
+    )
+    assert set(threads) == {1}, "as many threads as what it is compared with had"
+    assert torch.get_num_threads() == before
     assert (layout.name, layout.measured) == (LAYOUT, True)
     assert layout.ratio is not None
     assert layout.low is not None

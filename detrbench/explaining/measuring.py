@@ -59,7 +59,7 @@ def explain_pair(
             f"{len(request.models)} models cannot be a pair", cure="Name a baseline and a variant."
         )
     started = time.monotonic()
-    with _threads(request.threads), _opened(request) as runtime:
+    with threads_set(request.threads), _opened(request) as runtime:
         environment = Environment.read(request.device).to_dict()
         patients = [_patient(name, request, runtime, by) for name in request.models]
         bench = Bench(runtime)
@@ -122,7 +122,8 @@ def _images(request: Request) -> torch.Tensor:
 
 
 @contextmanager
-def _threads(wanted: int | None) -> Iterator[None]:
+def threads_set(wanted: int | None) -> Iterator[None]:
+    """This many threads for what is inside, as `check_threads` allows; as before, afterwards."""
     before = torch.get_num_threads()
     # Before the first operator, which starts the pool.
     torch.set_num_threads(check_threads(wanted))

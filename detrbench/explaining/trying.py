@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 
 from detrbench.errors import DetrbenchError
 from detrbench.explaining.findings import Try
+from detrbench.explaining.measuring import threads_set
 from detrbench.explaining.saving import BATCH, BATCHING, CAPTURING, COMPILING, LAYOUT
 from detrbench.runtimes import open_runtime
 from detrbench.runtimes.images import natural_images
@@ -54,6 +55,13 @@ def measure_tries(
     Raises:
         UsageError: a remedy that this device cannot have.
     """
+    with threads_set(request.threads):
+        return _measured(request, wanted, budget_s, progress)
+
+
+def _measured(
+    request: Request, wanted: Sequence[str], budget_s: float, progress: OnProgress | None
+) -> tuple[Try, ...]:
     present = dataclasses.replace(request, models=request.models[-1:])
     names, steps, found = [], [_step(present)], dict[str, Try]()
     for name in wanted:
