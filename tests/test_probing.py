@@ -136,12 +136,15 @@ def test_the_best_of_the_probes_is_the_ceiling_with_its_quartiles() -> None:
         series(4, 4),
         series(1, 2, 4),
         Series(status="failed", reason="no kernel"),
-        *(series(1.0) for _ in range(4)),
+        *(series(1.0) for _ in range(3)),
+        # Of a device whose clock tells the host's time from its own.
+        Series(samples={"latency_s": [1.0], "wall_s": [1.1], "enqueue_s": [0.5]}),
     ]
     found = ceilings(probes, samples, 7)
     best = found.each["convolution"]
     assert (best.source, best.low, best.value, best.high) == ("fast", 37.5, 50.0, 75.0)
     assert found["dispatch"] == 0.01
+    assert found.each["dispatch"].source == "tiny, enqueued in 5,000.00 us"
     assert found.cache_bytes == 7
     samples[-1] = Series(status="failed", reason="out of luck")
     with pytest.raises(DetrbenchError, match="launching one operator: out of luck"):

@@ -21,6 +21,7 @@ from detrbench.runtimes.eager import ModelStep
 from detrbench.stats import median, quantile
 from detrbench.timing.clocks import Clock, Step
 from detrbench.timing.session import Series
+from detrbench.units import show_quantity
 
 if TYPE_CHECKING:
     from detrbench.runtimes.eager import Eager
@@ -215,7 +216,7 @@ def ceilings(probes: Sequence[Probe], serieses: Sequence[Series], cache_bytes: i
         if series.status == "failed" or not series.latency_s:
             failed.setdefault(probe.ceiling, series.reason or "no round was finished")
             continue
-        one = _ceiling(probe, series.latency_s)
+        one = _ceiling(probe, series)
         known = best.get(probe.ceiling)
         if known is None or _is_better(one, known):
             best[probe.ceiling] = one
@@ -229,16 +230,26 @@ def ceilings(probes: Sequence[Probe], serieses: Sequence[Series], cache_bytes: i
     return Ceilings({name: best[name] for name in KINDS}, cache_bytes)
 
 
-def _ceiling(probe: Probe, samples: Sequence[float]) -> Ceiling:
+def _ceiling(probe: Probe, series: Series) -> Ceiling:
     launches = probe.ceiling == "dispatch"
+    samples = series.latency_s
     values = [one / probe.amount if launches else probe.amount / one for one in samples]
     return Ceiling(
         probe.ceiling,
         median(values),
         quantile(values, 0.25),
         quantile(values, 0.75),
-        probe.source,
+        probe.source + (_host_share(probe, series) if launches else ""),
     )
+
+
+def _host_share(probe: Probe, series: Series) -> str:
+    """Back to back, kernels follow each other as fast as the host enqueues or the device takes
+    them, whichever is slower; where the clock tells them apart, the host's is said as well."""
+    enqueued = series.samples.get("enqueue_s")
+    if not enqueued:
+        return ""
+    return f", enqueued in {show_quantity(median(enqueued) / probe.amount, 'fine s')}"
 
 
 def _is_better(one: Ceiling, other: Ceiling) -> bool:
