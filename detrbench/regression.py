@@ -187,15 +187,9 @@ class _Going:
             self._then[model] = dataclasses.replace(counted, model=model)
 
     def time(self, model: str) -> None:
-        run = self._run(model)
-        self._keep(model, run)
-        if run.stopped == "interrupted":
-            raise KeyboardInterrupt
-        judged = run.judgements(run.alpha)[model]
-        if judged.verdict is not Verdict.SLOWER:
-            return
-        self._say(f"{model} looks slower by more than the limit: once more, in fresh processes")
-        self._keep(model, self._run(model), confirms=True)
+        if self._looks_slower(model):
+            self._say(f"{model} looks slower by more than the limit: once more, in fresh processes")
+            self._looks_slower(model, confirms=True)
 
     def versus(self) -> Versus:
         now, then = self._report(self._now.values()), self._report(self._then.values())
@@ -213,6 +207,13 @@ class _Going:
         )
         return Versus(now, then, tuple(self._new), dict(self._broken), kept)
 
+    def _looks_slower(self, model: str, confirms: bool = False) -> bool:
+        run = self._run(model)
+        self._keep(model, run, confirms)
+        if run.stopped == "interrupted":
+            raise KeyboardInterrupt
+        return run.judgements(run.alpha)[model].verdict is Verdict.SLOWER
+
     def _run(self, model: str) -> Run:
         past = self._past(model)
         assert past is not None  # only models of both sides are timed
@@ -225,7 +226,7 @@ class _Going:
                 request, wish, Path(folder), progress=self._progress, announce=self._announce
             )
 
-    def _keep(self, model: str, run: Run, confirms: bool = False) -> None:
+    def _keep(self, model: str, run: Run, confirms: bool) -> None:
         then, now = latency_cells(run)
         pairs = list(latency_comparisons(run))
         measured = next((one.measurement for one in run.outcomes if one.measurement), None)
