@@ -16,7 +16,6 @@ before the next begins; the same command goes on where it was cut.
 from __future__ import annotations
 
 import argparse
-import json
 import re
 import shutil
 import statistics
@@ -24,13 +23,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from keeping import Kept, arguments, dated, go_on, goal, note, save
+
 from detrbench.catalog import find_model
-from detrbench.environment import Environment
-from detrbench.report import Report, write_atomically
+from detrbench.report import Report
 from detrbench.timing.latency import measure_latency
 
 EFFECT = 0.10
@@ -44,36 +43,25 @@ OUTCOMES = {0: "pass", 1: "regression", 2: "usage", 3: "inconclusive", 4: "inval
 
 
 def main() -> int:
-    asked = _arguments()
-    kept = _load(asked)
-    if not asked.summary:
-        try:
-            _experiment(asked, kept)
-        except KeyboardInterrupt:
-            print("interrupted; the same command goes on", file=sys.stderr)
-    print(summary(kept))
-    return 0
+    empty: Kept = {"layers": {}, "nothing": [], "slower": []}
+    return go_on(_arguments(), empty, _experiment, summary, numbers=("trials", "slower"))
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("-o", "--output", type=Path, required=True, help="raw results, JSON")
     parser.add_argument("--models", nargs="+", default=["rtdetr-l", "shufflev2"])
     parser.add_argument("--imgsz", type=int, default=320)
     parser.add_argument("--trials", type=int, default=40, help="with nothing changed")
     parser.add_argument("--slower", type=int, default=10, help="with a slower neck")
     parser.add_argument("--budget", type=float, default=45.0, help="seconds of a trial")
     parser.add_argument("--limit", default="5%", help="--max-latency-increase")
-    parser.add_argument(
-        "--summary", action="store_true", help="measure nothing, print what there is"
-    )
-    return parser.parse_args()
+    return arguments(parser)
 
 
 # --- running ----------------------------------------------------------------------------------
 
 
-def _experiment(asked: argparse.Namespace, kept: dict[str, Any]) -> None:
+def _experiment(asked: argparse.Namespace, kept: Kept) -> None:
     with tempfile.TemporaryDirectory(prefix="detrbench-gate-") as folder:
         repository = Path(folder)
         _commit(repository, asked.models)
@@ -83,9 +71,9 @@ def _experiment(asked: argparse.Namespace, kept: dict[str, Any]) -> None:
             for kind, wanted in (("nothing", asked.trials), ("slower", asked.slower)):
                 if trial < wanted and len(kept[kind]) <= trial:
                     layers = _layers(asked, kept, repository, model) if kind == "slower" else 0
-                    _note(f"{kind} {trial + 1} of {wanted}, {model}")
-                    kept[kind].append(_trial(asked, repository, model, layers))
-                    _save(asked, kept)
+                    note(f"{kind} {trial + 1} of {wanted}, {model}")
+                    kept[kind].append(dated(_trial(asked, repository, model, layers)))
+                    save(asked, kept)
 
 
 def _commit(repository: Path, models: list[str]) -> None:
@@ -116,7 +104,6 @@ def _trial(asked: argparse.Namespace, repository: Path, model: str, layers: int)
     comparisons = Report.load(run).comparisons if run.exists() else ()
     run.unlink(missing_ok=True)
     return {
-        "ended": datetime.now().astimezone().isoformat(timespec="seconds"),
         "model": model,
         "layers": layers,
         "exit_code": done.returncode,
@@ -139,10 +126,10 @@ def _with_layers(text: str, layers: int) -> str:
     return text[: match.start()] + row + text[match.end() :]
 
 
-def _layers(asked: argparse.Namespace, kept: dict[str, Any], repository: Path, model: str) -> int:
+def _layers(asked: argparse.Namespace, kept: Kept, repository: Path, model: str) -> int:
     """How many layers more take EFFECT of the model's time, found by timing it once."""
     if model not in kept["layers"]:
-        _note(f"size of a layer, {model}")
+        note(f"size of a layer, {model}")
         slower = repository / f"{model}-trial.yaml"
         slower.write_text(_with_layers(find_model(model).read_text(), TRIAL_LAYERS))
         report = measure_latency(
@@ -158,43 +145,14 @@ def _layers(asked: argparse.Namespace, kept: dict[str, Any], repository: Path, m
         # Rounded up: the effect is to be at least what it is called.
         layers = -int(-EFFECT // each)
         kept["layers"][model] = {"each": each, "layers": layers, "effect": layers * each}
-        _save(asked, kept)
+        save(asked, kept)
     return int(kept["layers"][model]["layers"])
 
 
-# --- keeping and telling ----------------------------------------------------------------------
+# --- telling ----------------------------------------------------------------------
 
 
-def _load(asked: argparse.Namespace) -> dict[str, Any]:
-    """What an earlier run of the same experiment has left."""
-    settings = {
-        name: value
-        for name, value in vars(asked).items()
-        if name not in ("output", "summary", "trials", "slower")
-    }
-    if asked.output.exists():
-        kept: dict[str, Any] = json.loads(asked.output.read_text())
-        if kept["settings"] != settings and not asked.summary:
-            raise SystemExit(f"{asked.output} is of other settings: {kept['settings']}")
-        return kept
-    return {
-        "settings": settings,
-        "environment": Environment.read().to_dict(),
-        "layers": {},
-        "nothing": [],
-        "slower": [],
-    }
-
-
-def _save(asked: argparse.Namespace, kept: dict[str, Any]) -> None:
-    write_atomically(asked.output, json.dumps(kept, indent=1) + "\n")
-
-
-def _note(text: str) -> None:
-    print(f"{datetime.now():%H:%M:%S} {text}", file=sys.stderr, flush=True)
-
-
-def summary(kept: dict[str, Any]) -> str:
+def summary(kept: Kept) -> str:
     """How the trials ended, and whether that is what is wanted."""
     settings = kept["settings"]
     lines = [
@@ -211,12 +169,12 @@ def summary(kept: dict[str, Any]) -> str:
         false = sum(each["exit_code"] == 1 for each in kept["nothing"])
         trials = len(kept["nothing"])
         lines.append(
-            _goal(f"{false} of {trials} with nothing changed fail", 20 * false <= trials, "2 of 40")
+            goal(f"{false} of {trials} with nothing changed fail", 20 * false <= trials, "2 of 40")
         )
     if kept["slower"]:
         found = sum(each["exit_code"] == 1 for each in kept["slower"])
         trials = len(kept["slower"])
-        lines.append(_goal(f"{found} of {trials} slower ones fail", found == trials, "all"))
+        lines.append(goal(f"{found} of {trials} slower ones fail", found == trials, "all"))
     return "\n".join(lines)
 
 
@@ -234,10 +192,6 @@ def _line(kind: str, trials: list[dict[str, Any]]) -> str:
         f"{kind:<10}{len(trials):>7}{f'{min(ratios):.3f} - {max(ratios):.3f}':>16}"
         f"{statistics.median(ratios):>9.3f}{seconds:>9.1f}  {told}"
     )
-
-
-def _goal(text: str, met: bool, goal: str) -> str:
-    return f"{text}: {'met' if met else 'missed'} (goal {goal})"
 
 
 if __name__ == "__main__":

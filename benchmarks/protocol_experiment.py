@@ -16,7 +16,6 @@ to do. Every trial is on disk before the next begins; the same command goes on w
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import statistics
 import subprocess
@@ -25,12 +24,11 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from detrbench.environment import Environment
-from detrbench.report import write_atomically
+from keeping import Kept, arguments, dated, go_on, goal, note, save
+
 from detrbench.selfcheck import share_of_a_unit
 from detrbench.stats import mean_interval, median, welch_interval
 from detrbench.timing.planning import Wish
@@ -52,20 +50,12 @@ while True:
 
 
 def main() -> int:
-    asked = _arguments()
-    kept = _load(asked)
-    if not asked.summary:
-        try:
-            _experiment(asked, kept)
-        except KeyboardInterrupt:
-            print("interrupted; the same command goes on", file=sys.stderr)
-    print(summary(kept))
-    return 0
+    empty: Kept = {"unit": None, "protocol": [], "sequential": [], "injected": []}
+    return go_on(_arguments(), empty, _experiment, summary, numbers=("trials", "injected"))
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("-o", "--output", type=Path, required=True, help="raw results, JSON")
     parser.add_argument("--model", default="rtdetr-l")
     parser.add_argument("--imgsz", type=int, default=320)
     parser.add_argument("--threads", type=int)
@@ -77,16 +67,13 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--load-seconds", type=float, nargs=2, default=(5.0, 40.0),
                         help="shortest and longest time on, and off")  # fmt: skip
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument(
-        "--summary", action="store_true", help="measure nothing, print what there is"
-    )
-    return parser.parse_args()
+    return arguments(parser)
 
 
 # --- running ----------------------------------------------------------------------------------
 
 
-def _experiment(asked: argparse.Namespace, kept: dict[str, Any]) -> None:
+def _experiment(asked: argparse.Namespace, kept: Kept) -> None:
     # The size of the burden is found in the time of one more comparison.
     comparisons = 2 * asked.trials + asked.injected + (1 if asked.injected else 0)
     budget_s = asked.total / comparisons if asked.total else asked.budget
@@ -100,25 +87,25 @@ def _experiment(asked: argparse.Namespace, kept: dict[str, Any]) -> None:
             # Which design begins takes turns as well.
             for name in list(designs)[:: 1 if trial % 2 == 0 else -1]:
                 if len(kept[name]) <= trial:
-                    _note(f"{name} {trial + 1} of {asked.trials}")
-                    kept[name].append(_dated(designs[name](request, budget_s)))
-                    _save(asked, kept)
+                    note(f"{name} {trial + 1} of {asked.trials}")
+                    kept[name].append(dated(designs[name](request, budget_s)))
+                    save(asked, kept)
     if asked.injected and kept["unit"] is None:
-        _note("size of a burden")
+        note("size of a burden")
         kept["unit"] = share_of_a_unit(
             asked.model,
             budget_s,
             lambda stand_ins, seconds, name: _run(request, stand_ins, seconds),
         )
-        _save(asked, kept)
+        save(asked, kept)
     while len(kept["injected"]) < asked.injected:
-        _note(f"injected {len(kept['injected']) + 1} of {asked.injected}")
+        note(f"injected {len(kept['injected']) + 1} of {asked.injected}")
         units = max(1, round(EFFECT / kept["unit"]))
         burdened = StandIn(BURDENED, asked.model, units)
         run = _run(request, (burdened,), budget_s)
         record = _of_pair(run.log_ratios(BURDENED), run)
-        kept["injected"].append(_dated({**record, "known": units * kept["unit"]}))
-        _save(asked, kept)
+        kept["injected"].append(dated({**record, "known": units * kept["unit"]}))
+        save(asked, kept)
 
 
 def _protocol(request: Request, budget_s: float) -> dict[str, Any]:
@@ -194,44 +181,10 @@ def _load_that_comes_and_goes(asked: argparse.Namespace) -> Iterator[None]:
             process.wait()
 
 
-# --- keeping and telling ----------------------------------------------------------------------
+# --- telling ----------------------------------------------------------------------
 
 
-def _load(asked: argparse.Namespace) -> dict[str, Any]:
-    """What an earlier run of the same experiment has left."""
-    settings = {
-        name: value if not isinstance(value, tuple) else list(value)
-        for name, value in vars(asked).items()
-        if name not in ("output", "summary", "trials", "injected")
-    }
-    if asked.output.exists():
-        kept: dict[str, Any] = json.loads(asked.output.read_text())
-        if kept["settings"] != settings and not asked.summary:
-            raise SystemExit(f"{asked.output} is of other settings: {kept['settings']}")
-        return kept
-    return {
-        "settings": settings,
-        "environment": Environment.read().to_dict(),
-        "unit": None,
-        "protocol": [],
-        "sequential": [],
-        "injected": [],
-    }
-
-
-def _save(asked: argparse.Namespace, kept: dict[str, Any]) -> None:
-    write_atomically(asked.output, json.dumps(kept, indent=1) + "\n")
-
-
-def _dated(record: dict[str, Any]) -> dict[str, Any]:
-    return {"ended": datetime.now().astimezone().isoformat(timespec="seconds"), **record}
-
-
-def _note(text: str) -> None:
-    print(f"{datetime.now():%H:%M:%S} {text}", file=sys.stderr, flush=True)
-
-
-def summary(kept: dict[str, Any]) -> str:
+def summary(kept: Kept) -> str:
     """Spread, false alarms and detections, and whether they are what is wanted."""
     settings = kept["settings"]
     lines = [
@@ -244,12 +197,12 @@ def summary(kept: dict[str, Any]) -> str:
     spread = {name: _sd(kept[name]) for name in ("protocol", "sequential")}
     if spread["protocol"] is not None and spread["sequential"]:
         share = spread["protocol"] / spread["sequential"]
-        lines.append(_goal(f"sd is {share:.2f} of the sequential one's", share <= 0.25, "0.25"))
+        lines.append(goal(f"sd is {share:.2f} of the sequential one's", share <= 0.25, "0.25"))
     judged = [each for each in kept["protocol"] if each["low"] is not None]
     if judged:
         alarms = sum(map(_excludes_zero, judged))
         lines.append(
-            _goal(
+            goal(
                 f"{alarms} of {len(judged)} A/A comparisons are false alarms",
                 alarms <= 0.05 * len(judged),
                 "5 %",
@@ -261,7 +214,7 @@ def summary(kept: dict[str, Any]) -> str:
         known = injected[0]["known"]
         middle = math.expm1(statistics.median(each["log_ratio"] for each in injected))
         lines.append(
-            _goal(
+            goal(
                 f"{known:.1%} more work, load off: found in {found} of {len(injected)}, "
                 f"median {middle:+.1%}",
                 found >= 0.9 * len(injected),
@@ -295,10 +248,6 @@ def _sd(records: list[dict[str, Any]]) -> float | None:
 
 def _excludes_zero(record: dict[str, Any]) -> bool:
     return not record["low"] <= 0 <= record["high"]
-
-
-def _goal(text: str, met: bool, goal: str) -> str:
-    return f"{text}: {'met' if met else 'missed'} (goal {goal})"
 
 
 if __name__ == "__main__":

@@ -20,7 +20,8 @@ SCRIPT = Path(__file__).parents[1] / "benchmarks" / "protocol_experiment.py"
 
 
 @pytest.fixture
-def experiment() -> ModuleType:
+def experiment(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.syspath_prepend(SCRIPT.parent)  # as for a script, for what is beside it
     spec = importlib.util.spec_from_file_location("protocol_experiment", SCRIPT)
     assert spec is not None
     assert spec.loader is not None

@@ -1,0 +1,85 @@
+"""What the experiments beside this file share: every trial on disk before the next, and a verdict
+against the goal at the end."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from detrbench.environment import Environment
+from detrbench.report import write_atomically
+
+Kept = dict[str, Any]
+
+_NO_SETTINGS = ("output", "summary")
+
+
+def go_on(
+    asked: argparse.Namespace,
+    empty: Mapping[str, Any],
+    experiment: Callable[[argparse.Namespace, Kept], None],
+    summary: Callable[[Kept], str],
+    numbers: tuple[str, ...],
+) -> int:
+    """Go on with the experiment in `asked.output` where it was cut, and print what there is.
+
+    Args:
+        empty: what is kept before the first trial, beside settings and environment.
+        numbers: arguments that say how many trials, which may be raised later.
+    """
+    kept = _load(asked, empty, numbers)
+    if not asked.summary:
+        try:
+            experiment(asked, kept)
+        except KeyboardInterrupt:
+            print("interrupted; the same command goes on", file=sys.stderr)
+    print(summary(kept))
+    return 0
+
+
+def arguments(parser: argparse.ArgumentParser) -> argparse.Namespace:
+    """`parser`'s arguments, and those of every experiment."""
+    parser.add_argument("-o", "--output", type=Path, required=True, help="raw results, JSON")
+    parser.add_argument(
+        "--summary", action="store_true", help="measure nothing, print what there is"
+    )
+    return parser.parse_args()
+
+
+def save(asked: argparse.Namespace, kept: Kept) -> None:
+    """Everything until now; the file is the old one or the whole new one."""
+    write_atomically(asked.output, json.dumps(kept, indent=1) + "\n")
+
+
+def dated(record: Mapping[str, Any]) -> Kept:
+    """A trial's record with the time of its end."""
+    return {"ended": datetime.now().astimezone().isoformat(timespec="seconds"), **record}
+
+
+def note(text: str) -> None:
+    """A line for who waits."""
+    print(f"{datetime.now():%H:%M:%S} {text}", file=sys.stderr, flush=True)
+
+
+def goal(text: str, met: bool, wanted: str) -> str:
+    """A finding, and whether it is what is wanted."""
+    return f"{text}: {'met' if met else 'missed'} (goal {wanted})"
+
+
+def _load(asked: argparse.Namespace, empty: Mapping[str, Any], numbers: tuple[str, ...]) -> Kept:
+    settings = {
+        name: value if not isinstance(value, tuple) else list(value)
+        for name, value in vars(asked).items()
+        if name not in (*_NO_SETTINGS, *numbers)
+    }
+    if not asked.output.exists():
+        return {"settings": settings, "environment": Environment.read().to_dict(), **empty}
+    kept: Kept = json.loads(asked.output.read_text())
+    if kept["settings"] != settings and not asked.summary:
+        raise SystemExit(f"{asked.output} is of other settings: {kept['settings']}")
+    return kept
