@@ -357,6 +357,23 @@ _dispatch_has_kernel = torch._C._dispatch_has_kernel_for_dispatch_key
 _WHOLE = frozenset({"scaled_dot_product_attention", "adaptive_avg_pool2d"})
 """Composite operators kept whole, because other counters name them and their parts would not."""
 
+
+def aten_name(func: Any) -> str:
+    """What an operator is called here: ATen's own by their name, others with their namespace."""
+    name: str = func._schema.name.removeprefix("aten::").replace("::", ".")
+    return name
+
+
+def is_composite(func: Any) -> bool:
+    """Whether torch has an operator only as others, which are then what is counted."""
+    return aten_name(func) not in _WHOLE and bool(_dispatch_has_kernel(func.name(), _COMPOSITE))
+
+
+def decomposed(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Call a composite operator as the others that it is made of."""
+    return func._op_dk(_COMPOSITE, *args, **kwargs)
+
+
 _FREE = frozenset(
     {
         "empty",
@@ -423,10 +440,10 @@ class _Recorder(ShapesOnly):  # type: ignore[no-untyped-call]  # torch leaves it
         kwargs = kwargs or {}
         if func.namespace == "prim":  # a fake tensor asked where it lives: no operator of a model
             return func(*args, **kwargs)
-        name = func._schema.name.removeprefix("aten::").replace("::", ".")
-        if name not in _WHOLE and _dispatch_has_kernel(func.name(), _COMPOSITE):
+        name = aten_name(func)
+        if is_composite(func):
             with self:
-                return func._op_dk(_COMPOSITE, *args, **kwargs)
+                return decomposed(func, args, kwargs)
         result = on_shapes(func, args, kwargs)
         # `unsqueeze_` and its like change how a tensor is seen, not what is in it.
         writes = func._schema.is_mutable and torch.Tag.inplace_view not in func.tags

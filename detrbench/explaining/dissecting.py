@@ -12,14 +12,24 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
 
-from detrbench import tracing
 from detrbench.errors import UsageError, nearest
 from detrbench.nn.detector import Detector
 from detrbench.probing.ceilings import Work, work_of
 from detrbench.profiling import MODULE_DEPTH, metrics_of
 from detrbench.runtimes.eager import ModelStep
 from detrbench.timing.clocks import Clock, Step
-from detrbench.tracing import GROUPINGS, Grouping, Op, Totals, Trace, attention_in_full, qualified
+from detrbench.tracing import (
+    GROUPINGS,
+    Grouping,
+    Op,
+    Totals,
+    Trace,
+    aten_name,
+    attention_in_full,
+    decomposed,
+    is_composite,
+    qualified,
+)
 
 STAGES = ("backbone", "neck", "decoder")
 REST = "(views and allocation)"
@@ -189,12 +199,10 @@ class _Stopwatch(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch l
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
         kwargs = kwargs or {}
-        name = func._schema.name.removeprefix("aten::").replace("::", ".")
-        if name not in tracing._WHOLE and tracing._dispatch_has_kernel(
-            func.name(), tracing._COMPOSITE
-        ):
+        if is_composite(func):
             with self:
-                return func._op_dk(tracing._COMPOSITE, *args, **kwargs)
+                return decomposed(func, args, kwargs)
+        name = aten_name(func)
         results: list[Any] = []
         reading = self._clock.time(lambda: results.append(func(*args, **kwargs)))
         base = name if name.startswith("__") else name.rstrip("_")
