@@ -26,15 +26,8 @@ def explain(
     nc: options.Classes = None,
     fuse: options.Fuse = False,
     by: Annotated[str, typer.Option("--by", metavar="PART", help="stage, module or op.")] = "stage",
-    dtype: Annotated[
-        str, typer.Option("--dtype", metavar="DTYPE", help="float32, float16 or bfloat16.")
-    ] = "float32",
-    memory_format: Annotated[
-        str,
-        typer.Option(
-            "--memory-format", metavar="LAYOUT", help="Of images: contiguous or channels_last."
-        ),
-    ] = "contiguous",
+    dtype: options.Dtype = "float32",
+    memory_format: options.MemoryFormat = "contiguous",
     threads: options.Threads = None,
     blocks: options.Blocks = None,
     budget: Annotated[

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from detrbench.cli import options
+from detrbench.cli import INTERRUPTED, options
 from detrbench.cli.output import ProgressLine, deliver, say
 from detrbench.errors import UsageError
 
@@ -153,7 +153,7 @@ def gate(
         (bencher, "--bencher"),
         (run, "--run"),
     ):
-        _check_output(path, flag)
+        options.check_output(path, flag=flag)
     options.check_file(policy, flag="--policy")
     limits = _policy(
         policy,
@@ -183,8 +183,6 @@ def gate(
     interrupted = rev is not None and report is not None and report.exit_code == INTERRUPTED
     raise typer.Exit(INTERRUPTED if interrupted else result.exit_code)
 
-
-INTERRUPTED = 130
 
 _OF_REV = (
     "device", "imgsz", "batch", "nc", "fuse", "threads", "blocks", "backbone_weights", "budget",
@@ -300,13 +298,6 @@ def _check_asked(subjects: list[str], baseline: Path | None, limits: Policy) -> 
             "a limit on an increase needs something it is an increase over",
             cure="Give --baseline BASE.json.",
         )
-
-
-def _check_output(path: Path | None, flag: str) -> None:
-    try:
-        options.check_output(path)
-    except UsageError as error:
-        raise UsageError(error.what, where=flag, cure=error.cure) from error
 
 
 def _policy(

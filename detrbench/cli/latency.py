@@ -35,15 +35,8 @@ def latency(
     runtime: Annotated[
         str, typer.Option("--runtime", metavar="RUNTIME", help="eager, compile or cudagraph.")
     ] = "eager",
-    dtype: Annotated[
-        str, typer.Option("--dtype", metavar="DTYPE", help="float32, float16 or bfloat16.")
-    ] = "float32",
-    memory_format: Annotated[
-        str,
-        typer.Option(
-            "--memory-format", metavar="LAYOUT", help="Of images: contiguous or channels_last."
-        ),
-    ] = "contiguous",
+    dtype: options.Dtype = "float32",
+    memory_format: options.MemoryFormat = "contiguous",
     tf32: Annotated[
         bool | None,
         typer.Option(

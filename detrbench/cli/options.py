@@ -26,6 +26,15 @@ Threads = Annotated[
         help="Threads of the processor.  [default: what the control group allows]",
     ),
 ]
+Dtype = Annotated[
+    str, typer.Option("--dtype", metavar="DTYPE", help="float32, float16 or bfloat16.")
+]
+MemoryFormat = Annotated[
+    str,
+    typer.Option(
+        "--memory-format", metavar="LAYOUT", help="Of images: contiguous or channels_last."
+    ),
+]
 Batch = Annotated[int, typer.Option("--batch", min=1, metavar="N", help="Images per forward pass.")]
 Classes = Annotated[
     int | None,
@@ -97,7 +106,7 @@ def check_file(path: Path | None, *, flag: str) -> Path | None:
     return path
 
 
-def check_output(path: Path | None) -> Path | None:
+def check_output(path: Path | None, *, flag: str = "-o") -> Path | None:
     """`path`, if a file can be written there: said before the work, not after it.
 
     Raises:
@@ -106,14 +115,14 @@ def check_output(path: Path | None) -> Path | None:
     if path is None:
         return None
     if path.is_dir():
-        raise UsageError(f"{path} is a folder", where="-o", cure="Name a file in it.")
+        raise UsageError(f"{path} is a folder", where=flag, cure="Name a file in it.")
     if not path.parent.is_dir():
         raise UsageError(
-            f"the folder {path.parent} is not there", where="-o", cure="Create it first."
+            f"the folder {path.parent} is not there", where=flag, cure="Create it first."
         )
     if not os.access(path if path.exists() else path.parent, os.W_OK):
         raise UsageError(
-            f"{path} may not be written", where="-o", cure="Choose a folder of your own."
+            f"{path} may not be written", where=flag, cure="Choose a folder of your own."
         )
     return path
 

@@ -16,15 +16,8 @@ if TYPE_CHECKING:
 
 def probe(
     device: options.Device = "cpu",
-    dtype: Annotated[
-        str, typer.Option("--dtype", metavar="DTYPE", help="float32, float16 or bfloat16.")
-    ] = "float32",
-    memory_format: Annotated[
-        str,
-        typer.Option(
-            "--memory-format", metavar="LAYOUT", help="Of images: contiguous or channels_last."
-        ),
-    ] = "contiguous",
+    dtype: options.Dtype = "float32",
+    memory_format: options.MemoryFormat = "contiguous",
     threads: options.Threads = None,
     budget: Annotated[
         float, typer.Option("--budget", metavar="SECONDS", help="For everything.")
