@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from detrbench.merging import is_measured, machine_differences, setting_differences
+from detrbench.merging import is_measured, machine_differences
 from detrbench.metrics import METRICS, Metric
-from detrbench.render.layout import Column, Document, Line, Table
-from detrbench.report import Cell, Report, metric_keys, missing_value
-from detrbench.units import header, ratio, show, show_change, show_range
+from detrbench.render.layout import Column, Document, Line, Table, value_text
+from detrbench.report import Cell, Report, metric_keys, missing_value, setting_differences
+from detrbench.units import header, ratio, show_change
 
 Pair = tuple[Cell | None, Cell | None]
 
@@ -108,14 +108,7 @@ def _statuses(one: Cell, other: Cell) -> tuple[str, str, str]:
 
 
 def _text(row: Cell, one: Metric) -> str:
-    value = row.metrics.get(one.key)
-    if value is None:
-        return f"n/a: {missing_value(row, one.key)}"
-    for spread in one.spread:
-        low, high = row.metrics.get(spread.low), row.metrics.get(spread.high)
-        if low is not None and high is not None:
-            return f"{show(value, one.unit)} {show_range(low, high, one.unit)}"
-    return show(value, one.unit)
+    return value_text(row, one) or f"n/a: {missing_value(row, one.key)}"
 
 
 def _change(one: Cell, other: Cell, shown: Metric) -> str:

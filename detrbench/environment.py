@@ -18,11 +18,9 @@ from typing import Any
 from detrbench.runtimes.threads import cpu_quotas
 from detrbench.units import show_size
 
-VOLATILE = frozenset({"load_average"})
-"""Facts that differ between any two runs and by themselves say nothing against comparing them."""
-
-NOT_OF_THE_MACHINE = frozenset({"revision"})
-"""Facts that say nothing of the machine: the working directory may move on while a run does."""
+VOLATILE = frozenset({"load_average", "revision"})
+"""Facts that say nothing against comparing two runs: the load of the moment, and the working
+directory, which may move on even while a run does."""
 
 
 @dataclass(frozen=True)
@@ -101,12 +99,12 @@ class Environment:
 
     def differences(self, other: Environment) -> dict[str, tuple[Any, Any]]:
         """Fact -> (here, there) for every fact that differs and matters to a comparison."""
-        here, there = asdict(self), asdict(other)
-        return {
-            name: (here[name], there[name])
-            for name in here
-            if name not in VOLATILE and here[name] != there[name]
-        }
+        here, there = self.lasting(), other.lasting()
+        return {name: (here[name], there[name]) for name in here if here[name] != there[name]}
+
+    def lasting(self) -> dict[str, Any]:
+        """Every fact that matters to a comparison, None for what this machine does not offer."""
+        return {name: fact for name, fact in asdict(self).items() if name not in VOLATILE}
 
     def one_line(self) -> str:
         """The machine in one line, for captions."""

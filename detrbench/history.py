@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from detrbench.environment import NOT_OF_THE_MACHINE, VOLATILE, Environment
+from detrbench.environment import Environment
 from detrbench.errors import UsageError, nearest
 from detrbench.metrics import METRICS, Metric
-from detrbench.render.layout import Column, Document, Line, Table, settings_text
+from detrbench.render.layout import Column, Document, Line, Table, settings_text, value_text
 from detrbench.report import Cell, Report, ReportError, missing_value
-from detrbench.units import header, ratio, show, show_change, show_range
+from detrbench.units import header, ratio, show_change
 
 
 @dataclass(frozen=True)
@@ -100,22 +100,14 @@ def _entries(
                 yield Entry(file, report, row)
 
 
-def _machine(report: Report) -> dict[str, Any]:
-    facts = Environment.from_dict(report.environment).to_dict()
-    return {
-        name: value
-        for name, value in facts.items()
-        if name not in VOLATILE | NOT_OF_THE_MACHINE
-    }  # fmt: skip
-
-
 def _settings(row: Cell) -> dict[str, Any]:
     return {name: value for name, value in row.settings.items() if name != "convention"}
 
 
 def _key(entry: Entry, shown: Metric) -> str:
     """What must be equal for two runs to stand in one table; a count belongs to no machine."""
-    machine = _machine(entry.report) if shown.measured else {}
+    environment = Environment.from_dict(entry.report.environment)
+    machine = environment.lasting() if shown.measured else {}
     return json.dumps([machine, _settings(entry.row)], sort_keys=True, default=str)
 
 
@@ -155,19 +147,12 @@ def _text(entry: Entry | None, shown: Metric, before: float | None) -> str:
     """Such as "11.6 [11.4-11.9] +1.2%", the change since the run above."""
     if entry is None:
         return ""
-    value = entry.row.metrics[shown.key]
-    if value is None:
+    text = value_text(entry.row, shown)
+    if text is None:
         return f"n/a: {missing_value(entry.row, shown.key)}"
-    parts = [show(value, shown.unit)]
-    for spread in shown.spread:
-        low, high = entry.row.metrics.get(spread.low), entry.row.metrics.get(spread.high)
-        if low is not None and high is not None:
-            parts.append(show_range(low, high, shown.unit))
-            break
-    change = None if before is None else ratio(value, before)
-    if change is not None:
-        parts.append(show_change(change))
-    return " ".join(parts)
+    value = entry.row.metrics[shown.key]
+    change = None if value is None or before is None else ratio(value, before)
+    return text if change is None else f"{text} {show_change(change)}"
 
 
 def _records(groups: Mapping[str, list[Entry]], shown: Metric) -> Iterator[dict[str, Any]]:

@@ -7,10 +7,10 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from detrbench.environment import NOT_OF_THE_MACHINE, Environment
+from detrbench.environment import Environment
 from detrbench.errors import UsageError
 from detrbench.metrics import METRICS
-from detrbench.report import Cell, Report
+from detrbench.report import Cell, Report, setting_differences
 
 
 def merge(reports: Mapping[str, Report]) -> Report:
@@ -69,8 +69,7 @@ def join(counted: Cell, timed: Cell) -> Cell:
 def machine_differences(here: Report, there: Report) -> dict[str, tuple[Any, Any]]:
     """Fact -> (here, there), of what differs between two measured reports' machines."""
     one, other = (Environment.from_dict(report.environment) for report in (here, there))
-    found = one.differences(other)
-    return {fact: values for fact, values in found.items() if fact not in NOT_OF_THE_MACHINE}
+    return one.differences(other)
 
 
 def is_measured(report: Report) -> bool:
@@ -80,17 +79,6 @@ def is_measured(report: Report) -> bool:
         for row in report.rows
         for key, value in row.metrics.items()
     )
-
-
-def setting_differences(
-    here: Mapping[str, Any], there: Mapping[str, Any]
-) -> dict[str, tuple[Any, Any]]:
-    """Setting -> (here, there), of settings that both name and give another value."""
-    return {
-        name: (here[name], there[name])
-        for name in here
-        if name in there and here[name] != there[name]
-    }
 
 
 def in_words(differences: Mapping[str, tuple[Any, Any]]) -> str:

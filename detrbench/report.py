@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 SCHEMA_VERSION = 1
 STATUSES = ("ok", "failed", "interrupted")
 
+OF_THE_MODEL = frozenset({"nc"})
+"""Settings that models side by side may each have their own of."""
+
 
 class ReportError(UsageError):
     """A file that cannot be read as a report, or a report that must not be written."""
@@ -206,9 +209,19 @@ class Report:
             )
         ]
 
+    def reference(self, row: Cell) -> Cell | None:
+        """What `row` is read against: the first row under the same settings, classes apart, which
+        models may have their own number of; None for that row itself."""
+        first = next(
+            one
+            for one in self.rows
+            if not setting_differences(one.settings, row.settings).keys() - OF_THE_MODEL
+        )
+        return None if first is row else first
+
     def _judged(self, row: Cell) -> dict[str, Any]:
         """The comparison that `row` is the subject of; None where it is of none."""
-        pair = next((one for one in self.comparisons if _is_of(one, row)), {})
+        pair = next((one for one in self.comparisons if is_of(one, row)), {})
         names = {"baseline": "compared_with", "ratio": "ratio", "ci_low": "ratio_low",
                  "ci_high": "ratio_high", "verdict": "verdict"}  # fmt: skip
         return {column: pair.get(key) for key, column in names.items()}
@@ -226,9 +239,21 @@ class Report:
         return pd.DataFrame.from_records(records).astype(whole)
 
 
-def _is_of(pair: Mapping[str, Any], row: Cell) -> bool:
+def is_of(pair: Mapping[str, Any], row: Cell) -> bool:
+    """Whether `row` is of the model that the comparison `pair` is about, under its settings."""
     settings = pair.get("settings") or {}
     return pair.get("model") == row.model and settings.items() <= row.settings.items()
+
+
+def setting_differences(
+    here: Mapping[str, Any], there: Mapping[str, Any]
+) -> dict[str, tuple[Any, Any]]:
+    """Setting -> (here, there), of settings that both name and give another value."""
+    return {
+        name: (here[name], there[name])
+        for name in here
+        if name in there and here[name] != there[name]
+    }
 
 
 def missing_value(cell: Cell, key: str) -> str:

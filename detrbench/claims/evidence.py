@@ -10,9 +10,9 @@ from typing import Any
 
 from detrbench.environment import Environment
 from detrbench.errors import UsageError
-from detrbench.gating.pairs import OF_THE_MODEL, Pair, pairs_of
+from detrbench.gating.pairs import Pair, pairs_of
 from detrbench.guidelines.judging import findings
-from detrbench.report import Cell, Report
+from detrbench.report import OF_THE_MODEL, Cell, Report
 from detrbench.verdicts import MARGIN, Judgement, judge
 
 

@@ -7,12 +7,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from detrbench.report import Cell, Report, ReportError
+from detrbench.report import OF_THE_MODEL, Cell, Report, ReportError
 from detrbench.units import is_finite
 from detrbench.verdicts import ALPHA, Verdict
-
-OF_THE_MODEL = frozenset({"nc"})
-"""Settings that models of one run may each have their own of."""
 
 
 @dataclass(frozen=True)

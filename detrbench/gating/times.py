@@ -14,9 +14,9 @@ from detrbench.gating.outcomes import Check, Outcome, judged
 from detrbench.gating.pairs import Pair, pairs_of, spoilt
 from detrbench.gating.policy import Policy
 from detrbench.gating.rows import NOT_OF_TIME, TIME, Match, differing, no_value
-from detrbench.merging import in_words, machine_differences, setting_differences
+from detrbench.merging import in_words, machine_differences
 from detrbench.metrics import METRICS
-from detrbench.report import Cell, Report
+from detrbench.report import Cell, Report, setting_differences
 from detrbench.stats import Interval, welch_interval
 from detrbench.verdicts import ALPHA, LEAST_PROCESSES
 

@@ -24,7 +24,7 @@ from typing import Any
 from detrbench.errors import UsageError
 from detrbench.gating.pairs import pairs_of
 from detrbench.guidelines.paper import GUIDELINES, WIDTHS, Guideline
-from detrbench.report import Cell, Report
+from detrbench.report import Cell, Report, is_of
 from detrbench.units import ratio, show_change
 from detrbench.verdicts import Verdict
 
@@ -193,11 +193,7 @@ def _rows(report: Report, **settings: str) -> tuple[Cell, ...]:
 
 def _pair(report: Report, cell: Cell) -> Pair | None:
     return next(
-        (
-            pair
-            for pair in report.comparisons
-            if pair["model"] == cell.model and pair["settings"].items() <= cell.settings.items()
-        ),
+        (pair for pair in report.comparisons if is_of(pair, cell)),
         None,
     )
 

@@ -13,7 +13,7 @@ from typing import Any, Literal
 from detrbench.environment import Environment
 from detrbench.errors import UsageError, nearest
 from detrbench.metrics import CONVENTION_METRICS, METRICS, Metric, Spread
-from detrbench.report import Cell, Report, metric_keys, missing_value
+from detrbench.report import Cell, Report, is_of, metric_keys, missing_value
 from detrbench.units import (
     header,
     parse_printed,
@@ -99,10 +99,11 @@ def _summary(report: Report) -> Table:
     shown = _summary_metrics(report.rows)
     marks = Marks()
     lines: list[Line] = []
-    for index, row in enumerate(report.rows):
+    for row in report.rows:
         lines.append(_values_line(row, row_label(row, report.rows), shown, marks))
-        if index and row.status == report.rows[0].status == "ok":
-            lines.append(_difference_line(row, report, shown, marks))
+        reference = report.reference(row)
+        if reference is not None and row.status == reference.status == "ok":
+            lines.append(_difference_line(row, reference, report, shown, marks))
         for figure in row.published:
             lines.extend(_published_lines(figure, row, shown, marks))
     return Table(
@@ -146,9 +147,15 @@ def _value(row: Cell, one: Metric) -> int | float | None:
 
 
 def _cell_text(row: Cell, one: Metric, marks: Marks) -> str:
+    text = value_text(row, one)
+    return text or f"n/a {marks.mark(f'n/a: {missing_value(row, one.key)}')}"
+
+
+def value_text(row: Cell, one: Metric) -> str | None:
+    """A value, and in brackets its spread where it has one; None where there is no value."""
     value = _value(row, one)
     if value is None:
-        return f"n/a {marks.mark(f'n/a: {missing_value(row, one.key)}')}"
+        return None
     spread = spread_of(row, one)
     if spread is None:
         return show(value, one.unit)
@@ -175,15 +182,16 @@ def _brackets(rows: tuple[Cell, ...], shown: list[Metric]) -> list[str]:
     ]
 
 
-def _difference_line(row: Cell, report: Report, shown: list[Metric], marks: Marks) -> Line:
-    texts = tuple(_difference_text(row, report, one, marks) for one in shown)
-    return Line(f"against {report.rows[0].model}", texts, level=1)
+def _difference_line(
+    row: Cell, reference: Cell, report: Report, shown: list[Metric], marks: Marks
+) -> Line:
+    texts = tuple(_difference_text(row, reference, report, one, marks) for one in shown)
+    return Line(f"against {reference.model}", texts, level=1)
 
 
-def _difference_text(row: Cell, report: Report, one: Metric, marks: Marks) -> str:
-    first = report.rows[0]
-    value, reference = _value(row, one), _value(first, one)
-    change = None if value is None or reference is None else ratio(value, reference)
+def _difference_text(row: Cell, reference: Cell, report: Report, one: Metric, marks: Marks) -> str:
+    value, before = _value(row, one), _value(reference, one)
+    change = None if value is None or before is None else ratio(value, before)
     if change is None:
         return ""
     if not one.spread:
@@ -191,7 +199,7 @@ def _difference_text(row: Cell, report: Report, one: Metric, marks: Marks) -> st
     pair = comparison_of(row, report)
     if pair is not None:  # the ratio within rounds tells more than that of two medians
         return _pair_text(pair, marks)
-    if not _overlap(row, first, one):
+    if not _overlap(row, reference, one):
         return show_change(change)
     mark = marks.mark("the intervals overlap: this run does not show a difference")
     return f"{show_change(change)} {mark}"
@@ -206,14 +214,17 @@ def _pair_text(pair: Mapping[str, Any], marks: Marks) -> str:
 
 
 def comparison_of(row: Cell, report: Report) -> Mapping[str, Any] | None:
-    """The measured pair of `row` and the report's first row, if there is one."""
-    for pair in report.comparisons:
-        settings = pair.get("settings") or {}
-        same = settings.items() <= row.settings.items()
-        models = (pair.get("baseline"), pair.get("model"))
-        if same and models == (report.rows[0].model, row.model) and pair.get("ratio"):
-            return pair
-    return None
+    """The measured pair of `row` and its reference, if there is one."""
+    reference = report.reference(row)
+    return next(
+        (
+            pair
+            for pair in report.comparisons
+            if is_of(pair, row) and pair.get("ratio")
+            if reference is not None and pair.get("baseline") == reference.model
+        ),
+        None,
+    )
 
 
 def _overlap(row: Cell, other: Cell, one: Metric) -> bool:
@@ -264,10 +275,8 @@ def _verdicts(report: Report) -> Table | None:
 
 def pair_label(pair: Mapping[str, Any], report: Report) -> str:
     """As its row is called above, so that settings tell pairs apart where they must."""
-    for row in report.rows:
-        if row.model == pair["model"] and pair["settings"].items() <= row.settings.items():
-            return row_label(row, report.rows)
-    return str(pair["model"])
+    row = next((row for row in report.rows if is_of(pair, row)), None)
+    return str(pair["model"]) if row is None else row_label(row, report.rows)
 
 
 def _pair_interval(pair: Mapping[str, Any]) -> str:

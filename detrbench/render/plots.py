@@ -117,24 +117,26 @@ def _pair_words(pair: Mapping[str, Any]) -> str:
 
 
 def savings(report: Report) -> str | None:
-    """Every count and every measured value of each model, as a change against the first model."""
+    """Every count and every measured value of each model, as a change against its reference."""
     shown = [one for one in _shown(report) if report.rows[0].metrics.get(one.key)]
+    references = [report.reference(row) for row in report.rows]
     models = [
         _Changes(
             row_label(row, report.rows),
             mark_of(index),
-            [_change(one, row, report) for one in shown],
+            [_change(one, row, reference, report) for one in shown],
         )
-        for index, row in enumerate(report.rows)
-        if index and row.status == report.rows[0].status == "ok"
+        for index, (row, reference) in enumerate(zip(report.rows, references, strict=True))
+        if reference is not None and row.status == reference.status == "ok"
     ]
+    against = ", ".join(dict.fromkeys(one.model for one in references if one is not None))
     if len(shown) < 2 or not models:  # a single change is the verdicts' picture
         return None
     titles = [one.title for one in shown]
     with style():
-        figure = _draw_savings(titles, models, f"Change against {report.rows[0].model}")
+        figure = _draw_savings(titles, models, f"Change against {against}")
         words = " ".join(model.words(titles) for model in models)
-        return svg_text(figure, "savings", f"Change against {report.rows[0].model}", words)
+        return svg_text(figure, "savings", f"Change against {against}", words)
 
 
 def _draw_savings(titles: Sequence[str], models: Sequence[_Changes], label: str) -> Figure:
@@ -185,14 +187,14 @@ class _Change(NamedTuple):
     high: float | None = None
 
 
-def _change(one: Metric, row: Cell, report: Report) -> _Change | None:
+def _change(one: Metric, row: Cell, reference: Cell, report: Report) -> _Change | None:
     pair = comparison_of(row, report) if one.spread else None
     if pair is not None:
         ends = (pair.get("ci_low"), pair.get("ci_high"))
         low, high = (None if end is None else end - 1 for end in ends)
         return _Change(pair["ratio"] - 1, low, high)
-    value, reference = row.metrics.get(one.key), report.rows[0].metrics.get(one.key)
-    change = None if value is None or reference is None else ratio(value, reference)
+    value, before = row.metrics.get(one.key), reference.metrics.get(one.key)
+    change = None if value is None or before is None else ratio(value, before)
     return None if change is None else _Change(change - 1)
 
 

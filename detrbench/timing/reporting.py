@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from detrbench import __version__
-from detrbench.environment import NOT_OF_THE_MACHINE, Environment
+from detrbench.environment import Environment
 from detrbench.ledger import Complaint, Entry, complaints
 from detrbench.report import Cell, Report
 from detrbench.stats import (
@@ -109,12 +109,7 @@ def spoilt(run: Run) -> list[str]:
     """What makes every verdict of `run` INVALID."""
     environments = [Environment.from_dict(one.environment) for one in _measurements(run)]
     differing = sorted(
-        {
-            name
-            for other in environments[1:]
-            for name in environments[0].differences(other)
-            if name not in NOT_OF_THE_MACHINE
-        }
+        {name for other in environments[1:] for name in environments[0].differences(other)}
     )
     different = f"the processes ran in different environments: {', '.join(differing)}"
     return [*([different] if differing else []), *_spoilt_by_the_machine(run)]

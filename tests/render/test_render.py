@@ -317,3 +317,17 @@ def test_format_of_a_file(path: str | None, format: str) -> None:
 def test_unknown_format_suggests_the_nearest() -> None:
     with pytest.raises(UsageError, match="markdown"):
         render(REPORT, "markdwon")
+
+
+def test_rows_of_other_settings_are_read_against_their_own_reference() -> None:
+    def cell(model: str, batch: int, params: int) -> Cell:
+        return Cell(model, model, {**SETTINGS, "batch": batch}, {"params": params * 10**6})
+
+    other_classes = Cell("c", "c", {**SETTINGS, "batch": 8, "nc": 20}, {"params": 5 * 10**6})
+    rows = (cell("a", 1, 10), cell("b", 1, 5), cell("a", 8, 20), cell("b", 8, 5), other_classes)
+    report = Report(rows)
+    references = [report.reference(row) for row in rows]
+    assert references == [None, rows[0], None, rows[2], rows[2]]
+    lines = document(report).tables[0].lines
+    changes = [line.cells[0] for line in lines if line.label.startswith("against")]
+    assert changes == ["-50.0%", "-75.0%", "-75.0%"]

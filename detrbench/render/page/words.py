@@ -98,20 +98,20 @@ def _capital(text: str) -> str:
 
 
 def savings(report: Report) -> tuple[str, ...]:
-    """Of every model the figures that papers print, and how they differ from the first model's."""
+    """Of every model the figures that papers print, and how they differ from its reference's."""
     return tuple(_saving(row, report) for row in report.rows)
 
 
 def _saving(row: Cell, report: Report) -> str:
-    name, first = row_label(row, report.rows), report.rows[0]
+    name, reference = row_label(row, report.rows), report.reference(row)
     asked = row.settings.get("convention", "core")
     facts = []
     for one in METRICS.values():
         value = row.metrics.get(one.key)
         if not one.published_as or one.convention not in {None, asked} or value is None:
             continue
-        reference = first.metrics.get(one.key)
-        change = None if row is first or not reference else ratio(value, reference)
+        before = None if reference is None else reference.metrics.get(one.key)
+        change = ratio(value, before) if before else None
         # A measured difference needs its verdict beside it, which the findings have.
         told = f" ({show_change(change)})" if change is not None and not one.spread else ""
         facts.append(f"{one.title} {show_quantity(value, one.unit)}{told}")
