@@ -209,6 +209,12 @@ class Report:
             )
         ]
 
+    @property
+    def explanation(self) -> Mapping[str, Any] | None:
+        """What `detrbench explain` kept; None where it did not make the report."""
+        found = (pair.get("explanation") for pair in self.comparisons)
+        return next((each for each in found if each), None)
+
     def reference(self, row: Cell) -> Cell | None:
         """What `row` is read against: the first row under the same settings, classes apart, which
         models may have their own number of; None for that row itself."""

@@ -39,7 +39,7 @@ from detrbench.explaining.trying import measure_tries
 from detrbench.explaining.words import paragraph
 from detrbench.probing.ceilings import Ceiling, Ceilings, Work, work_of
 from detrbench.probing.probes import Bench, ceilings
-from detrbench.render import render_document
+from detrbench.render import render, render_document
 from detrbench.report import Cell, Report
 from detrbench.runtimes.devices import open_device
 from detrbench.runtimes.eager import Eager
@@ -461,6 +461,7 @@ def test_a_report_without_an_explanation_has_no_such_tables() -> None:
 def test_every_format_shows_it(format: str) -> None:
     explanation = CASES["part of it"]
     shown = render_document(document(a_report(explanation)), format)
+    assert shown == render(a_report(explanation), format), "`detrbench report` does likewise"
     assert "backbone" in shown
     assert "memory" in shown
     if format in ("table", "markdown"):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -12,18 +11,12 @@ import pytest
 from detrbench.catalog import find_model
 from detrbench.profiling import profile
 
-SCRIPT = Path(__file__).parents[1] / "benchmarks" / "gate_experiment.py"
+from .scripts import load
 
 
 @pytest.fixture
 def experiment(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    monkeypatch.syspath_prepend(SCRIPT.parent)  # as for a script, for what is beside it
-    spec = importlib.util.spec_from_file_location("gate_experiment", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load("gate_experiment", monkeypatch)
 
 
 @pytest.mark.parametrize("model", ["rtdetr-l", "shufflev2"])

@@ -344,6 +344,7 @@ def test_a_saved_run_is_laid_out_again(tmp_path: Path) -> None:
     for format in FORMATS:
         text = render_document(document(again), format)
         assert text == render_document(document(report), format)
+        assert text == render(again, format), "`detrbench report` lays it out likewise"
         assert "guideline" in text.lower()
     assert Report.from_json(render_document(document(again), "json")) == again
     assert render(again, "markdown")  # as any report

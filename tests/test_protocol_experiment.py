@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import sys
 from pathlib import Path
@@ -14,20 +13,13 @@ from detrbench.timing.planning import Wish
 from detrbench.timing.process import Request
 from detrbench.timing.replication import Run
 
+from .scripts import load
 from .timing.runs import run_of, taken
-
-SCRIPT = Path(__file__).parents[1] / "benchmarks" / "protocol_experiment.py"
 
 
 @pytest.fixture
 def experiment(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    monkeypatch.syspath_prepend(SCRIPT.parent)  # as for a script, for what is beside it
-    spec = importlib.util.spec_from_file_location("protocol_experiment", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load("protocol_experiment", monkeypatch)
 
 
 def fake_replicate(request: Request, wish: Wish, folder: Path) -> Run:

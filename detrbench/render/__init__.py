@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable
 from pathlib import PurePath
 from typing import TYPE_CHECKING
 
@@ -49,10 +50,29 @@ def render(
         UsageError: an unknown format or language, or parts that the report does not hold.
     """
     from detrbench.render.languages import translated
-    from detrbench.render.layout import document
 
     check_format(format)
-    return render_document(translated(document(report, by), lang), format)
+    return render_document(translated(_laid_out(report, by), lang), format)
+
+
+_OWN_LAYOUTS: dict[str, Callable[[Report], bool]] = {
+    "detrbench.explaining.reporting": lambda report: report.explanation is not None,
+    "detrbench.guidelines.laying": lambda report: any(
+        "guideline" in row.settings for row in report.rows
+    ),
+}
+"""Module whose `document(report)` lays out what a command of its own has measured -> whether a
+report is such a one."""
+
+
+def _laid_out(report: Report, by: str | None) -> Document:
+    from detrbench.render.layout import document
+
+    own = next((module for module, asks in _OWN_LAYOUTS.items() if asks(report)), None)
+    if own is None or by is not None:
+        return document(report, by)
+    laid_out: Document = importlib.import_module(own).document(report)
+    return laid_out
 
 
 def render_document(document: Document, format: str) -> str:

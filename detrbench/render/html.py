@@ -136,7 +136,10 @@ def _sections(document: Document) -> Iterator[Section]:
         "parts",
         "Stages and operators",
         # Modules are every model's own, so that bars of them would compare nothing.
-        _pictures(**{by: plots.parts(report, by) for by in by_part if by != "module"}),
+        _pictures(
+            roofline=_roofline(report),
+            **{by: plots.parts(report, by) for by in by_part if by != "module"},
+        ),
         tuple(Shown(table, "lines") for table in by_part.values()),
         missing="No parts were kept. `detrbench profile --by stage` (or op, or module) counts "
         "them, `detrbench latency --stages` times them.",
@@ -154,6 +157,14 @@ def _sections(document: Document) -> Iterator[Section]:
         tables=_shown(tables.environment(report), "") + _shown(tables.processes(report), "lines"),
         missing="The report names no machine.",
     )
+
+
+def _roofline(report: Report) -> str | None:
+    if report.explanation is None:
+        return None
+    from detrbench.render.roofline import roofline  # it needs torch, which most pages do not
+
+    return roofline(report)
 
 
 def _has_parts(report: Report, by: str) -> bool:
@@ -185,6 +196,8 @@ _CAPTIONS = {
     "interval.",
     "cost": "The dashed line is where latency would be if FLOPs alone decided it, at the first "
     "model's rate: what lies above it gets less out of its FLOPs. Bars are intervals.",
+    "roofline": "A mark is a part, larger where more of the time is; the roof is what this device "
+    "was measured to do at best, in the same rounds.",
     "stage": "The figure at a bar's end is the sum of its parts.",
     "op": "The figure at a bar's end is the sum of its parts; the largest have a colour each.",
     "memory": "Memory access is in elements and counts convolutions and linear layers; traffic is "

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from detrbench.probing.ceilings import LIMITS
 from detrbench.render.drawing import (
@@ -60,7 +60,7 @@ class _Mark(NamedTuple):
 def roofline(report: Report) -> str | None:
     """FLOP/s that each part reached over its FLOPs per byte, a mark per part, larger where more of
     the time is; the measured ceilings above. None where the report holds no explanation."""
-    kept = explanation_of(report)
+    kept = report.explanation
     if kept is None:
         return None
     rows = {row_label(row, report.rows): _marks(row, kept["by"]) for row in report.rows}
@@ -84,12 +84,6 @@ def roofline(report: Report) -> str | None:
         return svg_text(
             figure, "roofline", f"Roofline by {kept['by']}", f"Ceilings: {told}. {' '.join(words)}"
         )
-
-
-def explanation_of(report: Report) -> Mapping[str, Any] | None:
-    """What `detrbench explain` kept; None where it did not make the report."""
-    found = (pair.get("explanation") for pair in report.comparisons)
-    return next((each for each in found if each), None)
 
 
 def _marks(row: Cell, by: str) -> list[_Mark]:
