@@ -13,6 +13,9 @@ from detrbench.errors import UsageError, nearest
 
 _ENDINGS = (".yaml", ".yml")
 
+CLAIMS = "claims"
+"""The one suite that is no file: several runs, see `detrbench.claims.measuring`."""
+
 
 def find_model(name_or_path: str | Path) -> Path:
     """The file of a model, by its name (`rtdetr-l`) or by any path.
@@ -29,7 +32,7 @@ def find_suite(name_or_path: str | Path) -> Path:
     Raises:
         UsageError: there is no such suite or file; says which names come close.
     """
-    return _find("benchmarks", "suite", name_or_path)
+    return _find("benchmarks", "suite", name_or_path, also=(CLAIMS,))
 
 
 def model_names() -> tuple[str, ...]:
@@ -49,7 +52,7 @@ def data_root(kind: str) -> Path:
     return (packed if packed.is_dir() else package.parent) / kind
 
 
-def _find(kind: str, noun: str, name_or_path: str | Path) -> Path:
+def _find(kind: str, noun: str, name_or_path: str | Path, also: tuple[str, ...] = ()) -> Path:
     text = os.fspath(name_or_path)
     if isinstance(name_or_path, Path) or _looks_like_path(text):
         path = Path(text)
@@ -62,7 +65,7 @@ def _find(kind: str, noun: str, name_or_path: str | Path) -> Path:
         return Path(text)
     raise UsageError(
         f"there is no {noun} called {text!r}",
-        cure=f"{nearest(text, _names(kind))} A file of your own is named by its path.",
+        cure=f"{nearest(text, (*_names(kind), *also))} A file of your own is named by its path.",
     )
 
 

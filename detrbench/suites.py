@@ -348,8 +348,12 @@ def report_folder(suite: Suite, root: Path | None = None) -> Path:
 
     A folder of an earlier run is never written into: the next free of -2, -3, ... is taken.
     """
-    machine = _machine(Environment.read(suite.settings[0].device))
-    name = f"{_now().date().isoformat()}-{machine}-{suite.name}"
+    return free_folder(suite.name, suite.settings[0].device, root)
+
+
+def free_folder(name: str, device: str, root: Path | None = None) -> Path:
+    """`report_folder` of what is called `name` and runs on `device`."""
+    name = f"{_now().date().isoformat()}-{_machine(Environment.read(device))}-{name}"
     reports = (root or Path.cwd()) / "reports"
     names = itertools.chain([name], (f"{name}-{number}" for number in itertools.count(2)))
     return next(reports / free for free in names if not (reports / free).exists())

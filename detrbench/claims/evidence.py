@@ -121,6 +121,12 @@ class Evidence:
     guidelines: tuple[Report, ...] = ()
     reports: Mapping[str, Report] = field(default_factory=dict)
 
+    @property
+    def exit_code(self) -> int:
+        """What a command that measured all of it ends with; see `Report.exit_code`."""
+        codes = {report.exit_code for report in self.reports.values()}
+        return next((code for code in (130, 4) if code in codes), 0)
+
     @classmethod
     def of(
         cls,

@@ -39,15 +39,21 @@ def run(
     Keeps run.json, table.md, table.csv and report.html in a folder of their own. Whatever is found
     is on disk before the next model begins.
 
+    The suite claims measures all that `detrbench claims` asks for, about twenty minutes: the suites
+    article and rivals and the guidelines, each in a folder of its own. The same command with the
+    same -o goes on with what is missing.
+
     \b
     Examples:
       detrbench run article
+      detrbench run claims -o reports/claims
       detrbench run article --device cuda
       detrbench run ./my-suite.yaml -o reports/today
     """
-    from detrbench.catalog import find_suite
+    from detrbench.catalog import CLAIMS, find_suite
 
-    find_suite(suite)
+    if suite != CLAIMS:
+        find_suite(suite)
     options.check_format(format, None)
     if device is not None:
         options.check_device(device)
@@ -56,6 +62,26 @@ def run(
 
         raise UsageError(f"{folder} is a file", where="-o", cure="Name a folder.")
 
+    progress = ProgressLine()
+    measure = _claims if suite == CLAIMS else _suite
+    try:
+        where, text, code = measure(suite, device, folder, format, progress)
+    finally:
+        progress.close()
+    deliver(text, None)
+    for written in sorted(where.rglob("*")) if where.is_dir() else ():
+        if written.is_file():
+            say(f"wrote {_shown(written)}")
+    raise typer.Exit(code)
+
+
+Measured = tuple[Path, str, int]
+"""The folder, what to print, and the exit code."""
+
+
+def _suite(
+    suite: str, device: str | None, folder: Path | None, format: str, progress: ProgressLine
+) -> Measured:
     from detrbench import suites
     from detrbench.render import render
 
@@ -63,15 +89,28 @@ def run(
     if device is not None:
         loaded = suites.on_device(loaded, device)
     where = folder or suites.report_folder(loaded)
-    progress = ProgressLine()
-    try:
-        report = suites.run(loaded, output=where, progress=progress, announce=progress.say)
-    finally:
-        progress.close()
-    deliver(render(report, format), None)
-    for written in sorted(where.iterdir()) if where.is_dir() else ():
-        say(f"wrote {_shown(written)}")
-    raise typer.Exit(report.exit_code)
+    report = suites.run(loaded, output=where, progress=progress, announce=progress.say)
+    return where, render(report, format), report.exit_code
+
+
+def _claims(
+    name: str, device: str | None, folder: Path | None, format: str, progress: ProgressLine
+) -> Measured:
+    from detrbench import suites
+    from detrbench.claims.judging import judge_claims
+    from detrbench.claims.laying import document
+    from detrbench.claims.measuring import measure_claims
+    from detrbench.claims.unit import unit_facts
+    from detrbench.render import render_document
+    from detrbench.report import write_atomically
+
+    device = device or "cpu"
+    where = folder or suites.free_folder(name, device)
+    evidence = measure_claims(where, device=device, progress=progress, announce=progress.say)
+    found = document(judge_claims(evidence, unit_facts()), evidence.reports)
+    for file, view in (("claims.md", "markdown"), ("claims.json", "json")):
+        write_atomically(where / file, render_document(found, view))
+    return where, render_document(found, format), evidence.exit_code
 
 
 def _shown(path: Path) -> Path:
