@@ -5,7 +5,7 @@ In turns, so that both meet the same minutes:
     protocol    a model against an identical copy, as `detrbench latency` does it
     sequential  all processes of the model, then all of the copy, with the same time and statistics
 
-while a busy process comes and goes. Then, with the load off, the model against itself with 5 % more
+while a load is switched on and off. Then, with the load off, the model against itself with 5 % more
 to do. Every trial is on disk before the next begins; the same command goes on where it was cut.
 
     python benchmarks/protocol_experiment.py -o experiment.json                 # about 42 minutes
@@ -38,14 +38,17 @@ from detrbench.timing.replication import Run, replicate
 COPY, BURDENED = "copy", "burdened"
 EFFECT = 0.05
 
+# Every busy process draws the same times, counted from the same moment of the system's clock: the
+# load is all there or not at all.
 BUSY = """
 import random, time
-draw = random.Random({seed})
+draw, until = random.Random({seed}), {began}
 while True:
-    end = time.monotonic() + draw.uniform({low}, {high})
-    while time.monotonic() < end:
+    until += draw.uniform({low}, {high})
+    while time.monotonic() < until:
         pass
-    time.sleep(draw.uniform({low}, {high}))
+    until += draw.uniform({low}, {high})
+    time.sleep(max(0.0, until - time.monotonic()))
 """
 
 
@@ -63,7 +66,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--injected", type=int, default=10, help="comparisons with 5 %% more work")
     parser.add_argument("--budget", type=float, default=45.0, help="seconds of a comparison")
     parser.add_argument("--total", type=float, help="seconds for everything, instead of --budget")
-    parser.add_argument("--load", type=int, default=1, help="busy processes, when they are busy")
+    parser.add_argument("--load", type=int, default=2, help="busy processes, while the load is on")
     parser.add_argument("--load-seconds", type=float, nargs=2, default=(5.0, 40.0),
                         help="shortest and longest time on, and off")  # fmt: skip
     parser.add_argument("--seed", type=int, default=0)
@@ -82,7 +85,7 @@ def _experiment(asked: argparse.Namespace, kept: Kept) -> None:
         "protocol": _protocol,
         "sequential": _sequential,
     }
-    with _load_that_comes_and_goes(asked):
+    with _load_on_and_off(asked):
         for trial in range(asked.trials):
             # Which design begins takes turns as well.
             for name in list(designs)[:: 1 if trial % 2 == 0 else -1]:
@@ -165,14 +168,10 @@ def _log_medians(run: Run, model: str) -> list[float]:
 
 
 @contextmanager
-def _load_that_comes_and_goes(asked: argparse.Namespace) -> Iterator[None]:
+def _load_on_and_off(asked: argparse.Namespace) -> Iterator[None]:
     low, high = asked.load_seconds
-    busy = [
-        subprocess.Popen(
-            [sys.executable, "-c", BUSY.format(seed=asked.seed + index, low=low, high=high)]
-        )
-        for index in range(asked.load)
-    ]
+    code = BUSY.format(seed=asked.seed, began=time.monotonic(), low=low, high=high)
+    busy = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(asked.load)]
     try:
         yield
     finally:
@@ -189,7 +188,7 @@ def summary(kept: Kept) -> str:
     settings = kept["settings"]
     lines = [
         f"{settings['model']} against itself at {settings['imgsz']} pixels, "
-        f"{settings['load']} busy process(es) coming and going",
+        f"{settings['load']} busy process(es) switched on and off together",
         f"{'design':<12}{'trials':>7}{'processes':>11}{'seconds':>9}{'sd of log-ratio':>17}"
         f"{'ratios':>18}{'false alarms':>14}",
         *(_design_line(name, kept[name]) for name in ("protocol", "sequential")),

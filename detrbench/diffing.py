@@ -135,14 +135,9 @@ def _setting_records(pairs: list[Pair]) -> dict[str, dict[str, dict[str, Any]]]:
     for one, other in pairs:
         if one is None or other is None:
             continue
-        keys = dict.fromkeys((*one.settings, *other.settings))
-        differing = {
-            key: {"a": one.settings.get(key), "b": other.settings.get(key)}
-            for key in keys
-            if one.settings.get(key) != other.settings.get(key)
-        }
+        differing = setting_differences(one.settings, other.settings, unsaid=True)
         if differing:
-            found[one.model] = differing
+            found[one.model] = {key: {"a": a, "b": b} for key, (a, b) in differing.items()}
     return found
 
 

@@ -252,14 +252,16 @@ def is_of(pair: Mapping[str, Any], row: Cell) -> bool:
 
 
 def setting_differences(
-    here: Mapping[str, Any], there: Mapping[str, Any]
+    here: Mapping[str, Any], there: Mapping[str, Any], *, unsaid: bool = False
 ) -> dict[str, tuple[Any, Any]]:
-    """Setting -> (here, there), of settings that both name and give another value."""
-    return {
-        name: (here[name], there[name])
-        for name in here
-        if name in there and here[name] != there[name]
-    }
+    """Setting -> (here, there), of settings that both name and give another value.
+
+    Args:
+        unsaid: also those that only one of them names; the other's value is then None.
+    """
+    names = dict.fromkeys((*here, *there)) if unsaid else [name for name in here if name in there]
+    both = {name: (here.get(name), there.get(name)) for name in names}
+    return {name: (one, other) for name, (one, other) in both.items() if one != other}
 
 
 def missing_value(cell: Cell, key: str) -> str:

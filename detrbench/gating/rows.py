@@ -10,7 +10,7 @@ from detrbench.errors import nearest
 from detrbench.gating.outcomes import Check, Outcome
 from detrbench.merging import in_words
 from detrbench.metrics import METRICS
-from detrbench.report import Cell, Report, missing_value
+from detrbench.report import Cell, Report, missing_value, setting_differences
 
 NOT_OF_COUNTS = frozenset(
     {
@@ -61,13 +61,8 @@ def differing(
     before: Cell, now: Cell, ignored: frozenset[str] = frozenset()
 ) -> dict[str, tuple[Any, Any]]:
     """Setting -> (before, now), of what is not the same; what one of them does not say is None."""
-    names = dict.fromkeys([*before.settings, *now.settings])
-    both = {name: (before.settings.get(name), now.settings.get(name)) for name in names}
-    return {
-        name: (here, there)
-        for name, (here, there) in both.items()
-        if name not in ignored and here != there
-    }
+    found = setting_differences(before.settings, now.settings, unsaid=True)
+    return {name: values for name, values in found.items() if name not in ignored}
 
 
 def missing(before: Cell, rows: Sequence[Cell]) -> Check:
