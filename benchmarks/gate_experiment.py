@@ -9,7 +9,7 @@ In a git repository of its own, with a copy of a real model:
 Each trial is one command line, as continuous integration would run it. Every trial is on disk
 before the next begins; the same command goes on where it was cut.
 
-    python benchmarks/gate_experiment.py -o gate.json                # about 40 minutes
+    python benchmarks/gate_experiment.py -o gate.json                # about an hour
     python benchmarks/gate_experiment.py -o gate.json --summary      # what there is
 """
 

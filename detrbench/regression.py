@@ -20,7 +20,8 @@ from detrbench import __version__
 from detrbench.environment import Environment
 from detrbench.errors import UsageError
 from detrbench.gating import Check, GateResult, Outcome, Policy, gate
-from detrbench.gating.paired import CONFIRMATION, paired_checks
+from detrbench.gating.paired import CONFIRMATION, paired_checks, undecided
+from detrbench.gating.pairs import Pair, pairs_of
 from detrbench.gating.times import Known
 from detrbench.merging import join
 from detrbench.profiling import profile
@@ -31,9 +32,12 @@ from detrbench.timing.process import Request, StandIn
 from detrbench.timing.replication import Run, replicate
 from detrbench.timing.reporting import latency_cells, latency_comparisons
 from detrbench.timing.session import OnProgress
-from detrbench.verdicts import Verdict
+from detrbench.verdicts import LEAST_PROCESSES
 
 Replicate = Callable[..., Run]
+
+STRETCH = 1.5
+"""Of its time a run may take, where a busy minute left it without the processes of a verdict."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +48,7 @@ class Asked:
         request: its models are paths of files in a git repository, its settings those of all runs.
         revision: a branch, tag or commit.
         limit: the largest increase of latency that is no regression, 0.05 for 5 %.
-        budget_s: seconds for each model; a confirmation takes as many again.
+        budget_s: seconds for one run of a model; what it leaves open takes up to two more.
         counts_only: nothing is timed.
     """
 
@@ -65,7 +69,7 @@ class Versus:
         new: models that the revision did not have.
         broken: model -> why the revision's files of it cannot be built.
         report: everything measured as one Report, for keeping: the revision's rows are called
-            model@revision, and a confirmation's rows have it among their settings.
+            model@revision, and rows of further runs have their number among their settings.
     """
 
     now: Report
@@ -124,8 +128,8 @@ def compare_with_revision(
 ) -> Versus:
     """Count and time every model of `asked` against its own past.
 
-    A model that looks slower beyond the limit is timed once more, in fresh processes: what a gate
-    fails for must have been seen twice.
+    A model that looks slower beyond the limit, or that may be, is timed again in fresh processes:
+    what a gate fails for must have been seen twice.
 
     Args:
         replicate: the protocol.
@@ -187,9 +191,13 @@ class _Going:
             self._then[model] = dataclasses.replace(counted, model=model)
 
     def time(self, model: str) -> None:
-        if self._looks_slower(model):
-            self._say(f"{model} looks slower by more than the limit: once more, in fresh processes")
-            self._looks_slower(model, confirms=True)
+        """In as many runs as it takes to decide."""
+        number = 1
+        self._time_once(model, number)
+        while (why := undecided(self._runs(model), self._asked.limit)) is not None:
+            number += 1
+            self._say(f"{model}: {why}; run {number}, in fresh processes")
+            self._time_once(model, number)
 
     def versus(self) -> Versus:
         now, then = self._report(self._now.values()), self._report(self._then.values())
@@ -207,12 +215,16 @@ class _Going:
         )
         return Versus(now, then, tuple(self._new), dict(self._broken), kept)
 
-    def _looks_slower(self, model: str, confirms: bool = False) -> bool:
+    def _runs(self, model: str) -> list[Pair]:
+        measured = self._report(())
+        pairs = pairs_of(dataclasses.replace(measured, comparisons=tuple(self._comparisons)))
+        return [pair for pair in pairs if pair.model == model]
+
+    def _time_once(self, model: str, number: int) -> None:
         run = self._run(model)
-        self._keep(model, run, confirms)
+        self._keep(model, run, number)
         if run.stopped == "interrupted":
             raise KeyboardInterrupt
-        return run.judgements(run.alpha)[model].verdict is Verdict.SLOWER
 
     def _run(self, model: str) -> Run:
         past = self._past(model)
@@ -221,19 +233,24 @@ class _Going:
             self._asked.request, models=(past.name, model), stand_ins=(past,)
         )
         wish = Wish(budget_s=self._asked.budget_s, margin=self._asked.limit)
+        longer = dataclasses.replace(
+            wish, budget_s=STRETCH * self._asked.budget_s, processes=LEAST_PROCESSES
+        )
+        told: dict[str, Any] = {"progress": self._progress, "announce": self._announce}
         with tempfile.TemporaryDirectory(prefix="detrbench-gate-") as folder:
-            return self._replicate(
-                request, wish, Path(folder), progress=self._progress, announce=self._announce
-            )
+            run = self._replicate(request, wish, Path(folder), **told)
+            if run.stopped == "budget" and len(run.finished) < LEAST_PROCESSES:
+                run = self._replicate(request, longer, Path(folder), **told)  # goes on
+        return run
 
-    def _keep(self, model: str, run: Run, confirms: bool) -> None:
+    def _keep(self, model: str, run: Run, number: int) -> None:
         then, now = latency_cells(run)
         pairs = list(latency_comparisons(run))
         measured = next((one.measurement for one in run.outcomes if one.measurement), None)
         if measured is not None:
             self._environment = measured.environment
-        if confirms:
-            again = {CONFIRMATION: True}
+        if number > 1:
+            again = {CONFIRMATION: number}
             self._confirmed += [
                 dataclasses.replace(cell, settings=cell.settings | again) for cell in (then, now)
             ]

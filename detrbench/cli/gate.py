@@ -98,7 +98,7 @@ def gate(
             "--budget",
             min=1,
             metavar="SECONDS",
-            help="For each model; what looks slower is timed once more.",
+            help="For each model; what that leaves open is timed once or twice more.",
         ),
     ] = 120.0,
     run: Annotated[
@@ -128,8 +128,9 @@ def gate(
     Counts (what the report's table shows of them) are exact, and may not grow unless a limit allows
     it. Time is compared as the ratio to the model that both runs timed first, and decides only when
     its whole interval lies on one side of the limit. With --rev, both revisions are timed in the
-    same rounds, and what looks slower must be so twice before it fails. On GitHub Actions the
-    result is appended to the job's summary, and annotations name the models' files.
+    same rounds; what looks slower, or may be, is timed again, and must be slower in every run
+    before it fails. On GitHub Actions the result is appended to the job's summary, and annotations
+    name the models' files.
 
     \b
     Exit codes:

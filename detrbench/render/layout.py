@@ -430,7 +430,7 @@ SETTINGS: dict[str, Callable[[Any], str]] = {
     "runtime": str,
     "threads": lambda threads: "1 thread" if threads == 1 else f"{threads} threads",
     "stages": lambda timed: "stages timed" if timed else "stages not timed",
-    "confirmation": lambda again: "a second run" if again else "a first run",
+    "confirmation": lambda number: f"run {number or 1}",
 }
 """How a setting is put into words; any other is written `name=value`."""
 
