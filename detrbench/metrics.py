@@ -49,6 +49,7 @@ class Metric:
             first that a row holds.
         published_as: the field of a published figure that means this metric.
         title_zh: the header in the Chinese article this project answers.
+        footnote: what the title has no room for, and a reader would take for something else.
     """
 
     key: str
@@ -64,6 +65,7 @@ class Metric:
     spread: tuple[Spread, ...] = ()
     published_as: str | None = None
     title_zh: str | None = None
+    footnote: str | None = None
 
 
 def _flops(convention: str, key: str, title: str, explanation: str, source: str) -> Metric:
@@ -137,6 +139,7 @@ _TABLE = (
         "memory_access_elements", "Memory access", "element", "lower",
         "Elements of inputs, outputs and weights of convolutions and linear layers.",
         SHUFFLENETV2, summary=True, title_zh="内存访问量", additive=True,
+        footnote="elements, of convolutions and linear layers",
     ),
     Metric(
         "traffic_eager_bytes", "Eager traffic", "B", "lower",
@@ -157,6 +160,7 @@ _TABLE = (
         "peak_activation_bytes", "Peak memory", "B", "lower",
         "Most bytes of live tensors at any moment, parameters aside: a lower bound.",
         "torch.distributed._tools.mem_tracker.MemTracker", summary=True, title_zh="峰值内存",
+        footnote="of activations; the parameters come on top",
     ),
     Metric(
         "kernels", "Kernels", "count", "lower",

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from detrbench.errors import UsageError
 from detrbench.metrics import METRICS, metric
-from detrbench.units import column_name, is_finite
+from detrbench.units import column_name, is_finite, parse_imgsz, show_imgsz
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -262,6 +262,19 @@ def setting_differences(
     names = dict.fromkeys((*here, *there)) if unsaid else [name for name in here if name in there]
     both = {name: (here.get(name), there.get(name)) for name in names}
     return {name: (one, other) for name, (one, other) in both.items() if one != other}
+
+
+def measured_like(figure: Mapping[str, Any], settings: Mapping[str, Any]) -> bool:
+    """Whether what was measured under `settings` may stand beside a published figure.
+
+    It must not differ in any setting that the figure names; how its FLOPs were counted is none of
+    a measurement.
+    """
+    named = dict(figure.get("settings") or {})
+    named.pop("convention", None)
+    if "imgsz" in named:
+        named["imgsz"] = show_imgsz(parse_imgsz(str(named["imgsz"])))
+    return not setting_differences(named, settings)
 
 
 def missing_value(cell: Cell, key: str) -> str:

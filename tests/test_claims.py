@@ -262,7 +262,12 @@ def test_the_sentence_is_made_of_the_evidence() -> None:
 
 @pytest.mark.parametrize(
     ("flops", "access", "ruling"),
-    [(0.98, 1.2, SUPPORTED), (0.98, 0.9, NOT_SUPPORTED), (1.1, 1.2, NOT_SUPPORTED)],
+    [
+        (0.98, 1.2, SUPPORTED),
+        (0.98, 0.9, NOT_SUPPORTED),
+        (1.1, 1.2, SUPPORTED),
+        (1.2, 1.1, NOT_SUPPORTED),
+    ],
 )
 def test_memory_access_of_v1_is_counted(flops: float, access: float, ruling: Ruling) -> None:
     counts = {

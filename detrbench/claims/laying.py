@@ -101,5 +101,6 @@ def _source(file: str, report: Report) -> dict[str, Any]:
 def _source_note(source: tuple[str, Report]) -> str:
     file, report = source
     told = _source(file, report)
-    made = f", made on {told['created']} with: {told['command']}" if told["created"] else ""
+    made = f", made on {told['created']}" if told["created"] else ""
+    made += f" with: {told['command']}" if made and told["command"] else ""
     return f"Evidence: {file}{made}; {told['machine']}"

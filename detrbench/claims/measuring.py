@@ -83,6 +83,7 @@ def _guidelines(
     report = measure_guidelines(
         device=device, folder=processes, progress=progress, announce=announce
     )
+    report = dataclasses.replace(report, command="detrbench guidelines")
     report.save(folder / "run.json")
     write_atomically(folder / "table.md", render(report, "markdown"))
     if not report.exit_code:

@@ -63,11 +63,12 @@ def probe(
 
 def _document(found: DeviceProfile) -> Document:
     from detrbench.probing.showing import ceilings_table
-    from detrbench.render.layout import Document, settings_text
+    from detrbench.render.layout import Document, made, settings_text
 
     records: list[dict[str, Any]] = [
         {**vars(one), "unit": one.unit} for one in found.ceilings.each.values()
     ]
     caption = f"Ceilings, measured: {settings_text(found.settings)}, {found.rounds} rounds."
-    table = ceilings_table(found.ceilings, caption, found.environment)
+    notes = made(found.environment, found.detrbench_version, found.created, options.command_line())
+    table = ceilings_table(found.ceilings, caption, notes)
     return Document((table,), tuple(records), found.to_dict())

@@ -13,7 +13,7 @@ from detrbench.explaining.saving import LAYOUT, GroupSaving, Saving, predictions
 from detrbench.explaining.words import paragraph, unchanged_shares
 from detrbench.probing.ceilings import LIMITS, Ceilings, Floor, Work
 from detrbench.probing.showing import ceilings_table
-from detrbench.render.layout import Column, Document, Line, Table, settings_text
+from detrbench.render.layout import Column, Document, Line, Table, provenance, settings_text
 from detrbench.report import Cell, Report
 from detrbench.timing.schedule import Plan
 from detrbench.units import (
@@ -249,7 +249,7 @@ def document(report: Report) -> Document:
             ceilings_table(
                 explanation.ceilings,
                 "Ceilings, measured in the same rounds.",
-                report.environment,
+                provenance(report),
             ),
         ),
         records=tuple(_records(report, explanation)),
@@ -268,8 +268,8 @@ def _parts_table(explanation: Explanation, settings: str, report: Report) -> Tab
     ]
     return Table(
         caption=(
-            f"Floors and times by {explanation.by}: {settings}, medians over {explanation.rounds} "
-            "rounds of one process, 1 MAC = 2 FLOPs."
+            f"Floors and times by {explanation.by}: {settings}, FLOPs by convention core, medians "
+            f"over {explanation.rounds} rounds of one process, 1 MAC = 2 FLOPs."
         ),
         columns=(
             Column(f"Model, {explanation.by}", "left"),
@@ -280,12 +280,13 @@ def _parts_table(explanation: Explanation, settings: str, report: Report) -> Tab
             Column("Floor (ms)"),
             Column("Time (ms)"),
             Column("Efficiency"),
-            Column("Bound by", "left"),
+            Column("Nearest limit", "left"),
         ),
         lines=tuple(lines),
         notes=(
             "Floor: the largest of FLOPs over their rate, traffic over bandwidth, and kernels "
-            "times a launch; a model's is the sum of its parts'",
+            "times a launch, which is the part's nearest limit; a model's is the sum of its parts'",
+            "Efficiency: floor over time; where it is low, no limit explains the part",
             "Time: in brackets the quartiles over rounds",
             *_few(explanation),
             *notes,
@@ -307,7 +308,7 @@ def _side_lines(side: Side) -> Iterator[Line]:
         yield Line(part.name, _cells(part, part.floor.seconds, limit + cached), level=1)
     yield Line(
         "sum of parts",
-        ("", "", "", "", "", f"{show(side.parts_s, 's')}", _gap(side), ""),
+        ("", "", "", "", "", f"{show(side.parts_s, 's')} ({_gap(side)})", "", ""),
         level=1,
     )
 
@@ -365,7 +366,7 @@ def _saving_table(explanation: Explanation, account: Saving, tries: Sequence[Try
             Column("Time (ms)"),
             Column("Share"),
             Column("Efficiency"),
-            Column("Bound by", "left"),
+            Column("Nearest limit", "left"),
         ),
         lines=tuple(lines),
         notes=(paragraph(explanation, account, tries),),
@@ -386,15 +387,15 @@ def _entries(explanation: Explanation, account: Saving) -> Iterator[_Entry]:
         yield _Entry("change of FLOPs", share=show_change(account.flops_ratio))
     yield _Entry("change of time", share=show_change(account.time_ratio))
     yield booked("promised, if time fell as FLOPs do", account.promised_s)
-    yield booked("less: which FLOPs changed", account.cheap_s, level=1)
+    yield booked("which FLOPs changed", -account.cheap_s, level=1)
     largest = sorted(account.groups, key=lambda group: -abs(group.kept_s))[:_MOST_GROUPS]
     for group in account.groups:
         if group in largest:
-            yield booked(f"less: {group.name}{_kind(group)}", group.kept_s, level=1, **_how(group))
+            yield booked(f"{group.name}{_kind(group)}", -group.kept_s, level=1, **_how(group))
     others = [group.kept_s for group in account.groups if group not in largest]
     if others:
-        yield booked("less: all others", sum(others), level=1)
-    yield booked("less: between the parts", account.between_s, level=1)
+        yield booked("all others", -sum(others), level=1)
+    yield booked("between the parts", -account.between_s, level=1)
     yield booked("saved, by the clock", account.saved_s)
     if account.reached is not None:
         yield _Entry("of the promise", share=show_share(account.reached, 1), level=1)
@@ -402,7 +403,7 @@ def _entries(explanation: Explanation, account: Saving) -> Iterator[_Entry]:
     yield _Entry(f"{before.model}'s time where both do the same", share=same)
     yield _Entry("elsewhere", share=rest, level=1)
     for limit, share in after.shares.items():
-        label = f"{after.model}'s time in parts bound by {LIMITS[limit]}"
+        label = f"{after.model}'s time, nearest limit {LIMITS[limit]}"
         yield _Entry(label, share=show_share(share, 1))
     yield _Entry(
         f"{after.model}'s floors in all", after.floor_s, show_share(after.floor_s, after.seconds)

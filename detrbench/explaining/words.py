@@ -172,10 +172,10 @@ def _limits(explanation: Explanation) -> str:
     after = explanation.variant
     shares = sorted(after.shares.items(), key=lambda each: -each[1])
     (limit, most), *others = [(limit, show_share(share, 1)) for limit, share in shares if share > 0]
-    spent = [f"{most} of {after.model}'s time is in parts bound by {LIMITS[limit]}"]
-    spent += [f"{share} by {LIMITS[limit]}" for limit, share in others]
+    spent = [f"{most} of {after.model}'s time is in parts whose nearest limit is {LIMITS[limit]}"]
+    spent += [f"{share} in those of {LIMITS[limit]}" for limit, share in others]
     if not others and most == show_share(1, 1):
-        spent = [f"All of {after.model}'s time is in parts bound by {LIMITS[limit]}"]
+        spent = [f"The nearest limit of all parts of {after.model} is {LIMITS[limit]}"]
     together = show_share(after.floor_s, after.seconds)
     mostly = after.floor_s < MOSTLY * after.seconds
     beyond = ", so that no limit explains most of it" if mostly else ""
@@ -192,7 +192,7 @@ def _remedies(explanation: Explanation, tries: Sequence[Try]) -> Iterator[str]:
     worth = [one for one in predicted if 1 - (one.ratio or 1.0) >= WORTH_TRYING]
     if worth:
         spared = [f"{one.name}, which spares {one.how} ({_saved(one)})" for one in worth]
-        yield f"To try next, with what goes of the time by the floors: {_listed(spared)}."
+        yield f"To try next, with what the floors predict to be saved: {_listed(spared)}."
     little = [one for one in predicted if one not in worth]
     if little:
         listed = _listed([f"{one.name} ({_saved(one)})" for one in little])

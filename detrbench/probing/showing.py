@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Sequence
 
-from detrbench.environment import Environment
 from detrbench.probing.ceilings import KINDS, Ceilings
 from detrbench.render.layout import Column, Line, Table
 from detrbench.units import UNITS, show, show_quantity, show_range
 
 
-def ceilings_table(
-    ceilings: Ceilings, caption: str, environment: Mapping[str, Any] | None = None
-) -> Table:
-    """One line per ceiling, with its quartiles."""
+def ceilings_table(ceilings: Ceilings, caption: str, notes: Sequence[str] = ()) -> Table:
+    """One line per ceiling, with its quartiles, and `notes` on where they are from."""
     lines = [
         Line(
             KINDS[one.name][1],
@@ -26,7 +22,6 @@ def ceilings_table(
         )
         for one in ceilings.each.values()
     ]
-    machine = Environment.from_dict(dict(environment or {})).one_line()
     return Table(
         caption=caption,
         columns=(
@@ -40,6 +35,6 @@ def ceilings_table(
             "Value: in brackets its quartiles over rounds",
             "a working set of up to "
             f"{show_quantity(ceilings.cache_bytes, 'B')} is held against the cache's bandwidth",
-            *([f"Machine: {machine}."] if machine else []),
+            *notes,
         ),
     )

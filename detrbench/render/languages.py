@@ -102,7 +102,7 @@ _label = _replacing(
     _patterns(
         (r"against (.*)", r"相对 \1"),
         (r"published (\[\d+\])", r"已发表 \1"),
-        (r"ours likewise (\[\d+\])", r"同设置下本测 \1"),
+        (r"ours, same set-up (\[\d+\])", r"同设置下本测 \1"),
         (r"deviation", "偏差"),
         (r"(.*)\(image (\S+)(.*)\)", r"\1(图像 \2\3)"),
     )

@@ -13,7 +13,7 @@ from typing import Any, Literal
 from detrbench.environment import Environment
 from detrbench.errors import UsageError, nearest
 from detrbench.metrics import CONVENTION_METRICS, METRICS, Metric, Spread
-from detrbench.report import Cell, Report, is_of, metric_keys, missing_value
+from detrbench.report import Cell, Report, is_of, measured_like, metric_keys, missing_value
 from detrbench.units import (
     header,
     parse_printed,
@@ -113,6 +113,7 @@ def _summary(report: Report) -> Table:
         notes=(
             *marks.notes,
             *_brackets(report.rows, shown),
+            *(f"{one.title}: {one.footnote}" for one in shown if one.footnote),
             *_said(report.rows),
             *provenance(report),
         ),
@@ -303,17 +304,17 @@ def _published_lines(
     printed = tuple(_printed(figure, one) or "" for one in shown)
     if not any(printed):
         return
-    deviations = tuple(_deviation(figure, one) for one in shown)
+    deviations = tuple(_deviation(figure, one, row) for one in shown)
     mark = marks.mark(_published_note(figure, likewise=any(deviations)))
     yield Line(f"published {mark}", printed, level=1)
-    ours = [_ours(figure, one) for one in shown]
+    ours = [_ours(figure, one, row) for one in shown]
     others = [value for value, one in zip(ours, shown, strict=True) if value != _value(row, one)]
     if any(value is not None for value in others):
         texts = [
             "" if value is None else show(value, one.unit)
             for value, one in zip(ours, shown, strict=True)
         ]
-        yield Line(f"ours likewise {mark}", tuple(texts), level=1)
+        yield Line(f"ours, same set-up {mark}", tuple(texts), level=1)
     if any(deviations):
         yield Line("deviation", deviations, level=1)
 
@@ -321,11 +322,11 @@ def _published_lines(
 def _published_note(figure: Mapping[str, Any], likewise: bool) -> str:
     label, source = figure.get("label") or "published", figure.get("source")
     settings = settings_text(figure.get("settings") or {}, SHORT_SETTINGS)
-    machine = "" if _names_device(figure) else "; it does not say on what machine"
+    machine = "" if _names_device(figure) else "; its times are of a machine that it does not name"
     return (
         label
         + (f", {source}" if source else "")
-        + (f"; ours likewise: {settings}" if settings and likewise else "")
+        + (f"; our same set-up: {settings}" if settings and likewise else "")
         + (machine if any(figure.get(one.published_as or "") for one in _MEASURED) else "")
     )
 
@@ -338,16 +339,17 @@ def _printed(figure: Mapping[str, Any], one: Metric) -> str | None:
     return figure.get(one.published_as) if one.published_as else None
 
 
-def _ours(figure: Mapping[str, Any], one: Metric) -> int | float | None:
-    """Our value at the settings that reproduce a printed one; None where nothing was printed."""
-    if not _printed(figure, one):
+def _ours(figure: Mapping[str, Any], one: Metric, row: Cell) -> int | float | None:
+    """Our value at the settings that reproduce a printed one; None where nothing was printed, or
+    where ours was measured at others."""
+    if not _printed(figure, one) or (one in _MEASURED and not measured_like(figure, row.settings)):
         return None
     ours: Mapping[str, int | float] = figure.get("ours") or {}
     return ours.get(_published_key(figure, one))
 
 
-def _deviation(figure: Mapping[str, Any], one: Metric) -> str:
-    printed, ours = _printed(figure, one), _ours(figure, one)
+def _deviation(figure: Mapping[str, Any], one: Metric, row: Cell) -> str:
+    printed, ours = _printed(figure, one), _ours(figure, one, row)
     incomparable = one in _MEASURED and not _names_device(figure)
     if printed is None or ours is None or incomparable:
         return ""
@@ -492,19 +494,25 @@ def _said(rows: tuple[Cell, ...]) -> list[str]:
 
 
 def provenance(report: Report) -> list[str]:
-    made = " ".join(
-        part
-        for part in (
-            f"Made by detrbench {report.detrbench_version}, schema {report.schema_version},"
-            if report.detrbench_version
-            else "",
-            f"on {report.created}" if report.created else "",
-            f"with: {report.command}" if report.command else "",
-        )
-        if part
+    """On which machine, by which version, when and with which command a report was made."""
+    return made(
+        report.environment,
+        report.detrbench_version and f"{report.detrbench_version}, schema {report.schema_version}",
+        report.created,
+        report.command,
     )
-    machine = Environment.from_dict(report.environment).one_line()
-    return [note for note in (f"Machine: {machine}." if machine else "", made) if note]
+
+
+def made(environment: Mapping[str, Any], version: str, created: str, command: str) -> list[str]:
+    """`provenance` of anything; what is not known is left out."""
+    said = (
+        f"Made by detrbench {version}," if version else "",
+        f"on {created}" if created else "",
+        f"with: {command}" if command else "",
+    )
+    machine = Environment.from_dict(dict(environment)).one_line()
+    notes = (f"Machine: {machine}." if machine else "", " ".join(part for part in said if part))
+    return [note for note in notes if note]
 
 
 @dataclass

@@ -397,7 +397,7 @@ def _notes(run: Run, model: str) -> Iterator[str]:
         rounds = len(unsettled[0].warmup.get("latency_s", ()))
         yield (
             f"warm-up had not settled after {rounds} rounds in {len(unsettled)} of "
-            f"{len(serieses)} processes: early samples may be slow"
+            f"{len(serieses)} processes: their first samples, which are kept, may be slow"
         )
     enqueue = [sample for series in serieses for sample in series.samples.get("enqueue_s", ())]
     latency = [sample for series in serieses for sample in series.latency_s]

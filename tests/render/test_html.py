@@ -376,7 +376,7 @@ def test_every_convention_is_held_against_every_published_figure() -> None:
     assert cells(table, "published [1]") == {
         "Params (M)": "32.8M", "GFLOPs": "", "GFLOPs (thop)": "108.0",
     }  # fmt: skip
-    assert cells(table, "ours likewise [1]")["GFLOPs (thop)"] == "107.990"
+    assert cells(table, "ours, same set-up [1]")["GFLOPs (thop)"] == "107.990"
     assert cells(table, "deviation") == {
         "Params (M)": "0.0%", "GFLOPs": "", "GFLOPs (thop)": "0.0%",
     }  # fmt: skip

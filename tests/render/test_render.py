@@ -183,7 +183,7 @@ def test_a_pair_without_a_ratio_says_why() -> None:
 
 def test_published_figures_stand_beside_ours_with_the_deviation() -> None:
     printed = line_of(REPORT, "published", after="shufflev2")
-    ours = line_of(REPORT, "ours likewise", after="shufflev2")
+    ours = line_of(REPORT, "ours, same set-up", after="shufflev2")
     deviation = line_of(REPORT, "deviation", after="shufflev2")
     assert (printed["Params (M)"], printed["GFLOPs"]) == ("19.2M", "62.9")
     assert (ours["Params (M)"], ours["GFLOPs"]) == ("19.3", "62.8")
@@ -192,12 +192,26 @@ def test_published_figures_stand_beside_ours_with_the_deviation() -> None:
     assert deviation["Latency (ms)"] == ""  # nobody says on what machine
 
 
+def test_a_time_at_other_settings_does_not_stand_beside_a_published_one() -> None:
+    figure = {
+        "label": "Theirs", "params": "1.0M", "latency_ms": "11.6",
+        "settings": {"imgsz": 640, "nc": 1, "convention": "thop"},
+        "ours": {"params": 2_000_000, "latency_median_s": 0.3},
+    }  # fmt: skip
+    for size, shown in (("320x320", ""), ("640x640", "300.0")):
+        row = Cell(
+            "m", "m", {"imgsz": size, "nc": 1}, {"params": 1, "latency_median_s": 0.1},
+            published=[figure],
+        )  # fmt: skip
+        assert line_of(Report((row,)), "ours, same set-up", after="m")["Latency (ms)"] == shown
+
+
 def test_settings_that_reproduce_a_figure_are_said_only_where_ours_is_shown() -> None:
     timed = dataclasses.replace(BASELINE, metrics=latency(0.3))
     notes = " ".join(document(Report((timed,))).tables[0].notes)
-    assert "it does not say on what machine" in notes
-    assert "ours likewise" not in notes
-    assert "ours likewise" in " ".join(document(REPORT).tables[0].notes)
+    assert "of a machine that it does not name" in notes
+    assert "same set-up" not in notes
+    assert "same set-up" in " ".join(document(REPORT).tables[0].notes)
 
 
 def test_ours_is_not_repeated_when_the_row_is_already_counted_likewise() -> None:

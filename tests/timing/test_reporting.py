@@ -184,7 +184,8 @@ def test_a_dropped_model_is_a_failed_row_and_the_others_are_not() -> None:
 def test_warm_up_that_did_not_settle_is_said() -> None:
     (cell,) = latency_cells(run_of([taken(1.0, settled=False)], [taken(1.0)]))
     assert cell.notes == (
-        "warm-up had not settled after 2 rounds in 1 of 2 processes: early samples may be slow",
+        "warm-up had not settled after 2 rounds in 1 of 2 processes: their first samples, "
+        "which are kept, may be slow",
         OVERHEAD,
     )
 

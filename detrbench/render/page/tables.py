@@ -79,7 +79,7 @@ def _reconciled_lines(
         )
         values = [ours.get(one.key) if printed[one.key] else None for one in shown]
         yield Line(
-            f"ours likewise {mark}",
+            f"ours, same set-up {mark}",
             tuple(
                 "" if value is None else show(value, _fine(one))
                 for value, one in zip(values, shown, strict=True)
@@ -106,7 +106,9 @@ def _count_text(row: Cell, one: Metric, marks: Marks) -> str:
 def _figure_note(figure: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
     who = [figure.get("label") or "published", figure.get("source")]
     how = settings_text(settings, SHORT_SETTINGS)
-    return ", ".join(str(part) for part in who if part) + (f"; ours likewise: {how}" if how else "")
+    return ", ".join(str(part) for part in who if part) + (
+        f"; our same set-up: {how}" if how else ""
+    )
 
 
 def _deviation(printed: str | None, value: float | None, one: Metric) -> str:
