@@ -85,7 +85,8 @@ def selfcheck(
 def _document(found: SelfCheck) -> Document:
     import dataclasses
 
-    from detrbench.render.layout import Column, Document, Line, Table
+    from detrbench import __version__
+    from detrbench.render.layout import Column, Document, Line, Table, made
     from detrbench.units import show_eta, show_part
 
     known = found.resolution
@@ -93,6 +94,8 @@ def _document(found: SelfCheck) -> Document:
         {**dataclasses.asdict(each), "verdict": each.verdict.value} for each in found.findings
     ]
     processes = len(found.run.finished)
+    machines = [one.measurement.environment for one in found.run.outcomes if one.measurement]
+    machine = machines[0] if machines else {}
     table = Table(
         caption=(
             f"{known.model} against itself, image {known.imgsz}, {processes} processes, "
@@ -113,6 +116,7 @@ def _document(found: SelfCheck) -> Document:
             f"models: {known.detectable:.1%}",
             f"{known.time_for(0.02)}; {known.time_for(0.05)}",
             f"identical models: {known.process_sd:.2%} sd of the log-ratio between processes",
+            *made(machine, __version__, known.created, options.command_line()),
         ),
     )
     data = {
