@@ -37,6 +37,8 @@ from detrbench.timing.replication import Run, replicate
 
 COPY, BURDENED = "copy", "burdened"
 EFFECT = 0.05
+SIZING = 4
+"""Times as long as a comparison: what the size of a burden is wrong by, all that follow are."""
 
 # Every busy process draws the same times, counted from the same moment of the system's clock: the
 # load is all there or not at all.
@@ -97,7 +99,7 @@ def _experiment(asked: argparse.Namespace, kept: Kept) -> None:
         note("size of a burden")
         kept["unit"] = share_of_a_unit(
             asked.model,
-            budget_s,
+            SIZING * budget_s,
             lambda stand_ins, seconds, name: _run(request, stand_ins, seconds),
         )
         save(asked, kept)
