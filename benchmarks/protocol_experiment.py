@@ -8,7 +8,7 @@ In turns, so that both meet the same minutes:
 while a load is switched on and off. Then, with the load off, the model against itself with 5 % more
 to do. Every trial is on disk before the next begins; the same command goes on where it was cut.
 
-    python benchmarks/protocol_experiment.py -o experiment.json                 # about 42 minutes
+    python benchmarks/protocol_experiment.py -o experiment.json                 # about 44 minutes
     python benchmarks/protocol_experiment.py -o experiment.json --total 900     # in 15 minutes
     python benchmarks/protocol_experiment.py -o experiment.json --summary       # what there is
 """
@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import os
 import statistics
 import subprocess
 import sys
@@ -41,13 +42,14 @@ SIZING = 4
 """Times as long as a comparison: what the size of a burden is wrong by, all that follow are."""
 
 # Every busy process draws the same times, counted from the same moment of the system's clock: the
-# load is all there or not at all.
+# load is all there or not at all. It ends with the experiment, killed or not: what it leaves behind
+# would disturb all that is measured next.
 BUSY = """
-import random, time
+import os, random, time
 draw, until = random.Random({seed}), {began}
-while True:
+while os.getppid() == {parent}:
     until += draw.uniform({low}, {high})
-    while time.monotonic() < until:
+    while time.monotonic() < until and os.getppid() == {parent}:
         pass
     until += draw.uniform({low}, {high})
     time.sleep(max(0.0, until - time.monotonic()))
@@ -79,8 +81,7 @@ def _arguments() -> argparse.Namespace:
 
 
 def _experiment(asked: argparse.Namespace, kept: Kept) -> None:
-    # The size of the burden is found in the time of one more comparison.
-    comparisons = 2 * asked.trials + asked.injected + (1 if asked.injected else 0)
+    comparisons = 2 * asked.trials + asked.injected + (SIZING if asked.injected else 0)
     budget_s = asked.total / comparisons if asked.total else asked.budget
     request = Request((asked.model,), imgsz=(asked.imgsz,) * 2, threads=asked.threads)
     designs: dict[str, Callable[[Request, float], dict[str, Any]]] = {
@@ -172,7 +173,9 @@ def _log_medians(run: Run, model: str) -> list[float]:
 @contextmanager
 def _load_on_and_off(asked: argparse.Namespace) -> Iterator[None]:
     low, high = asked.load_seconds
-    code = BUSY.format(seed=asked.seed, began=time.monotonic(), low=low, high=high)
+    code = BUSY.format(
+        seed=asked.seed, began=time.monotonic(), low=low, high=high, parent=os.getpid()
+    )
     busy = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(asked.load)]
     try:
         yield

@@ -566,9 +566,13 @@ def test_the_suite_measures_each_part_once_and_rules(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "notes.txt").touch()
     assert run_claims(tmp_path) == 0
     printed = capsys.readouterr()
-    assert "rivals/run.json" in printed.err
+    for file in ("claims.md", "rivals/run.json", "guidelines/table.md"):
+        assert f"wrote {tmp_path}/{file}" in printed.err
+    assert "notes.txt" not in printed.err  # what lies deeper is not of this run
     assert (tmp_path / "guidelines" / "table.md").is_file()
     assert not (tmp_path / "guidelines" / "processes").exists()
     rulings = json.loads((tmp_path / "claims.json").read_text())

@@ -124,8 +124,7 @@ class Evidence:
     @property
     def exit_code(self) -> int:
         """What a command that measured all of it ends with; see `Report.exit_code`."""
-        codes = {report.exit_code for report in self.reports.values()}
-        return next((code for code in (130, 4) if code in codes), 0)
+        return max((report.exit_code for report in self.reports.values()), default=0)
 
     @classmethod
     def of(

@@ -65,18 +65,19 @@ def run(
     progress = ProgressLine()
     measure = _claims if suite == CLAIMS else _suite
     try:
-        where, text, code = measure(suite, device, folder, format, progress)
+        folders, text, code = measure(suite, device, folder, format, progress)
     finally:
         progress.close()
     deliver(text, None)
-    for written in sorted(where.rglob("*")) if where.is_dir() else ():
-        if written.is_file():
-            say(f"wrote {_shown(written)}")
+    for where in folders:
+        for written in sorted(where.iterdir()) if where.is_dir() else ():
+            if written.is_file():
+                say(f"wrote {_shown(written)}")
     raise typer.Exit(code)
 
 
-Measured = tuple[Path, str, int]
-"""The folder, what to print, and the exit code."""
+Measured = tuple[list[Path], str, int]
+"""Folders that were written into, what to print, and the exit code."""
 
 
 def _suite(
@@ -90,7 +91,7 @@ def _suite(
         loaded = suites.on_device(loaded, device)
     where = folder or suites.report_folder(loaded)
     report = suites.run(loaded, output=where, progress=progress, announce=progress.say)
-    return where, render(report, format), report.exit_code
+    return [where], render(report, format), report.exit_code
 
 
 def _claims(
@@ -110,7 +111,8 @@ def _claims(
     found = document(judge_claims(evidence, unit_facts()), evidence.reports)
     for file, view in (("claims.md", "markdown"), ("claims.json", "json")):
         write_atomically(where / file, render_document(found, view))
-    return where, render_document(found, format), evidence.exit_code
+    folders = [where, *(Path(file).parent for file in evidence.reports)]
+    return folders, render_document(found, format), evidence.exit_code
 
 
 def _shown(path: Path) -> Path:
