@@ -43,7 +43,9 @@ SIZING = 4
 
 # Every busy process draws the same times, counted from the same moment of the system's clock: the
 # load is all there or not at all. It ends with the experiment, killed or not: what it leaves behind
-# would disturb all that is measured next.
+# would disturb all that is measured next. Each is in a terminal session of its own, since Linux
+# shares the processor among those first ("autogroup"): all in one would leave a worker, which is in
+# another, a core to itself, as if they were not there.
 BUSY = """
 import os, random, time
 draw, until = random.Random({seed}), {began}
@@ -176,7 +178,8 @@ def _load_on_and_off(asked: argparse.Namespace) -> Iterator[None]:
     code = BUSY.format(
         seed=asked.seed, began=time.monotonic(), low=low, high=high, parent=os.getpid()
     )
-    busy = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(asked.load)]
+    command = [sys.executable, "-c", code]
+    busy = [subprocess.Popen(command, start_new_session=True) for _ in range(asked.load)]
     try:
         yield
     finally:
