@@ -29,7 +29,9 @@ COPY = "an identical copy"
 
 _CHECK = "check"
 _TRIAL_UNITS = 16
-_LEAST_EFFECT = 0.05  # a trial burden smaller than this says too little about one unit
+_LEAST_EFFECT, _WANTED_EFFECT = 0.25, 0.5
+"""A trial burden below the first says too little about one unit, and the next aims at the second:
+what a ratio is wrong by, a percent or two, is then a small part of the burden."""
 _MOST_UNITS = 65_536
 _NOISE = math.sqrt(math.pi / 2)
 
@@ -138,7 +140,7 @@ def share_of_a_unit(
 ) -> float:
     """What one unit of extra work takes, as a share of the model's time, found by timing.
 
-    The trial grows until it can be told from noise; most models need one.
+    The trial grows until noise is little beside it; most models need two.
 
     Args:
         seconds: for all trials.
@@ -158,7 +160,7 @@ def share_of_a_unit(
         effect = math.expm1(median(ratios))
         if effect >= _LEAST_EFFECT:
             return effect / units
-        growth = _LEAST_EFFECT * 2 / max(effect, 0.005)
+        growth = _WANTED_EFFECT / max(effect, 0.005)
         units = min(_MOST_UNITS, math.ceil(units * growth))
     raise DetrbenchError(
         "extra work could not be told from noise: this machine is too busy",

@@ -253,7 +253,9 @@ def test_learn_then_predict(
     names = capsys.readouterr().out.splitlines()[0].split(",")
     assert names[:5] == ["model", "settings", "predicted_s", "low_s", "high_s"]
     assert main(asked) == 0
-    assert "error bar" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "error bar" in told
+    assert "Made by detrbench" in told
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from detrbench import __version__
 from detrbench.cli import options
 from detrbench.cli.output import deliver, say
 
@@ -77,6 +78,7 @@ def predict(
     from detrbench.predicting import learn as learn_from
     from detrbench.predicting import predict as predict_one
     from detrbench.render import render_document
+    from detrbench.render.layout import made
     from detrbench.render.prediction import document
 
     profile, where = _profile(device_profile)
@@ -96,7 +98,8 @@ def predict(
         )
         for model in asked
     ]
-    page = document(profile, predictions, lesson, learned_now=bool(learn))
+    notes = made({}, __version__, "", options.command_line())
+    page = document(profile, predictions, lesson, learned_now=bool(learn), notes=notes)
     deliver(render_document(page, chosen), output)
 
 

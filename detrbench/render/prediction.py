@@ -19,11 +19,18 @@ def document(
     lesson: Lesson | None,
     *,
     learned_now: bool,
+    notes: Sequence[str] = (),
 ) -> Document:
-    """What is predicted, and what it was learned from, where that is news or all there is."""
+    """What is predicted, and what it was learned from, where that is news or all there is.
+
+    Args:
+        notes: by which version and command it was made.
+    """
     tables = [_predictions_table(profile, predictions, lesson)] if predictions else []
     if lesson is not None and (learned_now or not predictions):
         tables.append(_lesson_table(profile, lesson))
+    if notes:
+        tables[-1] = dataclasses.replace(tables[-1], notes=(*tables[-1].notes, *notes))
     records = [_record(one) for one in predictions] or [
         {
             "model": one.settings.model,
