@@ -19,7 +19,7 @@ from detrbench.errors import UsageError
 from detrbench.profiling import MODULE_DEPTH
 from detrbench.report import Cell, Report
 from detrbench.tracing import Op, Part, Trace
-from detrbench.units import show
+from detrbench.units import show, show_many
 
 REGULAR_FRAGMENTS = 3
 """Convolutions and poolings of a building block: 2 or 3 are regular, says the paper at G3."""
@@ -258,7 +258,7 @@ def _groups(part: Part, trace: Trace) -> _Found:
         for c in _convolutions(part.ops)
         if c.groups > 1 and not c.is_depthwise
     ]
-    return _Found(f"{_number(evidence, 'grouped convolution')}{_worst(evidence)}", evidence)
+    return _Found(f"{show_many(len(evidence), 'grouped convolution')}{_worst(evidence)}", evidence)
 
 
 def _fragments(part: Part, trace: Trace) -> _Found:
@@ -274,7 +274,7 @@ def _fragments(part: Part, trace: Trace) -> _Found:
             above = len(ops) * (1 - REGULAR_FRAGMENTS / len(pieces))
             evidence.append(Evidence(unit, f"{len(pieces)} pieces, {abreast} abreast", above))
     upto = "" if len(evidence) == 1 else "up to "
-    many = f"{_number(evidence, 'unit')} of {upto}{most} convolutions and poolings"
+    many = f"{show_many(len(evidence), 'unit')} of {upto}{most} convolutions and poolings"
     return _Found(many + (f", {upto}{beside} side by side" if beside > 1 else ""), evidence)
 
 
@@ -291,9 +291,9 @@ def _elementwise(part: Part, trace: Trace) -> _Found:
     if pointwise:
         chain = _longest_chain(part.ops)
         chains = f" in chains of up to {chain}" if chain > 1 else ""
-        what.append(f"{_number(pointwise, 'element-wise kernel')}{chains}")
+        what.append(f"{show_many(len(pointwise), 'element-wise kernel')}{chains}")
     if depthwise:
-        what.append(_number(depthwise, "depthwise convolution"))
+        what.append(show_many(len(depthwise), "depthwise convolution"))
     share = f"{show(moved, 'B')} of {show(part.totals.traffic_eager_bytes, 'B')} MB moved"
     folding = f"; folding would spare {show(spared, 'B')} MB" if spared else ""
     return _Found(f"{' and '.join(what)}: {share}{folding}", evidence)
@@ -305,10 +305,6 @@ _CHECKS: Mapping[str, _Check] = {
     "G3": _fragments,
     "G4": _elementwise,
 }
-
-
-def _number(things: Sequence[object], name: str) -> str:
-    return f"{len(things)} {name}{'s' if len(things) > 1 else ''}"
 
 
 def _worst(evidence: Sequence[Evidence]) -> str:

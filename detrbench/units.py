@@ -114,6 +114,11 @@ def show_count(value: int) -> str:
     return f"{value:,d}"
 
 
+def show_many(count: int, thing: str, things: str | None = None) -> str:
+    """How many of a thing, for sentences: "1 round", "6 rounds", "2 processes"."""
+    return f"{show_count(count)} {thing if count == 1 else things or thing + 's'}"
+
+
 def show_change(ratio: float) -> str:
     """A ratio to a reference as a signed percentage: 0.912 -> "-8.8%", 1 -> "0.0%"."""
     percent = f"{(ratio - 1) * 100:+,.1f}%"

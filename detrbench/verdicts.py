@@ -14,6 +14,7 @@ from enum import Enum
 
 from detrbench.errors import UsageError
 from detrbench.stats import Interval, mean_interval
+from detrbench.units import show_many
 
 LEAST_PROCESSES = 6
 """A 95 % interval for a median exists from six on, and with fewer t alone triples the width."""
@@ -109,7 +110,7 @@ def _of(interval: Interval, margin: float) -> Verdict:
 
 
 def _too_few(processes: int) -> str:
-    has = "1 process has" if processes == 1 else f"{processes} processes have"
+    has = show_many(processes, "process has", "processes have")
     return f"{has} a ratio, and a verdict needs {LEAST_PROCESSES}: the spread between them counts"
 
 

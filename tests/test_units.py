@@ -48,6 +48,9 @@ def test_quantities_in_sentences() -> None:
     assert units.show_quantity(108e9, "FLOP") == "108.0 GFLOPs"
     assert units.show_range(0.0114, 0.0119, "s") == "[11.4-11.9]"
     assert units.show_count(32_970_476) == "32,970,476"
+    assert units.show_many(1, "round") == "1 round"
+    assert units.show_many(1_500, "round") == "1,500 rounds"
+    assert units.show_many(0, "process has", "processes have") == "0 processes have"
     assert units.show_missing("no NVML") == "n/a (no NVML)"
     assert units.show_eta(95.2) == "1 min 36 s"
 

@@ -18,6 +18,7 @@ from detrbench.merging import in_words, machine_differences
 from detrbench.metrics import METRICS
 from detrbench.report import Cell, Report, setting_differences
 from detrbench.stats import Interval, welch_interval
+from detrbench.units import show_many
 from detrbench.verdicts import ALPHA, LEAST_PROCESSES
 
 if TYPE_CHECKING:
@@ -187,7 +188,7 @@ def _there(row: Cell, keys: Sequence[str]) -> dict[str, float]:
 
 
 def _too_few(processes: int) -> str:
-    has = "1 process has" if processes == 1 else f"{processes} processes have"
+    has = show_many(processes, "process has", "processes have")
     return f"{has} a ratio, and {LEAST_PROCESSES} are needed"
 
 

@@ -21,6 +21,7 @@ from detrbench.report import write_atomically
 from detrbench.timing.journal import read_journal
 from detrbench.timing.planning import RunPlan, Wish
 from detrbench.timing.process import Measurement, Request
+from detrbench.units import show_many
 
 
 @dataclass(frozen=True)
@@ -131,5 +132,9 @@ def from_journal(folder: Path, index: int, reason: str, took_s: float = 0.0) -> 
     """The outcome of a process that ended without one, as far as its journal tells."""
     told = read_journal(journal_path(folder, index))
     done = max((len(c) for model in told.rounds.values() for c in model.values()), default=0)
-    where = f" while {told.at} was made ready" if told.at else f" after {done} timed rounds"
+    where = (
+        f" while {told.at} was made ready"
+        if told.at
+        else f" after {show_many(done, 'timed round')}"
+    )
     return Outcome(index, "failed", reason + where, took_s, told.at, rounds=told.rounds)

@@ -21,7 +21,7 @@ from detrbench.timing.process import Measurement, Subject, part_name
 from detrbench.timing.records import Outcome
 from detrbench.timing.replication import Run
 from detrbench.timing.session import Series
-from detrbench.units import show_change, show_quantity
+from detrbench.units import show_change, show_many, show_quantity
 from detrbench.verdicts import LEAST_PROCESSES, judge
 
 METRIC_KEYS = (
@@ -224,9 +224,9 @@ def _status(run: Run, model: str, processes: Sequence[Sequence[float]]) -> tuple
     if failure is not None:
         return "failed", failure
     if run.stopped == "interrupted":
-        done = len(run.finished)
-        rounds = sum(map(len, processes))
-        return "interrupted", f"interrupted after {done} whole processes, {rounds} timed rounds"
+        done = show_many(len(run.finished), "whole process", "whole processes")
+        rounds = show_many(sum(map(len, processes)), "timed round")
+        return "interrupted", f"interrupted after {done}, {rounds}"
     return "ok", None
 
 
@@ -251,7 +251,7 @@ def _metrics(
         "latency_processes": len(processes),
         "images_per_s": run.request.batch / middle,
     }
-    why = f"{len(processes)} processes < {LEAST_PROCESSES}"
+    why = f"{show_many(len(processes), 'process', 'processes')} < {LEAST_PROCESSES}"
     missing = dict.fromkeys(("latency_median_low_s", "latency_median_high_s"), why)
     for key, share in PERCENTILES.items():
         refused = too_few_for(share, len(rounds))
@@ -371,6 +371,19 @@ def _overhead_note(run: Run) -> Iterator[str]:
         yield f"an empty step reads {show_quantity(median(read), 'fine s')} on the same clock"
 
 
+def _missing_notes(run: Run, model: str) -> Iterator[str]:
+    """The processes without a ratio. Of one that Ctrl-C ended the row's own status tells, unless
+    the run went on after it."""
+    for outcome in run.outcomes:
+        gone_on = outcome.status == "interrupted" and run.stopped != "interrupted"
+        if outcome.status == "failed" or gone_on:
+            rounds = len(_latency(run, outcome, model))
+            are = show_many(rounds, "round is", "rounds are")
+            kept = f"; its {are} kept, but in no ratio" if rounds else ""
+            which = f"process {outcome.index} of {len(run.outcomes)}"
+            yield f"{which} is missing: {outcome.reason}{kept}"
+
+
 def _prepared_note(run: Run, model: str) -> Iterator[str]:
     """What making ready took, apart from all samples, and how near its outputs came to eager's."""
     told = [series for series in _serieses(run, model) if series.prepared]
@@ -404,12 +417,7 @@ def _notes(run: Run, model: str) -> Iterator[str]:
     if enqueue and median(enqueue) > _ENQUEUE_BOUND * median(latency):
         share = median(enqueue) / median(latency)
         yield f"the host is the bottleneck: launching takes {share:.0%} of the device's time"
-    for outcome in run.outcomes:
-        if outcome.status == "failed":
-            rounds = len(_latency(run, outcome, model))
-            kept = f"; its {rounds} rounds are kept, but in no ratio" if rounds else ""
-            which = f"process {outcome.index} of {len(run.outcomes)}"
-            yield f"{which} is missing: {outcome.reason}{kept}"
+    yield from _missing_notes(run, model)
     yield from _prepared_note(run, model)
     yield from _ledger_notes(run)
     yield from _overhead_note(run)

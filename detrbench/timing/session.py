@@ -16,6 +16,7 @@ from itertools import count, islice
 from detrbench.errors import UsageError
 from detrbench.timing.clocks import Step, sampling_overhead
 from detrbench.timing.schedule import ORDERS, Plan, enough, settled
+from detrbench.units import show_many
 
 
 @dataclass(frozen=True)
@@ -264,7 +265,7 @@ class _Session:
     def interrupt(self) -> None:
         for track in self._live():
             track.status = "interrupted"
-            track.reason = f"interrupted after {len(track.samples[0])} timed rounds"
+            track.reason = f"interrupted after {show_many(len(track.samples[0]), 'timed round')}"
 
     def _live(self) -> list[_Track]:
         return [track for track in self._tracks if track.status == "ok"]

@@ -123,7 +123,7 @@ def test_an_interrupted_run_has_the_numbers_it_came_to() -> None:
     outcomes = (run.outcomes[0], dataclasses.replace(run.outcomes[1], status="interrupted"))
     (cell,) = latency_cells(dataclasses.replace(run, outcomes=outcomes))
     assert cell.status == "interrupted"
-    assert cell.reason == "interrupted after 1 whole processes, 3 timed rounds"
+    assert cell.reason == "interrupted after 1 whole process, 3 timed rounds"
     assert cell.metrics["latency_median_s"] == 3.5
 
 
@@ -153,6 +153,24 @@ def test_a_killed_process_keeps_its_rounds_and_is_said_to_be_missing() -> None:
         OVERHEAD,
     )
     assert len(latency_comparisons(run)[0]["process_log_ratios"]) == 2
+
+
+def test_a_process_cut_short_is_said_to_be_missing_once_the_run_went_on() -> None:
+    run = run_of([taken(1.0), taken(2.0)])
+    cut = Outcome(
+        2, "interrupted", "interrupted after 1 timed round", 4.0, rounds={"a": {"latency_s": [1.5]}}
+    )
+    whole = dataclasses.replace(run.outcomes[0], index=3)
+    run = dataclasses.replace(run, outcomes=(*run.outcomes, cut, whole))
+    first, second = latency_cells(run)
+    told = "process 2 of 3 is missing: interrupted after 1 timed round"
+    assert f"{told}; its 1 round is kept, but in no ratio" in first.notes
+    assert told in second.notes
+    first, _ = latency_cells(dataclasses.replace(run, stopped="interrupted"))
+    assert (first.status, [note for note in first.notes if "missing" in note]) == (
+        "interrupted",
+        [],
+    )
 
 
 def test_a_run_whose_processes_all_died_is_failed_rows() -> None:

@@ -10,7 +10,7 @@ from detrbench.metrics import METRICS
 from detrbench.render.layout import pair_label, row_label
 from detrbench.render.plots import named_pairs
 from detrbench.report import Cell, Report
-from detrbench.units import ratio, show_change, show_part, show_quantity
+from detrbench.units import ratio, show_change, show_many, show_part, show_quantity
 from detrbench.verdicts import Verdict
 
 
@@ -86,7 +86,7 @@ def _evidence(pair: Mapping[str, Any]) -> Iterator[str]:
         how = f"{show_part(pair['confidence'])} " if pair.get("confidence") else ""
         facts.append(f"{how}interval {show_change(low)} to {show_change(high)}")
     if processes:
-        facts.append("1 process" if processes == 1 else f"{processes} processes")
+        facts.append(show_many(processes, "process", "processes"))
     if pair.get("margin"):
         facts.append(f"margin {show_part(pair['margin'])}")
     if facts:
