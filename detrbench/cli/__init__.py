@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
+import threading
 import traceback
 import warnings
 from collections.abc import Iterator, Sequence
@@ -26,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # a C locale prints "?" rather than fails
-    with _notes_on_stderr():
+    with _notes_on_stderr(), _ended_as_by_ctrl_c():
         try:
             return _run(arguments)
         except DetrbenchError as error:
@@ -61,6 +63,19 @@ def _report_unexpected(error: Exception) -> int:
         "that DETRBENCH_DEBUG=1 shows."
     )
     return UNEXPECTED
+
+
+@contextmanager
+def _ended_as_by_ctrl_c() -> Iterator[None]:
+    """Take SIGTERM, which `timeout` and a cancelled job send, for Ctrl-C: what there is is told."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # signals are the main thread's
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -51,23 +49,23 @@ def selfcheck(
 
     from detrbench.render import render_document
     from detrbench.selfcheck import check_machine, exit_code
+    from detrbench.timing.folders import naming, run_folder
     from detrbench.timing.resolution import remember
     from detrbench.verdicts import LEAST_PROCESSES
 
-    folder = Path(tempfile.mkdtemp(prefix="detrbench-selfcheck-"))
     progress = ProgressLine()
-    progress.say(f"every process's samples are kept in {folder}")
     try:
-        found = check_machine(
-            model,
-            device=device,
-            imgsz=size,
-            threads=threads,
-            budget_s=budget,
-            folder=folder,
-            progress=progress,
-            announce=progress.say,
-        )
+        with run_folder(None, "selfcheck") as folder:
+            found = check_machine(
+                model,
+                device=device,
+                imgsz=size,
+                threads=threads,
+                budget_s=budget,
+                folder=folder,
+                progress=naming(folder, progress.say, progress),
+                announce=progress.say,
+            )
     finally:
         progress.close()
     deliver(render_document(_document(found), chosen), output)

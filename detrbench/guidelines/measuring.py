@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
-import tempfile
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -29,6 +28,7 @@ from detrbench.guidelines.paper import (
 )
 from detrbench.report import Cell, Report
 from detrbench.runtimes.devices import parse_device
+from detrbench.timing.folders import naming, run_folder
 from detrbench.timing.planning import Wish
 from detrbench.timing.process import Request
 from detrbench.timing.replication import Run, replicate
@@ -80,34 +80,37 @@ def measure_guidelines(
         UsageError: the request cannot be carried out as given.
     """
     asked = tuple(dict.fromkeys(check_guideline(name) for name in guidelines or GUIDELINES))
-    going = _Going(
-        asked=asked,
-        widths=widths or widths_for(device),
-        request=Request(
-            ("to be named",),
-            device=device,
-            batch=batch,
-            imgsz=(SIDE, SIDE),
-            threads=threads,
-            seed=seed,
-            weigh=False,
-            # In a fixed order the first and the last of a round would follow upon themselves, with
-            # their weights still in the cache.
-            plan=Plan(budget_s=30.0, seed=seed, order="shuffled"),
-        ),
-        wish=Wish(
-            budget_s=BUDGET_S if budget_s is None else budget_s / len(asked),
-            margin=margin,
-            early=False,
-        ),
-        folder=Path(tempfile.mkdtemp(prefix="detrbench-guidelines-") if folder is None else folder),
-        progress=progress,
-        announce=announce or (lambda text: None),
-        replicate=replicate,
+    request = Request(
+        ("to be named",),
+        device=device,
+        batch=batch,
+        imgsz=(SIDE, SIDE),
+        threads=threads,
+        seed=seed,
+        weigh=False,
+        # In a fixed order the first and the last of a round would follow upon themselves, with
+        # their weights still in the cache.
+        plan=Plan(budget_s=30.0, seed=seed, order="shuffled"),
     )
-    going.until_done()
+    wish = Wish(
+        budget_s=BUDGET_S if budget_s is None else budget_s / len(asked),
+        margin=margin,
+        early=False,
+    )
+    with run_folder(folder, "guidelines") as where:
+        going = _Going(
+            asked=asked,
+            widths=widths or widths_for(device),
+            request=request,
+            wish=wish,
+            folder=where,
+            progress=naming(where, announce, progress),
+            announce=announce or (lambda text: None),
+            replicate=replicate,
+        )
+        going.until_done()
     if folder is None and not going.cut:
-        shutil.rmtree(going.folder)
+        shutil.rmtree(where)
     return going.report()
 
 
@@ -139,7 +142,6 @@ class _Going:
         return any(run.stopped in _CUT for run in self.runs.values())
 
     def until_done(self) -> None:
-        self.announce(f"every process's samples are kept in {self.folder}")
         for guideline in self.asked:
             where = self.folder / guideline
             where.mkdir(parents=True, exist_ok=True)

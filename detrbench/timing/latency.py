@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import dataclasses
 import shutil
-import tempfile
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING
 from detrbench.errors import DetrbenchWarning, UsageError
 from detrbench.report import Report
 from detrbench.runtimes.options import Options
+from detrbench.timing.folders import measured, naming, run_folder
 from detrbench.timing.planning import Wish
 from detrbench.timing.process import Build, Request, build_model, measure_process
 from detrbench.timing.records import Outcome
@@ -143,26 +143,23 @@ def measure_run(
     known = remembered(request.device)
     if known is not None and wish.margin < known.detectable:
         warnings.warn(known.too_small(wish.margin), DetrbenchWarning, stacklevel=2)
-    where = Path(tempfile.mkdtemp(prefix="detrbench-latency-") if folder is None else folder)
-    where.mkdir(parents=True, exist_ok=True)
-    if announce is not None:  # said first: a run that is killed cannot say it any more
-        announce(f"every process's samples are kept in {where}")
     run = None
-    try:
-        run = replicate(
-            request,
-            wish,
-            where,
-            progress=progress,
-            announce=announce,
-            between_sd=known.between_sd if known else None,
-        )
-    finally:
-        cut = run is None or run.stopped in _CUT
-        if cut and announce is not None:
-            announce(f"cut short; go on with: detrbench latency --resume {where}")
-        elif folder is None and not cut:
-            shutil.rmtree(where)
+    with run_folder(folder, "latency") as where:
+        try:
+            run = replicate(
+                request,
+                wish,
+                where,
+                progress=naming(where, announce, progress),
+                announce=announce,
+                between_sd=known.between_sd if known else None,
+            )
+        finally:
+            cut = run.stopped in _CUT if run is not None else measured(where)
+            if cut and announce is not None:
+                announce(f"cut short; go on with: detrbench latency --resume {where}")
+            elif folder is None and run is not None:
+                shutil.rmtree(where)
     return run
 
 

@@ -87,14 +87,26 @@ def load_outcomes(folder: Path) -> tuple[Outcome, ...]:
     return tuple(found[index] for index in sorted(found))
 
 
-def save_request(folder: Path, request: Request, wish: Wish, plan: RunPlan | None) -> None:
-    """Put on disk what is asked, so that another process can go on."""
+def save_request(folder: Path, request: Request, wish: Wish, plan: RunPlan | None) -> bool:
+    """Put on disk what is asked, so that another process can go on; whether it is new there."""
+    path = _request_path(folder)
+    new = not path.is_file()
     plain = {
         "request": json.loads(request.to_json()),
         "wish": dataclasses.asdict(wish),
         "plan": plan and dataclasses.asdict(plan),
     }
-    write_atomically(folder / "request.json", json.dumps(plain, indent=1) + "\n")
+    write_atomically(path, json.dumps(plain, indent=1) + "\n")
+    return new
+
+
+def forget_request(folder: Path) -> None:
+    """Take away what `save_request` has put there."""
+    _request_path(folder).unlink(missing_ok=True)
+
+
+def _request_path(folder: Path) -> Path:
+    return folder / "request.json"
 
 
 def load_request(folder: Path) -> tuple[Request, Wish, RunPlan | None]:
@@ -103,7 +115,7 @@ def load_request(folder: Path) -> tuple[Request, Wish, RunPlan | None]:
     Raises:
         UsageError: it is not the folder of a run.
     """
-    path = folder / "request.json"
+    path = _request_path(folder)
     if not path.is_file():
         raise UsageError(
             f"{folder} is not the folder of a run: it has no request.json",

@@ -28,7 +28,13 @@ from detrbench.timing.planning import (
     plan_run,
 )
 from detrbench.timing.process import Request
-from detrbench.timing.records import Outcome, load_outcomes, load_request, save_request
+from detrbench.timing.records import (
+    Outcome,
+    forget_request,
+    load_outcomes,
+    load_request,
+    save_request,
+)
 from detrbench.timing.session import OnProgress, Progress, Series
 from detrbench.timing.supervisor import run_worker
 from detrbench.verdicts import LEAST_PROCESSES, Judgement, judge
@@ -224,7 +230,15 @@ class _Going:
         )
 
     def until_done(self) -> Run:
-        save_request(self._folder, self._request, self._wish, self._plan)
+        new = save_request(self._folder, self._request, self._wish, self._plan)
+        try:
+            return self._until_ended()
+        except UsageError:
+            if new and not self._outcomes:  # refused: the folder is free for what is asked instead
+                forget_request(self._folder)
+            raise
+
+    def _until_ended(self) -> Run:
         while True:
             self._make_plan()
             ended = self._ended()

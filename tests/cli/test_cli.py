@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
+import time
 import types
 import warnings
 from collections.abc import Callable
@@ -229,6 +231,21 @@ def test_errors_become_a_message_and_an_exit_code(
     assert "Traceback" not in captured.err
     for word in words:
         assert word in captured.err
+
+
+def test_a_request_to_end_is_ctrl_c(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ended(*arguments: object, **options: object) -> Report:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(60)
+        raise AssertionError("went on")
+
+    install_profile(monkeypatch, ended)
+    before = signal.getsignal(signal.SIGTERM)
+    assert main(["profile", "rtdetr-l"]) == 130
+    assert "interrupted" in capsys.readouterr().err
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 def test_debugging_shows_the_traceback(

@@ -289,6 +289,29 @@ def test_a_wrong_request_is_the_caller_s_error(tmp_path: Path) -> None:
         Laboratory(script).run(tmp_path, Wish())
 
 
+def test_a_refused_request_leaves_its_folder_to_the_next(tmp_path: Path) -> None:
+    def refuse(request: Request, index: int) -> Outcome:
+        raise UsageError("there is no CUDA")
+
+    with pytest.raises(UsageError):
+        Laboratory(refuse).run(tmp_path, Wish())
+    assert list(tmp_path.iterdir()) == []
+    other = Request(("a", "c"))
+    Laboratory(scattered(NOISY)).run(tmp_path, Wish(budget_s=None, processes=1), other)
+    assert load_request(tmp_path)[0] == other
+
+
+def test_a_run_that_is_refused_later_stays_what_it_is(tmp_path: Path) -> None:
+    def script(request: Request, index: int) -> Outcome:
+        if index == 2:
+            raise UsageError("the GPU is gone")
+        return scattered(NOISY)(request, index)
+
+    with pytest.raises(UsageError):
+        Laboratory(script).run(tmp_path, Wish(budget_s=None, processes=2))
+    assert load_request(tmp_path)[0] == PAIR
+
+
 # --- going on ------------------------------------------------------------------------------------
 
 

@@ -10,6 +10,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from detrbench.catalog import find_model
 from detrbench.report import Report
 from detrbench.timing.latency import measure_latency, resume_latency
@@ -89,8 +91,7 @@ def test_kill_9_to_the_parent_leaves_all_and_another_goes_on(tmp_path: Path) -> 
     children = _children(parent.pid)
     parent.kill()
     parent.wait()
-    for child in children:
-        _wait_for_the_end_of(child)
+    assert all(_ends(child) for child in children)
 
     first, second = load_outcomes(tmp_path)
     assert first.status == "ok"
@@ -99,6 +100,27 @@ def test_kill_9_to_the_parent_leaves_all_and_another_goes_on(tmp_path: Path) -> 
     assert report.rows[0].status == "ok"
     assert len(report.rows[0].samples["latency_s"]) >= 2
     assert report.rows[0].samples["latency_s"][0] == first.measurement.series[0].latency_s  # type: ignore[union-attr]
+
+
+ORPHAN = """
+import subprocess, sys
+code = "import time, detrbench.timing.worker as it; it._end_with_parent(); print(flush=True); "
+command = [sys.executable, "-c", code + "time.sleep(1000)"]
+worker = subprocess.Popen(command, stdout=subprocess.PIPE, start_new_session=True)
+worker.stdout.readline()
+print(worker.pid, flush=True)
+worker.wait()
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a worker notices by its pipe")
+def test_a_worker_in_a_long_call_ends_with_its_parent() -> None:
+    """It has nothing to say, so a broken pipe would not tell it."""
+    with subprocess.Popen([sys.executable, "-c", ORPHAN], stdout=subprocess.PIPE) as parent:
+        assert parent.stdout is not None
+        worker = int(parent.stdout.readline())
+        parent.kill()
+    assert _ends(worker)
 
 
 DEADLY = """
@@ -142,13 +164,13 @@ def _children(parent: int) -> list[int]:
     return [int(word) for task in tasks for word in task.read_text().split()]
 
 
-def _wait_for_the_end_of(process: int) -> None:
-    """Of one that is not ours to `wait` for."""
+def _ends(process: int, within_s: float = 60.0) -> bool:
+    """Whether it does, where it is not ours to `wait` for."""
     try:
         descriptor = os.pidfd_open(process)
     except ProcessLookupError:  # it is over
-        return
+        return True
     try:
-        select.select([descriptor], [], [], 60.0)
+        return bool(select.select([descriptor], [], [], within_s)[0])
     finally:
         os.close(descriptor)
