@@ -322,13 +322,22 @@ def _published_lines(
 def _published_note(figure: Mapping[str, Any], likewise: bool) -> str:
     label, source = figure.get("label") or "published", figure.get("source")
     settings = settings_text(figure.get("settings") or {}, SHORT_SETTINGS)
-    machine = "" if _names_device(figure) else "; its times are of a machine that it does not name"
+    timed = any(figure.get(one.published_as or "") for one in _MEASURED)
     return (
         label
         + (f", {source}" if source else "")
         + (f"; our same set-up: {settings}" if settings and likewise else "")
-        + (machine if any(figure.get(one.published_as or "") for one in _MEASURED) else "")
+        + (_times_note(figure) if timed else "")
     )
+
+
+def _times_note(figure: Mapping[str, Any]) -> str:
+    """What they are of: whoever times other images, elsewhere, must not take them for a goal."""
+    size = (figure.get("settings") or {}).get("imgsz")
+    of = [f"images of {size}"] if size else []
+    if not _names_device(figure):
+        of.append("a machine that it does not name")
+    return f"; its times are of {', on '.join(of)}" if of else ""
 
 
 def _names_device(figure: Mapping[str, Any]) -> bool:

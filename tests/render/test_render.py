@@ -209,7 +209,7 @@ def test_a_time_at_other_settings_does_not_stand_beside_a_published_one() -> Non
 def test_settings_that_reproduce_a_figure_are_said_only_where_ours_is_shown() -> None:
     timed = dataclasses.replace(BASELINE, metrics=latency(0.3))
     notes = " ".join(document(Report((timed,))).tables[0].notes)
-    assert "of a machine that it does not name" in notes
+    assert "its times are of images of 640x640, on a machine that it does not name" in notes
     assert "same set-up" not in notes
     assert "same set-up" in " ".join(document(REPORT).tables[0].notes)
 
