@@ -21,6 +21,7 @@ from detrbench.units import (
     ratio,
     show,
     show_change,
+    show_many,
     show_part,
     show_range,
     show_share,
@@ -439,7 +440,7 @@ SETTINGS: dict[str, Callable[[Any], str]] = {
     "dtype": str,
     "memory_format": str,
     "runtime": str,
-    "threads": lambda threads: "1 thread" if threads == 1 else f"{threads} threads",
+    "threads": lambda threads: show_many(threads, "thread"),
     "stages": lambda timed: "stages timed" if timed else "stages not timed",
     "confirmation": lambda number: f"run {number or 1}",
 }

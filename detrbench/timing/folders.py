@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from detrbench.errors import UsageError
-from detrbench.timing.records import load_outcomes
+from detrbench.timing.records import measured
 from detrbench.timing.session import OnProgress, Progress
 
 
@@ -29,11 +29,6 @@ def run_folder(named: str | Path | None, command: str) -> Iterator[Path]:
         if new and not measured(folder):
             shutil.rmtree(folder)
         raise
-
-
-def measured(folder: Path) -> bool:
-    """Whether anything was measured in `folder`, or in one of its folders."""
-    return any(map(load_outcomes, (folder, *(one for one in folder.iterdir() if one.is_dir()))))
 
 
 def naming(

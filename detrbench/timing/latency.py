@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 from detrbench.errors import DetrbenchWarning, UsageError
 from detrbench.report import Report
 from detrbench.runtimes.options import Options
-from detrbench.timing.folders import measured, naming, run_folder
+from detrbench.timing.folders import naming, run_folder
 from detrbench.timing.planning import Wish
 from detrbench.timing.process import Build, Request, build_model, measure_process
-from detrbench.timing.records import Outcome
+from detrbench.timing.records import Outcome, measured
 from detrbench.timing.replication import Run, replicate, resumable
 from detrbench.timing.reporting import latency_report
 from detrbench.timing.resolution import remembered

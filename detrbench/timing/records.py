@@ -75,6 +75,11 @@ def save_outcome(folder: Path, outcome: Outcome) -> None:
     journal_path(folder, outcome.index).unlink(missing_ok=True)
 
 
+def measured(folder: Path) -> bool:
+    """Whether anything was, in `folder` or in one of its folders; nothing is read for that."""
+    return any(folder.rglob("process-*"))
+
+
 def load_outcomes(folder: Path) -> tuple[Outcome, ...]:
     """Every process of the run in `folder`, also one that only its journal tells of."""
     found = {}

@@ -17,7 +17,7 @@ import sys
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, NoReturn, TextIO
+from typing import Any, TextIO
 
 from detrbench.errors import UsageError
 from detrbench.timing.journal import Journal
@@ -36,7 +36,7 @@ def main(build: Build | None = None) -> int:
     """
     started = time.monotonic()
     channel = _own_stdout()
-    signal.signal(signal.SIGTERM, _interrupted)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     _end_with_parent()
     job = json.loads(sys.stdin.read())
     folder, index = Path(job["folder"]), int(job["index"])
@@ -58,6 +58,8 @@ def main(build: Build | None = None) -> int:
     status = "interrupted" if any(s.status == "interrupted" for s in measurement.series) else "ok"
     reason = next((s.reason for s in measurement.series if s.status == status != "ok"), None)
     took_s = time.monotonic() - started
+    for number in (signal.SIGINT, signal.SIGTERM):  # what was measured is written to its end
+        signal.signal(number, signal.SIG_IGN)
     save_outcome(folder, Outcome(index, status, reason, took_s, measurement=measurement))
     return 0
 
@@ -97,10 +99,6 @@ def _end_with_parent() -> None:
     if sys.platform == "linux":
         with suppress(OSError, AttributeError):  # a C library without it
             ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-
-
-def _interrupted(number: int, frame: object) -> NoReturn:
-    raise KeyboardInterrupt
 
 
 if __name__ == "__main__":
