@@ -28,9 +28,9 @@ from typing import Any
 
 from keeping import Kept, arguments, dated, go_on, goal, note, save
 
-from detrbench.catalog import find_model
-from detrbench.report import Report
-from detrbench.timing.latency import measure_latency
+from detrbench.models.catalog import find_model
+from detrbench.reports.report import Report
+from detrbench.timing.measuring import measure_latency
 
 EFFECT = 0.10
 TRIAL_LAYERS = 6

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import time
 
-from detrbench.stats import median, quantile
-from detrbench.timing.clocks import WallClock
+from detrbench.core.stats import median, quantile
+from detrbench.runtimes.clocks import WallClock
 from detrbench.timing.schedule import Plan
 from detrbench.timing.session import measure_steps
 

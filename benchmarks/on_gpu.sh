@@ -95,7 +95,7 @@ compile_ahead() {
 if ! "$PYTHON" -c '
 import sys
 from detrbench.runtimes.devices import open_device
-from detrbench.errors import DetrbenchError
+from detrbench.core.errors import DetrbenchError
 try:
     open_device(sys.argv[1])
 except DetrbenchError as error:
@@ -133,7 +133,7 @@ import sys
 from pathlib import Path
 
 from detrbench.render import render
-from detrbench.report import Report
+from detrbench.reports.report import Report
 
 folder = Path(sys.argv[1])
 with (folder / "summary.md").open("w") as summary:

@@ -30,11 +30,11 @@ from typing import Any
 
 from keeping import Kept, arguments, dated, go_on, goal, note, save
 
-from detrbench.selfcheck import share_of_a_unit
-from detrbench.stats import mean_interval, median, welch_interval
-from detrbench.timing.planning import Wish
+from detrbench.core.stats import mean_interval, median, welch_interval
+from detrbench.timing.plan import Wish
 from detrbench.timing.process import Request, StandIn
 from detrbench.timing.replication import Run, replicate
+from detrbench.timing.selfcheck import share_of_a_unit
 
 COPY, BURDENED = "copy", "burdened"
 EFFECT = 0.05

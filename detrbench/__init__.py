@@ -12,22 +12,22 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from detrbench.nn import Detections, build, postprocess
-    from detrbench.profiling import profile
-    from detrbench.report import Report
-    from detrbench.suites import run
-    from detrbench.timing.latency import measure_latency
-    from detrbench.tracing import trace
+    from detrbench.counting.profiling import profile
+    from detrbench.counting.tracing import trace
+    from detrbench.experiments.suites import run
+    from detrbench.models.nn import Detections, build, postprocess
+    from detrbench.reports.report import Report
+    from detrbench.timing.measuring import measure_latency
 
 _HOMES = {
-    "Detections": "detrbench.nn",
-    "Report": "detrbench.report",
-    "build": "detrbench.nn",
-    "measure_latency": "detrbench.timing.latency",
-    "postprocess": "detrbench.nn",
-    "profile": "detrbench.profiling",
-    "run": "detrbench.suites",
-    "trace": "detrbench.tracing",
+    "Detections": "detrbench.models.nn",
+    "Report": "detrbench.reports.report",
+    "build": "detrbench.models.nn",
+    "measure_latency": "detrbench.timing.measuring",
+    "postprocess": "detrbench.models.nn",
+    "profile": "detrbench.counting.profiling",
+    "run": "detrbench.experiments.suites",
+    "trace": "detrbench.counting.tracing",
 }
 
 __all__ = [

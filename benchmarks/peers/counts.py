@@ -26,10 +26,10 @@ os.environ["YOLO_OFFLINE"] = "true"
 os.environ["YOLO_CONFIG_DIR"] = str(Path(__file__).parent / ".venv")  # its settings, out of $HOME
 os.environ["YOLO_VERBOSE"] = "false"
 
-from detrbench.conventions import CONVENTIONS
-from detrbench.counters import run_counter
-from detrbench.nn import build
-from detrbench.tracing import Trace, trace
+from detrbench.counting.conventions import CONVENTIONS
+from detrbench.counting.counters import run_counter
+from detrbench.counting.tracing import Trace, trace
+from detrbench.models.nn import build
 
 GOLDEN = ROOT / "tests" / "data" / "golden" / "ultralytics_thop.json"
 IMGSZ = (640, 640)

@@ -36,8 +36,8 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from ultralytics.nn.tasks import RTDETRDetectionModel
 
-from detrbench.nn import Detections, Detector, build
-from tests.nn.filling import fill, image
+from detrbench.models.nn import Detections, Detector, build
+from tests.models.filling import fill, image
 
 CLASSES = {"rtdetr-l": (1, 3, 80), "rtdetr-x": (1, 80)}
 MODELS = ("rtdetr-l", "rtdetr-resnet50", "rtdetr-resnet101", "rtdetr-x")

@@ -40,12 +40,12 @@ def claims(
     """
     chosen = options.check_format(format, options.check_output(output))
 
-    from detrbench.claims.evidence import Evidence
-    from detrbench.claims.judging import judge_claims
-    from detrbench.claims.laying import document
-    from detrbench.claims.unit import unit_facts
+    from detrbench.experiments.claims.evidence import Evidence
+    from detrbench.experiments.claims.rules import judge_claims
+    from detrbench.experiments.claims.tables import document
+    from detrbench.experiments.claims.unit import unit_facts
     from detrbench.render import render_document
-    from detrbench.report import Report
+    from detrbench.reports.report import Report
 
     def load(files: list[Path] | None) -> dict[str, Report]:
         return {str(file): Report.load(file) for file in files or ()}

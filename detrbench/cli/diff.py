@@ -28,9 +28,9 @@ def diff(
     """
     chosen = options.check_format(format, options.check_output(output))
 
-    from detrbench.diffing import difference
+    from detrbench.compare.diff import difference
     from detrbench.render import render_document
-    from detrbench.report import Report
+    from detrbench.reports.report import Report
 
     document = difference(Report.load(a), Report.load(b), (str(a), str(b)))
     deliver(render_document(document, chosen), output)

@@ -12,7 +12,7 @@ from detrbench.cli import options
 from detrbench.cli.output import ProgressLine, deliver, say
 
 if TYPE_CHECKING:
-    from detrbench.report import Report
+    from detrbench.reports.report import Report
 
 
 def explain(
@@ -68,11 +68,11 @@ def explain(
       detrbench explain rtdetr-l shufflev2 --by op --budget 120
       detrbench explain rtdetr-l ./my-variant.yaml --try channels_last --try compile -o why.json
     """
-    from detrbench.errors import UsageError
+    from detrbench.core.errors import UsageError
+    from detrbench.core.units import parse_imgsz
     from detrbench.render.layout import PARTS
     from detrbench.runtimes import check_runtime
     from detrbench.runtimes.options import Options, check_options
-    from detrbench.units import parse_imgsz
 
     chosen = options.check_format(format, options.check_output(output))
     size = parse_imgsz(imgsz, where="--imgsz")
@@ -93,9 +93,9 @@ def explain(
             f"{budget:g} seconds leave no time", where="--budget", cure="Give more than 0."
         )
 
-    from detrbench.explaining.measuring import explain_pair
-    from detrbench.explaining.reporting import document, explanation_report
-    from detrbench.explaining.trying import measure_tries
+    from detrbench.analysis.explain.measuring import explain_pair
+    from detrbench.analysis.explain.remedies import measure_tries
+    from detrbench.analysis.explain.tables import document, explanation_report
     from detrbench.render import render_document
     from detrbench.timing.process import Request
     from detrbench.timing.schedule import Plan
@@ -139,7 +139,7 @@ def _check_folder(folder: Path) -> None:
     Raises:
         UsageError: it cannot be made.
     """
-    from detrbench.errors import UsageError
+    from detrbench.core.errors import UsageError
 
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -152,9 +152,9 @@ def _check_folder(folder: Path) -> None:
 
 
 def _draw(report: Report, by: str, folder: Path) -> None:
+    from detrbench.analysis.explain.roofline import roofline
     from detrbench.render import plots
-    from detrbench.render.roofline import roofline
-    from detrbench.report import write_atomically
+    from detrbench.reports.report import write_atomically
 
     for name, drawn in (("roofline", roofline(report)), ("parts", plots.parts(report, by))):
         if drawn is not None:

@@ -12,11 +12,11 @@ import typer
 
 from detrbench.cli import INTERRUPTED, options
 from detrbench.cli.output import ProgressLine, deliver, say
-from detrbench.errors import UsageError
+from detrbench.core.errors import UsageError
 
 if TYPE_CHECKING:
-    from detrbench.gating import GateResult, Policy
-    from detrbench.report import Report
+    from detrbench.compare.gate import GateResult, Policy
+    from detrbench.reports.report import Report
     from detrbench.timing.process import Request
     from detrbench.timing.resolution import Resolution
 
@@ -208,9 +208,9 @@ def _of_reports(
     file: str, baseline: Path | None, limits: Policy
 ) -> tuple[GateResult, Report | None]:
     """A saved report against another."""
-    from detrbench.gating import gate as check
-    from detrbench.gating import unreadable
-    from detrbench.report import Report, ReportError
+    from detrbench.compare.gate import gate as check
+    from detrbench.compare.gate import unreadable
+    from detrbench.reports.report import Report, ReportError
 
     report: Report | None = None
     try:
@@ -232,8 +232,8 @@ def _request(
     blocks: Path | None,
     backbone_weights: Path | None,
 ) -> Request:
+    from detrbench.core.units import parse_imgsz
     from detrbench.timing.process import Request
-    from detrbench.units import parse_imgsz
 
     for model in models:
         if not Path(model).is_file():
@@ -264,7 +264,7 @@ def _of_revision(
     request: Request, rev: str, limits: Policy, budget: float, counts_only: bool
 ) -> tuple[GateResult, Report]:
     """Models against their own past, counted and timed now."""
-    from detrbench.regression import Asked, gate_revision
+    from detrbench.compare.regression import Asked, gate_revision
     from detrbench.timing.resolution import remembered
 
     known = remembered(request.device)
@@ -304,7 +304,7 @@ def _check_asked(subjects: list[str], baseline: Path | None, limits: Policy) -> 
 def _policy(
     file: Path | None, latency: str | None, increases: list[str], values: list[str]
 ) -> Policy:
-    from detrbench.gating.policy import Policy, load_policy, policy_of
+    from detrbench.compare.gate.policy import Policy, load_policy, policy_of
 
     asked = policy_of(latency, increases, values)
     return (Policy() if file is None else load_policy(file)).overridden_by(asked)
@@ -312,7 +312,7 @@ def _policy(
 
 def _resolutions(report: Report) -> dict[str, Resolution]:
     """What the self-checks of this machine found, where it is the one that `report` is from."""
-    from detrbench.environment import Environment
+    from detrbench.machine.environment import Environment
     from detrbench.timing.resolution import remembered
 
     here, there = Environment.read(), Environment.from_dict(report.environment)
@@ -333,10 +333,10 @@ def _tell(
     bencher: Path | None,
 ) -> None:
     """Every output that was asked for, by flags or by the environment."""
-    from detrbench.ci import github, series
-    from detrbench.ci.junit import junit as junit_xml
+    from detrbench.compare.ci import github, series
+    from detrbench.compare.ci.junit import junit as junit_xml
+    from detrbench.compare.gate.tables import document
     from detrbench.render import render_document
-    from detrbench.render.gate import document
 
     page = document(result)
     deliver(render_document(page, format), output)

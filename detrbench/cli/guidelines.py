@@ -10,7 +10,7 @@ import typer
 
 from detrbench.cli import options
 from detrbench.cli.output import ProgressLine, deliver
-from detrbench.errors import UsageError
+from detrbench.core.errors import UsageError
 
 
 def guidelines(
@@ -81,8 +81,8 @@ def guidelines(
       detrbench guidelines --device cuda -o guidelines.json
       detrbench guidelines --from guidelines.json --format markdown
     """
-    from detrbench.guidelines.paper import WIDTHS, check_guideline
-    from detrbench.units import parse_part
+    from detrbench.core.units import parse_part
+    from detrbench.experiments.guidelines.paper import WIDTHS, check_guideline
 
     chosen = options.check_format(format, options.check_output(output))
     if saved is not None:
@@ -97,10 +97,10 @@ def guidelines(
         )
     smallest = parse_part(margin, where="--margin")
 
-    from detrbench.guidelines.laying import document
-    from detrbench.guidelines.measuring import measure_guidelines
+    from detrbench.experiments.guidelines.measuring import measure_guidelines
+    from detrbench.experiments.guidelines.tables import document
     from detrbench.render import render_document
-    from detrbench.report import Report
+    from detrbench.reports.report import Report
 
     if saved is not None:
         report = Report.load(saved)

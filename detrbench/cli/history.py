@@ -37,7 +37,7 @@ def history(
     """
     chosen = options.check_format(format, options.check_output(output))
 
-    from detrbench.history import collect, history
+    from detrbench.compare.history import collect, history
     from detrbench.render import render_document
 
     reports, left_out = collect(folder)

@@ -10,7 +10,7 @@ import typer
 
 from detrbench.cli import options
 from detrbench.cli.output import ProgressLine, deliver
-from detrbench.errors import UsageError
+from detrbench.core.errors import UsageError
 
 ARTICLE_PAIR = ("rtdetr-l", "shufflev2")
 
@@ -150,9 +150,9 @@ def latency(
       detrbench latency ./my-variant.yaml rtdetr-l --threads 1 --margin 5% -o latency.json
       detrbench latency --resume /tmp/detrbench-latency-x1y2z3
     """
+    from detrbench.core.units import parse_imgsz, parse_part
     from detrbench.runtimes import check_runtime
     from detrbench.runtimes.options import Options, check_options
-    from detrbench.units import parse_imgsz, parse_part
 
     chosen = options.check_format(format, options.check_output(output))
     if resume is not None:
@@ -169,7 +169,7 @@ def latency(
     seconds = _budget(budget, quick, thorough, processes)
 
     from detrbench.render import render
-    from detrbench.timing.latency import measure_latency, resume_latency
+    from detrbench.timing.measuring import measure_latency, resume_latency
 
     progress = ProgressLine()
     try:

@@ -50,7 +50,7 @@ def lint(
       detrbench latency rtdetr-l --stages -o times.json
       detrbench lint rtdetr-l --times times.json
     """
-    from detrbench.units import parse_imgsz, parse_part
+    from detrbench.core.units import parse_imgsz, parse_part
 
     size = parse_imgsz(imgsz, where="--imgsz")
     smallest = parse_part(least, where="--least")
@@ -59,15 +59,16 @@ def lint(
     options.check_file(blocks, flag="--blocks")
     options.check_models([model])
 
-    from detrbench import linting
-    from detrbench.profiling import Subject
+    from detrbench.counting.lint import lint as lint_trace
+    from detrbench.counting.lint import time_shares
+    from detrbench.counting.lint_tables import document
+    from detrbench.counting.profiling import Subject
     from detrbench.render import render_document
-    from detrbench.render.lint import document
-    from detrbench.report import Report
+    from detrbench.reports.report import Report
 
     subject = Subject(model, size, batch, nc, fuse, blocks)
     detector = subject.build()
-    shares, timed = linting.time_shares(Report.load(times), model) if times else ({}, None)
-    found = linting.lint(subject.trace(detector), shares)
+    shares, timed = time_shares(Report.load(times), model) if times else ({}, None)
+    found = lint_trace(subject.trace(detector), shares)
     page = document(found, subject, detector.spec, timed, smallest)
     deliver(render_document(page, chosen), output)

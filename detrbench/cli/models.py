@@ -23,10 +23,10 @@ def models(format: Format = None, output: Output = None) -> None:
 
 
 def _document() -> Document:
-    from detrbench.catalog import find_model, model_names
+    from detrbench.core.units import show_count
+    from detrbench.models.catalog import find_model, model_names
+    from detrbench.models.spec import load_model_spec
     from detrbench.render.layout import Column, Document, Line, Table
-    from detrbench.spec import load_model_spec
-    from detrbench.units import show_count
 
     records: list[dict[str, Any]] = []
     lines: list[Line] = []

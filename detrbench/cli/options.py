@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from detrbench.errors import UsageError, nearest
+from detrbench.core.errors import UsageError, nearest
 
 ImageSize = Annotated[
     str,
@@ -73,7 +73,7 @@ def check_models(models: Sequence[str]) -> list[str]:
     Raises:
         UsageError: there is no such model, or one is named twice.
     """
-    from detrbench.catalog import find_model
+    from detrbench.models.catalog import find_model
 
     for index, model in enumerate(models):
         find_model(model)

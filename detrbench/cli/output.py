@@ -23,7 +23,7 @@ def deliver(text: str, output: Path | None) -> None:
     if output is None:
         _print(text)
         return
-    from detrbench.report import write_atomically
+    from detrbench.reports.report import write_atomically
 
     write_atomically(output, text)
     say(f"wrote {output}")
@@ -85,7 +85,7 @@ _BAR = 24  # characters
 
 
 def _progress_text(progress: Progress) -> str:
-    from detrbench.units import show_eta, show_share
+    from detrbench.core.units import show_eta, show_share
 
     share = show_share(progress.done, progress.total) if progress.total else ""
     eta = f"about {show_eta(progress.eta_s)} left" if progress.eta_s is not None else ""

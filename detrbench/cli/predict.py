@@ -13,7 +13,7 @@ from detrbench.cli import options
 from detrbench.cli.output import deliver, say
 
 if TYPE_CHECKING:
-    from detrbench.probing.profile import DeviceProfile
+    from detrbench.analysis.probe.device_profile import DeviceProfile
 
 
 def predict(
@@ -64,8 +64,8 @@ def predict(
       detrbench predict --learn rivals.json --learn article.json --device-profile device.json
       detrbench predict rtdetr-x ./my-variant.yaml --device-profile device.json
     """
-    from detrbench.errors import UsageError
-    from detrbench.units import parse_imgsz
+    from detrbench.core.errors import UsageError
+    from detrbench.core.units import parse_imgsz
 
     chosen = options.check_format(format, options.check_output(output))
     size = parse_imgsz(imgsz, where="--imgsz")
@@ -74,12 +74,12 @@ def predict(
     if not (asked or learn):
         raise UsageError("there is no model to predict", cure="Name one, or give --learn RUN.json.")
 
-    from detrbench.predicting import Lesson, Settings, load_reports, measured_in
-    from detrbench.predicting import learn as learn_from
-    from detrbench.predicting import predict as predict_one
+    from detrbench.analysis.predict import Lesson, Settings, load_reports, measured_in
+    from detrbench.analysis.predict import learn as learn_from
+    from detrbench.analysis.predict import predict as predict_one
+    from detrbench.analysis.predict_tables import document
     from detrbench.render import render_document
     from detrbench.render.layout import made
-    from detrbench.render.prediction import document
 
     profile, where = _profile(device_profile)
     lesson = Lesson.from_dict(profile.learned, where) if profile.learned else None
@@ -104,8 +104,8 @@ def predict(
 
 
 def _profile(path: Path | None) -> tuple[DeviceProfile, str]:
-    from detrbench.errors import UsageError
-    from detrbench.probing.profile import DeviceProfile, kept
+    from detrbench.analysis.probe.device_profile import DeviceProfile, kept
+    from detrbench.core.errors import UsageError
 
     if path is not None:
         return DeviceProfile.load(path), str(path)
@@ -120,7 +120,7 @@ def _profile(path: Path | None) -> tuple[DeviceProfile, str]:
 
 
 def _keep(profile: DeviceProfile, path: Path | None) -> Path:
-    from detrbench.probing.profile import keep
+    from detrbench.analysis.probe.device_profile import keep
 
     if path is None:
         return keep(profile)

@@ -10,7 +10,7 @@ from detrbench.cli import options
 from detrbench.cli.output import ProgressLine, deliver, say
 
 if TYPE_CHECKING:
-    from detrbench.probing.profile import DeviceProfile
+    from detrbench.analysis.probe.device_profile import DeviceProfile
     from detrbench.render.layout import Document
 
 
@@ -38,7 +38,7 @@ def probe(
       detrbench probe --dtype bfloat16 --memory-format channels_last
       detrbench probe --device cuda -o device.json
     """
-    from detrbench.errors import UsageError
+    from detrbench.core.errors import UsageError
     from detrbench.runtimes.options import Options, check_options
 
     options.check_device(device)
@@ -49,7 +49,7 @@ def probe(
             f"{budget:g} seconds leave no time", where="--budget", cure="Give more than 0."
         )
 
-    from detrbench.probing.profile import keep, probe_device
+    from detrbench.analysis.probe.device_profile import keep, probe_device
     from detrbench.render import render_document
 
     progress = ProgressLine()
@@ -62,7 +62,7 @@ def probe(
 
 
 def _document(found: DeviceProfile) -> Document:
-    from detrbench.probing.showing import ceilings_table
+    from detrbench.analysis.probe.tables import ceilings_table
     from detrbench.render.layout import Document, made, settings_text
 
     records: list[dict[str, Any]] = [

@@ -47,9 +47,9 @@ def profile(
       detrbench profile rtdetr-l --nc 1 --convention thop --by stage
       detrbench profile ./my-variant.yaml --blocks my_blocks.py -o table.md
     """
-    from detrbench.metrics import CONVENTION_METRICS
+    from detrbench.core.units import parse_imgsz
     from detrbench.render.layout import PARTS
-    from detrbench.units import parse_imgsz
+    from detrbench.reports.metrics import CONVENTION_METRICS
 
     size = parse_imgsz(imgsz, where="--imgsz")
     options.check_choice(convention, CONVENTION_METRICS, flag="--convention")
@@ -60,7 +60,7 @@ def profile(
     options.check_file(backbone_weights, flag="--backbone-weights")
     options.check_models(models)
 
-    from detrbench.profiling import profile as profile_models
+    from detrbench.counting.profiling import profile as profile_models
     from detrbench.render import render
 
     report = profile_models(

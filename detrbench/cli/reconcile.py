@@ -8,12 +8,12 @@ import typer
 
 from detrbench.cli import options
 from detrbench.cli.output import StatusLine, deliver
-from detrbench.errors import UsageError
+from detrbench.core.errors import UsageError
 
 if TYPE_CHECKING:
-    from detrbench.reconciling import Match, Reconciliation, Search
+    from detrbench.core.units import Printed
+    from detrbench.counting.reconcile import Match, Reconciliation, Search
     from detrbench.render.layout import Document, Table
-    from detrbench.units import Printed
 
 
 def reconcile(
@@ -45,7 +45,7 @@ def reconcile(
       detrbench reconcile rtdetr-l
       detrbench reconcile rtdetr-l --params 32.8M --gflops 108.0
     """
-    from detrbench.units import parse_imgsz, parse_printed, printed_factor
+    from detrbench.core.units import parse_imgsz, parse_printed, printed_factor
 
     size = parse_imgsz(imgsz, where="--imgsz")
 
@@ -67,17 +67,17 @@ def reconcile(
     options.check_file(blocks, flag="--blocks")
     options.check_models([model])
 
-    from detrbench import reconciling
-    from detrbench.profiling import Subject
+    from detrbench.counting import reconcile as counting
+    from detrbench.counting.profiling import Subject
     from detrbench.render import render_document
 
     subject, status = Subject(model, size, batch, nc, fuse, blocks), StatusLine()
     try:
         if searching:
-            found = reconciling.search(subject, wanted_params, wanted_flops, status.show)
+            found = counting.search(subject, wanted_params, wanted_flops, status.show)
             document = _search_document(found, params, gflops)
         else:
-            result = reconciling.reconcile(subject, status.show)
+            result = counting.reconcile(subject, status.show)
             document = _components_document(result, subject)
     finally:
         status.close()
@@ -88,9 +88,9 @@ def reconcile(
 
 
 def _components_document(result: Reconciliation, subject: Any) -> Document:
-    from detrbench.conventions import CONVENTIONS
+    from detrbench.core.units import show_imgsz
+    from detrbench.counting.conventions import CONVENTIONS
     from detrbench.render.layout import Document
-    from detrbench.units import show_imgsz
 
     records = [
         {"component": part} | {f"{name}_macs": booked.get(name) for name in CONVENTIONS}
@@ -120,9 +120,9 @@ def _components_document(result: Reconciliation, subject: Any) -> Document:
 
 
 def _components_table(result: Reconciliation, settings: dict[str, Any]) -> Table:
-    from detrbench.conventions import CONVENTIONS
+    from detrbench.core.units import show, show_count
+    from detrbench.counting.conventions import CONVENTIONS
     from detrbench.render.layout import Column, Line, Table
-    from detrbench.units import show, show_count
 
     names = tuple(CONVENTIONS)
 
@@ -196,7 +196,7 @@ def _record(match: Match) -> dict[str, Any]:
 
 
 def _sentence(found: Search, params: str | None, gflops: str | None) -> str:
-    from detrbench.units import show_change
+    from detrbench.core.units import show_change
 
     wanted = " and ".join(
         text for text in (params and f"{params} parameters", gflops and f"{gflops} GFLOPs") if text
@@ -228,8 +228,8 @@ def _words(match: Match, counted: bool) -> str:
 
 
 def _search_table(found: Search, shown: tuple[Match, ...], answer: str) -> Table:
+    from detrbench.core.units import show
     from detrbench.render.layout import Column, Line, Table
-    from detrbench.units import show
 
     def ends(pair: tuple[int, int], unit: str) -> str:
         low, high = show(pair[0], unit), show(pair[1], unit)

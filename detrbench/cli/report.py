@@ -51,9 +51,9 @@ def report(
     check_language(lang, where="--lang")
     chosen = options.check_format(to, options.check_output(output))
 
-    from detrbench.merging import merge
     from detrbench.render import render
-    from detrbench.report import Report
+    from detrbench.reports.merge import merge
+    from detrbench.reports.report import Report
 
     merged = merge({str(file): Report.load(file) for file in files})
     deliver(render(merged, chosen, by=by, lang=lang), output)

@@ -50,7 +50,7 @@ def run(
       detrbench run article --device cuda
       detrbench run ./my-suite.yaml -o reports/today
     """
-    from detrbench.catalog import CLAIMS, find_suite
+    from detrbench.models.catalog import CLAIMS, find_suite
 
     if suite != CLAIMS:
         find_suite(suite)
@@ -58,7 +58,7 @@ def run(
     if device is not None:
         options.check_device(device)
     if folder is not None and folder.exists() and not folder.is_dir():
-        from detrbench.errors import UsageError
+        from detrbench.core.errors import UsageError
 
         raise UsageError(f"{folder} is a file", where="-o", cure="Name a folder.")
 
@@ -83,7 +83,7 @@ Measured = tuple[list[Path], str, int]
 def _suite(
     suite: str, device: str | None, folder: Path | None, format: str, progress: ProgressLine
 ) -> Measured:
-    from detrbench import suites
+    from detrbench.experiments import suites
     from detrbench.render import render
 
     loaded = suites.load_suite(suite)
@@ -97,13 +97,13 @@ def _suite(
 def _claims(
     name: str, device: str | None, folder: Path | None, format: str, progress: ProgressLine
 ) -> Measured:
-    from detrbench import suites
-    from detrbench.claims.judging import judge_claims
-    from detrbench.claims.laying import document
-    from detrbench.claims.measuring import measure_claims
-    from detrbench.claims.unit import unit_facts
+    from detrbench.experiments import suites
+    from detrbench.experiments.claims.measuring import measure_claims
+    from detrbench.experiments.claims.rules import judge_claims
+    from detrbench.experiments.claims.tables import document
+    from detrbench.experiments.claims.unit import unit_facts
     from detrbench.render import render_document
-    from detrbench.report import write_atomically
+    from detrbench.reports.report import write_atomically
 
     device = device or "cpu"
     where = folder or suites.free_folder(name, device)

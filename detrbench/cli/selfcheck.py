@@ -12,7 +12,7 @@ from detrbench.cli.output import ProgressLine, deliver, say
 
 if TYPE_CHECKING:
     from detrbench.render.layout import Document
-    from detrbench.selfcheck import Finding, SelfCheck
+    from detrbench.timing.selfcheck import Finding, SelfCheck
 
 
 def selfcheck(
@@ -40,7 +40,7 @@ def selfcheck(
       detrbench selfcheck
       detrbench selfcheck shufflev2 --device cuda --budget 120
     """
-    from detrbench.units import parse_imgsz
+    from detrbench.core.units import parse_imgsz
 
     size = parse_imgsz(imgsz, where="--imgsz")
     options.check_device(device)
@@ -48,10 +48,10 @@ def selfcheck(
     chosen = options.check_format(format, options.check_output(output))
 
     from detrbench.render import render_document
-    from detrbench.selfcheck import check_machine, exit_code
+    from detrbench.reports.verdicts import LEAST_PROCESSES
     from detrbench.timing.folders import naming, run_folder
     from detrbench.timing.resolution import remember
-    from detrbench.verdicts import LEAST_PROCESSES
+    from detrbench.timing.selfcheck import check_machine, exit_code
 
     progress = ProgressLine()
     try:
@@ -84,8 +84,8 @@ def _document(found: SelfCheck) -> Document:
     import dataclasses
 
     from detrbench import __version__
+    from detrbench.core.units import show_eta, show_part
     from detrbench.render.layout import Column, Document, Line, Table, made
-    from detrbench.units import show_eta, show_part
 
     known = found.resolution
     records: list[dict[str, Any]] = [
@@ -137,7 +137,7 @@ def _alarms(found: SelfCheck) -> str:
 
 
 def _cells(each: Finding) -> tuple[str, ...]:
-    from detrbench.units import show_change
+    from detrbench.core.units import show_change
 
     measured = "n/a" if each.ratio is None else show_change(each.ratio)
     interval = (

@@ -7,11 +7,11 @@ from collections.abc import Callable
 from pathlib import PurePath
 from typing import TYPE_CHECKING
 
-from detrbench.errors import UsageError, nearest
+from detrbench.core.errors import UsageError, nearest
 
 if TYPE_CHECKING:
     from detrbench.render.layout import Document
-    from detrbench.report import Report
+    from detrbench.reports.report import Report
 
 FORMATS: dict[str, str] = {
     "table": "detrbench.render.table",
@@ -56,8 +56,8 @@ def render(
 
 
 _OWN_LAYOUTS: dict[str, Callable[[Report], bool]] = {
-    "detrbench.explaining.reporting": lambda report: report.explanation is not None,
-    "detrbench.guidelines.laying": lambda report: any(
+    "detrbench.analysis.explain.tables": lambda report: report.explanation is not None,
+    "detrbench.experiments.guidelines.tables": lambda report: any(
         "guideline" in row.settings for row in report.rows
     ),
 }

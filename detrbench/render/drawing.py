@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from detrbench.units import show_part, show_ticks
+from detrbench.core.units import show_part, show_ticks
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

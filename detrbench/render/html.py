@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from jinja2 import Template
     from markupsafe import Markup
 
-    from detrbench.report import Report
+    from detrbench.reports.report import Report
 
 _PAGE = Path(__file__).with_name("page")
 _CHINESE = re.compile("[\u4e00-\u9fff]")
@@ -162,7 +162,9 @@ def _sections(document: Document) -> Iterator[Section]:
 def _roofline(report: Report) -> str | None:
     if report.explanation is None:
         return None
-    from detrbench.render.roofline import roofline  # it needs torch, which most pages do not
+    from detrbench.analysis.explain.roofline import (
+        roofline,  # it needs torch, which most pages do not
+    )
 
     return roofline(report)
 

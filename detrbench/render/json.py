@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from detrbench.render.layout import Document
-from detrbench.report import json_text
+from detrbench.reports.report import json_text
 
 
 def render(document: Document) -> str:

@@ -10,10 +10,10 @@ import dataclasses
 import re
 from collections.abc import Callable
 
-from detrbench.errors import UsageError, nearest
-from detrbench.metrics import METRICS, Metric
+from detrbench.core.errors import UsageError, nearest
+from detrbench.core.units import UNITS, header
 from detrbench.render.layout import Column, Document, Line, Table
-from detrbench.units import UNITS, header
+from detrbench.reports.metrics import METRICS, Metric
 
 LANGUAGES = ("en", "zh")
 

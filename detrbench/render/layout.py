@@ -1,7 +1,7 @@
 """What every rendering of a Report says: the one description of its tables.
 
 Formats only quote it. Nothing here names a metric: which are shown, how, and what they are compared
-with is data in `detrbench.metrics`.
+with is data in `detrbench.reports.metrics`.
 """
 
 from __future__ import annotations
@@ -10,11 +10,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from detrbench.environment import Environment
-from detrbench.errors import UsageError, nearest
-from detrbench.metrics import CONVENTION_METRICS, METRICS, Metric, Spread
-from detrbench.report import Cell, Report, is_of, measured_like, metric_keys, missing_value
-from detrbench.units import (
+from detrbench.core.errors import UsageError, nearest
+from detrbench.core.units import (
     header,
     parse_printed,
     printed_factor,
@@ -26,6 +23,9 @@ from detrbench.units import (
     show_range,
     show_share,
 )
+from detrbench.machine.environment import Environment
+from detrbench.reports.metrics import CONVENTION_METRICS, METRICS, Metric, Spread
+from detrbench.reports.report import Cell, Report, is_of, measured_like, metric_keys, missing_value
 
 PARTS = ("stage", "module", "op")
 """What a model can be broken down by."""

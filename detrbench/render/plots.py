@@ -1,7 +1,7 @@
 """The pictures of a Report, drawn by matplotlib: each a pure function of the report to SVG text.
 
 A picture that the report has no values for is None. Each says in words what it shows, for a reader
-who does not see it, and none names a metric: which are drawn is data in `detrbench.metrics`.
+who does not see it, and none names a metric: which are drawn is data in `reports.metrics`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,15 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from detrbench.metrics import METRICS, Metric
+from detrbench.core.stats import median, quantile
+from detrbench.core.units import (
+    header,
+    ratio,
+    show,
+    show_change,
+    show_quantity,
+    show_share,
+)
 from detrbench.render.drawing import (
     LETTER,
     PALETTE,
@@ -37,16 +45,8 @@ from detrbench.render.layout import (
     row_label,
     spread_of,
 )
-from detrbench.report import Cell, Report
-from detrbench.stats import median, quantile
-from detrbench.units import (
-    header,
-    ratio,
-    show,
-    show_change,
-    show_quantity,
-    show_share,
-)
+from detrbench.reports.metrics import METRICS, Metric
+from detrbench.reports.report import Cell, Report
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

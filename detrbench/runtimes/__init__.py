@@ -9,10 +9,10 @@ from collections.abc import Mapping
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
-from detrbench.errors import UsageError, nearest
+from detrbench.core.errors import UsageError, nearest
+from detrbench.runtimes.clocks import Step
 from detrbench.runtimes.devices import open_device, parse_device
 from detrbench.runtimes.options import Options, check_options
-from detrbench.timing.clocks import Step
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

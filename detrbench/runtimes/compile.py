@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from detrbench.errors import DetrbenchError
+from detrbench.core.errors import DetrbenchError
 from detrbench.runtimes.agreement import Observed, check_agreement, given, observed
 from detrbench.runtimes.devices import Device
 from detrbench.runtimes.eager import Eager, ModelStep

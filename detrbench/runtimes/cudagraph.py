@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from detrbench.errors import DetrbenchError
+from detrbench.core.errors import DetrbenchError
 from detrbench.runtimes.agreement import check_agreement, given, observed
 from detrbench.runtimes.compile import agreed
 from detrbench.runtimes.devices import Device

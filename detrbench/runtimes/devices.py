@@ -7,8 +7,8 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
-from detrbench.errors import UsageError, nearest
-from detrbench.timing.clocks import Clock, WallClock
+from detrbench.core.errors import UsageError, nearest
+from detrbench.runtimes.clocks import Clock, WallClock
 
 if TYPE_CHECKING:
     from detrbench.runtimes.options import Options

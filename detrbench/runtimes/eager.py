@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from detrbench.errors import DetrbenchError
+from detrbench.core.errors import DetrbenchError
 from detrbench.runtimes.agreement import (
     TOLERANCES,
     check_agreement,
@@ -18,9 +18,9 @@ from detrbench.runtimes.agreement import (
     selecting,
     tensors,
 )
+from detrbench.runtimes.clocks import Clock
 from detrbench.runtimes.devices import Device
 from detrbench.runtimes.options import Options
-from detrbench.timing.clocks import Clock
 
 LAYOUTS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
 

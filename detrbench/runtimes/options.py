@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from detrbench.errors import UsageError, nearest
+from detrbench.core.errors import UsageError, nearest
 from detrbench.runtimes.devices import parse_device
 
 DTYPES = ("float32", "float16", "bfloat16")

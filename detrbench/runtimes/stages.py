@@ -8,13 +8,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from detrbench.errors import UsageError
-from detrbench.nn.detections import Detections, postprocess
-from detrbench.nn.detector import Detector
+from detrbench.core.errors import UsageError
+from detrbench.models.detector import Detector
+from detrbench.models.nn.detections import Detections, postprocess
 from detrbench.runtimes import Runtime
+from detrbench.runtimes.clocks import Step
 from detrbench.runtimes.eager import Eager, ModelStep
 from detrbench.runtimes.images import natural_images
-from detrbench.timing.clocks import Step
 
 PARTS = ("preprocess", "backbone", "neck", "decoder", "postprocess")
 WHOLE = "whole"

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from detrbench.errors import UsageError
+from detrbench.core.errors import UsageError
 from detrbench.timing.records import measured
 from detrbench.timing.session import OnProgress, Progress
 

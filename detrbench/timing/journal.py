@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from detrbench.errors import DetrbenchError
+from detrbench.core.errors import DetrbenchError
 
 
 class Journal:

@@ -14,15 +14,15 @@ from dataclasses import asdict, dataclass, field
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from detrbench.environment import Environment
-from detrbench.errors import UsageError
-from detrbench.ledger import Entry, Ledger, open_ledger
-from detrbench.memory import energy_per_image, peak_memory
+from detrbench.core.errors import UsageError
+from detrbench.machine.environment import Environment
+from detrbench.machine.threads import check_threads
+from detrbench.machine.usage import energy_per_image, peak_memory
+from detrbench.machine.validity import Entry, Ledger, open_ledger
 from detrbench.runtimes import Runtime, check_runtime, open_runtime
+from detrbench.runtimes.clocks import Step
 from detrbench.runtimes.devices import parse_device
 from detrbench.runtimes.options import Options, check_options
-from detrbench.runtimes.threads import check_threads
-from detrbench.timing.clocks import Step
 from detrbench.timing.journal import Journal
 from detrbench.timing.schedule import Plan
 from detrbench.timing.session import OnProgress, Progress, Series, Witness, measure_steps
@@ -176,7 +176,7 @@ class Measurement:
         started_s: from its start to its first timed round.
         took_s: from its start to its end.
         timed_s: from the first timed round to the last.
-        ledger: a `detrbench.ledger.Entry` of that time; `None` where nothing was timed.
+        ledger: a `detrbench.machine.validity.Entry` of that time; `None` where nothing was timed.
     """
 
     request: Request
@@ -279,7 +279,7 @@ def measure_process(
 
 # What stands before the colon of a name that is no detector's -> "module:function", which builds
 # it from what stands behind the colon and the request.
-SCHEMES: dict[str, str] = {"guideline": "detrbench.guidelines.networks:build"}
+SCHEMES: dict[str, str] = {"guideline": "detrbench.experiments.guidelines.networks:build"}
 
 
 def build_model(name: str, request: Request) -> nn.Module:
@@ -294,7 +294,7 @@ def build_model(name: str, request: Request) -> nn.Module:
         built: nn.Module = getattr(import_module(module), function)(rest, request)
         return built
 
-    from detrbench.nn import build
+    from detrbench.models.nn import build
 
     detector = build(
         name,
@@ -343,7 +343,7 @@ class _Contender:
             )
 
     def _take_stages(self, model: nn.Module, runtime: Runtime, request: Request) -> None:
-        from detrbench.nn.detector import Detector
+        from detrbench.models.detector import Detector
         from detrbench.runtimes.stages import PARTS, WHOLE, stage_steps
 
         if not isinstance(model, Detector):
@@ -464,7 +464,7 @@ _PEAKS = ("allocated_bytes", "reserved_bytes", "rss_growth_bytes")
 def _burdened(step: Step, extra_work: int, request: Request) -> Step:
     if not extra_work:
         return step
-    from detrbench.timing.burden import Burdened
+    from detrbench.timing.synthetic_load import Burdened
 
     return Burdened(step, extra_work, request.batch, request.imgsz, request.device)
 

@@ -16,12 +16,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from detrbench.errors import UsageError
-from detrbench.report import write_atomically
+from detrbench.core.errors import UsageError
+from detrbench.core.units import show_many
+from detrbench.reports.report import write_atomically
 from detrbench.timing.journal import read_journal
-from detrbench.timing.planning import RunPlan, Wish
+from detrbench.timing.plan import RunPlan, Wish
 from detrbench.timing.process import Measurement, Request
-from detrbench.units import show_many
 
 
 @dataclass(frozen=True)

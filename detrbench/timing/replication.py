@@ -13,9 +13,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from detrbench.errors import UsageError
-from detrbench.stats import median, paired_log_ratios, robust_sd
-from detrbench.timing.planning import (
+from detrbench.core.errors import UsageError
+from detrbench.core.stats import median, paired_log_ratios, robust_sd
+from detrbench.reports.verdicts import LEAST_PROCESSES, Judgement, judge
+from detrbench.timing.plan import (
     BETWEEN_SD,
     Pilot,
     RunPlan,
@@ -37,7 +38,6 @@ from detrbench.timing.records import (
 )
 from detrbench.timing.session import OnProgress, Progress, Series
 from detrbench.timing.supervisor import run_worker
-from detrbench.verdicts import LEAST_PROCESSES, Judgement, judge
 
 _PILOT_S = 15.0  # where no budget says how long a process should be
 _MOST_DEATHS = 2  # of the same model in the making, or of processes in a row

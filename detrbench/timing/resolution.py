@@ -1,4 +1,4 @@
-"""What this machine can resolve, as its self-check found; `detrbench.remembering` keeps it."""
+"""What this machine can resolve, as its self-check found; `detrbench.machine.state` keeps it."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
-from detrbench import remembering
-from detrbench.stats import student_t
-from detrbench.timing.planning import last_alpha
-from detrbench.units import show_eta, show_part
-from detrbench.verdicts import LEAST_PROCESSES
+from detrbench.core.stats import student_t
+from detrbench.core.units import show_eta, show_part
+from detrbench.machine import state
+from detrbench.reports.verdicts import LEAST_PROCESSES
+from detrbench.timing.plan import last_alpha
 
 POWER = 0.8
 """Chance to find a difference that is there, in what is called detectable: Cohen's convention."""
@@ -87,12 +87,12 @@ def remember(resolution: Resolution, device: str) -> Path:
     Raises:
         UsageError: it cannot be written.
     """
-    return remembering.remember(_NAME, device, dataclasses.asdict(resolution))
+    return state.remember(_NAME, device, dataclasses.asdict(resolution))
 
 
 def remembered(device: str) -> Resolution | None:
     """What the self-check on this machine and `device` found; `None` if there was none."""
-    entry = remembering.remembered(_NAME, device)
+    entry = state.remembered(_NAME, device)
     try:
         return None if entry is None else Resolution(**entry)
     except TypeError:  # of another version: as good as none
@@ -101,4 +101,4 @@ def remembered(device: str) -> Resolution | None:
 
 def state_file() -> Path:
     """Where self-checks are remembered."""
-    return remembering.state_file(_NAME)
+    return state.state_file(_NAME)

@@ -10,8 +10,8 @@ import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from detrbench.errors import UsageError, nearest
-from detrbench.stats import median
+from detrbench.core.errors import UsageError, nearest
+from detrbench.core.stats import median
 
 
 @dataclass(frozen=True)

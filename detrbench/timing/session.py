@@ -13,10 +13,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import count, islice
 
-from detrbench.errors import UsageError
-from detrbench.timing.clocks import Step, sampling_overhead
+from detrbench.core.errors import UsageError
+from detrbench.core.units import show_many
+from detrbench.runtimes.clocks import Step, sampling_overhead
 from detrbench.timing.schedule import ORDERS, Plan, enough, settled
-from detrbench.units import show_many
 
 
 @dataclass(frozen=True)

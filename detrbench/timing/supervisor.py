@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import detrbench
-from detrbench.errors import UsageError
+from detrbench.core.errors import UsageError
 from detrbench.timing.process import Request
 from detrbench.timing.records import (
     Outcome,

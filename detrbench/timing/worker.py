@@ -19,7 +19,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, TextIO
 
-from detrbench.errors import UsageError
+from detrbench.core.errors import UsageError
 from detrbench.timing.journal import Journal
 from detrbench.timing.process import Build, Request, measure_process
 from detrbench.timing.records import Outcome, journal_path, save_outcome

@@ -20,8 +20,8 @@ import pytest
 from detrbench import __version__
 from detrbench.cli import main, options
 from detrbench.cli.output import ProgressLine, _progress_text
-from detrbench.errors import DetrbenchError, DetrbenchWarning, UsageError
-from detrbench.report import Cell, Report
+from detrbench.core.errors import DetrbenchError, DetrbenchWarning, UsageError
+from detrbench.reports.report import Cell, Report
 from detrbench.runtimes.options import Options
 from detrbench.timing.session import Progress
 
@@ -48,10 +48,10 @@ class Fake:
 
 
 def install_profile(monkeypatch: pytest.MonkeyPatch, function: Callable[..., Report]) -> None:
-    """Put `function` in the place of detrbench.profiling.profile, without importing torch."""
-    module = types.ModuleType("detrbench.profiling")
+    """Put `function` in the place of the library's `profile`, without importing torch."""
+    module = types.ModuleType("detrbench.counting.profiling")
     vars(module)["profile"] = function
-    monkeypatch.setitem(sys.modules, "detrbench.profiling", module)
+    monkeypatch.setitem(sys.modules, "detrbench.counting.profiling", module)
 
 
 @pytest.fixture
@@ -320,7 +320,7 @@ def test_latency_takes_the_article_s_pair_by_default(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     fake = Fake(Report((OK_ROW, FAILED_ROW)))
-    monkeypatch.setattr("detrbench.timing.latency.measure_latency", fake)
+    monkeypatch.setattr("detrbench.timing.measuring.measure_latency", fake)
     assert main(["latency", "--threads", "2", "--device", "cuda:1"]) == 4
     assert fake.models == ["rtdetr-l", "shufflev2"]
     progress = fake.options.pop("progress")
@@ -337,7 +337,7 @@ def test_latency_takes_the_article_s_pair_by_default(
 
 def test_how_a_model_is_executed_is_passed_on(monkeypatch: pytest.MonkeyPatch) -> None:
     fake = Fake(Report((OK_ROW,)))
-    monkeypatch.setattr("detrbench.timing.latency.measure_latency", fake)
+    monkeypatch.setattr("detrbench.timing.measuring.measure_latency", fake)
     flags = ["--device", "cuda", "--dtype", "float16", "--memory-format", "channels_last"]
     switches = ["--no-tf32", "--cudnn-benchmark", "--cold-l2", "--runtime", "cudagraph"]
     assert main(["latency", *flags, *switches]) == 0
@@ -360,7 +360,7 @@ def test_latency_s_time_and_precision(
     flags: list[str], expected: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fake = Fake(Report((OK_ROW,)))
-    monkeypatch.setattr("detrbench.timing.latency.measure_latency", fake)
+    monkeypatch.setattr("detrbench.timing.measuring.measure_latency", fake)
     assert main(["latency", *flags]) == 0
     assert {name: fake.options[name] for name in expected} == expected
 
@@ -369,7 +369,7 @@ def test_a_resumed_run_is_what_its_folder_says(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     fake = Fake(Report((OK_ROW,)))
-    monkeypatch.setattr("detrbench.timing.latency.resume_latency", fake)
+    monkeypatch.setattr("detrbench.timing.measuring.resume_latency", fake)
     assert main(["latency", "--resume", "here", "--format", "csv"]) == 0
     assert fake.models == Path("here")
     assert main(["latency", "rtdetr-l", "--resume", "here", "--margin", "1%"]) == 2
@@ -380,7 +380,7 @@ def test_an_interrupted_latency_prints_what_it_has_and_exits_130(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     row = Cell("rtdetr-l", "x", OK_ROW.settings, OK_ROW.metrics, "interrupted", "Ctrl-C")
-    monkeypatch.setattr("detrbench.timing.latency.measure_latency", Fake(Report((row,))))
+    monkeypatch.setattr("detrbench.timing.measuring.measure_latency", Fake(Report((row,))))
     assert main(["latency"]) == 130
     captured = capsys.readouterr()
     assert "Ctrl-C" in captured.out
@@ -398,7 +398,7 @@ def test_run_prints_the_table_and_the_paths(
         return Report((OK_ROW,))
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("detrbench.suites.run", run)
+    monkeypatch.setattr("detrbench.experiments.suites.run", run)
     assert main(["run", "article", "--device", "cuda:0", "-o", "here"]) == 0
     captured = capsys.readouterr()
     assert "rtdetr-l" in captured.out

@@ -43,7 +43,7 @@ def test_a_size_that_the_strides_do_not_divide(capsys: pytest.CaptureFixture[str
 
 
 def test_it_measures_prints_and_keeps(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from detrbench.report import Report
+    from detrbench.reports.report import Report
 
     pair = ["shufflev2", "shufflev2-x0.5"]
     quick = ["--imgsz", "64", "--threads", "1", "--budget", "0.5", "--nc", "1"]

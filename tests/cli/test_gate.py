@@ -12,9 +12,9 @@ from xml.etree import ElementTree
 import pytest
 
 from detrbench.cli import main
-from detrbench.environment import Environment
+from detrbench.machine.environment import Environment
 from detrbench.timing.resolution import Resolution, remember
-from tests.gates import run
+from tests.compare.gates import run
 
 
 @pytest.fixture

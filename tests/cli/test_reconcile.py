@@ -11,15 +11,15 @@ from typing import Any
 import pytest
 import torch
 
-from detrbench import reconciling
 from detrbench.cli import main
-from detrbench.conventions import CONVENTIONS
+from detrbench.counting import reconcile
+from detrbench.counting.conventions import CONVENTIONS
 
 
 @pytest.fixture(autouse=True)
 def one_size(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The others only take time; tests/test_reconciling.py tells two apart."""
-    monkeypatch.setattr(reconciling, "SIZES", (640,))
+    """The others only take time; tests/test_reconcile.py tells two apart."""
+    monkeypatch.setattr(reconcile, "SIZES", (640,))
 
 
 def answer_to(capsys: pytest.CaptureFixture[str], *arguments: str) -> Any:
@@ -104,9 +104,9 @@ def test_a_counter_that_is_missing_is_named_with_the_cure(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def gone(*arguments: Any) -> Any:
-        raise reconciling.CounterMissing("thop is not installed", cure="pip install it")
+        raise reconcile.CounterMissing("thop is not installed", cure="pip install it")
 
-    monkeypatch.setitem(reconciling.COUNTERS, "thop", gone)  # type: ignore[arg-type]
+    monkeypatch.setitem(reconcile.COUNTERS, "thop", gone)  # type: ignore[arg-type]
     data = answer_to(capsys, "shufflev2-x0.5", "--imgsz", "160")
     assert "thop" not in data["counters"]
     assert data["missing"] == {"thop": "thop is not installed\n  pip install it"}

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from detrbench.cli import main
-from detrbench.report import Report
+from detrbench.reports.report import Report
 from tests.render.sample import REPORT
 
 Capture = pytest.CaptureFixture[str]

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from detrbench import catalog
+from detrbench.models import catalog
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -78,7 +78,7 @@ def test_the_wheel_holds_one_package_and_its_data(wheel: Path) -> None:
         assert f"detrbench/data/models/{model}.yaml" in names
     for suite in catalog.suite_names():
         assert f"detrbench/data/benchmarks/{suite}.yaml" in names
-    for file in ("py.typed", "report.schema.json", "cli/__init__.py", "__main__.py"):
+    for file in ("py.typed", "reports/report.schema.json", "cli/__init__.py", "__main__.py"):
         assert f"detrbench/{file}" in names
     for file in ("page.html.jinja", "page.css", "page.js"):
         assert f"detrbench/render/page/{file}" in names

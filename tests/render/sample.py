@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from detrbench.report import Cell, Report
+from detrbench.reports.report import Cell, Report
 
 SETTINGS = {"imgsz": "640x640", "batch": 1, "nc": 80, "fused": False, "convention": "core"}
 LIKEWISE = {"nc": 1, "fused": False, "convention": "thop", "imgsz": "640x640"}

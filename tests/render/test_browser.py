@@ -17,10 +17,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from detrbench.render import render
-from detrbench.report import Report
-
-from .sample import REPORT
-from .test_html import hostile
+from detrbench.reports.report import Report
+from tests.render.sample import REPORT
+from tests.render.test_html import hostile
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, Page

@@ -19,9 +19,8 @@ import pytest
 from detrbench.render import format_of, render, render_document
 from detrbench.render.layout import Column, Document, Line, Table
 from detrbench.render.page import tables, words
-from detrbench.report import Cell, Report
-
-from .sample import BASELINE, LIGHTER, REPORT, SETTINGS
+from detrbench.reports.report import Cell, Report
+from tests.render.sample import BASELINE, LIGHTER, REPORT, SETTINGS
 
 GOLDEN = Path(__file__).parent / "golden" / "sample.html"
 ARTICLE = Path("reports/2026-11-24-amd-epyc-2cpu-article/run.json")

@@ -14,9 +14,8 @@ import pytest
 
 from detrbench.render import plots
 from detrbench.render.drawing import PALETTE, SERIES, shortened
-from detrbench.report import Cell, Report
-
-from .sample import BASELINE, LIGHTER, REPORT, SETTINGS, counts, latency
+from detrbench.reports.report import Cell, Report
+from tests.render.sample import BASELINE, LIGHTER, REPORT, SETTINGS, counts, latency
 
 SVG = "{http://www.w3.org/2000/svg}"
 

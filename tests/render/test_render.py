@@ -14,13 +14,21 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from detrbench.errors import UsageError
-from detrbench.metrics import METRICS
+from detrbench.core.errors import UsageError
 from detrbench.render import FORMATS, format_of, render
 from detrbench.render.layout import document
-from detrbench.report import Cell, Report
-
-from .sample import BASELINE, BROKEN, LIGHTER, PARTIAL, REPORT, SETTINGS, counts, latency
+from detrbench.reports.metrics import METRICS
+from detrbench.reports.report import Cell, Report
+from tests.render.sample import (
+    BASELINE,
+    BROKEN,
+    LIGHTER,
+    PARTIAL,
+    REPORT,
+    SETTINGS,
+    counts,
+    latency,
+)
 
 GOLDEN = Path(__file__).parent / "golden"
 FILES = {"table": "sample.txt", "markdown": "sample.md", "csv": "sample.csv", "json": "sample.json",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from detrbench.nn import Detections
+from detrbench.models.nn import Detections
 
 
 class SmallDetector(nn.Module):

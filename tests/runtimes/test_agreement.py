@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from detrbench.errors import DetrbenchError
+from detrbench.core.errors import DetrbenchError
 from detrbench.runtimes import open_runtime
 from detrbench.runtimes.agreement import TOLERANCES, check_agreement, deviation
 from detrbench.runtimes.images import natural_images

@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from detrbench.errors import DetrbenchError
-from detrbench.nn import Detections
+from detrbench.core.errors import DetrbenchError
+from detrbench.models.nn import Detections
 from detrbench.runtimes import ONLY_ON, RUNTIMES, Runtime, open_runtime
 from detrbench.runtimes.images import natural_images
 from tests.runtimes.small import SmallDetector

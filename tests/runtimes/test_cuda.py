@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from detrbench.ledger import complaints, open_ledger
-from detrbench.memory import energy_per_image, peak_memory
-from detrbench.nn import Detections, build
+from detrbench.machine.usage import energy_per_image, peak_memory
+from detrbench.machine.validity import complaints, open_ledger
+from detrbench.models.nn import Detections, build
 from detrbench.runtimes import open_runtime
 from detrbench.runtimes.images import natural_images
 from detrbench.runtimes.options import Options

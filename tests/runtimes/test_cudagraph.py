@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from detrbench.errors import DetrbenchError
+from detrbench.core.errors import DetrbenchError
 from detrbench.runtimes.cudagraph import WARM_UPS, CudaGraph
 from detrbench.runtimes.devices import Cpu
 from detrbench.runtimes.images import natural_images

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from detrbench.errors import UsageError
+from detrbench.core.errors import UsageError
 from detrbench.runtimes import open_runtime
 from detrbench.runtimes.devices import (
     FLUSH_BYTES,

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from detrbench.errors import UsageError
+from detrbench.core.errors import UsageError
 from detrbench.runtimes import check_runtime, open_runtime
 from detrbench.runtimes.options import Options, check_options
 

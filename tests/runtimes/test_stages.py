@@ -6,13 +6,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from detrbench.errors import UsageError
-from detrbench.nn import Detector, Predictions, build, postprocess
+from detrbench.core.errors import UsageError
+from detrbench.models.nn import Detector, Predictions, build, postprocess
 from detrbench.runtimes import open_runtime
+from detrbench.runtimes.clocks import Step
 from detrbench.runtimes.images import natural_images
 from detrbench.runtimes.options import Options
 from detrbench.runtimes.stages import PARTS, WHOLE, stage_steps, to_bytes
-from detrbench.timing.clocks import Step
 
 SIZE = (64, 96)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from itertools import chain, repeat
 
-from detrbench.errors import DetrbenchError
+from detrbench.core.errors import DetrbenchError
 
 
 class FakeClock:

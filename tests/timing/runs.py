@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from detrbench.timing.planning import Wish
+from detrbench.timing.plan import Wish
 from detrbench.timing.process import Measurement, Request, Subject
 from detrbench.timing.records import Outcome
 from detrbench.timing.replication import Run

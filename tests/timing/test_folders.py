@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from detrbench.errors import UsageError
+from detrbench.core.errors import UsageError
 from detrbench.timing.folders import naming, run_folder
 from detrbench.timing.records import Outcome, save_outcome
 from detrbench.timing.session import Progress

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from detrbench.errors import UsageError
+from detrbench.core.errors import UsageError
 from detrbench.runtimes.options import Options
 from detrbench.timing.process import Measurement, Request, StandIn, measure_process, part_name
 from detrbench.timing.schedule import Plan

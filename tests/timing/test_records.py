@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from detrbench.errors import DetrbenchError, UsageError
+from detrbench.core.errors import DetrbenchError, UsageError
 from detrbench.timing.journal import Journal, Told, read_journal
-from detrbench.timing.planning import RunPlan, Wish
+from detrbench.timing.plan import RunPlan, Wish
 from detrbench.timing.process import Request, StandIn
 from detrbench.timing.records import (
     Outcome,
@@ -19,8 +19,7 @@ from detrbench.timing.records import (
     save_outcome,
     save_request,
 )
-
-from .runs import measured, taken
+from tests.timing.runs import measured, taken
 
 REQUEST = Request(("a", "b"), stand_ins=(StandIn("b", "a", 3),), threads=2)
 

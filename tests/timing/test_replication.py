@@ -9,16 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from detrbench.errors import UsageError
-from detrbench.timing.planning import Wish
+from detrbench.core.errors import UsageError
+from detrbench.reports.verdicts import Verdict
+from detrbench.timing.plan import Wish
 from detrbench.timing.process import Request
 from detrbench.timing.records import Outcome, load_outcomes, load_request, save_outcome
 from detrbench.timing.replication import Run, recorded, replicate, resumable
-from detrbench.timing.reporting import latency_report
+from detrbench.timing.rows import latency_report
 from detrbench.timing.session import OnProgress, Progress
-from detrbench.verdicts import Verdict
-
-from .runs import measured, taken
+from tests.timing.runs import measured, taken
 
 PAIR = Request(("a", "b"))
 

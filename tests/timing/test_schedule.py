@@ -4,7 +4,7 @@ from itertools import islice
 
 import pytest
 
-from detrbench.errors import UsageError
+from detrbench.core.errors import UsageError
 from detrbench.timing.schedule import ORDERS, Plan, abba, enough, settled, shuffled
 
 

@@ -5,11 +5,10 @@ from collections.abc import Callable
 
 import pytest
 
-from detrbench.errors import UsageError
+from detrbench.core.errors import UsageError
 from detrbench.timing.schedule import Plan
 from detrbench.timing.session import Progress, Series, measure_steps
-
-from .fakes import FakeClock, FakeStep
+from tests.timing.fakes import FakeClock, FakeStep
 
 ROUNDS = Plan(budget_s=None, rounds=6)
 

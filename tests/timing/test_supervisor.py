@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from detrbench.errors import UsageError
+from detrbench.core.errors import UsageError
 from detrbench.timing import supervisor
 from detrbench.timing.process import Request
 from detrbench.timing.records import load_outcomes

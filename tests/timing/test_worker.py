@@ -12,13 +12,13 @@ from typing import Any
 
 import pytest
 
-from detrbench.catalog import find_model
-from detrbench.report import Report
-from detrbench.timing.latency import measure_latency, resume_latency
+from detrbench.models.catalog import find_model
+from detrbench.reports.report import Report
+from detrbench.timing.measuring import measure_latency, resume_latency
 from detrbench.timing.process import Request
 from detrbench.timing.records import load_outcomes
 from detrbench.timing.replication import recorded
-from detrbench.timing.reporting import latency_report
+from detrbench.timing.rows import latency_report
 from detrbench.timing.schedule import Plan
 from detrbench.timing.session import Progress
 from detrbench.timing.supervisor import run_worker
@@ -72,7 +72,7 @@ def test_kill_9_to_a_worker_loses_nothing_it_had_measured(tmp_path: Path) -> Non
 PARENT = """
 import sys
 from pathlib import Path
-from detrbench.timing.latency import measure_latency
+from detrbench.timing.measuring import measure_latency
 measure_latency([{model!r}], nc=1, imgsz=(64, 64), threads=1, budget_s=None, processes=2,
                 rounds={rounds}, folder=Path(sys.argv[1]),
                 progress=lambda progress: print(progress.phase, flush=True))

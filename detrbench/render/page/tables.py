@@ -7,19 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import zip_longest
 from typing import Any
 
-from detrbench.ledger import Entry
-from detrbench.metrics import METRICS, Metric
-from detrbench.render.layout import (
-    SHORT_SETTINGS,
-    Column,
-    Line,
-    Marks,
-    Table,
-    row_label,
-    settings_text,
-)
-from detrbench.report import Cell, Report, missing_value
-from detrbench.units import (
+from detrbench.core.units import (
     header,
     parse_printed,
     printed_factor,
@@ -29,6 +17,18 @@ from detrbench.units import (
     show_number,
     show_size,
 )
+from detrbench.machine.validity import Entry
+from detrbench.render.layout import (
+    SHORT_SETTINGS,
+    Column,
+    Line,
+    Marks,
+    Table,
+    row_label,
+    settings_text,
+)
+from detrbench.reports.metrics import METRICS, Metric
+from detrbench.reports.report import Cell, Report, missing_value
 
 # --- every way of counting ---------------------------------------------------------------------
 

@@ -6,12 +6,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from detrbench.metrics import METRICS
+from detrbench.core.units import ratio, show_change, show_many, show_part, show_quantity
 from detrbench.render.layout import pair_label, row_label
 from detrbench.render.plots import named_pairs
-from detrbench.report import Cell, Report
-from detrbench.units import ratio, show_change, show_many, show_part, show_quantity
-from detrbench.verdicts import Verdict
+from detrbench.reports.metrics import METRICS
+from detrbench.reports.report import Cell, Report
+from detrbench.reports.verdicts import Verdict
 
 
 @dataclass(frozen=True)

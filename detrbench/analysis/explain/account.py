@@ -1,0 +1,180 @@
+"""Where the time went that fewer FLOPs promised to save: an account that adds up. Pure.
+
+The promise is that time falls as FLOPs do. What becomes of it is booked on three accounts, and what
+is left is the saving that the clock shows:
+
+- which FLOPs: those that were taken away ran faster, or slower, than the baseline's average;
+- each group of parts, at what rate: the variant's takes longer, or shorter, than its FLOPs would at
+  the baseline's rate in the same group; where both do the same, that is the machine;
+- what lies between the parts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from detrbench.analysis.explain.findings import Explanation, Group, Side, Try
+from detrbench.analysis.probe.ceilings import DISPATCH, Ceilings
+
+_EPSILON = 5e-4
+"""Two amounts of FLOPs that print the same percentage are the same."""
+
+
+@dataclass(frozen=True)
+class GroupSaving:
+    """What one group of parts did with the promise.
+
+    Attributes:
+        kept_s: seconds that it takes beyond its FLOPs at the baseline's rate; negative where it
+            gives more than was promised.
+        unchanged: whether both models do the same in it.
+    """
+
+    name: str
+    before: Group
+    after: Group
+    kept_s: float
+    unchanged: bool
+
+
+@dataclass(frozen=True)
+class Saving:
+    """The account; `promised_s` less all that was kept is `saved_s`.
+
+    Attributes:
+        flops_ratio, time_ratio: the variant's over the baseline's; the first is None where the
+            baseline has no FLOPs.
+        promised_s: that time would fall by, if it fell as FLOPs do.
+        cheap_s: kept, because the FLOPs taken away ran faster than the average.
+        groups: in the order of the models.
+        between_s: kept between the parts.
+        saved_s: what the clock shows.
+    """
+
+    flops_ratio: float | None
+    time_ratio: float
+    promised_s: float
+    cheap_s: float
+    groups: tuple[GroupSaving, ...]
+    between_s: float
+    saved_s: float
+
+    @property
+    def reached(self) -> float | None:
+        """The share of the promise that reached the clock; None where nothing was promised."""
+        ratio = self.flops_ratio
+        if ratio is None or abs(ratio - 1) < _EPSILON:
+            return None
+        return (1 - self.time_ratio) / (1 - ratio)
+
+    @property
+    def unchanged(self) -> tuple[GroupSaving, ...]:
+        return tuple(group for group in self.groups if group.unchanged)
+
+    @property
+    def changed(self) -> tuple[GroupSaving, ...]:
+        return tuple(group for group in self.groups if not group.unchanged)
+
+
+def saving(explanation: Explanation) -> Saving:
+    """The account of an explanation."""
+    before, after = explanation.baseline, explanation.variant
+    flops, flops_now = before.whole.work.flops, after.whole.work.flops
+    ratio = flops_now / flops if flops else None
+    promised = before.seconds * (1 - ratio) if ratio is not None else 0.0
+    groups = tuple(_group(name, before, after) for name in _names(before, after))
+    at_own_rate = sum(
+        group.before.seconds * (1 - group.after.flops / group.before.flops)
+        for group in groups
+        if group.before.flops
+    )
+    return Saving(
+        flops_ratio=ratio,
+        time_ratio=after.seconds / before.seconds,
+        promised_s=promised,
+        cheap_s=promised - at_own_rate,
+        groups=groups,
+        between_s=after.gap_s - before.gap_s,
+        saved_s=before.seconds - after.seconds,
+    )
+
+
+def _names(before: Side, after: Side) -> tuple[str, ...]:
+    return tuple(dict.fromkeys((*before.groups, *after.groups)))
+
+
+def _group(name: str, before: Side, after: Side) -> GroupSaving:
+    here, there = before.group(name), after.group(name)
+    expected = here.seconds * (there.flops / here.flops if here.flops else 1.0)
+    return GroupSaving(name, here, there, there.seconds - expected, here.same_work_as(there))
+
+
+# --- what to try next --------------------------------------------------------------------------
+
+BATCH = 8
+"""How many times as many images the larger batch has."""
+
+LAYOUT = "--memory-format channels_last"
+BATCHING = f"a --batch {BATCH} times as large, per image"
+COMPILING = "--runtime compile"
+CAPTURING = "--runtime cudagraph"
+
+
+def predictions(explanation: Explanation) -> tuple[Try, ...]:
+    """What the floors say of the usual remedies, for the variant, best first.
+
+    A floor that goes takes at least its own time along where kernels run one after the other, if
+    the rest runs as before; what takes its place is not known here.
+    """
+    side, ceilings = explanation.variant, explanation.ceilings
+    found = [_compiling(side, ceilings), _batching(side, ceilings)]
+    if explanation.device.startswith("cuda"):
+        found.append(_capturing(side, ceilings))
+    return tuple(sorted(found, key=lambda one: one.ratio or 1.0))
+
+
+def _compiling(side: Side, ceilings: Ceilings) -> Try:
+    """Element-wise kernels folded into those before them, as far as the trace says they can be."""
+    gone_s = sum(
+        (part.work.nbytes - part.work.fused_bytes) * part.floor.memory / part.work.nbytes
+        for part in side.parts
+        if part.work.nbytes
+    )
+    fewer = side.whole.work.kernels - side.whole.work.fused_kernels
+    gone_s += fewer * ceilings["dispatch"]
+    return Try(
+        COMPILING,
+        _without(side, gone_s),
+        measured=False,
+        how="the traffic and launches of element-wise operators that can be folded",
+    )
+
+
+def _batching(side: Side, ceilings: Ceilings) -> Try:
+    """Launches are shared by the images of a batch."""
+    launches_s = side.whole.work.kernels * ceilings["dispatch"]
+    return Try(
+        BATCHING,
+        _without(side, launches_s * (1 - 1 / BATCH)),
+        measured=False,
+        how="the launches that the further images share",
+    )
+
+
+def _capturing(side: Side, ceilings: Ceilings) -> Try:
+    """Where launching binds, the next higher floor is left."""
+    gone_s = sum(
+        part.floor.dispatch - max(part.floor.compute, part.floor.memory)
+        for part in side.parts
+        if part.floor.limit == DISPATCH
+    )
+    return Try(
+        CAPTURING,
+        _without(side, gone_s),
+        measured=False,
+        how="launches where they bind, down to the next floor",
+    )
+
+
+def _without(side: Side, gone_s: float) -> float:
+    return max(0.0, 1 - gone_s / side.seconds)

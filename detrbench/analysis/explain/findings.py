@@ -1,0 +1,226 @@
+"""What an explanation is made of: two models, their parts, the ceilings. Pure, without torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from detrbench.analysis.probe.ceilings import COMPUTE, DISPATCH, MEMORY, Ceilings, Floor, Work
+from detrbench.core.stats import median, quantile
+
+TOO_EFFICIENT = 1.05
+"""An efficiency above this is more than the scatter of a ceiling, and has a cause."""
+
+LARGEST_GAP = 0.05
+"""Parts that differ from the whole by more than this do not explain it."""
+
+
+@dataclass(frozen=True)
+class Timed:
+    """Seconds of one thing over rounds: the median and the quartiles, and where they are from."""
+
+    seconds: float
+    low: float
+    high: float
+    samples: tuple[float, ...] = ()
+
+    @classmethod
+    def of(cls, samples: Sequence[float], scale: float = 1.0) -> Timed:
+        """From samples, at least one, each times `scale`."""
+        scaled = tuple(scale * each for each in samples)
+        return cls(median(scaled), quantile(scaled, 0.25), quantile(scaled, 0.75), scaled)
+
+
+@dataclass(frozen=True)
+class Part:
+    """One part of a model, counted and timed.
+
+    Attributes:
+        name: as tables show it.
+        group: what it is compared as with the other model's parts: its stage, or its operator.
+        counts: of `detrbench.reports.metrics`, by key.
+    """
+
+    name: str
+    group: str
+    work: Work
+    floor: Floor
+    timed: Timed
+    counts: Mapping[str, int | float | None] = field(default_factory=dict)
+
+    @property
+    def seconds(self) -> float:
+        return self.timed.seconds
+
+    @property
+    def efficiency(self) -> float | None:
+        """The floor over the time; None for a part without work."""
+        return self.floor.seconds / self.seconds if self.floor.seconds else None
+
+    @property
+    def cause_of_excess(self) -> str | None:
+        """Why it may be faster than its floor; None where it is not."""
+        if self.efficiency is None or self.efficiency <= TOO_EFFICIENT:
+            return None
+        if self.floor.limit == COMPUTE:
+            if 2 * self.work.wide_conv_flops > self.work.flops:
+                return (
+                    "its convolutions wider than 1x1 may be computed with fewer multiplications "
+                    "than are counted (Winograd), or their shapes suit the device better than "
+                    "those of the probes"
+                )
+            return "its shapes suit the device better than those of the probes"
+        if self.floor.limit == MEMORY:
+            where = "a nearer cache" if self.floor.in_cache else "a cache"
+            return (
+                f"kernels find in {where} what the one before left there, and traffic counts "
+                "every read"
+            )
+        return "its operators are launched more cheaply than the probe's"
+
+
+@dataclass(frozen=True)
+class Side:
+    """One of the two models.
+
+    Attributes:
+        whole: the uninstrumented forward pass; its floor is not used, see `floor_s`.
+        parts: in the order of the model.
+        scale: what the parts' times were multiplied with to add up to the whole; 1 where they were
+            timed as they are.
+    """
+
+    model: str
+    title: str
+    whole: Part
+    parts: tuple[Part, ...]
+    scale: float = 1.0
+
+    @property
+    def seconds(self) -> float:
+        return self.whole.seconds
+
+    @property
+    def floor_s(self) -> float:
+        """Parts run one after the other, so their floors add up."""
+        return sum(part.floor.seconds for part in self.parts)
+
+    @property
+    def parts_s(self) -> float:
+        return sum(part.seconds for part in self.parts)
+
+    @property
+    def gap_s(self) -> float:
+        """What the parts do not account for; negative where they take longer than the whole."""
+        return self.seconds - self.parts_s
+
+    @property
+    def reconciled(self) -> bool:
+        """Whether the parts add up to the whole well enough to explain it."""
+        return abs(self.gap_s) <= LARGEST_GAP * self.seconds
+
+    def group(self, name: str) -> Group:
+        """Its parts of one group, added up."""
+        mine = [part for part in self.parts if part.group == name]
+        return Group(
+            flops=sum(part.work.flops for part in mine),
+            kernels=sum(part.work.kernels for part in mine),
+            nbytes=sum(part.work.nbytes for part in mine),
+            seconds=sum(part.seconds for part in mine),
+            floor_s=sum(part.floor.seconds for part in mine),
+            limits=_by_limit(mine),
+        )
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(part.group for part in self.parts))
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """Limit -> share of the parts' time that is spent in parts which it binds."""
+        spent = _by_limit(self.parts)
+        return {limit: spent[limit] / self.parts_s for limit in spent}
+
+
+@dataclass(frozen=True)
+class Group:
+    """Parts of one model that are compared as one with the other's.
+
+    Attributes:
+        limits: limit -> seconds spent in parts that it binds.
+    """
+
+    flops: int
+    kernels: int
+    nbytes: int
+    seconds: float
+    floor_s: float
+    limits: Mapping[str, float]
+
+    @property
+    def limit(self) -> str:
+        """What binds most of its time."""
+        return max(self.limits, key=lambda name: self.limits[name])
+
+    @property
+    def efficiency(self) -> float | None:
+        return self.floor_s / self.seconds if self.seconds and self.floor_s else None
+
+    def same_work_as(self, other: Group) -> bool:
+        """Whether both ask for the same."""
+        return (self.flops, self.kernels, self.nbytes) == (
+            other.flops,
+            other.kernels,
+            other.nbytes,
+        )
+
+
+def _by_limit(parts: Sequence[Part]) -> dict[str, float]:
+    spent = dict.fromkeys((COMPUTE, MEMORY, DISPATCH), 0.0)
+    for part in parts:
+        if part.floor.seconds:  # what does no work is bound by nothing
+            spent[part.floor.limit] += part.seconds
+    return spent
+
+
+@dataclass(frozen=True)
+class Try:
+    """Something that may make the variant faster, and what it does to the time of an image.
+
+    Attributes:
+        name: what to try.
+        ratio: time per image over the present one; None where nothing is known.
+        measured: else predicted from the floors.
+        how: what the number is made of.
+        low, high: quartiles over rounds, where measured.
+    """
+
+    name: str
+    ratio: float | None
+    measured: bool
+    how: str
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Two models against each other and against what the device can do.
+
+    Attributes:
+        by: "stage", "module" or "op".
+        device: as torch spells it.
+        memory_format: of images and weights.
+        rounds: of timed calls.
+        tried: what was measured of `Try`s.
+    """
+
+    by: str
+    device: str
+    memory_format: str
+    batch: int
+    rounds: int
+    ceilings: Ceilings
+    baseline: Side
+    variant: Side
+    tried: tuple[Try, ...] = ()

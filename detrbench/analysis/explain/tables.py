@@ -1,0 +1,475 @@
+"""An explanation as a Report, and as the tables that `detrbench explain` prints."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from detrbench.analysis.explain.account import LAYOUT, GroupSaving, Saving, predictions, saving
+from detrbench.analysis.explain.findings import Explanation, Part, Side, Timed, Try
+from detrbench.analysis.explain.words import paragraph, unchanged_shares
+from detrbench.analysis.probe.ceilings import LIMITS, Ceilings, Floor, Work
+from detrbench.analysis.probe.tables import ceilings_table
+from detrbench.core.errors import UsageError
+from detrbench.core.units import (
+    show,
+    show_change,
+    show_count,
+    show_quantity,
+    show_range,
+    show_share,
+)
+from detrbench.render.layout import Column, Document, Line, Table, provenance, settings_text
+from detrbench.reports.report import Cell, Report
+from detrbench.timing.schedule import Plan
+
+if TYPE_CHECKING:
+    from detrbench.analysis.explain.measuring import Explained
+
+ONE_PROCESS = (
+    "the rounds of one process: why, not by how much; `detrbench latency` gives the ratio an "
+    "interval over fresh processes"
+)
+
+
+def explanation_report(explained: Explained) -> Report:
+    """Rows of both models with their parts and every sample; the rest of the explanation, ceilings
+    and all, stands in the comparison of the two, under "explanation"."""
+    from detrbench.timing.plan import Wish
+    from detrbench.timing.records import Outcome
+    from detrbench.timing.replication import Run
+    from detrbench.timing.rows import latency_report
+
+    measured, explanation = explained.measurement, explained.explanation
+    status = "interrupted" if explained.interrupted else "ok"
+    outcome = Outcome(1, status, None, measured.took_s, measurement=measured)
+    stopped = "interrupted" if explained.interrupted else "processes"
+    report = latency_report(Run(measured.request, Wish(), None, (outcome,), stopped))
+    sides = (explanation.baseline, explanation.variant)
+    (pair,) = report.comparisons
+    return dataclasses.replace(
+        report,
+        title=f"Why {sides[1].model} takes the time it takes, against {sides[0].model}",
+        rows=tuple(
+            row_of(cell, side, explanation.by)
+            for cell, side in zip(report.rows, sides, strict=True)
+        ),
+        comparisons=(
+            {
+                **pair,
+                "verdict": None,
+                "reasons": [ONE_PROCESS],
+                "explanation": kept(explanation),
+            },
+        ),
+    )
+
+
+def kept(explanation: Explanation) -> dict[str, Any]:
+    """What a comparison holds of it, under "explanation": see report.schema.json."""
+    account = saving(explanation)
+    tries = all_tries(explanation)
+    return {
+        "by": explanation.by,
+        "rounds": explanation.rounds,
+        **explanation.ceilings.to_dict(),
+        "wholes": [
+            {"work": vars(side.whole.work), "scale": side.scale}
+            for side in (explanation.baseline, explanation.variant)
+        ],
+        "paragraph": paragraph(explanation, account, tries),
+        "flops_ratio": account.flops_ratio,
+        "time_ratio": account.time_ratio,
+        "reached": account.reached,
+        "promised_s": account.promised_s,
+        "kept_s": {
+            "which FLOPs": account.cheap_s,
+            **{group.name: group.kept_s for group in account.groups},
+            "between parts": account.between_s,
+        },
+        "saved_s": account.saved_s,
+        "tries": [dataclasses.asdict(one) for one in tries],
+    }
+
+
+def explanation_in(report: Report) -> Explanation:
+    """The explanation that a report of `explanation_report` holds, every sample of it.
+
+    Raises:
+        UsageError: it holds none.
+    """
+    found = [pair for pair in report.comparisons if pair.get("explanation")]
+    try:
+        (pair,) = found
+        plain = pair["explanation"]
+        by, ceilings = str(plain["by"]), Ceilings.from_dict(plain)
+        sides = [
+            _side(row, by, whole) for row, whole in zip(report.rows, plain["wholes"], strict=True)
+        ]
+        settings = report.rows[0].settings
+        return Explanation(
+            by=by,
+            device=str(settings["device"]),
+            memory_format=str(settings["memory_format"]),
+            batch=int(settings["batch"]),
+            rounds=int(plain["rounds"]),
+            ceilings=ceilings,
+            baseline=sides[0],
+            variant=sides[1],
+            tried=tuple(Try(**one) for one in plain["tries"] if one["measured"]),
+        )
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        raise UsageError(
+            f"the report holds {len(found)} explanations that can be read",
+            cure="Make one with: detrbench explain BASELINE VARIANT -o why.json",
+        ) from error
+
+
+def _side(row: Cell, by: str, whole: Mapping[str, Any]) -> Side:
+    parts = tuple(_part(entry) for entry in row.parts[by])
+    timed = Timed.of(row.samples["latency_s"][0])
+    counts = {key: row.metrics[key] for key in parts[0].counts}
+    work = Work(**whole["work"])
+    # A whole's own floor is never looked at, for it is the sum of its parts'.
+    own = Part("whole", "whole", work, Floor(0.0, 0.0, 0.0), timed, counts)
+    return Side(row.model, row.title, own, parts, float(whole["scale"]))
+
+
+def _part(entry: Mapping[str, Any]) -> Part:
+    compute, memory, dispatch = (float(entry[f"floor_{limit}_s"]) for limit in LIMITS)
+    ours = {*_entry(_NOTHING), "part"}
+    return Part(
+        entry["part"],
+        entry["group"],
+        Work(**entry["work"]),
+        Floor(compute, memory, dispatch, bool(entry["in_cache"])),
+        Timed.of(entry["samples_s"][0]),
+        {key: value for key, value in entry.items() if key not in ours},
+    )
+
+
+def all_tries(explanation: Explanation) -> tuple[Try, ...]:
+    """What was measured, then what is predicted of the rest."""
+    measured = {one.name for one in explanation.tried}
+    rest = [one for one in predictions(explanation) if one.name not in measured]
+    layout = Try(LAYOUT, None, False, "not in the floors")
+    known = layout.name in measured or explanation.memory_format == "channels_last"
+    return (*explanation.tried, *rest, *([] if known else [layout]))
+
+
+def row_of(cell: Cell, side: Side, by: str) -> Cell:
+    """A timed row with what was counted of the model, its floors and its parts."""
+    return dataclasses.replace(
+        cell,
+        metrics={**cell.metrics, **side.whole.counts, **_floors(side)},
+        parts={by: [_entry(part) for part in side.parts]},
+        notes=(*cell.notes, *_side_notes(side, by)),
+    )
+
+
+def _floors(side: Side) -> dict[str, float | int | None]:
+    """Of a whole model: the sums of its parts', which run one after the other."""
+    floors = [part.floor for part in side.parts]
+    return {
+        "working_set_bytes": side.whole.work.working_set_bytes,
+        "floor_compute_s": sum(floor.compute for floor in floors),
+        "floor_memory_s": sum(floor.memory for floor in floors),
+        "floor_dispatch_s": sum(floor.dispatch for floor in floors),
+        "floor_s": side.floor_s,
+        "efficiency": side.floor_s / side.seconds,
+    }
+
+
+def _entry(part: Part) -> dict[str, Any]:
+    floor, timed = part.floor, part.timed
+    return {
+        "part": part.name,
+        **part.counts,
+        "latency_median_s": timed.seconds,
+        "latency_q1_s": timed.low,
+        "latency_q3_s": timed.high,
+        "working_set_bytes": part.work.working_set_bytes,
+        "floor_compute_s": floor.compute,
+        "floor_memory_s": floor.memory,
+        "floor_dispatch_s": floor.dispatch,
+        "floor_s": floor.seconds,
+        "efficiency": part.efficiency,
+        "limit": floor.limit if floor.seconds else None,
+        "in_cache": floor.in_cache,
+        "group": part.group,
+        "work": vars(part.work),
+        "samples_s": [list(timed.samples)],
+    }
+
+
+_NOTHING = Part("", "", Work(), Floor(0.0, 0.0, 0.0), Timed(1.0, 1.0, 1.0))
+
+
+def _side_notes(side: Side, by: str) -> Iterator[str]:
+    change = show_change(side.parts_s / side.seconds)
+    if side.scale != 1.0:
+        yield (
+            f"operators are timed inside the pass, which takes {show_quantity(side.seconds, 's')} "
+            f"without that: their times are {show_share(side.scale, 1)} of what was read, so that "
+            "they add up to it"
+        )
+    else:
+        what = {"stage": "stages", "module": "modules"}.get(by, "parts")
+        yield (
+            f"the {what} add up to {show_quantity(side.parts_s, 's')}, {change} against the whole"
+            + ("" if side.reconciled else ": more than 5% off, so they explain it roughly at best")
+        )
+    for part in side.parts:
+        if part.cause_of_excess is not None:
+            share = show_share(part.efficiency or 0, 1)
+            yield f"{part.name} reaches {share} of its floor: {part.cause_of_excess}"
+
+
+# --- tables ------------------------------------------------------------------------------------
+
+
+def document(report: Report) -> Document:
+    """Parts against floors, the account of the saving with its paragraph, what to try, ceilings.
+
+    All of it from what `explanation_report` kept, so that a saved report shows it again.
+
+    Raises:
+        UsageError: the report holds no explanation.
+    """
+    explanation = explanation_in(report)
+    account, tries = saving(explanation), all_tries(explanation)
+    settings = settings_text(report.rows[0].settings)
+    return Document(
+        tables=(
+            _parts_table(explanation, settings, report),
+            _saving_table(explanation, account, tries),
+            _tries_table(explanation, tries),
+            ceilings_table(
+                explanation.ceilings,
+                "Ceilings, measured in the same rounds.",
+                provenance(report),
+            ),
+        ),
+        records=tuple(_records(report, explanation)),
+        data=report.to_dict(),
+        report=report,
+    )
+
+
+def _parts_table(explanation: Explanation, settings: str, report: Report) -> Table:
+    sides = (explanation.baseline, explanation.variant)
+    lines = [line for side in sides for line in _side_lines(side)]
+    notes = [
+        f"{row.model}: {note}"
+        for row, side in zip(report.rows, sides, strict=True)
+        for note in _side_notes(side, explanation.by)
+    ]
+    return Table(
+        caption=(
+            f"Floors and times by {explanation.by}: {settings}, FLOPs by convention core, medians "
+            f"over {explanation.rounds} rounds of one process, 1 MAC = 2 FLOPs."
+        ),
+        columns=(
+            Column(f"Model, {explanation.by}", "left"),
+            Column("GFLOPs"),
+            Column("Traffic (MB)"),
+            Column("Kernels"),
+            Column("FLOPs per byte"),
+            Column("Floor (ms)"),
+            Column("Time (ms)"),
+            Column("Efficiency"),
+            Column("Nearest limit", "left"),
+        ),
+        lines=tuple(lines),
+        notes=(
+            "Floor: the largest of FLOPs over their rate, traffic over bandwidth, and kernels "
+            "times a launch, which is the part's nearest limit; a model's is the sum of its parts'",
+            "Efficiency: floor over time; where it is low, no limit explains the part",
+            "Time: in brackets the quartiles over rounds",
+            *_few(explanation),
+            *notes,
+        ),
+    )
+
+
+def _few(explanation: Explanation) -> Iterator[str]:
+    """A median and its quartiles of fewer samples than a 95 % interval for it needs."""
+    if explanation.rounds < Plan().least_rounds:
+        yield f"only {explanation.rounds} rounds fitted in: a longer --budget says more"
+
+
+def _side_lines(side: Side) -> Iterator[Line]:
+    yield Line(side.model, _cells(side.whole, side.floor_s, ""))
+    for part in side.parts:
+        limit = LIMITS[part.floor.limit] if part.floor.seconds else ""
+        cached = " (cache)" if limit == "memory" and part.floor.in_cache else ""
+        yield Line(part.name, _cells(part, part.floor.seconds, limit + cached), level=1)
+    yield Line(
+        "sum of parts",
+        ("", "", "", "", "", f"{show(side.parts_s, 's')} ({_gap(side)})", "", ""),
+        level=1,
+    )
+
+
+def _gap(side: Side) -> str:
+    return show_change(side.parts_s / side.seconds)
+
+
+def _cells(part: Part, floor_s: float, limit: str) -> tuple[str, ...]:
+    work, timed = part.work, part.timed
+    return (
+        show(work.flops, "FLOP"),
+        show(work.nbytes, "B"),
+        show_count(work.kernels),
+        "" if work.intensity is None else show(work.intensity, "FLOP/B"),
+        show(floor_s, "s"),
+        f"{show(timed.seconds, 's')} {show_range(timed.low, timed.high, 's')}",
+        show_share(floor_s, timed.seconds) if floor_s else "",
+        limit,
+    )
+
+
+# --- the account -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Entry:
+    label: str
+    seconds: float | None = None
+    share: str = ""
+    efficiency: str = ""
+    limit: str = ""
+    level: int = 0
+
+
+def _saving_table(explanation: Explanation, account: Saving, tries: Sequence[Try]) -> Table:
+    before, after = explanation.baseline, explanation.variant
+    lines = [
+        Line(
+            entry.label,
+            (
+                "" if entry.seconds is None else _unsigned_zero(show(entry.seconds, "s")),
+                entry.share,
+                entry.efficiency,
+                entry.limit,
+            ),
+            entry.level,
+        )
+        for entry in _entries(explanation, account)
+    ]
+    return Table(
+        caption=f"From FLOPs to time: {after.model} against {before.model}.",
+        columns=(
+            Column("Account", "left"),
+            Column("Time (ms)"),
+            Column("Share"),
+            Column("Efficiency"),
+            Column("Nearest limit", "left"),
+        ),
+        lines=tuple(lines),
+        notes=(paragraph(explanation, account, tries),),
+    )
+
+
+_MOST_GROUPS = 12
+
+
+def _entries(explanation: Explanation, account: Saving) -> Iterator[_Entry]:
+    before, after = explanation.baseline, explanation.variant
+    whole = before.seconds
+
+    def booked(label: str, seconds: float, **more: Any) -> _Entry:
+        return _Entry(label, seconds, _unsigned_zero(show_share(seconds, whole)), **more)
+
+    if account.flops_ratio is not None:
+        yield _Entry("change of FLOPs", share=show_change(account.flops_ratio))
+    yield _Entry("change of time", share=show_change(account.time_ratio))
+    yield booked("promised, if time fell as FLOPs do", account.promised_s)
+    yield booked("which FLOPs changed", -account.cheap_s, level=1)
+    largest = sorted(account.groups, key=lambda group: -abs(group.kept_s))[:_MOST_GROUPS]
+    for group in account.groups:
+        if group in largest:
+            yield booked(f"{group.name}{_kind(group)}", -group.kept_s, level=1, **_how(group))
+    others = [group.kept_s for group in account.groups if group not in largest]
+    if others:
+        yield booked("all others", -sum(others), level=1)
+    yield booked("between the parts", -account.between_s, level=1)
+    yield booked("saved, by the clock", account.saved_s)
+    if account.reached is not None:
+        yield _Entry("of the promise", share=show_share(account.reached, 1), level=1)
+    same, rest = unchanged_shares(explanation, account)
+    yield _Entry(f"{before.model}'s time where both do the same", share=same)
+    yield _Entry("elsewhere", share=rest, level=1)
+    for limit, share in after.shares.items():
+        label = f"{after.model}'s time, nearest limit {LIMITS[limit]}"
+        yield _Entry(label, share=show_share(share, 1))
+    yield _Entry(
+        f"{after.model}'s floors in all", after.floor_s, show_share(after.floor_s, after.seconds)
+    )
+
+
+def _unsigned_zero(text: str) -> str:
+    """What is rounded to nothing has no sign."""
+    return text if text.strip("-0.%") else text.lstrip("-")
+
+
+def _kind(group: GroupSaving) -> str:
+    return ", same work" if group.unchanged else ""
+
+
+def _how(group: GroupSaving) -> dict[str, str]:
+    """Efficiencies and limits, the baseline's and the variant's."""
+    sides = [one for one in (group.before, group.after) if one.efficiency is not None]
+    return {
+        "efficiency": " to ".join(show_share(one.efficiency or 0, 1) for one in sides),
+        "limit": " to ".join(dict.fromkeys(LIMITS[one.limit] for one in sides)),
+    }
+
+
+# --- what to try -------------------------------------------------------------------------------
+
+
+def _tries_table(explanation: Explanation, tries: Sequence[Try]) -> Table:
+    return Table(
+        caption=f"What to try next on {explanation.variant.model}.",
+        columns=(
+            Column("Try", "left"),
+            Column("Time"),
+            Column("Known", "left"),
+            Column("From", "left"),
+        ),
+        lines=tuple(Line(one.name, _try_cells(one)) for one in tries),
+        notes=(
+            "predicted: what the floors of the work that goes take, if the rest runs as before; "
+            "what is far from its floor takes longer and gives more; --try measures it instead",
+        ),
+    )
+
+
+def _try_cells(one: Try) -> tuple[str, ...]:
+    if one.ratio is None:
+        return ("n/a", "not predicted", one.how)
+    spread = (
+        f" [{show_change(one.low)} to {show_change(one.high)}]"
+        if one.low is not None and one.high is not None
+        else ""
+    )
+    known = "measured" if one.measured else "predicted"
+    return (f"{show_change(one.ratio)}{spread}", known, one.how)
+
+
+# --- records -----------------------------------------------------------------------------------
+
+
+def _records(report: Report, explanation: Explanation) -> Iterator[Mapping[str, Any]]:
+    """A report's records by part, with the limit that binds each."""
+    limits = {
+        (row.model, part["part"]): part["limit"]
+        for row in report.rows
+        for part in row.parts[explanation.by]
+    }
+    for record in report.records(explanation.by):
+        limit = limits.get((record["model"], record["part"]))
+        yield {**record, "limit": limit}

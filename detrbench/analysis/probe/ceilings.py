@@ -1,0 +1,195 @@
+"""Ceilings, and the least time that work takes under them: pure, without torch and without a clock.
+
+The model is the roofline (Williams et al., "Roofline: An Insightful Visual Performance Model for
+Multicore Architectures", CACM 52(4), 2009) with a third limit, the cost of launching operators.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any
+
+from detrbench.counting.cost import ATTENTION, CONVOLUTION, EPILOGUES, MATMUL
+
+if TYPE_CHECKING:
+    from detrbench.counting.tracing import Op, Totals
+
+COMPUTE, MEMORY, DISPATCH = "compute", "memory", "dispatch"
+"""The limits, by the names that reports use."""
+
+LIMITS = {COMPUTE: "arithmetic", MEMORY: "memory", DISPATCH: "launches"}
+"""How the limits are called in sentences."""
+
+KINDS: dict[str, tuple[str, str]] = {
+    "convolution": ("FLOP/s", "convolutions"),
+    "matmul": ("FLOP/s", "matrix products"),
+    "memory": ("B/s", "memory bandwidth"),
+    "cache": ("B/s", "last-level cache bandwidth"),
+    "dispatch": ("fine s", "launching one operator"),
+}
+"""Name of a ceiling -> the unit of its value, and what it is in words."""
+
+
+@dataclass(frozen=True)
+class Ceiling:
+    """One thing that a device does at most so fast.
+
+    Attributes:
+        name: a key of `KINDS`.
+        value: a rate in the unit of `KINDS`, or seconds of one launch; the median over rounds.
+        low, high: its quartiles over rounds.
+        source: which of the probes was the fastest.
+    """
+
+    name: str
+    value: float
+    low: float
+    high: float
+    source: str = ""
+
+    @property
+    def unit(self) -> str:
+        return KINDS[self.name][0]
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a part of a model asks of a device.
+
+    Attributes:
+        conv_flops, product_flops: of convolutions; of matrix products and attention.
+        nbytes: eager traffic.
+        kernels: operators to launch.
+        working_set_bytes: its live tensors at their most, and its parameters.
+        fused_bytes, fused_kernels: what is left of both when norms and element-wise operators are
+            folded into the kernels before them; a lower bound.
+        wide_conv_flops: of convolutions wider than 1x1, not grouped and of stride 1, for which
+            there are algorithms with fewer multiplications than are counted (Winograd's).
+    """
+
+    conv_flops: int = 0
+    product_flops: int = 0
+    nbytes: int = 0
+    kernels: int = 0
+    working_set_bytes: int = 0
+    fused_bytes: int = 0
+    fused_kernels: int = 0
+    wide_conv_flops: int = 0
+
+    @property
+    def flops(self) -> int:
+        return self.conv_flops + self.product_flops
+
+    @property
+    def intensity(self) -> float | None:
+        """FLOPs per byte; None where nothing moves."""
+        return self.flops / self.nbytes if self.nbytes else None
+
+
+def work_of(totals: Totals, ops: Iterable[Op]) -> Work:
+    """The work of a traced part; what its parameters take is that of those its operators read."""
+    flops = {CONVOLUTION: 0, MATMUL: 0, ATTENTION: 0}
+    parameters: dict[int, int] = {}
+    folded, wide = 0, 0
+    for op in ops:
+        if op.kind in flops:
+            flops[op.kind] += op.cost.flops
+        folded += op.kind in EPILOGUES
+        wide += op.cost.flops if _has_short_cuts(op) else 0
+        parameters |= {t.storage: t.nbytes for t in op.inputs if t.parameter}
+    return Work(
+        conv_flops=flops[CONVOLUTION],
+        product_flops=flops[MATMUL] + flops[ATTENTION],
+        nbytes=totals.traffic_eager_bytes,
+        kernels=totals.kernels,
+        working_set_bytes=totals.peak_activation_bytes + sum(parameters.values()),
+        fused_bytes=totals.traffic_fused_bytes,
+        fused_kernels=totals.kernels - folded,
+        wide_conv_flops=wide,
+    )
+
+
+def _has_short_cuts(op: Op) -> bool:
+    """Lavin & Gray, "Fast Algorithms for Convolutional Neural Networks", arXiv 1509.09308: small
+    kernels of stride 1, over all channels."""
+    if op.kind != CONVOLUTION:
+        return False
+    image, weight, _, stride = op.args[:4]
+    grouped = weight.shape[1] != image.shape[1]
+    return max(weight.shape[2:]) > 1 and set(stride) == {1} and not grouped
+
+
+@dataclass(frozen=True)
+class Floor:
+    """The least seconds that some work takes, by limit.
+
+    Attributes:
+        in_cache: whether `memory` is by the cache's bandwidth, because the working set fits.
+    """
+
+    compute: float
+    memory: float
+    dispatch: float
+    in_cache: bool = False
+
+    @property
+    def seconds(self) -> float:
+        """The floor proper: none of the three can be undercut, so the largest holds."""
+        return max(self.compute, self.memory, self.dispatch)
+
+    @property
+    def limit(self) -> str:
+        """Which of the three binds."""
+        limits = {COMPUTE: self.compute, MEMORY: self.memory, DISPATCH: self.dispatch}
+        return max(limits, key=lambda name: limits[name])
+
+
+@dataclass(frozen=True)
+class Ceilings:
+    """What one device does at best, in one number format, layout and number of threads.
+
+    Attributes:
+        each: by name, all of `KINDS`.
+        cache_bytes: size of the last-level cache.
+    """
+
+    each: Mapping[str, Ceiling]
+    cache_bytes: int
+
+    def __getitem__(self, name: str) -> float:
+        return self.each[name].value
+
+    def floor(self, work: Work) -> Floor:
+        """The least time for `work`."""
+        in_cache = work.working_set_bytes <= self.cache_bytes
+        return Floor(
+            compute=work.conv_flops / self["convolution"] + work.product_flops / self["matmul"],
+            memory=work.nbytes / self["cache" if in_cache else "memory"],
+            dispatch=work.kernels * self["dispatch"],
+            in_cache=in_cache,
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, for a file."""
+        return {
+            "cache_bytes": self.cache_bytes,
+            "ceilings": [{**vars(one), "unit": one.unit} for one in self.each.values()],
+        }
+
+    @classmethod
+    def from_dict(cls, plain: Mapping[str, Any]) -> Ceilings:
+        """From what `to_dict` made.
+
+        Raises:
+            KeyError, TypeError, ValueError: it is something else, or one is missing.
+        """
+        known = [f.name for f in fields(Ceiling)]
+        found = [Ceiling(**{key: one[key] for key in known}) for one in plain["ceilings"]]
+        each = {one.name: one for one in found}
+        absent = sorted(set(KINDS) - set(each))
+        if absent:
+            raise ValueError(f"no ceiling for {', '.join(absent)}")
+        if not all(one.value > 0 for one in found):
+            raise ValueError("a ceiling that is not positive")
+        return cls(each, int(plain["cache_bytes"]))

@@ -1,0 +1,256 @@
+"""The probes: small steps that do one thing as fast as the device can, timed like models.
+
+Their shapes are typical of detectors. Which is the fastest differs between devices, number formats
+and layouts, so each ceiling is the best of a few.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from detrbench.analysis.probe.ceilings import KINDS, Ceiling, Ceilings
+from detrbench.core.errors import DetrbenchError
+from detrbench.core.stats import median, quantile
+from detrbench.core.units import show_quantity
+from detrbench.machine.caches import cache_from_sweep, last_level_bytes
+from detrbench.runtimes.clocks import Clock, Step
+from detrbench.runtimes.eager import ModelStep
+from detrbench.timing.session import Series
+
+if TYPE_CHECKING:
+    from detrbench.runtimes.eager import Eager
+
+# Output channels, input channels, kernel, height and width.
+_CONVOLUTIONS = ((128, 128, 3, 80), (256, 256, 3, 40), (256, 256, 1, 80), (512, 1024, 1, 40))
+# Rows, inner size, columns: a linear layer over all cells of an image, and a square product.
+_PRODUCTS = ((8400, 256, 256), (1024, 1024, 1024))
+
+_LEAST_S = 4e-3  # of a compute probe: shorter, and starting the threads would be part of its rate
+_MOST_BATCH = 64
+_CACHE_PASSES = 40  # the first finds what other steps left in the cache, the others its own data
+_LAUNCHES = 400
+_SWEEP_BYTES = tuple(2**power for power in range(20, 30))
+_LARGEST = 2**31
+
+
+@dataclass(frozen=True)
+class Probe:
+    """One attempt at a ceiling.
+
+    Attributes:
+        ceiling: a key of `KINDS`.
+        source: what it does, in words.
+        amount: of it in one call: FLOPs, bytes, or launches.
+    """
+
+    ceiling: str
+    source: str
+    amount: float
+    step: Step
+
+
+class Bench:
+    """Makes the probes of one opened runtime: its device, number format and layout."""
+
+    def __init__(self, runtime: Eager) -> None:
+        self._place, self._device = runtime.place, runtime.device.name
+        self._clock: Clock = runtime.device.clock
+        self._draw = torch.Generator().manual_seed(0)
+        self.cache_bytes = self._cache_bytes()
+
+    def probes(self) -> tuple[Probe, ...]:
+        """All probes, ready to run."""
+        return (
+            *(self._convolution(*shape) for shape in _CONVOLUTIONS),
+            *(self._product(*shape) for shape in _PRODUCTS),
+            *self._streams("memory", min(4 * self.cache_bytes, _LARGEST), passes=1),
+            *self._streams("cache", self.cache_bytes // 4, passes=_CACHE_PASSES),
+            self._launches(),
+        )
+
+    def _convolution(self, outputs: int, inputs: int, kernel: int, side: int) -> Probe:
+        weight = self._random(outputs, inputs, kernel, kernel) / (inputs * kernel**2) ** 0.5
+
+        def of_batch(batch: int) -> Callable[[], Tensor]:
+            images = self._random(batch, inputs, side, side)
+            return lambda: F.conv2d(images, weight, padding=kernel // 2)
+
+        batch, call = self._long_enough(of_batch)
+        flops = 2 * batch * outputs * inputs * kernel**2 * side**2
+        source = f"{kernel}x{kernel}, {inputs} to {outputs} channels, {side}x{side}, batch {batch}"
+        return Probe("convolution", source, flops, ModelStep(call, self._clock))
+
+    def _product(self, rows: int, inner: int, columns: int) -> Probe:
+        weight = self._random(columns, inner) / inner**0.5
+
+        def of_batch(batch: int) -> Callable[[], Tensor]:
+            values = self._random(batch, rows, inner)
+            return lambda: F.linear(values, weight)
+
+        batch, call = self._long_enough(of_batch)
+        source = f"({batch * rows}, {inner}) x ({inner}, {columns})"
+        flops = 2 * batch * rows * inner * columns
+        return Probe("matmul", source, flops, ModelStep(call, self._clock))
+
+    def _streams(self, ceiling: str, nbytes: int, passes: int) -> list[Probe]:
+        """Element-wise work over `nbytes` in all, by the rule that each input is read and each
+        output written once."""
+        return [
+            self._stream(ceiling, f"{name}, {nbytes // 2**20} MiB", nbytes, make, passes)
+            for name, make in _STREAMS.items()
+        ]
+
+    def _stream(
+        self, ceiling: str, source: str, nbytes: int, make: _MakeStream, passes: int
+    ) -> Probe:
+        once, tensors_read_or_written = make(self._filled, nbytes)
+
+        def call() -> Tensor:
+            for _ in range(passes - 1):
+                once()
+            return once()
+
+        amount = passes * sum(t.numel() * t.element_size() for t in tensors_read_or_written)
+        return Probe(ceiling, source, amount, ModelStep(call, self._clock))
+
+    def _launches(self) -> Probe:
+        tiny = self._random(1, 1, 1, 16)
+
+        def call() -> Tensor:
+            for _ in range(_LAUNCHES - 1):
+                tiny.add(tiny)
+            return tiny.add(tiny)
+
+        source = "an addition of 16 numbers"
+        return Probe("dispatch", source, _LAUNCHES, ModelStep(call, self._clock))
+
+    def _random(self, *shape: int) -> Tensor:
+        values = torch.randn(*shape, generator=self._draw)
+        if len(shape) == 4:
+            return self._place(values)
+        # Layouts are of images; whatever has fewer dimensions borrows some on its way.
+        return self._place(values.reshape(1, 1, -1, shape[-1])).reshape(shape)
+
+    def _filled(self, nbytes: int) -> Tensor:
+        """A flat tensor of about `nbytes`, every page of it written."""
+        one = self._random(1)
+        return one.new_full((max(1, nbytes // one.element_size()),), 1.5)
+
+    def _long_enough(
+        self, of_batch: Callable[[int], Callable[[], Tensor]]
+    ) -> tuple[int, Callable[[], Tensor]]:
+        batch = 1
+        while True:
+            call = of_batch(batch)
+            step = ModelStep(call, self._clock)
+            # The first call also builds what later ones find ready.
+            seconds = min(self._clock.time(step)[0] for _ in range(3))
+            if seconds >= _LEAST_S or batch >= _MOST_BATCH:
+                return batch, call
+            batch *= 2
+
+    def _cache_bytes(self) -> int:
+        if torch.device(self._device).type == "cuda":
+            size: int = torch.cuda.get_device_properties(self._device).L2_cache_size
+            return size
+        return last_level_bytes() or cache_from_sweep(
+            {nbytes: self._in_place_rate(nbytes) for nbytes in _SWEEP_BYTES}
+        )
+
+    def _in_place_rate(self, nbytes: int) -> float:
+        (name, make), *_ = _STREAMS.items()
+        passes = max(2, 2**28 // nbytes)
+        probe = self._stream("cache", name, nbytes, make, passes)
+        return probe.amount / min(self._clock.time(probe.step)[0] for _ in range(3))
+
+
+_MakeStream = Callable[
+    [Callable[[int], Tensor], int], tuple[Callable[[], Tensor], tuple[Tensor, ...]]
+]
+
+
+def _scaling(
+    filled: Callable[[int], Tensor], nbytes: int
+) -> tuple[Callable[[], Tensor], tuple[Tensor, ...]]:
+    values = filled(nbytes)
+    return lambda: values.mul_(1.0), (values, values)
+
+
+def _copying(
+    filled: Callable[[int], Tensor], nbytes: int
+) -> tuple[Callable[[], Tensor], tuple[Tensor, ...]]:
+    here, there = filled(nbytes // 2), filled(nbytes // 2)
+    return lambda: there.copy_(here), (here, there)
+
+
+def _adding(
+    filled: Callable[[int], Tensor], nbytes: int
+) -> tuple[Callable[[], Tensor], tuple[Tensor, ...]]:
+    left, right, result = (filled(nbytes // 3) for _ in range(3))
+    return lambda: torch.add(left, right, out=result), (left, right, result)
+
+
+_STREAMS: dict[str, _MakeStream] = {
+    "scaling in place": _scaling,
+    "copying": _copying,
+    "adding two to a third": _adding,
+}
+
+
+def ceilings(probes: Sequence[Probe], serieses: Sequence[Series], cache_bytes: int) -> Ceilings:
+    """What the probes' samples say: of each kind the one with the best median.
+
+    Raises:
+        DetrbenchError: of some kind none ran, such as convolutions in a number format that the
+            device has not.
+    """
+    best: dict[str, Ceiling] = {}
+    failed: dict[str, str] = {}
+    for probe, series in zip(probes, serieses, strict=True):
+        if series.status == "failed" or not series.latency_s:
+            failed.setdefault(probe.ceiling, series.reason or "no round was finished")
+            continue
+        one = _ceiling(probe, series)
+        known = best.get(probe.ceiling)
+        if known is None or _is_better(one, known):
+            best[probe.ceiling] = one
+    absent = [name for name in KINDS if name not in best]
+    if absent:
+        raise DetrbenchError(
+            f"no ceiling was found for {KINDS[absent[0]][1]}: "
+            f"{failed.get(absent[0], 'nothing was tried')}",
+            cure="Choose another --dtype, or a longer --budget.",
+        )
+    return Ceilings({name: best[name] for name in KINDS}, cache_bytes)
+
+
+def _ceiling(probe: Probe, series: Series) -> Ceiling:
+    launches = probe.ceiling == "dispatch"
+    samples = series.latency_s
+    values = [one / probe.amount if launches else probe.amount / one for one in samples]
+    return Ceiling(
+        probe.ceiling,
+        median(values),
+        quantile(values, 0.25),
+        quantile(values, 0.75),
+        probe.source + (_host_share(probe, series) if launches else ""),
+    )
+
+
+def _host_share(probe: Probe, series: Series) -> str:
+    """Back to back, kernels follow each other as fast as the host enqueues or the device takes
+    them, whichever is slower; where the clock tells them apart, the host's is said as well."""
+    enqueued = series.samples.get("enqueue_s")
+    if not enqueued:
+        return ""
+    return f", enqueued in {show_quantity(median(enqueued) / probe.amount, 'fine s')}"
+
+
+def _is_better(one: Ceiling, other: Ceiling) -> bool:
+    return one.value < other.value if one.name == "dispatch" else one.value > other.value

@@ -1,0 +1,40 @@
+"""Ceilings as a table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from detrbench.analysis.probe.ceilings import KINDS, Ceilings
+from detrbench.core.units import UNITS, show, show_quantity, show_range
+from detrbench.render.layout import Column, Line, Table
+
+
+def ceilings_table(ceilings: Ceilings, caption: str, notes: Sequence[str] = ()) -> Table:
+    """One line per ceiling, with its quartiles, and `notes` on where they are from."""
+    lines = [
+        Line(
+            KINDS[one.name][1],
+            (
+                f"{show(one.value, one.unit)} {show_range(one.low, one.high, one.unit)}",
+                UNITS[one.unit].shown,
+                one.source,
+            ),
+        )
+        for one in ceilings.each.values()
+    ]
+    return Table(
+        caption=caption,
+        columns=(
+            Column("Ceiling", "left"),
+            Column("Value"),
+            Column("Unit", "left"),
+            Column("Reached by", "left"),
+        ),
+        lines=tuple(lines),
+        notes=(
+            "Value: in brackets its quartiles over rounds",
+            "a working set of up to "
+            f"{show_quantity(ceilings.cache_bytes, 'B')} is held against the cache's bandwidth",
+            *notes,
+        ),
+    )

@@ -1,0 +1,1 @@
+"""One report against another: the gate, differences, history, what CI services read."""

@@ -1,0 +1,118 @@
+"""Checks of counts, which are exact, and of absolute limits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from detrbench.compare.gate.outcomes import Check, Outcome, judged
+from detrbench.compare.gate.pairs import pairs_of, spoilt
+from detrbench.compare.gate.policy import ANY, Policy
+from detrbench.compare.gate.rows import TIME, invalid_row, no_value
+from detrbench.core.stats import Interval
+from detrbench.core.units import show_count, show_part, show_quantity
+from detrbench.reports.metrics import METRICS, Metric, metric
+from detrbench.reports.report import Cell, Report, missing_value
+
+
+def count_checks(before: Cell, now: Cell, policy: Policy) -> list[Check]:
+    """Every count that a report's table shows and the baseline has, and those the policy names."""
+    shares = policy.max_increase
+    keys = [key for key in dict.fromkeys([*_shown(before), *shares]) if shares.get(key) != ANY]
+    checks = [_increase(before, now, METRICS[key], shares.get(key, 0.0)) for key in keys]
+    if not checks and not _shown(before) and before.metrics.get(TIME.key) is None:
+        nothing = "the baseline has no figure of it"
+        checks.append(invalid_row(before, nothing, "Make a new baseline."))
+    return checks
+
+
+def value_checks(report: Report, policy: Policy) -> Iterator[Check]:
+    """Every row against the policy's absolute limits."""
+    for row in report.rows:
+        for key, limit in policy.max.items() if row.status == "ok" else ():
+            yield _value(row, metric(key), limit, report)
+
+
+def _shown(row: Cell) -> list[str]:
+    """The counts that a table shows of `row` and that it has, FLOPs by the row's own convention."""
+    conventions = {None, row.settings.get("convention", "core")}
+    return [
+        one.key
+        for one in METRICS.values()
+        if one.summary and not one.measured and one.better == "lower"
+        if one.convention in conventions and row.metrics.get(one.key) is not None
+    ]
+
+
+def _increase(before: Cell, now: Cell, one: Metric, limit: float) -> Check:
+    old, new = before.metrics.get(one.key), now.metrics.get(one.key)
+    outcome, reason = Outcome.INVALID, ""
+    if old is None:
+        reason = no_value(before, one.key, "the baseline")
+    elif new is None:
+        reason = no_value(now, one.key, "this run")
+    elif min(old, new) < 0:
+        reason = "a count cannot be negative"
+    elif _beyond(old, new, limit):
+        allowed = f"{show_part(limit)} more is" if limit else "no increase is"
+        reason = f"{_exactly(old, one)} before, {_exactly(new, one)} now, and {allowed} allowed"
+        outcome = Outcome.REGRESSION
+    else:
+        outcome = Outcome.PASS
+    cures = {
+        Outcome.REGRESSION: f"Make it smaller, or allow it: --max-increase {one.key}=SHARE.",
+        Outcome.INVALID: "Count both again: detrbench profile -o run.json.",
+    }
+    return Check(
+        outcome, now.model, now.settings, one.key, old, new, limit,
+        reasons=(reason,) if reason else (), cure=cures.get(outcome),
+    )  # fmt: skip
+
+
+def _beyond(old: float, new: float, limit: float) -> bool:
+    """Whether `new` is more than `limit` allows; 29 % of 100 are 29, whatever 0.29 * 100 says."""
+    return new > old * (1 + limit) * (1 + 1e-12) if limit else new > old
+
+
+def _value(row: Cell, one: Metric, limit: float, report: Report) -> Check:
+    value = row.metrics.get(one.key)
+    interval: Interval | None = None
+    reasons: tuple[str, ...] = ()
+    if value is None:
+        outcome, reasons = Outcome.INVALID, (no_value(row, one.key, "this run"),)
+    elif value < 0:
+        outcome, reasons = Outcome.INVALID, ("it cannot be negative",)
+    elif one.measured:
+        interval, invalid = _interval(row, one, report)
+        outcome, reasons = judged(interval, limit, invalid)
+    elif value > limit:
+        outcome = Outcome.REGRESSION
+        reasons = (f"{_exactly(value, one)} is more than {_exactly(limit, one)}",)
+    else:
+        outcome = Outcome.PASS
+    cures = {
+        Outcome.REGRESSION: f"Make it smaller, or raise the limit: --max {one.key}=VALUE.",
+        Outcome.INVALID: "Measure again, and everything that is limited.",
+        Outcome.INCONCLUSIVE: "Measure longer: --budget.",
+    }
+    return Check(
+        outcome, row.model, row.settings, one.key, None, value, limit, ceiling=True,
+        interval=interval, reasons=reasons, cure=cures.get(outcome),
+    )  # fmt: skip
+
+
+def _interval(row: Cell, one: Metric, report: Report) -> tuple[Interval | None, list[str]]:
+    """The interval over processes, and what takes all meaning from it. The first of a metric's
+    spreads is that interval; the others, such as quartiles, are no intervals."""
+    spread = one.spread[0]
+    invalid = spoilt(pair for pair in pairs_of(report) if pair.concerns(row))
+    middle, low, high = (row.metrics.get(key) for key in (one.key, spread.low, spread.high))
+    if middle is None or low is None or high is None:
+        return None, [*invalid, f"it has no interval: {missing_value(row, spread.low)}"]
+    if not low <= middle <= high:
+        return None, [*invalid, "its interval does not hold it"]
+    return Interval(middle, low, high), invalid
+
+
+def _exactly(value: float, one: Metric) -> str:
+    """A value to its last digit where it is whole, as counts are."""
+    return show_count(int(value)) if value == int(value) else show_quantity(value, one.unit)

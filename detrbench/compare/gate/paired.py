@@ -1,0 +1,129 @@
+"""Checks of time where both sides were timed in the same rounds: there is no drift between them.
+
+What one run leaves open is timed again, in processes that share nothing with the first but the
+machine, and decided by the processes of all runs together. A failure must have been seen in every
+one of them, at least twice: each run's own ratio is beyond the limit, and the interval over all
+processes leaves no doubt. One run's own interval need not: where the first was right, half of the
+others are a little nearer to the limit, and asking each for a whole interval would let real
+regressions pass undecided.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+
+from detrbench.compare.gate.outcomes import Check, Outcome, judged
+from detrbench.compare.gate.pairs import Pair, pairs_of, spoilt
+from detrbench.compare.gate.rows import TIME
+from detrbench.compare.gate.times import Known, doubts_about, time_check
+from detrbench.core.stats import Interval, mean_interval
+from detrbench.core.units import show_change
+from detrbench.reports.report import Cell, Report
+
+CONFIRMATION = "confirmation"
+"""The setting that tells further runs' comparisons from the first one's: which run it is."""
+
+MOST_RUNS = 3
+"""Of one model. The first look may err in 5 %, half of it to either side, and both others in half
+of that: an increase of just the limit passes in at most 5 %, whichever run ends it, and fails in
+fewer (Bonferroni)."""
+
+_LONGER = "Time it longer: --budget; or when the machine is quiet."
+
+
+def undecided(runs: Sequence[Pair], limit: float) -> str | None:
+    """Why one more run is worth its time; `None` where these decide, or none can.
+
+    Args:
+        runs: of one model, the first one first.
+        limit: the allowed increase, 0.05 for 5 %.
+    """
+    interval = _together(runs)
+    if len(runs) >= MOST_RUNS or spoilt(runs) or interval is None:
+        return None
+    outcome, _ = judged(interval.exp(), 1 + limit)
+    if outcome is Outcome.INCONCLUSIVE:
+        return "its interval reaches across the limit"
+    if outcome is Outcome.REGRESSION and len(runs) == 1:
+        return "it looks slower by more than the limit"
+    return None
+
+
+def paired_checks(
+    now: Report, then: Report, measured: Report, limit: float, known: Known
+) -> Iterator[Check]:
+    """The latency of every row of `now` that `measured` has a comparison of.
+
+    Args:
+        measured: holds the comparisons, those of further runs with CONFIRMATION in their settings.
+        limit: the allowed increase, 0.05 for 5 %.
+        known: as in `gate`.
+
+    Raises:
+        ReportError: a comparison is not one.
+    """
+    pairs = pairs_of(measured)
+    for row in now.rows:
+        runs = [pair for pair in pairs if pair.model == row.model]
+        if runs:
+            before = next((one for one in then.rows if one.model == row.model), None)
+            values = (None if before is None else _median(before), _median(row))
+            yield _decided(row, sorted(runs, key=_number), limit, known, values)
+
+
+def _decided(
+    row: Cell,
+    runs: Sequence[Pair],
+    limit: float,
+    known: Known,
+    values: tuple[float | None, float | None],
+) -> Check:
+    first, *more = runs
+    sound = [first, *(run for run in more if not spoilt([run]))]
+    check = time_check(
+        row,
+        _together(sound),
+        limit,
+        processes=[len(run.log_ratios) for run in sound],
+        spoilt=spoilt(sound),
+        doubts=doubts_about(limit, row, known),
+        values=values,
+        cure=_LONGER,
+    )
+    if check.outcome is Outcome.REGRESSION:
+        if len(sound) == 1:
+            check = _doubtful(check, "it was seen once, and no second run has confirmed it")
+        elif not all((run.ratio or 0) > 1 + limit for run in sound):
+            check = _doubtful(check, "it was not seen in every run")
+    told = tuple(_told(run) for run in more)
+    return dataclasses.replace(check, reasons=(*check.reasons, *told))
+
+
+def _doubtful(check: Check, reason: str) -> Check:
+    return dataclasses.replace(check, outcome=Outcome.INCONCLUSIVE, reasons=(reason,), cure=_LONGER)
+
+
+def _together(runs: Sequence[Pair]) -> Interval | None:
+    """Over the processes of all `runs`. Where one had to pay for looking early, this pays too."""
+    log_ratios = [value for run in runs for value in run.log_ratios]
+    alpha = min(1 - run.confidence for run in runs)
+    return mean_interval(log_ratios, alpha if len(runs) == 1 else alpha / 2)
+
+
+def _told(run: Pair) -> str:
+    """What a further run found by itself."""
+    what = f"run {_number(run)}, in fresh processes,"
+    interval = _together([run])
+    if interval is None or spoilt([run]):
+        return f"{what} says nothing: {'; '.join(run.reasons) or 'it has no interval'}"
+    ends = interval.exp()
+    return f"{what} finds {show_change(ends.low)} to {show_change(ends.high)}"
+
+
+def _number(run: Pair) -> int:
+    return int(run.settings.get(CONFIRMATION) or 1)
+
+
+def _median(row: Cell) -> float | None:
+    return row.metrics.get(TIME.key)

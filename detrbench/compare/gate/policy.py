@@ -1,0 +1,217 @@
+"""What a gate allows: how far each metric may grow, and how large it may be.
+
+From flags, or from a file that a team keeps beside its models:
+
+    max_latency_increase: 5%
+    max_increase: {kernels: 10%, traffic_fused_bytes: any}
+    max: {params: 20M, flops: 65}
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from detrbench.core.errors import UsageError, nearest
+from detrbench.core.strict_yaml import Node, read_yaml
+from detrbench.core.units import UNITS, parse_part, parse_printed, printed_factor
+from detrbench.reports.metrics import METRICS, Metric
+
+LATENCY_INCREASE = 0.05
+"""Where nobody said; `detrbench selfcheck` tells whether a machine can tell so much apart."""
+
+ANY = math.inf
+"""The increase of a metric that is not gated."""
+
+
+@dataclass(frozen=True)
+class Policy:
+    """Limits.
+
+    Attributes:
+        max_latency_increase: 0.05 for 5 %; `ANY` leaves time out; `None` where nobody asked, which
+            is LATENCY_INCREASE for whatever the baseline has timed.
+        max_increase: metric key -> how far a count may grow, 0.02 for 2 %. Counts that are not
+            named here may not grow at all.
+        max: metric key -> the largest value, in base units.
+    """
+
+    max_latency_increase: float | None = None
+    max_increase: Mapping[str, float] = field(default_factory=dict)
+    max: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def latency_limit(self) -> float:
+        """The increase of latency that is allowed."""
+        asked = self.max_latency_increase
+        return LATENCY_INCREASE if asked is None else asked
+
+    @property
+    def judges_time(self) -> bool:
+        """Whether time is gated at all."""
+        return self.latency_limit != ANY
+
+    def overridden_by(self, other: Policy) -> Policy:
+        """This policy, with the last word to whatever `other` names."""
+        asked = other.max_latency_increase
+        return Policy(
+            self.max_latency_increase if asked is None else asked,
+            {**self.max_increase, **other.max_increase},
+            {**self.max, **other.max},
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data; no limit is "any"."""
+        return {
+            "max_latency_increase": _plain(self.latency_limit),
+            "max_increase": {key: _plain(share) for key, share in self.max_increase.items()},
+            "max": dict(self.max),
+        }
+
+
+def load_policy(path: Path) -> Policy:
+    """The policy in a YAML file.
+
+    Raises:
+        UsageError: the file is not a policy; says file, line and cure.
+    """
+    readers: dict[str, Callable[[Node], Any]] = {
+        "max_latency_increase": lambda node: parse_increase(_text(node), where=node.where),
+        "max_increase": lambda node: _limits(node, increase_limit),
+        "max": lambda node: _limits(node, value_limit),
+    }
+    fields = _mapping(read_yaml(path))
+    for key, node in fields.items():
+        if key not in readers:
+            raise node.error(f"unknown key {key!r}", cure=nearest(key, readers))
+    return Policy(**{key: readers[key](node) for key, node in fields.items()})
+
+
+def policy_of(
+    max_latency_increase: str | None = None,
+    max_increase: Iterable[str] = (),
+    max: Iterable[str] = (),
+) -> Policy:
+    """The policy that flags ask for: shares such as "5%", and limits such as "params=20M".
+
+    Raises:
+        UsageError: a limit that cannot be read, or on a metric that cannot have one.
+    """
+    latency = max_latency_increase
+    return Policy(
+        None if latency is None else parse_increase(latency, where="--max-latency-increase"),
+        dict(_assignment(text, "--max-increase", increase_limit) for text in max_increase),
+        dict(_assignment(text, "--max", value_limit) for text in max),
+    )
+
+
+# --- single limits -----------------------------------------------------------------------------
+
+Reader = Callable[[str, str, str], float]
+"""A metric's key, a text and where it stands -> the limit, in base units or as a share."""
+
+
+def increase_limit(key: str, text: str, where: str) -> float:
+    """How far the count `key` may grow.
+
+    Raises:
+        UsageError: no such metric, one that is not a count, or not a share.
+    """
+    one = _metric(key, where)
+    if one.measured:
+        raise UsageError(
+            f"{key} is measured: by how much it grew between two runs is not known exactly",
+            where=where,
+            cure="Time is gated as a ratio, with its interval: --max-latency-increase 5%.",
+        )
+    return parse_increase(text, where=where)
+
+
+def value_limit(key: str, text: str, where: str) -> float:
+    """The largest value of `key`, in base units.
+
+    Raises:
+        UsageError: no such metric, one without an interval, or not a number.
+    """
+    one = _metric(key, where)
+    if one.measured and not one.spread:
+        able = [each.key for each in METRICS.values() if each.measured and each.spread]
+        raise UsageError(
+            f"{key} is measured and has no interval: a limit on it would be passed or failed by "
+            "chance",
+            where=where,
+            cure=f"Limit a count, or {', '.join(able)}.",
+        )
+    factor = printed_factor(one.unit)
+    printed = parse_printed(text, factor=factor, where=where)
+    if printed.factor == factor > 1 and float(printed.digits) >= factor:
+        shown = UNITS[one.unit].shown
+        raise UsageError(
+            f"{text} without a prefix is {text} {shown}, which no model reaches",
+            where=where,
+            cure=f"Write it with its prefix: {key}=20M, or in {shown}: {key}=20.",
+        )
+    return printed.value
+
+
+def parse_increase(text: str, *, where: str) -> float:
+    """A share such as "5%", "0" for none at all, "any" for no limit.
+
+    Raises:
+        UsageError: it is none of these.
+    """
+    if text.strip() == "any":
+        return ANY
+    if text.strip().removesuffix("%").strip("0.") == "" and any(map(str.isdigit, text)):
+        return 0.0
+    return parse_part(text, where=where)
+
+
+def _metric(key: str, where: str) -> Metric:
+    able = {one.key for one in METRICS.values() if one.better == "lower"}
+    if key not in METRICS:
+        raise UsageError(f"there is no metric {key!r}", where=where, cure=nearest(key, able))
+    if key not in able:
+        raise UsageError(
+            f"less of {key} is not better, so that it can have no upper limit",
+            where=where,
+            cure=f"Limit another metric: {', '.join(sorted(able))}.",
+        )
+    return METRICS[key]
+
+
+def _assignment(text: str, flag: str, read: Reader) -> tuple[str, float]:
+    key, equals, value = text.partition("=")
+    if not equals:
+        raise UsageError(
+            f"{text!r} names no limit", where=flag, cure="Write METRIC=LIMIT, such as params=20M."
+        )
+    return key.strip(), read(key.strip(), value.strip(), f"{flag} {text}")
+
+
+# --- nodes of the file -------------------------------------------------------------------------
+
+
+def _limits(node: Node, read: Reader) -> dict[str, float]:
+    return {key: read(key, _text(value), value.where) for key, value in _mapping(node).items()}
+
+
+def _mapping(node: Node) -> Mapping[str, Node]:
+    if not isinstance(node.value, Mapping):
+        raise node.error(
+            f"{node.kind} stands where a mapping belongs", cure="Write it as `key: value`."
+        )
+    return node.value
+
+
+def _text(node: Node) -> str:
+    if isinstance(node.value, tuple | Mapping) or not node.text:
+        raise node.error(f"{node.kind} stands where a limit belongs", cure="Write 5%, or 20M.")
+    return node.text
+
+
+def _plain(share: float) -> float | str:
+    return "any" if share == ANY else share

@@ -1,0 +1,97 @@
+"""Which row of a report is which row of its baseline, and how to say why one cannot be checked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from detrbench.compare.gate.outcomes import Check, Outcome
+from detrbench.core.errors import nearest
+from detrbench.reports.merge import in_words
+from detrbench.reports.metrics import METRICS
+from detrbench.reports.report import Cell, Report, missing_value, setting_differences
+
+NOT_OF_COUNTS = frozenset(
+    {
+        "convention", "device", "runtime", "dtype", "memory_format", "threads", "stages",
+        "tf32_conv", "tf32_matmul", "cudnn_benchmark", "cold_l2",
+    }
+)  # fmt: skip
+"""Settings that no count depends on; any other must be the same for rows to be compared at all."""
+
+NOT_OF_TIME = frozenset({"convention"})
+"""Settings that no time depends on."""
+
+TIME = next(one for one in METRICS.values() if one.measured and one.spread)
+"""What is judged by its interval: the latency."""
+
+
+@dataclass(frozen=True)
+class Match:
+    """A row of the baseline, and the row of the report that is the same model; `None` for none."""
+
+    before: Cell
+    now: Cell | None
+
+    @property
+    def both(self) -> tuple[Cell, Cell] | None:
+        """The rows, where both are there and whole."""
+        if self.now is None or not self.before.status == self.now.status == "ok":
+            return None
+        return self.before, self.now
+
+
+def match(baseline: Report, report: Report) -> tuple[Match, ...]:
+    """Every row of the baseline with its own of the report: the same model under the same settings,
+    as far as counts depend on them, and of several the one most like it."""
+    return tuple(Match(before, _partner(before, report.rows)) for before in baseline.rows)
+
+
+def _partner(before: Cell, rows: Sequence[Cell]) -> Cell | None:
+    same = [
+        row
+        for row in rows
+        if row.model == before.model and not differing(before, row, NOT_OF_COUNTS)
+    ]
+    return min(same, key=lambda row: len(differing(before, row)), default=None)
+
+
+def differing(
+    before: Cell, now: Cell, ignored: frozenset[str] = frozenset()
+) -> dict[str, tuple[Any, Any]]:
+    """Setting -> (before, now), of what is not the same; what one of them does not say is None."""
+    found = setting_differences(before.settings, now.settings, unsaid=True)
+    return {name: values for name, values in found.items() if name not in ignored}
+
+
+def missing(before: Cell, rows: Sequence[Cell]) -> Check:
+    """The check of a row of the baseline that none of `rows` is a match for."""
+    named = [row for row in rows if row.model == before.model]
+    if not named:
+        near = nearest(before.model, {row.model for row in rows})
+        return invalid_row(before, "this run does not have this model", f"Measure it too; {near}")
+    found = min((differing(before, row, NOT_OF_COUNTS) for row in named), key=len)
+    return invalid_row(
+        before,
+        f"this run has it under other settings (baseline, this run): {in_words(found)}",
+        "Measure both under the same settings.",
+    )
+
+
+def unfinished(rows: Sequence[Cell], where: str = "") -> Iterator[Check]:
+    """A check for every row that failed or was interrupted."""
+    for row in rows:
+        if row.status != "ok":
+            reason = row.reason or "no reason was recorded"
+            yield invalid_row(row, f"{where}{row.status}: {reason}", "Run it again.")
+
+
+def invalid_row(row: Cell, reason: str, cure: str) -> Check:
+    """The check of a row that has no figure to check."""
+    return Check(Outcome.INVALID, row.model, row.settings, reasons=(reason,), cure=cure)
+
+
+def no_value(row: Cell, key: str, which: str) -> str:
+    """Why a figure that is needed is not there."""
+    return f"{which} has no value: {missing_value(row, key)}"

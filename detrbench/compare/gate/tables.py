@@ -1,0 +1,150 @@
+"""A gate's result laid out: what decides first, then every check, then why and what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from detrbench.compare.gate import Check, GateResult, Outcome
+from detrbench.core.units import show_change, show_part, show_quantity, show_range
+from detrbench.render.layout import SHORT_SETTINGS, Column, Document, Line, Table, settings_text
+from detrbench.reports.metrics import metric
+
+_HEADLINES = {
+    Outcome.PASS: "within the limits in all of {all} checks",
+    Outcome.REGRESSION: "beyond the limit in {some} of {all} checks",
+    Outcome.INVALID: "nothing can be said in {some} of {all} checks",
+    Outcome.INCONCLUSIVE: "undecided in {some} of {all} checks",
+}
+
+
+def document(result: GateResult) -> Document:
+    """The result as a table for readers, records for CSV, data for JSON."""
+    checks = result.ordered
+    common = _common([check.settings for check in checks if check.settings])
+    reasons = list(dict.fromkeys(_why(check) for check in checks if check.reasons))
+    table = Table(
+        caption=headline(result),
+        columns=(
+            Column("Model", "left"),
+            Column("Figure", "left"),
+            Column("Baseline"),
+            Column("Now"),
+            Column("Change"),
+            Column("Limit"),
+            Column("Outcome", "left"),
+        ),
+        lines=tuple(_line(check, common, reasons) for check in checks),
+        notes=(
+            *(f"[{number}] {reason}" for number, reason in enumerate(reasons, 1)),
+            *([f"settings: {settings_text(common, SHORT_SETTINGS)}"] if common else []),
+            *result.notes,
+        ),
+    )
+    return Document((table,), [_record(check) for check in checks], result.to_dict())
+
+
+def headline(result: GateResult) -> str:
+    """The outcome in one line, with the next thing to do."""
+    outcome, checks = result.outcome, result.ordered
+    some = sum(check.outcome is outcome for check in checks)
+    said = _HEADLINES[outcome].format(some=some, all=len(checks))
+    cure = next((check.cure for check in checks if check.outcome is outcome and check.cure), None)
+    return f"{outcome.value}: {said}.{f' {cure}' if cure else ''}"
+
+
+def subject(check: Check, settings: Mapping[str, Any] | None = None) -> str:
+    """What a check is of: the model, with those of its settings that tell it from others."""
+    own = check.settings if settings is None else settings
+    text = settings_text(own, SHORT_SETTINGS)
+    return f"{check.model} ({text})" if text else check.model
+
+
+def figure(check: Check) -> str:
+    """What a check looked at, in a word or two."""
+    if check.metric is None:
+        return "every figure" if check.model else "the report"
+    title = metric(check.metric).title
+    return f"{title} against {check.reference}" if check.reference else title
+
+
+def change(check: Check) -> str:
+    """By how much it grew, with the interval of what is known as one."""
+    if check.ratio is None:
+        return ""
+    if check.interval is None:
+        return show_change(check.ratio)
+    low, high = map(show_change, (check.interval.low, check.interval.high))
+    return f"{show_change(check.ratio)} [{low} to {high}]"
+
+
+def limit(check: Check) -> str:
+    """What it may be, or by how much it may grow."""
+    if check.limit is None:
+        return ""
+    if check.ceiling:
+        return f"at most {show_quantity(check.limit, metric(check.metric or '').unit)}"
+    return f"+{show_part(check.limit)}"
+
+
+def value(check: Check, number: float | None) -> str:
+    """The check's baseline or value as a table shows it."""
+    if number is None:
+        return ""
+    if check.reference:
+        return show_change(number)
+    return show_quantity(number, metric(check.metric or "").unit)
+
+
+def _line(check: Check, common: Mapping[str, Any], reasons: Sequence[str]) -> Line:
+    own = {name: value for name, value in check.settings.items() if name not in common}
+    mark = f" [{reasons.index(_why(check)) + 1}]" if check.reasons else ""
+    now = value(check, check.value)
+    if check.ceiling and check.interval is not None:
+        unit = metric(check.metric or "").unit
+        now = f"{now} {show_range(check.interval.low, check.interval.high, unit)}"
+    return Line(
+        subject(check, own),
+        (
+            figure(check),
+            value(check, check.baseline),
+            now,
+            change(check),
+            limit(check),
+            f"{check.outcome.value}{mark}",
+        ),
+    )
+
+
+def _why(check: Check) -> str:
+    return "; ".join(check.reasons)
+
+
+def _record(check: Check) -> dict[str, Any]:
+    """One flat record in full precision."""
+    interval = check.interval
+    return {
+        "outcome": check.outcome.value,
+        "model": check.model,
+        "settings": settings_text(check.settings, SHORT_SETTINGS),
+        "metric": check.metric,
+        "reference": check.reference,
+        "baseline": check.baseline,
+        "value": check.value,
+        "ratio": check.ratio,
+        "low": interval.low if interval else None,
+        "high": interval.high if interval else None,
+        "limit": check.limit,
+        "limit_is": "value" if check.ceiling else "increase",
+        "reasons": _why(check) or None,
+        "cure": check.cure,
+    }
+
+
+def _common(settings: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    first = settings[0] if settings else {}
+    return {
+        name: value
+        for name, value in first.items()
+        if all(name in each and each[name] == value for each in settings)
+    }

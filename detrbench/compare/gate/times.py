@@ -1,0 +1,214 @@
+"""Checks of time, which is known as an interval, and only as a ratio.
+
+Two runs of the same model differ by as much as their machines' moods do. What both runs timed in
+the same rounds as a reference has that divided out: the change is the difference of the mean
+log-ratios to the reference, with Welch's interval over the processes of both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from detrbench.compare.gate.outcomes import Check, Outcome, judged
+from detrbench.compare.gate.pairs import Pair, pairs_of, spoilt
+from detrbench.compare.gate.policy import Policy
+from detrbench.compare.gate.rows import NOT_OF_TIME, TIME, Match, differing, no_value
+from detrbench.core.stats import Interval, welch_interval
+from detrbench.core.units import show_many
+from detrbench.reports.merge import in_words, machine_differences
+from detrbench.reports.metrics import METRICS
+from detrbench.reports.report import Cell, Report, setting_differences
+from detrbench.reports.verdicts import ALPHA, LEAST_PROCESSES
+
+if TYPE_CHECKING:
+    from detrbench.timing.resolution import Resolution
+
+Known = Mapping[str, "Resolution"]
+"""Device -> what the machine of the runs can tell apart on it, says its self-check."""
+
+_TOGETHER = "Time both together, detrbench gate --rev REV MODEL.yaml; or both alike, and longer."
+
+
+def time_check(
+    row: Cell,
+    interval: Interval | None,
+    limit: float,
+    *,
+    processes: Sequence[int],
+    spoilt: Sequence[str] = (),
+    doubts: Sequence[str] = (),
+    values: tuple[float | None, float | None] = (None, None),
+    reference: str | None = None,
+    cure: str = _TOGETHER,
+) -> Check:
+    """Whether a row's latency grew by more than `limit`.
+
+    Args:
+        interval: of ln(now / before); `None` where there is none.
+        limit: the allowed increase, 0.05 for 5 %.
+        processes: how many each run had that the interval is from.
+        spoilt: what takes all meaning from it.
+        doubts: what does not let it pass, though it may still fail.
+        values: before and now, for the reader.
+        reference: the model that `values` are ratios to; `None` where they are seconds.
+        cure: what decides it, where this does not.
+    """
+    few = [_too_few(number) for number in processes if number < LEAST_PROCESSES]
+    invalid = list(spoilt) or few  # what spoils a run names its processes too
+    if interval is None and not invalid:
+        invalid.append("it has no interval")
+    ratios = None if interval is None or invalid else interval.exp()
+    outcome, reasons = judged(ratios, 1 + limit, invalid, doubts)
+    if outcome is Outcome.REGRESSION:
+        cure = "Find where the time goes, detrbench latency --stages; or allow it: "
+        cure += "--max-latency-increase."
+    return Check(
+        outcome,
+        row.model,
+        row.settings,
+        TIME.key,
+        *values,
+        limit,
+        interval=ratios,
+        reference=reference,
+        reasons=reasons,
+        cure=None if outcome is Outcome.PASS else cure,
+    )
+
+
+def doubts_about(limit: float, row: Cell, known: Known) -> list[str]:
+    """Why a machine that cannot tell `limit` apart must not let a row pass it."""
+    resolution = known.get(str(row.settings.get("device")))
+    if resolution is None or limit >= resolution.detectable:
+        return []
+    return [resolution.too_small(limit)]
+
+
+def time_checks(
+    baseline: Report, report: Report, matches: Sequence[Match], policy: Policy, known: Known
+) -> Iterator[Check]:
+    """The latency of every row that the baseline has one of, from two runs.
+
+    A reference's own time is what the others are measured with, and has no check; where there is
+    nothing else, that is said by a check that does not pass.
+    """
+    timed = [
+        both
+        for one in matches
+        if (both := one.both) is not None and both[0].metrics.get(TIME.key) is not None
+    ]
+    runs = _Runs(baseline, report, policy, known)
+    judgeable = [(before, now) for before, now in timed if not runs.only_refer_to(before, now)]
+    for before, now in judgeable:
+        yield runs.check(before, now)
+    if timed and not judgeable:
+        yield _undecided(timed[0][1], "it is what others are measured with, and there is no other")
+    elif not timed and policy.max_latency_increase is not None:
+        yield Check(
+            Outcome.INVALID,
+            metric=TIME.key,
+            reasons=("a limit on latency is asked for, and the baseline has timed nothing",),
+            cure="Time both, detrbench latency -o run.json; or use detrbench gate --rev.",
+        )
+
+
+class _Runs:
+    """Two runs whose times are compared."""
+
+    def __init__(self, baseline: Report, report: Report, policy: Policy, known: Known) -> None:
+        self._baseline, self._report = baseline, report
+        self._limit, self._known = policy.latency_limit, known
+        self._then, self._today = pairs_of(baseline, "the baseline"), pairs_of(report)
+
+    def only_refer_to(self, before: Cell, now: Cell) -> bool:
+        """Whether both runs measured others with this row, and the baseline it with no other."""
+        return (
+            any(pair.refers_to(before) for pair in self._then)
+            and any(pair.refers_to(now) for pair in self._today)
+            and not any(pair.is_of(before) for pair in self._then)
+        )
+
+    def check(self, before: Cell, now: Cell) -> Check:
+        """Whether a row's time grew, as far as the runs can tell."""
+        then = [pair for pair in self._then if pair.is_of(before)]
+        today = [pair for pair in self._today if pair.is_of(now)]
+        invalid = [*self._not_comparable(before, now), *spoilt([*then, *today])]
+        common = [(a, b) for a in then for b in today if a.baseline == b.baseline]
+        if not common and not invalid:
+            return _undecided(now, _no_reference(then, today))
+        if not common:
+            return time_check(now, None, self._limit, processes=(), spoilt=invalid)
+        a, b = common[0]
+        # Where a run's own interval had to pay for looking early, this one pays likewise.
+        alpha = min(ALPHA, 1 - a.confidence, 1 - b.confidence)
+        return time_check(
+            now,
+            welch_interval(a.log_ratios, b.log_ratios, alpha),
+            self._limit,
+            processes=(len(a.log_ratios), len(b.log_ratios)),
+            spoilt=[*invalid, *self._changed(a, b)],
+            doubts=doubts_about(self._limit, now, self._known),
+            values=(a.ratio, b.ratio),
+            reference=a.baseline,
+        )
+
+    def _not_comparable(self, before: Cell, now: Cell) -> Iterator[str]:
+        for which, report in (("the baseline", self._baseline), ("this run", self._report)):
+            if not (report.environment.get("processor") and report.environment.get("torch")):
+                yield f"{which} does not say on what it was measured"
+        facts = machine_differences(self._baseline, self._report)
+        if facts:
+            yield f"the environments differ (baseline, this run): {in_words(facts)}"
+        settings = differing(before, now, NOT_OF_TIME)
+        if settings:
+            yield f"the settings differ (baseline, this run): {in_words(settings)}"
+        if now.metrics.get(TIME.key) is None:
+            yield no_value(now, TIME.key, "this run")
+
+    def _changed(self, then: Pair, today: Pair) -> Iterator[str]:
+        """What of the reference is not as it was: it shifts every ratio."""
+        counts = [one.key for one in METRICS.values() if not one.measured]
+        rows = [row for row in self._baseline.rows if then.refers_to(row)]
+        for before in rows:
+            for now in self._report.rows:
+                if not today.refers_to(now) or differing(before, now, NOT_OF_TIME):
+                    continue
+                was, is_now = (_there(row, counts) for row in (before, now))
+                changed = setting_differences(was, is_now)
+                if changed:
+                    yield (
+                        f"the reference {before.model} is not the same model in both runs "
+                        f"(baseline, this run): {in_words(changed)}"
+                    )
+
+
+def _there(row: Cell, keys: Sequence[str]) -> dict[str, float]:
+    return {key: value for key in keys if (value := row.metrics.get(key)) is not None}
+
+
+def _too_few(processes: int) -> str:
+    has = show_many(processes, "process has", "processes have")
+    return f"{has} a ratio, and {LEAST_PROCESSES} are needed"
+
+
+def _undecided(row: Cell, reason: str) -> Check:
+    return Check(
+        Outcome.INCONCLUSIVE,
+        row.model,
+        row.settings,
+        TIME.key,
+        reasons=(reason,),
+        cure="In both runs, time a model that does not change first; or time both together: "
+        "detrbench gate --rev REV MODEL.yaml.",
+    )
+
+
+def _no_reference(then: Sequence[Pair], today: Sequence[Pair]) -> str:
+    def names(pairs: Sequence[Pair]) -> str:
+        return ", ".join(pair.baseline for pair in pairs) or "nothing"
+
+    return (
+        "the runs have no reference in common: the baseline was timed against "
+        f"{names(then)}, this run against {names(today)}"
+    )

@@ -1,0 +1,169 @@
+"""One metric over saved runs. What was measured elsewhere, or otherwise, starts a table of its own.
+
+A line through runs of two machines, or of two image sizes, shows the machines and not the model:
+so runs are grouped by what must be equal, and a change is given only within a group.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from detrbench.core.errors import UsageError, nearest
+from detrbench.core.units import header, ratio, show_change
+from detrbench.machine.environment import Environment
+from detrbench.render.layout import Column, Document, Line, Table, settings_text, value_text
+from detrbench.reports.metrics import METRICS, Metric
+from detrbench.reports.report import Cell, Report, ReportError, missing_value
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One run's value of one model."""
+
+    file: str
+    report: Report
+    row: Cell
+
+
+def collect(folder: Path) -> tuple[dict[str, Report], list[str]]:
+    """Every saved report below `folder` by its path in it, and why other JSON files are none.
+
+    Raises:
+        UsageError: no such folder, or no report in it.
+    """
+    if not folder.is_dir():
+        raise UsageError(f"{folder} is not a folder", cure="Name the folder that holds your runs.")
+    found: dict[str, Report] = {}
+    left_out: list[str] = []
+    for file in sorted(folder.rglob("*.json")):
+        name = file.relative_to(folder).as_posix()
+        try:
+            found[name] = Report.load(file)
+        except ReportError as error:
+            left_out.append(f"{name} is left out: {error.what}")
+    if not found:
+        raise UsageError(
+            f"no saved report is below {folder}", cure="Make one: detrbench run article."
+        )
+    return found, left_out
+
+
+def history(
+    reports: Mapping[str, Report],
+    metric: str = "latency_median_s",
+    models: Sequence[str] = (),
+    notes: Sequence[str] = (),
+) -> Document:
+    """A table for every group of runs that compare, oldest first; one column per model.
+
+    Args:
+        reports: the file each is from -> the report.
+        metric: a key of `detrbench.reports.metrics.METRICS`.
+        models: only these.
+        notes: to stand beneath the last table.
+
+    Raises:
+        UsageError: an unknown metric, or no run has a row to show.
+    """
+    if metric not in METRICS:
+        raise UsageError(
+            f"unknown metric {metric!r}", where="--metric", cure=nearest(metric, METRICS)
+        )
+    shown = METRICS[metric]
+    entries = list(_entries(reports, shown, models))
+    if not entries:
+        of = f" of {', '.join(models)}" if models else ""
+        raise UsageError(f"no saved run has {metric}{of}", cure="Choose another --metric or model.")
+    groups: dict[str, list[Entry]] = {}
+    for entry in sorted(entries, key=lambda each: (each.report.created, each.file)):
+        groups.setdefault(_key(entry, shown), []).append(entry)
+    tables = [_table(group, shown) for group in groups.values()]
+    if len(tables) > 1:
+        apart = "Runs of different environments or settings stand apart: no change is drawn "
+        notes = (f"{apart}between them.", *notes)
+    last = tables[-1]
+    tables[-1] = Table(last.caption, last.columns, last.lines, (*last.notes, *notes))
+    records = list(_records(groups, shown))
+    return Document(tuple(tables), records, records)
+
+
+def _entries(
+    reports: Mapping[str, Report], shown: Metric, models: Sequence[str]
+) -> Iterator[Entry]:
+    for file, report in reports.items():
+        for row in report.rows:
+            if shown.key in row.metrics and (not models or row.model in models):
+                yield Entry(file, report, row)
+
+
+def _settings(row: Cell) -> dict[str, Any]:
+    return {name: value for name, value in row.settings.items() if name != "convention"}
+
+
+def _key(entry: Entry, shown: Metric) -> str:
+    """What must be equal for two runs to stand in one table; a count belongs to no machine."""
+    environment = Environment.from_dict(entry.report.environment)
+    machine = environment.lasting() if shown.measured else {}
+    return json.dumps([machine, _settings(entry.row)], sort_keys=True, default=str)
+
+
+def _table(group: list[Entry], shown: Metric) -> Table:
+    models = list(dict.fromkeys(entry.row.model for entry in group))
+    runs = list(dict.fromkeys(entry.file for entry in group))
+    lines: list[Line] = []
+    before: dict[str, float] = {}
+    for file in runs:
+        of_run = {entry.row.model: entry for entry in group if entry.file == file}
+        texts = [_text(of_run.get(model), shown, before.get(model)) for model in models]
+        report = next(iter(of_run.values())).report
+        lines.append(Line(_date(report), (file.removesuffix("/run.json"), *texts)))
+        for model, entry in of_run.items():
+            value = entry.row.metrics[shown.key]
+            if value is not None:
+                before[model] = value
+    machine = Environment.from_dict(group[0].report.environment).one_line()
+    where = f": {machine}" if shown.measured and machine else ""
+    settings = settings_text(_settings(group[0].row))
+    return Table(
+        caption=f"{header(shown.title, shown.unit)}{where}; {settings}.",
+        columns=(
+            Column("Date", "left"),
+            Column("Run", "left"),
+            *(Column(model) for model in models),
+        ),
+        lines=tuple(lines),
+    )
+
+
+def _date(report: Report) -> str:
+    return report.created.partition("+")[0].replace("T", " ") or "no date"
+
+
+def _text(entry: Entry | None, shown: Metric, before: float | None) -> str:
+    """Such as "11.6 [11.4-11.9] +1.2%", the change since the run above."""
+    if entry is None:
+        return ""
+    text = value_text(entry.row, shown)
+    if text is None:
+        return f"n/a: {missing_value(entry.row, shown.key)}"
+    value = entry.row.metrics[shown.key]
+    change = None if value is None or before is None else ratio(value, before)
+    return text if change is None else f"{text} {show_change(change)}"
+
+
+def _records(groups: Mapping[str, list[Entry]], shown: Metric) -> Iterator[dict[str, Any]]:
+    for number, group in enumerate(groups.values(), 1):
+        for entry in group:
+            yield {
+                "group": number,
+                "created": entry.report.created,
+                "run": entry.file,
+                "model": entry.row.model,
+                shown.key: entry.row.metrics[shown.key],
+                "machine": Environment.from_dict(entry.report.environment).one_line(),
+                "settings": settings_text(_settings(entry.row)),
+            }

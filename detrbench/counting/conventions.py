@@ -1,0 +1,250 @@
+"""Ways the field counts FLOPs, each emulated from one trace.
+
+A convention says how many multiply-accumulates a counter books for one operator; a counter's figure
+in FLOPs is twice their sum, whatever the counter itself calls the number. Facts about the counters
+were read off their behaviour and, where the licence allows, their sources; `counters.py` runs the
+real ones.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from math import prod
+from typing import TYPE_CHECKING
+
+from detrbench.core.errors import UsageError, nearest
+from detrbench.counting import cost
+
+if TYPE_CHECKING:
+    from detrbench.counting.tracing import Op
+
+
+@dataclass(frozen=True)
+class Convention:
+    """A named way to count.
+
+    Attributes:
+        name: as on the command line.
+        stands_for: the counter and version whose figures this reproduces.
+        explanation: what it adds to, or misses from, the core.
+        macs: what the counter books for one operator, in MACs.
+    """
+
+    name: str
+    stands_for: str
+    explanation: str
+    macs: Callable[[Op], int]
+
+    def flops(self, ops: Iterable[Op]) -> int:
+        """2 x the MACs that the counter books for these operators."""
+        return 2 * sum(self.macs(op) for op in ops)
+
+    def components(self, ops: Iterable[Op]) -> dict[str, int]:
+        """MACs by component, products before the rest."""
+        booked: dict[str, int] = defaultdict(int)
+        for op in ops:
+            if macs := self.macs(op):
+                booked[component(op)] += macs
+        return {part: booked[part] for part in sorted(booked, key=_place)}
+
+
+def find_convention(name: str) -> Convention:
+    """Look a convention up by name.
+
+    Raises:
+        UsageError: no such convention.
+    """
+    try:
+        return CONVENTIONS[name]
+    except KeyError:
+        raise UsageError(
+            f"unknown convention {name!r}", where="--convention", cure=nearest(name, CONVENTIONS)
+        ) from None
+
+
+def component(op: Op) -> str:
+    """The row of the reconcile table that an operator belongs to."""
+    if op.kind != cost.MATMUL:
+        return "attention products" if op.kind == cost.ATTENTION else _PLURALS.get(op.kind, op.kind)
+    has_weights = any(t.parameter for t in op.inputs)
+    if _within(op, "MultiheadAttention"):
+        return "attention projections" if has_weights else "attention products"
+    return "linear layers" if has_weights else "other matrix products"
+
+
+_PLURALS = {cost.CONVOLUTION: "convolutions"}
+_PRODUCTS = (
+    "convolutions",
+    "linear layers",
+    "attention projections",
+    "attention products",
+    "other matrix products",
+)
+
+
+def _place(part: str) -> tuple[int, str]:
+    return (_PRODUCTS.index(part) if part in _PRODUCTS else len(_PRODUCTS)), part
+
+
+# --- what a module class or an operator is worth -----------------------------------------------
+
+
+def _is(op: Op, *names: str) -> bool:
+    """Whether the innermost module is exactly one of these torch.nn classes (thop's way)."""
+    return op.module_type.__module__.startswith("torch.nn.") and op.module_type.__name__ in names
+
+
+def _within(op: Op, *names: str) -> bool:
+    """Whether the innermost module is one of these torch.nn classes or inherits from one."""
+    return any(
+        base.__module__.startswith("torch.nn.") and base.__name__ in names
+        for base in op.module_type.__mro__
+    )
+
+
+_BATCH_NORMS = ("BatchNorm1d", "BatchNorm2d", "BatchNorm3d", "SyncBatchNorm")
+_INSTANCE_NORMS = ("InstanceNorm1d", "InstanceNorm2d", "InstanceNorm3d")
+_UPSAMPLES = ("Upsample", "UpsamplingBilinear2d", "UpsamplingNearest2d")
+_CONVOLUTIONS = ("Conv1d", "Conv2d", "Conv3d")
+_TRANSPOSED = ("ConvTranspose1d", "ConvTranspose2d", "ConvTranspose3d")
+_INTERPOLATION_MACS = {
+    "upsample_linear1d": 5,
+    "upsample_bilinear2d": 11,
+    "upsample_bicubic2d": 259,  # 224 to solve for the kernel, 35 to apply it
+}
+
+
+def _affine(op: Op) -> bool:
+    """Whether a normalisation scales and shifts: its weight is given."""
+    return op.args[2 if op.name == "native_layer_norm" else 1] is not None
+
+
+def _softmax_macs(rows: int, length: int) -> int:
+    """Exponentials, additions and divisions of each row, as both thops book them."""
+    return rows * (3 * length - 1)
+
+
+def _softmax_op(op: Op) -> int:
+    if op.kind == cost.ATTENTION:
+        query, key = op.inputs[:2]
+        return _softmax_macs(prod(query.shape[:-1]), key.shape[-2])
+    shape, dim = op.inputs[0].shape, op.args[1]
+    return _softmax_macs(prod(shape) // shape[dim], shape[dim])
+
+
+def _core(op: Op) -> int:
+    return op.cost.macs
+
+
+def _thop(op: Op) -> int:
+    """thop 0.1.1: forward hooks on exact torch.nn classes; functional calls go unseen."""
+    out, first = op.outputs[0].numel, op.inputs[0].numel if op.inputs else 0
+    if op.kind == cost.CONVOLUTION and _is(op, *_CONVOLUTIONS):
+        return op.cost.macs
+    if op.kind == cost.CONVOLUTION and _is(op, *_TRANSPOSED):
+        return _thop_transposed(op)
+    if op.kind == cost.MATMUL and _is(op, "Linear"):
+        return op.cost.macs
+    norms = (*_BATCH_NORMS, *_INSTANCE_NORMS, "LayerNorm")
+    if op.kind in (cost.BATCH_NORM, cost.LAYER_NORM) and _is(op, *norms):
+        return first * (4 if _affine(op) else 2)
+    if op.kind == cost.SOFTMAX and _is(op, "Softmax"):
+        return _softmax_op(op)
+    if op.kind == cost.UPSAMPLE and _is(op, *_UPSAMPLES):
+        return out * (_INTERPOLATION_MACS | {"upsample_nearest2d": 1}).get(op.name, 0)
+    if op.kind == cost.POOLING and _is(op, "AvgPool1d", "AvgPool2d", "AvgPool3d"):
+        return out
+    if op.kind == cost.POOLING and _is(op, "AdaptiveAvgPool2d"):
+        return first + out  # the window's additions and one division per output
+    return first if _is(op, "PReLU") else 0
+
+
+def _thop_transposed(op: Op) -> int:
+    """Booked like a forward convolution: output elements x c_in / g x k^2."""
+    x, weight = op.inputs[:2]
+    groups = op.outputs[0].shape[1] // weight.shape[1]
+    return op.outputs[0].numel * (x.shape[1] // groups) * prod(weight.shape[2:])
+
+
+def _ultralytics_thop(op: Op) -> int:
+    """ultralytics-thop 2.2.3: every product, wherever it is called, and hooks for some modules."""
+    out, first = op.outputs[0].numel, op.inputs[0].numel if op.inputs else 0
+    if op.kind == cost.ATTENTION and _within(op, "MultiheadAttention"):
+        return op.cost.macs + _softmax_op(op)
+    if op.cost.macs:
+        return op.cost.macs
+    norms = (*_BATCH_NORMS, *_INSTANCE_NORMS, "LayerNorm", "GroupNorm")
+    if op.kind in (cost.BATCH_NORM, cost.LAYER_NORM) and _within(op, *norms):
+        return first * (4 if _affine(op) else 2)
+    if op.kind == cost.SOFTMAX and _within(op, "Softmax", "MultiheadAttention"):
+        return _softmax_op(op)
+    if op.kind == cost.UPSAMPLE and _within(op, *_UPSAMPLES):
+        return out * _INTERPOLATION_MACS.get(op.name, 0)
+    if op.kind == cost.POOLING and _within(op, "AvgPool1d", "AvgPool2d", "AvgPool3d"):
+        return op.cost.elementwise_flops + out
+    if op.kind == cost.POOLING and _within(op, "AdaptiveAvgPool2d"):
+        return first + out
+    return first if _within(op, "PReLU") else 0
+
+
+def _fvcore(op: Op) -> int:
+    """fvcore 0.1.5: handles for a dozen operators, by name, wherever they are called."""
+    out, first = op.outputs[0].numel, op.inputs[0].numel if op.inputs else 0
+    if op.kind == cost.CONVOLUTION or op.name in ("mm", "bmm", "addmm"):
+        return op.cost.macs
+    if op.kind == cost.BATCH_NORM and not _within(op, *_INSTANCE_NORMS):
+        return first * (2 if _affine(op) else 1)
+    if op.kind in (cost.BATCH_NORM, cost.LAYER_NORM):
+        return first * (5 if _affine(op) else 4)
+    if op.name == "adaptive_avg_pool2d":
+        return first
+    return out * {"upsample_nearest2d": 1, "upsample_bilinear2d": 4, "grid_sampler_2d": 4}.get(
+        op.name, 0
+    )
+
+
+def _torch(op: Op) -> int:
+    """FlopCounterMode: convolutions and matrix products; fused attention on a CPU counts 0."""
+    products = ("mm", "addmm", "bmm", "baddbmm")
+    return op.cost.macs if op.kind == cost.CONVOLUTION or op.name in products else 0
+
+
+CONVENTIONS: Mapping[str, Convention] = {
+    rule.name: rule
+    for rule in (
+        Convention(
+            "core",
+            "detrbench",
+            "multiply-accumulates of convolutions, linear layers and attention, nothing else",
+            _core,
+        ),
+        Convention(
+            "thop",
+            "thop 0.1.1 (ultralytics-thop before 2.1.3 counts alike)",
+            "misses attention and every functional product; adds normalisation at 4 and nearest "
+            "upsampling at 1 per element",
+            _thop,
+        ),
+        Convention(
+            "ultralytics-thop",
+            "ultralytics-thop 2.2.3",
+            "core, plus normalisation at 4 per element and attention's softmax",
+            _ultralytics_thop,
+        ),
+        Convention(
+            "fvcore",
+            "fvcore 0.1.5",
+            "core without fused attention, plus batch norm at 2, layer norm at 5, upsampling and "
+            "grid sampling per element; it calls MACs FLOPs",
+            _fvcore,
+        ),
+        Convention(
+            "torch",
+            "torch.utils.flop_counter.FlopCounterMode",
+            "convolutions and matrix products; fused attention on a CPU counts 0",
+            _torch,
+        ),
+    )
+}

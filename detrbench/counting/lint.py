@@ -1,0 +1,420 @@
+"""Which blocks of a model break which of ShuffleNetV2's guidelines, and what that costs in counts.
+
+The guidelines (arXiv 1807.11164, section 2) speak of memory access, of fragments and of
+element-wise work; each has its own measure here, as a share of the whole model, so that the worst
+comes first. What is found is advice: a guideline is about equal FLOPs on the devices of the paper,
+and a block may have its reasons.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import prod, sqrt
+from typing import NamedTuple
+
+from detrbench.core.errors import UsageError
+from detrbench.core.units import show, show_many
+from detrbench.counting.cost import BATCH_NORM, CONVOLUTION, POINTWISE, POOLING, TensorInfo
+from detrbench.counting.profiling import MODULE_DEPTH
+from detrbench.counting.tracing import Op, Part, Trace
+from detrbench.reports.report import Cell, Report
+
+REGULAR_FRAGMENTS = 3
+"""Convolutions and poolings of a building block: 2 or 3 are regular, says the paper at G3."""
+
+ELEMENTWISE = frozenset({POINTWISE, BATCH_NORM})
+"""Kinds that G4 means, beside depthwise convolutions; a batch norm is one until it is folded."""
+
+ROOT = "(model)"
+"""What a trace calls the part of operators that the model calls in no module of its own."""
+
+TIME = "latency_median_s"
+"""The metric of a report whose parts tell where the time goes."""
+
+AROUND = frozenset({"preprocess", "postprocess"})
+"""Stages of a report that are timed beside the model and are no part of it."""
+
+
+@dataclass(frozen=True)
+class Guideline:
+    """One of the four.
+
+    Attributes:
+        key: G1 to G4.
+        rule: what it asks for.
+        unit: of what breaking it costs: "element", "count" or "B".
+        cost: what that is, in words.
+        total: which of a trace's totals it is a share of.
+    """
+
+    key: str
+    rule: str
+    unit: str
+    cost: str
+    total: str
+
+
+GUIDELINES: Mapping[str, Guideline] = {
+    one.key: one
+    for one in (
+        Guideline(
+            "G1",
+            "equal channel widths move the least memory",
+            "element",
+            "memory access of 1x1 convolutions above the bound of Eq. 1 at the same FLOPs",
+            "memory_access_elements",
+        ),
+        Guideline(
+            "G2",
+            "groups move more memory",
+            "element",
+            "memory access of grouped convolutions above that of g = 1 at the same FLOPs and input "
+            "(Eq. 2); depthwise ones are left to G4, as in the paper",
+            "memory_access_elements",
+        ),
+        Guideline(
+            "G3",
+            "fragments cost parallelism",
+            "count",
+            f"kernels above those of {REGULAR_FRAGMENTS} convolutions or poolings a unit",
+            "kernels",
+        ),
+        Guideline(
+            "G4",
+            "element-wise work is not free",
+            "B",
+            "traffic of element-wise kernels and depthwise convolutions",
+            "traffic_eager_bytes",
+        ),
+    )
+}
+
+
+class Evidence(NamedTuple):
+    """One layer or unit of a block that breaks a guideline: what it is, and what it costs."""
+
+    module: str
+    what: str
+    above: float
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A block and a guideline that it breaks.
+
+    Attributes:
+        block: its module path, such as "model.7" for row 7 of a model's file; kind: its class.
+        stage: the stage it belongs to.
+        guideline: a key of GUIDELINES.
+        found: what breaks it, in words and numbers.
+        above: what that costs, in the guideline's unit.
+        share: of the whole model's total; own_share: of the block's own.
+        flops_share: the block's part of the model's FLOPs.
+        evidence: layer by layer or unit by unit, worst first.
+        time_share: the block's part of the measured time; None where none was given.
+        timed: whose time that is: the block's path, or its stage; None where none was given.
+    """
+
+    block: str
+    kind: str
+    stage: str
+    guideline: str
+    found: str
+    above: float
+    share: float
+    own_share: float
+    flops_share: float
+    evidence: tuple[Evidence, ...]
+    time_share: float | None = None
+    timed: str | None = None
+
+    @property
+    def badness(self) -> float:
+        """What findings are ordered by: the share of the model that it costs; where the time is
+        known, as much of the time as the guideline costs of the block."""
+        return self.share if self.time_share is None else self.time_share * self.own_share
+
+
+def lint(
+    trace: Trace, times: Mapping[str, float] | None = None, depth: int = MODULE_DEPTH
+) -> tuple[Finding, ...]:
+    """Find what breaks the guidelines, worst first.
+
+    Args:
+        trace: of the model at the image size and batch that matter.
+        times: block or stage -> its share of the measured time, as `time_shares` reads them.
+        depth: names of a module path that make a block; two are a row of a detector's file.
+    """
+    found = [
+        _timed(finding, times or {})
+        for part in trace.parts("module", depth)
+        for key, check in _CHECKS.items()
+        if (finding := _finding(trace, part, GUIDELINES[key], check)) is not None
+    ]
+    return tuple(sorted(found, key=lambda finding: -finding.badness))
+
+
+def time_shares(report: Report, model: str) -> tuple[dict[str, float], Cell]:
+    """Module path or stage -> its share of a model's measured time, and the row that says so.
+
+    The share is of the whole model's time, or of its parts' sum where that is more.
+
+    Args:
+        report: with parts by module, or by stage as `detrbench latency --stages` makes it.
+        model: the name it has in the report.
+
+    Raises:
+        UsageError: the report has no such model, or no times of its parts.
+    """
+    rows = [row for row in report.rows if row.model == model]
+    if not rows:
+        known = ", ".join(dict.fromkeys(row.model for row in report.rows)) or "none"
+        raise UsageError(f"the report has no {model}", cure=f"its models: {known}.")
+    for row in rows:
+        for grouping in ("module", "stage"):
+            seconds = {
+                str(part["part"]).split()[0]: float(part[TIME])
+                for part in row.parts.get(grouping, ())
+                if part.get(TIME) is not None and part["part"] not in AROUND
+            }
+            # Parts timed one by one may add up to more than the whole that was timed at once.
+            whole = max(row.metrics.get(TIME) or 0.0, sum(seconds.values()))
+            if seconds and whole > 0:
+                return {name: value / whole for name, value in seconds.items()}, row
+    raise UsageError(
+        f"the report has no times of the parts of {model}",
+        cure=f"measure them: detrbench latency {model} --stages -o times.json",
+    )
+
+
+# --- one block, one guideline ------------------------------------------------------------------
+
+
+class _Found(NamedTuple):
+    text: str
+    evidence: list[Evidence]
+
+
+_Check = Callable[[Part, Trace], _Found]
+
+
+def _finding(trace: Trace, part: Part, guideline: Guideline, check: _Check) -> Finding | None:
+    """None where nothing breaks it."""
+    text, evidence = check(part, trace)
+    above = sum(one.above for one in evidence)
+    if not above:
+        return None
+    whole, own = getattr(trace, guideline.total), getattr(part.totals, guideline.total)
+    return Finding(
+        block=part.name,
+        kind=trace.modules["" if part.name == ROOT else part.name].__name__,
+        stage=part.ops[0].stage,
+        guideline=guideline.key,
+        found=text,
+        above=above,
+        share=above / whole,
+        own_share=above / own,
+        flops_share=part.totals.flops / trace.flops if trace.flops else 0.0,
+        evidence=tuple(sorted(evidence, key=lambda one: -one.above)),
+    )
+
+
+def _timed(finding: Finding, times: Mapping[str, float]) -> Finding:
+    """With the time of the block, or of the parts that it was measured in, or else of its stage."""
+    inside = [
+        share
+        for path, share in times.items()
+        if path == finding.block or path.startswith(f"{finding.block}.")
+    ]
+    if inside:
+        return replace(finding, time_share=sum(inside), timed=finding.block)
+    if finding.stage in times:
+        return replace(finding, time_share=times[finding.stage], timed=finding.stage)
+    return finding
+
+
+def _unequal_widths(part: Part, trace: Trace) -> _Found:
+    """G1. Eq. 1: hw(c1 + c2) + c1 c2 >= 2 sqrt(hw B) + B / hw with B = hw c1 c2, and the difference
+    is hw (sqrt(c1) - sqrt(c2))^2. At stride 1, of which the equation speaks."""
+    points = [c for c in _convolutions(part.ops) if c.is_pointwise]
+    evidence = [
+        Evidence(c.module, str(c), c.positions * (sqrt(c.c1) - sqrt(c.c2)) ** 2)
+        for c in points
+        if c.c1 != c.c2
+    ]
+    return _Found(
+        f"{len(evidence)} of {len(points)} 1x1 convolutions have unequal widths{_worst(evidence)}",
+        evidence,
+    )
+
+
+def _groups(part: Part, trace: Trace) -> _Found:
+    """G2. Eq. 2: at g = 1 the same FLOPs on the same input leave c2 / g channels to write, and as
+    many weights; so groups cost hw c2 (1 - 1 / g)."""
+    evidence = [
+        Evidence(c.module, str(c), c.positions * (c.c2 - c.c2 / c.groups))
+        for c in _convolutions(part.ops)
+        if c.groups > 1 and not c.is_depthwise
+    ]
+    return _Found(f"{show_many(len(evidence), 'grouped convolution')}{_worst(evidence)}", evidence)
+
+
+def _fragments(part: Part, trace: Trace) -> _Found:
+    """G3. Kernels shrink with the convolutions and poolings of a unit, if it had but as many as
+    regular structures have."""
+    evidence, most, beside = [], 0, 1
+    for unit in _units(part.name, trace):
+        ops = [op for op in part.ops if _within(op.module, unit)]
+        pieces = [op for op in ops if op.kind in (CONVOLUTION, POOLING)]
+        if len(pieces) > REGULAR_FRAGMENTS:
+            abreast = max(Counter(_value(op.inputs[0]) for op in pieces).values())
+            most, beside = max(most, len(pieces)), max(beside, abreast)
+            above = len(ops) * (1 - REGULAR_FRAGMENTS / len(pieces))
+            evidence.append(Evidence(unit, f"{len(pieces)} pieces, {abreast} abreast", above))
+    upto = "" if len(evidence) == 1 else "up to "
+    many = f"{show_many(len(evidence), 'unit')} of {upto}{most} convolutions and poolings"
+    return _Found(many + (f", {upto}{beside} side by side" if beside > 1 else ""), evidence)
+
+
+def _elementwise(part: Part, trace: Trace) -> _Found:
+    """G4. The paper counts depthwise convolutions here, for their FLOPs per byte."""
+    pointwise = [op for op in part.ops if op.kind in ELEMENTWISE]
+    depthwise = [c.op for c in _convolutions(part.ops) if c.is_depthwise]
+    evidence = [
+        Evidence(op.module, op.name, op.cost.read_bytes + op.cost.write_bytes)
+        for op in (*pointwise, *depthwise)
+    ]
+    moved, spared = sum(one.above for one in evidence), _foldable(part)
+    what = []
+    if pointwise:
+        chain = _longest_chain(part.ops)
+        chains = f" in chains of up to {chain}" if chain > 1 else ""
+        what.append(f"{show_many(len(pointwise), 'element-wise kernel')}{chains}")
+    if depthwise:
+        what.append(show_many(len(depthwise), "depthwise convolution"))
+    share = f"{show(moved, 'B')} of {show(part.totals.traffic_eager_bytes, 'B')} MB moved"
+    folding = f"; folding would spare {show(spared, 'B')} MB" if spared else ""
+    return _Found(f"{' and '.join(what)}: {share}{folding}", evidence)
+
+
+_CHECKS: Mapping[str, _Check] = {
+    "G1": _unequal_widths,
+    "G2": _groups,
+    "G3": _fragments,
+    "G4": _elementwise,
+}
+
+
+def _worst(evidence: Sequence[Evidence]) -> str:
+    if not evidence:
+        return ""
+    worst = max(evidence, key=lambda one: one.above)
+    return f": {worst.what}" if len(evidence) == 1 else f", the worst {worst.what}"
+
+
+def _foldable(part: Part) -> int:
+    """Bytes that need not move once a compiler folds element-wise work into the kernel before."""
+    return part.totals.traffic_eager_bytes - part.totals.traffic_fused_bytes
+
+
+# --- reading a trace ---------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Convolution:
+    """A convolution as the guidelines see it: widths, groups, kernel, and positions put out."""
+
+    op: Op
+    c1: int
+    c2: int
+    groups: int
+    kernel: tuple[int, ...]
+    side: tuple[int, ...]
+    batch: int
+    keeps_size: bool
+
+    @property
+    def module(self) -> str:
+        return self.op.module
+
+    @property
+    def positions(self) -> int:
+        return self.batch * prod(self.side)
+
+    @property
+    def is_pointwise(self) -> bool:
+        return prod(self.kernel) == 1 and self.groups == 1 and self.keeps_size
+
+    @property
+    def is_depthwise(self) -> bool:
+        return self.groups > 1 and self.groups == self.c1
+
+    def __str__(self) -> str:
+        groups = f", g = {self.groups}" if self.groups > 1 else ""
+        kernel = "" if prod(self.kernel) == 1 else f"{_by(self.kernel)} "
+        return f"{kernel}{self.c1} > {self.c2}{groups} on {_by(self.side)}"
+
+
+def _by(sizes: Iterable[int]) -> str:
+    return "x".join(map(str, sizes))
+
+
+def _convolutions(ops: Iterable[Op]) -> Iterator[_Convolution]:
+    """Those that are not transposed: the equations do not speak of these."""
+    for op in ops:
+        if op.kind != CONVOLUTION or (len(op.args) > 6 and op.args[6] is True):
+            continue
+        x, weight, out = op.args[0], op.args[1], op.outputs[0]
+        yield _Convolution(
+            op=op,
+            c1=x.shape[1],
+            c2=weight.shape[0],
+            groups=x.shape[1] // weight.shape[1],
+            kernel=weight.shape[2:],
+            side=out.shape[2:],
+            batch=out.shape[0],
+            keeps_size=x.shape[2:] == out.shape[2:],
+        )
+
+
+def _units(block: str, trace: Trace) -> list[str]:
+    """The building blocks of a block: what is inside of modules that only hold other modules.
+
+    A stage computes nothing itself, and all it holds are units; a unit adds or joins, or holds
+    layers. So containers are told from units by what they do, not by their class.
+    """
+    children: dict[str, list[str]] = defaultdict(list)
+    for path in filter(None, trace.modules):
+        children[path.rpartition(".")[0]].append(path)
+    computing = {op.module for op in trace.ops}
+
+    def inside(path: str) -> list[str]:
+        held = children.get(path, [])
+        if path in computing or not held or not all(child in children for child in held):
+            return [path]
+        return [unit for child in held for unit in inside(child)]
+
+    return inside("" if block == ROOT else block)
+
+
+def _within(path: str, unit: str) -> bool:
+    return not unit or path == unit or path.startswith(f"{unit}.")
+
+
+def _value(tensor: TensorInfo) -> tuple[int, int, int, tuple[int, ...]]:
+    """What a tensor held at one moment, and which part of its storage it was."""
+    return tensor.storage, tensor.version, tensor.offset, tensor.shape
+
+
+def _longest_chain(ops: Sequence[Op]) -> int:
+    """Of element-wise kernels that run one after the other, each on what the one before wrote."""
+    longest = length = 0
+    written: set[tuple[int, int]] = set()
+    for op in ops:
+        follows = any((t.storage, t.version) in written for t in op.inputs)
+        length = 0 if op.kind not in ELEMENTWISE else length + 1 if follows else 1
+        written = {(t.storage, t.version) for t in op.outputs} if length else set()
+        longest = max(longest, length)
+    return longest

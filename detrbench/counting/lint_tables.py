@@ -1,0 +1,117 @@
+"""Findings of lint laid out, worst first."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from detrbench.core.units import show_imgsz, show_part, show_share
+from detrbench.counting.lint import GUIDELINES, Finding
+from detrbench.counting.profiling import Subject
+from detrbench.models.spec import ModelSpec
+from detrbench.render.layout import Column, Document, Line, Table, settings_text
+from detrbench.reports.report import Cell
+
+
+def document(
+    found: Sequence[Finding], subject: Subject, spec: ModelSpec, timed: Cell | None, least: float
+) -> Document:
+    """The findings that cost at least `least` of the model as a table, and all of them as data."""
+    settings = {
+        "imgsz": show_imgsz(subject.imgsz),
+        "batch": subject.batch,
+        "nc": spec.nc,
+        "fused": subject.fuse,
+    }
+    records = [_record(finding, spec) for finding in found]
+    shown = [finding for finding in found if finding.share >= least]
+    times = (Column("Time (model)"),) if timed else ()
+    table = Table(
+        caption=(
+            f"{spec.name}, {settings_text(settings)}: what breaks ShuffleNetV2's guidelines, "
+            "worst first."
+        ),
+        columns=(
+            Column("Block", "left"),
+            Column("Breaks", "left"),
+            Column("Found", "left"),
+            Column("Cost (model)"),
+            Column("Cost (block)"),
+            Column("FLOPs (model)"),
+            *times,
+        ),
+        lines=tuple(_line(finding, timed is not None) for finding in shown),
+        notes=(
+            *(
+                f"{key}: {one.rule}; cost: {one.cost}"
+                for key, one in GUIDELINES.items()
+                if any(finding.guideline == key for finding in shown)
+            ),
+            *_left_out(len(found) - len(shown), show_part(least)),
+            *_order(timed),
+            "It is advice: a guideline is about equal FLOPs, and a block may have its reasons.",
+        ),
+    )
+    data = {
+        "model": spec.name,
+        "settings": settings,
+        "timed_at": timed.settings if timed else None,
+        "guidelines": {
+            key: {"rule": one.rule, "cost": one.cost, "unit": one.unit, "share_of": one.total}
+            for key, one in GUIDELINES.items()
+        },
+        "findings": [
+            {**record, "evidence": [layer._asdict() for layer in finding.evidence]}
+            for record, finding in zip(records, found, strict=True)
+        ],
+    }
+    return Document((table,), records, data)
+
+
+def _record(finding: Finding, spec: ModelSpec) -> dict[str, Any]:
+    rows: Mapping[str, Any] = {f"model.{row.index}": row for row in spec.rows}
+    row = rows.get(finding.block)
+    return {
+        "block": finding.block,
+        "row": row.index if row else None,
+        "line": row.line if row else None,
+        "kind": finding.kind,
+        "stage": finding.stage,
+        "guideline": finding.guideline,
+        "found": finding.found,
+        "above": finding.above,
+        "share": finding.share,
+        "own_share": finding.own_share,
+        "flops_share": finding.flops_share,
+        "time_share": finding.time_share,
+        "timed": finding.timed,
+    }
+
+
+def _line(finding: Finding, timed: bool) -> Line:
+    shares = [show_share(s, 1) for s in (finding.share, finding.own_share, finding.flops_share)]
+    time = "n/a"
+    if finding.time_share is not None:
+        time = show_share(finding.time_share, 1)
+        time += "" if finding.timed == finding.block else f" ({finding.timed})"
+    return Line(
+        f"{finding.block} {finding.kind}",
+        (finding.guideline, finding.found, *shares, *([time] if timed else [])),
+    )
+
+
+def _left_out(number: int, least: str) -> list[str]:
+    if not number:
+        return []
+    return [f"{number} more cost less than {least} of the model each: see --least, CSV and JSON"]
+
+
+def _order(timed: Cell | None) -> list[str]:
+    if timed is None:
+        return []
+    said = ", ".join(f"{name} {value}" for name, value in timed.settings.items())
+    return [
+        "ordered by the share of the time times what the guideline costs of the block; in "
+        "parentheses the stage where only its time is known",
+        f"times are of: {said}",
+    ]

@@ -1,0 +1,247 @@
+"""Where every MAC is by every counter, and which settings print somebody's figures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby, product
+from typing import NamedTuple
+
+from detrbench.core.errors import UsageError
+from detrbench.core.units import Printed
+from detrbench.counting.conventions import CONVENTIONS
+from detrbench.counting.counters import COUNTERS, Counted, CounterMissing, run_counter
+from detrbench.counting.profiling import Subject
+from detrbench.models.nn import build
+
+Progress = Callable[[str, str], None]
+"""Told what is being done, and the phase it belongs to."""
+
+
+def _silent(text: str, phase: str) -> None:
+    pass
+
+
+# --- components --------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Reconciliation:
+    """What each convention books for each component, and what the real counters say.
+
+    Attributes:
+        components: component -> convention -> MACs; a component that a convention does not know is
+            absent from it.
+        counted: the real counters that ran here.
+        missing: why others did not, by import name.
+    """
+
+    model: str
+    nc: int
+    components: dict[str, dict[str, int]]
+    counted: tuple[Counted, ...]
+    missing: dict[str, str]
+
+    def total(self, convention: str) -> int:
+        """MACs of all components."""
+        return sum(booked.get(convention, 0) for booked in self.components.values())
+
+    def counter_of(self, convention: str) -> Counted | None:
+        """The real counter of a convention, if it ran."""
+        return next((c for c in self.counted if c.convention == convention), None)
+
+    def residual(self, convention: str) -> int | None:
+        """FLOPs by which the components miss the real counter; None where none ran."""
+        counter = self.counter_of(convention)
+        return None if counter is None else counter.flops - 2 * self.total(convention)
+
+
+def reconcile(subject: Subject, progress: Progress = _silent) -> Reconciliation:
+    """Break a model's FLOPs down by component and convention, and run the counters installed here.
+
+    The counters run the model for real: a few seconds each. Those that are not installed are named
+    in the result.
+
+    Raises:
+        UsageError: a model, file, size or number that cannot be used.
+    """
+    detector = subject.build()
+    traced = subject.trace(detector)
+    components: dict[str, dict[str, int]] = {}
+    for name, rule in CONVENTIONS.items():
+        for part, macs in rule.components(traced.ops).items():
+            components.setdefault(part, {})[name] = macs
+    real = build(subject.model, subject.nc, subject.blocks)
+    if subject.fuse:
+        real.fuse()
+    counted, missing = [], {}
+    for name in COUNTERS:
+        progress(f"running {name}", "running the counters")
+        try:
+            counted.append(run_counter(name, real, subject.imgsz, subject.batch))
+        except CounterMissing as error:
+            missing[name] = str(error)
+    return Reconciliation(detector.spec.name, detector.spec.nc, components, tuple(counted), missing)
+
+
+# --- searching ---------------------------------------------------------------------------------
+
+SIZES = (640, 320, 416, 512, 608, 800, 1024, 1280)
+"""Square image sizes that the field publishes at, the commonest first."""
+
+MOST_CLASSES = 1300
+"""LVIS, the largest common label set, has 1,203."""
+
+
+class Settings(NamedTuple):
+    """One way to count; `doubled` says whether a MAC is two FLOPs or one."""
+
+    fused: bool
+    imgsz: int
+    convention: str
+    doubled: bool
+
+
+@dataclass(frozen=True)
+class Match:
+    """Class counts `nc_low` to `nc_high` under one way to count, with their figures.
+
+    `params` and `flops` are those at `nc_low` and `nc_high`; `flops` are MACs where not doubled.
+    """
+
+    settings: Settings
+    nc_low: int
+    nc_high: int
+    params: tuple[int, int]
+    flops: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Search:
+    """Which settings print the figures asked for.
+
+    Attributes:
+        matches: all that print exactly these digits; empty when none does.
+        closest: where none does, the one whose worst relative deviation is least.
+        deviation: that deviation.
+        sizes: the image sizes tried.
+    """
+
+    model: str
+    matches: tuple[Match, ...]
+    closest: Match
+    deviation: float
+    sizes: tuple[int, ...]
+
+
+def search(
+    subject: Subject,
+    params: Printed | None,
+    gflops: Printed | None,
+    progress: Progress = _silent,
+) -> Search:
+    """Find class count, fusing, convention, doubling and image size behind printed figures.
+
+    Parameters and FLOPs grow by the same step with each class, so two traces tell all class counts;
+    what is found is traced once more, to be sure.
+
+    Args:
+        subject: the model, its batch and blocks; its other settings are what is searched for.
+        params, gflops: as printed, at least one.
+
+    Raises:
+        UsageError: neither figure is given, or one is 0.
+    """
+    if params is None and gflops is None:
+        raise UsageError("nothing to search for", cure="give --params, --gflops or both")
+    for flag, printed in (("--params", params), ("--gflops", gflops)):
+        if printed and not printed.value:
+            raise UsageError("no detector has 0 of these", where=flag, cure="give a figure above 0")
+    # Parameters depend on neither image nor convention: without FLOPs one of each will do.
+    lines = list(_lines(subject, progress, everything=gflops is not None))
+    best: tuple[float, Match] | None = None
+    matches = []
+    for line in lines:
+        fitting = [nc for nc in range(1, MOST_CLASSES + 1) if line.prints(nc, params, gflops)]
+        matches += [line.match(run[0], run[-1]) for run in _runs(fitting)]
+        for nc in (1, 80, line.nearest(params, gflops)):
+            off = line.deviation(nc, params, gflops)
+            if best is None or off < best[0]:
+                best = off, line.match(nc, nc)
+    assert best is not None  # every stride divides 640, so there is at least one line
+    confirmed = tuple(match for match in matches if _confirmed(subject, match))
+    sizes = tuple(dict.fromkeys(line.settings.imgsz for line in lines))
+    name = subject.build().spec.name
+    return Search(name, confirmed, best[1], best[0], sizes)
+
+
+@dataclass(frozen=True)
+class _Line:
+    """Figures over the class count: those at one class, and what each further class adds."""
+
+    settings: Settings
+    params: tuple[int, int]
+    flops: tuple[int, int]
+
+    def at(self, nc: int) -> tuple[int, int]:
+        (params, per_class), (flops, more) = self.params, self.flops
+        return params + (nc - 1) * per_class, flops + (nc - 1) * more
+
+    def prints(self, nc: int, params: Printed | None, gflops: Printed | None) -> bool:
+        ours = self.at(nc)
+        wanted = zip((params, gflops), ours, strict=True)
+        return all(printed.matches(value) for printed, value in wanted if printed)
+
+    def deviation(self, nc: int, params: Printed | None, gflops: Printed | None) -> float:
+        wanted = zip((params, gflops), self.at(nc), strict=True)
+        return max(abs(value / printed.value - 1) for printed, value in wanted if printed)
+
+    def nearest(self, params: Printed | None, gflops: Printed | None) -> int:
+        """The class count that would come closest in the figure that moves most with it."""
+        base, step, wanted = (*self.flops, gflops) if params is None else (*self.params, params)
+        if wanted is None or step <= 0:
+            return 1
+        return min(MOST_CLASSES, max(1, 1 + round((wanted.value - base) / step)))
+
+    def match(self, low: int, high: int) -> Match:
+        ends = (self.at(low), self.at(high))
+        return Match(self.settings, low, high, (ends[0][0], ends[1][0]), (ends[0][1], ends[1][1]))
+
+
+def _lines(subject: Subject, progress: Progress, everything: bool) -> Iterator[_Line]:
+    for fused in (False, True):
+        pair = [replace(subject, fuse=fused, nc=nc) for nc in (1, 2)]
+        detectors = [one.build() for one in pair]
+        fitting = [size for size in SIZES if size % detectors[0].stride == 0]
+        for size in fitting if everything else fitting[:1]:
+            state = "fused" if fused else "unfused"
+            progress(f"tracing {state} at {size}x{size}", "searching settings")
+            one, two = (
+                replace(s, imgsz=(size, size)).trace(d)
+                for s, d in zip(pair, detectors, strict=True)
+            )
+            rules = CONVENTIONS.items() if everything else [("core", CONVENTIONS["core"])]
+            for (name, rule), doubled in product(rules, (True, False) if everything else (True,)):
+                at_one, at_two = (rule.flops(t.ops) // (1 if doubled else 2) for t in (one, two))
+                yield _Line(
+                    Settings(fused, size, name, doubled),
+                    (one.params, two.params - one.params),
+                    (at_one, at_two - at_one),
+                )
+
+
+def _runs(numbers: Sequence[int]) -> Iterator[list[int]]:
+    """Consecutive numbers: 1 2 3 7 8 -> [1 2 3] [7 8]."""
+    for _, run in groupby(enumerate(numbers), key=lambda pair: pair[1] - pair[0]):
+        yield [number for _, number in run]
+
+
+def _confirmed(subject: Subject, match: Match) -> bool:
+    """Whether the ends of a match, really traced, have these figures."""
+    fused, size, convention, doubled = match.settings
+    for end, nc in enumerate((match.nc_low, match.nc_high)):
+        traced = replace(subject, fuse=fused, nc=nc, imgsz=(size, size)).trace()
+        flops = CONVENTIONS[convention].flops(traced.ops) // (1 if doubled else 2)
+        if (traced.params, flops) != (match.params[end], match.flops[end]):
+            return False
+    return True

@@ -1,0 +1,680 @@
+"""One pass over a model that counts everything and computes nothing.
+
+The model is copied onto the `meta` device (shapes without values), called once, and every ATen call
+is recorded below autograd by a dispatch mode. Models that look at values, or that insist on a
+device, are traced again with fake tensors. The caller's model is never touched: what the forward
+caches, it caches in the copy.
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+import weakref
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, fields, replace
+from itertools import count
+from math import prod
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves, tree_map_only
+
+from detrbench.core.errors import DetrbenchError, UsageError, nearest
+from detrbench.counting.cost import (
+    EPILOGUES,
+    FORMULAS,
+    UNCOUNTED,
+    Call,
+    Cost,
+    TensorInfo,
+    cost_of,
+    memory_access_elements,
+)
+from detrbench.models.shapes import ShapesOnly, on_shapes
+
+Grouping = Literal["stage", "module", "op"]
+GROUPINGS: tuple[Grouping, ...] = ("stage", "module", "op")
+
+
+class TraceError(DetrbenchError):
+    """The forward could not be followed without computing it."""
+
+
+@dataclass(frozen=True)
+class Op:
+    """One ATen call that does work (views are not recorded).
+
+    `module_type` is the exact class of the innermost module being called, since some conventions
+    count by class. `args` are the positional arguments, tensors as `TensorInfo`. `fused_bytes` is
+    what is left of the traffic when normalisation and element-wise work are folded into the kernel
+    before them.
+    """
+
+    name: str
+    kind: str
+    module: str
+    module_type: type[nn.Module]
+    stage: str
+    inputs: tuple[TensorInfo, ...]
+    outputs: tuple[TensorInfo, ...]
+    args: tuple[Any, ...]
+    cost: Cost
+    memory_access_elements: int
+    live_bytes: int
+    fused_bytes: int = 0
+
+
+@dataclass(frozen=True)
+class ParameterInfo:
+    """One parameter tensor and the first operator of the call that touches it, if any does."""
+
+    name: str
+    numel: int
+    nbytes: int
+    touched_by: int | None
+
+
+@dataclass(frozen=True)
+class Uncounted:
+    """An operator without a formula, its calls and traffic: its FLOPs are unknown, not zero."""
+
+    name: str
+    calls: int
+    nbytes: int
+
+
+@dataclass(frozen=True)
+class Totals:
+    """The counts of a model or a part of it; parts add up to the whole, except peak and intensity.
+
+    Attributes:
+        params: parameter elements; params_unused: those that no evaluation call touches.
+        macs: multiply-accumulates of convolutions, matrix products and attention.
+        elementwise_flops: all other arithmetic, not part of `flops`.
+        memory_access_elements: the ShuffleNet V2 paper's cost over convolutions and linear layers.
+        traffic_eager_bytes: every kernel reads its inputs and writes its outputs, no reuse.
+        traffic_fused_bytes: lower bound with normalisation and element-wise epilogues folded.
+        traffic_min_bytes: parameters, model input and model output, once each.
+        peak_activation_bytes: largest sum of live storages that are no parameters or buffers, the
+            input image included; a tensor-level lower bound of what an allocator takes.
+        kernels: operators that are not views.
+    """
+
+    params: int = 0
+    params_unused: int = 0
+    macs: int = 0
+    elementwise_flops: int = 0
+    memory_access_elements: int = 0
+    traffic_eager_bytes: int = 0
+    traffic_fused_bytes: int = 0
+    traffic_min_bytes: int = 0
+    peak_activation_bytes: int = 0
+    kernels: int = 0
+
+    @property
+    def flops(self) -> int:
+        """1 MAC = 2 FLOPs."""
+        return 2 * self.macs
+
+    @property
+    def arithmetic_intensity(self) -> float | None:
+        """FLOPs per byte of eager traffic; None where nothing moves."""
+        return self.flops / self.traffic_eager_bytes if self.traffic_eager_bytes else None
+
+
+COUNTED = (*(f.name for f in fields(Totals)), "flops", "arithmetic_intensity")
+"""What every total says, by attribute name."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of a model: its operators, and what they and its parameters add up to."""
+
+    name: str
+    ops: tuple[Op, ...]
+    totals: Totals
+
+
+@dataclass(frozen=True)
+class Trace(Totals):
+    """Everything one evaluation call of a model costs; its totals are its own attributes."""
+
+    ops: tuple[Op, ...] = ()
+    parameters: tuple[ParameterInfo, ...] = ()
+    modules: Mapping[str, type[nn.Module]] = field(default_factory=dict)
+    stages: Mapping[str, str] = field(default_factory=dict)
+    image_shape: tuple[int, ...] = ()
+    tensors: str = "meta"
+    """"meta", or "fake" where the model looks at values or names a device."""
+    edges: tuple[tuple[int, int], ...] = ()
+    """(op index, bytes): first readers of the model's input and writers of its output."""
+
+    @property
+    def uncounted(self) -> tuple[Uncounted, ...]:
+        """Operators without a formula, largest traffic first."""
+        found: dict[str, list[Op]] = defaultdict(list)
+        for op in self.ops:
+            if op.kind == UNCOUNTED:
+                found[op.name].append(op)
+        rows = [Uncounted(name, len(ops), sum(map(_traffic, ops))) for name, ops in found.items()]
+        return tuple(sorted(rows, key=lambda row: -row.nbytes))
+
+    def by(self, grouping: Grouping, depth: int | None = None) -> dict[str, Totals]:
+        """Totals per stage, per module path (cut to `depth` names) or per operator name.
+
+        Parameters count where they live; under "op" they count at the first operator that reads
+        them, and those that nothing reads under "(no operator)".
+        """
+        return {part.name: part.totals for part in self.parts(grouping, depth)}
+
+    def parts(self, grouping: Grouping, depth: int | None = None) -> tuple[Part, ...]:
+        """The parts behind `by` with their operators, in the order of first use."""
+        if grouping not in GROUPINGS:
+            raise UsageError(f"unknown grouping {grouping!r}", cure=nearest(grouping, GROUPINGS))
+
+        def key(path: str, op: Op | None) -> str:
+            if grouping == "stage":
+                return stage_of(path, self.stages)
+            if grouping == "module":
+                return ".".join(path.split(".")[:depth]) or "(model)"
+            return qualified(op.name) if op else "(no operator)"
+
+        used: dict[str, list[int]] = defaultdict(list)
+        owned: dict[str, list[ParameterInfo]] = defaultdict(list)
+        for index, op in enumerate(self.ops):
+            used[key(op.module, op)].append(index)
+        for parameter in self.parameters:
+            home = parameter.name.rpartition(".")[0]
+            toucher = None if parameter.touched_by is None else self.ops[parameter.touched_by]
+            owned[key(home, toucher)].append(parameter)
+        names = [*used, *(name for name in owned if name not in used)]
+        return tuple(
+            Part(
+                name,
+                tuple(self.ops[i] for i in used[name]),
+                _totals(self.ops, used[name], owned[name], self.edges),
+            )
+            for name in names
+        )
+
+
+def qualified(operator: str) -> str:
+    """An operator's name with its namespace, which operators of other libraries carry already."""
+    return operator if "." in operator else f"aten.{operator}"
+
+
+def stage_of(path: str, stages: Mapping[str, str]) -> str:
+    """The stage of a module path: the one declared for it or an ancestor, else its first name."""
+    parts = path.split(".")
+    for length in range(len(parts), 0, -1):
+        if stage := stages.get(".".join(parts[:length])):
+            return stage
+    return "(model)" if not path or stages else parts[0]
+
+
+def trace(
+    model: nn.Module, imgsz: int | tuple[int, int] = 640, batch: int = 1, channels: int = 3
+) -> Trace:
+    """Count one evaluation call of `model` on images of shape (batch, channels, H, W).
+
+    Nothing is computed: time and memory do not depend on the image size. The model, its mode,
+    hooks, buffers and caches stay as they are; the copy that is traced is in evaluation mode.
+
+    Args:
+        model: any module whose forward takes one image tensor, on any device, `meta` included.
+        imgsz: H = W, or (H, W), in pixels.
+
+    Raises:
+        UsageError: a size below 1.
+        TraceError: the forward fails, or needs values even with fake tensors.
+    """
+    height, width = (imgsz, imgsz) if isinstance(imgsz, int) else imgsz
+    shape = (batch, channels, height, width)
+    if min(shape) < 1:
+        raise UsageError(f"an image batch of shape {shape} has no elements", where="imgsz")
+    try:
+        return _trace_with(_meta, model, shape)
+    except _Untraceable as on_meta:
+        try:
+            return _trace_with(_fake, model, shape)
+        except _Untraceable as error:
+            raise TraceError(
+                f"the forward failed on images of shape {shape}: {error}",
+                where=error.where,
+                cure="Check that the model takes one image tensor of that shape. Without values "
+                f"the failure was: {on_meta}",
+            ) from error.__cause__
+
+
+# --- following the forward ---------------------------------------------------------------------
+
+
+class _Untraceable(Exception):
+    def __init__(self, where: str, error: BaseException) -> None:
+        super().__init__(f"{type(error).__name__}: {error}".strip().splitlines()[0])
+        self.where = where or "the model's forward"
+
+
+Placer = Callable[[ExitStack], Callable[[Tensor], Tensor]]
+"""Enters whatever contexts shape-only tensors need; returns how to make one from a real one."""
+
+
+def _meta(stack: ExitStack) -> Callable[[Tensor], Tensor]:
+    stack.enter_context(torch.device("meta"))  # tensors that the forward creates
+    return lambda tensor: torch.empty_strided(
+        tensor.shape, tensor.stride(), dtype=tensor.dtype, device="meta"
+    )
+
+
+def _fake(stack: ExitStack) -> Callable[[Tensor], Tensor]:
+    from torch._subclasses.fake_tensor import FakeTensorMode
+    from torch.fx.experimental.symbolic_shapes import ShapeEnv
+
+    # Models that read values (`.item()`, boolean masks) get symbols for them.
+    shapes = ShapeEnv(allow_scalar_outputs=True, allow_dynamic_output_shape_ops=True)
+    mode = FakeTensorMode(allow_non_fake_inputs=True, shape_env=shapes)
+    stack.enter_context(mode)
+    # It logs the traceback of whatever fails, which becomes one clear error here.
+    speaker = logging.getLogger("torch._subclasses.fake_tensor")
+    stack.callback(setattr, speaker, "disabled", speaker.disabled)
+    speaker.disabled = True
+    return lambda tensor: torch.empty_strided(
+        tensor.shape, tensor.stride(), dtype=tensor.dtype, device="cpu"
+    )
+
+
+def _trace_with(placer: Placer, model: nn.Module, shape: tuple[int, ...]) -> Trace:
+    with ExitStack() as stack:
+        place = placer(stack)
+        shadow = _shadow(model, place)
+        dtype = next((p.dtype for p in shadow.parameters() if p.is_floating_point()), torch.float32)
+        images = place(torch.empty(shape, dtype=dtype, device="meta"))
+        stack.enter_context(attention_in_full())
+        stack.enter_context(torch.inference_mode())
+        recorder = _Recorder(shadow, images)
+        stack.enter_context(recorder.following_modules())
+        try:
+            with recorder:
+                output = shadow(images)
+        except Exception as error:  # whatever the user's forward raises becomes one clear error
+            raise _Untraceable(recorder.path, error) from error
+        return recorder.finish(output, placer.__name__.strip("_"))
+
+
+def _shadow(model: nn.Module, place: Callable[[Tensor], Tensor]) -> nn.Module:
+    """A copy of the model whose tensors have shapes only, in evaluation mode."""
+    for name, module in model.named_modules():
+        if isinstance(module, torch.jit.ScriptModule):
+            raise TraceError(
+                "a TorchScript module does not tell what it calls",
+                where=name or type(module).__name__,
+                cure="Give the module that it was made from.",
+            )
+    memo: dict[int, Any] = {}
+    try:
+        for tensor in _tensors(model):
+            twin = place(tensor.detach())
+            is_parameter = isinstance(tensor, nn.Parameter)
+            memo[id(tensor)] = nn.Parameter(twin, tensor.requires_grad) if is_parameter else twin
+        return copy.deepcopy(model, memo).eval()
+    except Exception as error:
+        raise TraceError(
+            f"the model cannot be copied: {error}",
+            where=type(model).__name__,
+            cure="Remove what cannot be deep-copied (open files, locks, generators) first, and "
+            "call a lazy module once.",
+        ) from error
+
+
+def _tensors(model: nn.Module) -> Iterator[Tensor]:
+    """Parameters, buffers, and tensors kept as plain attributes, such as cached anchors."""
+    for module in model.modules():
+        yield from (p for p in module.parameters(recurse=False))
+        yield from (b for b in module.buffers(recurse=False))
+        for name, value in vars(module).items():
+            if name not in ("_parameters", "_buffers", "_modules"):
+                yield from (leaf for leaf in tree_leaves(value) if isinstance(leaf, Tensor))
+
+
+@contextmanager
+def attention_in_full() -> Iterator[None]:
+    """Keep nn.MultiheadAttention off its fused fast path, which hides its work from counters."""
+    before = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(before)
+
+
+_COMPOSITE = torch._C.DispatchKey.CompositeImplicitAutograd
+_dispatch_has_kernel = torch._C._dispatch_has_kernel_for_dispatch_key
+
+_WHOLE = frozenset({"scaled_dot_product_attention", "adaptive_avg_pool2d"})
+"""Composite operators kept whole, because other counters name them and their parts would not."""
+
+
+def aten_name(func: Any) -> str:
+    """What an operator is called here: ATen's own by their name, others with their namespace."""
+    name: str = func._schema.name.removeprefix("aten::").replace("::", ".")
+    return name
+
+
+def is_composite(func: Any) -> bool:
+    """Whether torch has an operator only as others, which are then what is counted."""
+    return aten_name(func) not in _WHOLE and bool(_dispatch_has_kernel(func.name(), _COMPOSITE))
+
+
+def decomposed(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Call a composite operator as the others that it is made of."""
+    return func._op_dk(_COMPOSITE, *args, **kwargs)
+
+
+_FREE = frozenset(
+    {
+        "empty",
+        "empty_like",
+        "empty_strided",
+        "empty_permuted",
+        "new_empty",
+        "new_empty_strided",
+        "lift_fresh",
+        "detach",
+    }
+)
+"""Operators that allocate or alias without running a kernel."""
+
+
+class _Recorder(ShapesOnly):  # type: ignore[no-untyped-call]  # torch leaves it untyped
+    """Sees every ATen call of one forward and writes down what it costs and who asked for it."""
+
+    def __init__(self, model: nn.Module, images: Tensor) -> None:
+        super().__init__()
+        self.model = model
+        self.modules = {name: type(module) for name, module in model.named_modules()}
+        self.stages: Mapping[str, str] = dict(getattr(model, "stages", {}))
+        self.ops: list[Op] = []
+        self.stack: list[str] = []
+        self.storages = _Storages()
+        self.parameters = {
+            name: self.storages.keep(parameter, parameter=True)
+            for name, parameter in model.named_parameters()
+        }
+        for buffer in model.buffers():
+            self.storages.keep(buffer, parameter=False)
+        self.image = self.storages.see(images)
+        self.image_shape = tuple(images.shape)
+        self.touched: dict[int, int] = {}
+
+    @property
+    def path(self) -> str:
+        return self.stack[-1] if self.stack else ""
+
+    @contextmanager
+    def following_modules(self) -> Iterator[None]:
+        """Hooks on the copy say which module is being called; a shared one keeps its first name."""
+        self.stack.append("")
+
+        def enter(name: str) -> Callable[..., None]:
+            return lambda module, args: self.stack.append(name)
+
+        def leave(module: nn.Module, args: Any, output: Any) -> None:
+            self.stack.pop()
+
+        for name, module in self.model.named_modules():
+            module.register_forward_pre_hook(enter(name), prepend=True)
+            module.register_forward_hook(leave)
+        yield
+
+    def __torch_dispatch__(
+        self,
+        func: Any,
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        kwargs = kwargs or {}
+        if func.namespace == "prim":  # a fake tensor asked where it lives: no operator of a model
+            return func(*args, **kwargs)
+        name = aten_name(func)
+        if is_composite(func):
+            with self:
+                return decomposed(func, args, kwargs)
+        result = on_shapes(func, args, kwargs)
+        # `unsqueeze_` and its like change how a tensor is seen, not what is in it.
+        writes = func._schema.is_mutable and torch.Tag.inplace_view not in func.tags
+        destinations = {a.name for a in func._schema.arguments if a.is_out}  # written, never read
+        sources = {key: value for key, value in kwargs.items() if key not in destinations}
+        self._record(name, writes, args, sources, result)
+        return result
+
+    def _record(
+        self, name: str, mutates: bool, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any
+    ) -> None:
+        see = self.storages.see
+        inputs = tuple(see(t) for t in tree_leaves((args, kwargs)) if isinstance(t, Tensor))
+        results = [t for t in tree_leaves(result) if isinstance(t, Tensor)]
+        known = {t.storage for t in inputs}
+        outputs = tuple(see(t, written=mutates) for t in results)
+        is_view = bool(outputs) and not mutates and all(t.storage in known for t in outputs)
+        base = name if name.startswith("__") else name.rstrip("_")
+        if is_view or base in _FREE or not (inputs or outputs):
+            return
+        call = Call(
+            base,
+            tree_map_only(Tensor, see, args),
+            tree_map_only(Tensor, see, kwargs),
+            inputs,
+            tuple(t for t in outputs if t.distinct),
+        )
+        formula = FORMULAS.get(base)
+        kind = formula.kind if formula else UNCOUNTED
+        for tensor in inputs:
+            self.touched.setdefault(tensor.storage, len(self.ops))
+        self.ops.append(
+            Op(
+                name=base,
+                kind=kind,
+                module=self.path,
+                module_type=self.modules[self.path],
+                stage=stage_of(self.path, self.stages),
+                inputs=inputs,
+                outputs=call.outputs,
+                args=call.args,
+                cost=cost_of(call, formula),
+                memory_access_elements=memory_access_elements(call, kind),
+                live_bytes=self.storages.live_bytes,
+            )
+        )
+
+    def finish(self, output: Any, tensors: str) -> Trace:
+        """Close the books: which outputs, who touched which parameter, what folding leaves."""
+        results = [self.storages.see(t) for t in tree_leaves(output) if isinstance(t, Tensor)]
+        fused = _fold_epilogues(self.ops, {_value(t) for t in results})
+        ops = tuple(replace(op, fused_bytes=left) for op, left in zip(self.ops, fused, strict=True))
+        parameters = tuple(
+            ParameterInfo(
+                name,
+                parameter.numel(),
+                parameter.numel() * parameter.element_size(),
+                self.touched.get(self.parameters[name]),
+            )
+            for name, parameter in self.model.named_parameters()
+        )
+        edges = _edges(ops, self.image, results)
+        totals = _totals(ops, range(len(ops)), parameters, edges)
+        return Trace(
+            **vars(totals),
+            ops=ops,
+            parameters=parameters,
+            modules=self.modules,
+            stages=self.stages,
+            image_shape=self.image_shape,
+            tensors=tensors,
+            edges=edges,
+        )
+
+
+class _Storages:
+    """Who is alive: names storages, counts their versions, adds up their bytes.
+
+    The bytes of parameters and buffers are no activations. Liveness comes from weak references,
+    so it follows the forward's own reference counts, as a real allocator would see them.
+    """
+
+    def __init__(self) -> None:
+        self.live_bytes = 0
+        self._numbers = count()
+        self._known: dict[int, tuple[int, weakref.ref[Any]]] = {}
+        self._versions: dict[int, int] = {}
+        self._parameters: set[int] = set()
+
+    def keep(self, tensor: Tensor, *, parameter: bool) -> int:
+        """Know a parameter or buffer beforehand; the name of its storage."""
+        number = self._admit(tensor.untyped_storage(), nbytes=0)
+        if parameter:
+            self._parameters.add(number)
+        return number
+
+    def see(self, tensor: Tensor, *, written: bool = False) -> TensorInfo:
+        """Describe a tensor, admitting its storage when it is new."""
+        storage = tensor.untyped_storage()
+        if storage._cdata in self._known:
+            number = self._known[storage._cdata][0]
+            self._versions[number] += written
+        else:
+            number = self._admit(storage, storage.nbytes())
+        shape = tuple(tensor.shape)
+        distinct = _distinct(shape, tensor.stride())
+        return TensorInfo(
+            shape=shape,
+            itemsize=tensor.element_size(),
+            distinct=distinct,
+            storage=number,
+            offset=int(tensor.storage_offset()),
+            version=self._versions[number],
+            parameter=number in self._parameters,
+            whole=distinct * tensor.element_size() >= storage.nbytes(),
+        )
+
+    def _admit(self, storage: Any, nbytes: int) -> int:
+        number, address = next(self._numbers), storage._cdata
+
+        def forget(_: Any) -> None:
+            self.live_bytes -= nbytes
+            del self._known[address]
+
+        self._known[address] = number, weakref.ref(storage, forget)
+        self._versions[number] = 0
+        self.live_bytes += nbytes
+        return number
+
+
+def _distinct(shape: Sequence[int], strides: Sequence[int]) -> int:
+    """Elements of a view that are there: those that its strides tell apart, within its reach."""
+    if not all(shape):
+        return 0
+    steps = [(size, stride) for size, stride in zip(shape, strides, strict=True) if stride]
+    return min(prod(size for size, _ in steps), 1 + sum((n - 1) * stride for n, stride in steps))
+
+
+# --- deriving ----------------------------------------------------------------------------------
+
+
+def _traffic(op: Op) -> int:
+    return op.cost.read_bytes + op.cost.write_bytes
+
+
+def _value(tensor: TensorInfo) -> tuple[int, int]:
+    """What a storage held at one moment; an in-place operator makes a new value."""
+    return tensor.storage, tensor.version
+
+
+def _fold_epilogues(ops: Sequence[Op], results: Set[tuple[int, int]]) -> list[int]:
+    """Bytes left of each operator when epilogues join the kernel that made their input.
+
+    Within a joined group a value that nobody outside reads is never written, and an outside value
+    is read once. A lower bound: it asks for no more fusion than compilers do for convolutions, and
+    ignores whether tiles fit. What is written into a part of a tensor joins nothing and is joined
+    by nothing: the rest of the tensor is somebody else's.
+    """
+    maker: dict[tuple[int, int], int] = {}
+    group = list(range(len(ops)))
+    wanted_by: dict[tuple[int, int], set[int]] = defaultdict(set)
+    for index, op in enumerate(ops):
+        in_part = any(t.version and not t.whole for t in op.outputs)
+        if op.kind in EPILOGUES and not in_part:
+            size = op.outputs[0].numel
+            makers = [maker[_value(t)] for t in op.inputs if t.numel == size and _value(t) in maker]
+            if makers:
+                group[index] = group[max(makers)]
+        for tensor in op.inputs:
+            wanted_by[_value(tensor)].add(group[index])
+        for tensor in () if in_part else op.outputs:
+            maker[_value(tensor)] = index
+    left, already_read = [], set()
+    for index, op in enumerate(ops):
+        home, spared = group[index], 0
+        for tensor in set(op.inputs):
+            inside = _value(tensor) in maker and group[maker[_value(tensor)]] == home
+            if inside or (home, tensor) in already_read:
+                spared += tensor.nbytes
+            already_read.add((home, tensor))
+        kept = [
+            t
+            for t in op.outputs
+            if _value(t) in results
+            or wanted_by[_value(t)] - {home}
+            or (op.kind not in EPILOGUES and not wanted_by[_value(t)])
+        ]
+        written = sum(t.nbytes for t in kept)
+        left.append(max(0, op.cost.read_bytes - spared) + written)
+    return left
+
+
+def _edges(
+    ops: Sequence[Op], image: TensorInfo, results: Sequence[TensorInfo]
+) -> tuple[tuple[int, int], ...]:
+    """Where the model's input is first read and where its outputs are written, with their bytes."""
+    bytes_at: dict[int, int] = defaultdict(int)
+    reader = next((i for i, op in enumerate(ops) if any(_same(t, image) for t in op.inputs)), None)
+    if reader is not None:
+        bytes_at[reader] += image.nbytes
+    writers = {t.storage: i for i, op in enumerate(ops) for t in op.outputs}
+    for result in dict.fromkeys(results):
+        if result.storage in writers:
+            bytes_at[writers[result.storage]] += result.nbytes
+    return tuple(sorted(bytes_at.items()))
+
+
+def _same(tensor: TensorInfo, other: TensorInfo) -> bool:
+    return tensor.storage == other.storage
+
+
+def _totals(
+    ops: Sequence[Op],
+    chosen: Iterable[int],
+    parameters: Sequence[ParameterInfo],
+    edges: Iterable[tuple[int, int]],
+) -> Totals:
+    indices = list(chosen)
+    picked = [ops[i] for i in indices]
+    cost = sum((op.cost for op in picked), Cost())
+    bytes_at = dict(edges)
+    return Totals(
+        params=sum(p.numel for p in parameters),
+        params_unused=sum(p.numel for p in parameters if p.touched_by is None),
+        macs=cost.macs,
+        elementwise_flops=cost.elementwise_flops,
+        memory_access_elements=sum(op.memory_access_elements for op in picked),
+        traffic_eager_bytes=cost.read_bytes + cost.write_bytes,
+        traffic_fused_bytes=sum(op.fused_bytes for op in picked),
+        traffic_min_bytes=sum(p.nbytes for p in parameters)
+        + sum(bytes_at.get(i, 0) for i in indices),
+        peak_activation_bytes=max((op.live_bytes for op in picked), default=0),
+        kernels=len(picked),
+    )

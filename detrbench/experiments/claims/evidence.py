@@ -1,0 +1,205 @@
+"""Saved reports as evidence: which models were timed in the same rounds, and what they cost."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from detrbench.compare.gate.pairs import Pair, pairs_of
+from detrbench.core.errors import UsageError
+from detrbench.experiments.guidelines.rules import findings
+from detrbench.machine.environment import Environment
+from detrbench.reports.report import OF_THE_MODEL, Cell, Report
+from detrbench.reports.verdicts import MARGIN, Judgement, judge
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Models that were timed against the same baseline, in the same rounds, under one setting.
+
+    Attributes:
+        baseline: what the pairs are against.
+        pairs: model -> its comparison with the baseline.
+        rows: model -> its row of the report.
+        machine: hardware architecture, such as "x86_64".
+    """
+
+    baseline: str
+    settings: Mapping[str, Any]
+    pairs: Mapping[str, Pair]
+    rows: Mapping[str, Cell]
+    machine: str = ""
+    margin: float = MARGIN
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        return (self.baseline, *self.pairs)
+
+    @property
+    def device(self) -> str:
+        return str(self.settings.get("device", "cpu"))
+
+    @property
+    def is_gpu(self) -> bool:
+        return self.device.startswith("cuda")
+
+    @property
+    def is_arm(self) -> bool:
+        return not self.is_gpu and self.machine.lower().startswith(("arm", "aarch64"))
+
+    def versus(
+        self,
+        model: str,
+        other: str,
+        *,
+        per: float = 1.0,
+        margin: float | None = None,
+        tests: int = 1,
+    ) -> Judgement:
+        """Time of `model` over that of `other`: process by process, the difference of their
+        log-ratios to the baseline.
+
+        Args:
+            per: divides the ratio, such as the ratio of their FLOPs for time per FLOP.
+            margin: of the verdict; the report's own, if `None`.
+            tests: how many such questions are asked at once; each may then err less (Bonferroni).
+        """
+        sides = [self.pairs[name] for name in (model, other) if name != self.baseline]
+        spoilt = [reason for side in sides for reason in _spoilt(side)]
+        alpha = min((1 - side.confidence for side in sides), default=1.0) / tests
+        logs = self._difference(model, other)
+        if logs is None:
+            spoilt.append("the two were not timed in the same processes")
+        return judge(
+            [value - math.log(per) for value in logs or ()],
+            margin=margin or self.margin,
+            alpha=alpha,
+            spoilt=list(dict.fromkeys(spoilt)),
+        )
+
+    def cost(self, model: str, other: str, key: str) -> float | None:
+        """A count of `model` over that of `other`; `None` where either is missing."""
+        here, there = (
+            self.rows[name].metrics.get(key) if name in self.rows else None
+            for name in (model, other)
+        )
+        return here / there if here and there else None
+
+    def has(self, *models: str) -> bool:
+        """Whether all of them were timed here."""
+        return all(model in self.models and model in self.rows for model in models)
+
+    def _difference(self, model: str, other: str) -> list[float] | None:
+        here, there = (self._logs(name) for name in (model, other))
+        if here is None or there is None:
+            return [*(here or ()), *(-value for value in there or ())]
+        if len(here) != len(there):
+            return None
+        return [one - two for one, two in zip(here, there, strict=True)]
+
+    def _logs(self, model: str) -> Sequence[float] | None:
+        """`None` for the baseline, whose log-ratio to itself is 0 in every process."""
+        return None if model == self.baseline else self.pairs[model].log_ratios
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Everything the claims are held against. What is not there was not measured.
+
+    Attributes:
+        rivals: benches of `detrbench run rivals`, of one device or several.
+        article: benches of `detrbench run article`.
+        guidelines: reports of `detrbench guidelines`.
+        reports: file -> report, of all that was given.
+    """
+
+    rivals: tuple[Bench, ...] = ()
+    article: tuple[Bench, ...] = ()
+    guidelines: tuple[Report, ...] = ()
+    reports: Mapping[str, Report] = field(default_factory=dict)
+
+    @property
+    def exit_code(self) -> int:
+        """What a command that measured all of it ends with; see `Report.exit_code`."""
+        return max((report.exit_code for report in self.reports.values()), default=0)
+
+    @classmethod
+    def of(
+        cls,
+        rivals: Mapping[str, Report],
+        article: Mapping[str, Report],
+        guidelines: Mapping[str, Report],
+    ) -> Evidence:
+        """From reports by the files that they are from.
+
+        Raises:
+            UsageError: a report is not of what it is given as.
+        """
+        for file, report in guidelines.items():
+            _check_guidelines(report, file)
+        return cls(
+            _all_benches(rivals, "shufflev2"),
+            _all_benches(article, "shufflev2"),
+            tuple(guidelines.values()),
+            {**rivals, **article, **guidelines},
+        )
+
+
+def benches(report: Report) -> tuple[Bench, ...]:
+    """The groups of models that `report` holds comparisons of.
+
+    Raises:
+        ReportError: a comparison of it is none.
+    """
+    groups: dict[str, list[tuple[Pair, float]]] = {}
+    for pair, plain in zip(pairs_of(report), report.comparisons, strict=True):
+        key = json.dumps([pair.baseline, _common(pair.settings)], sort_keys=True, default=str)
+        groups.setdefault(key, []).append((pair, float(plain.get("margin") or MARGIN)))
+    machine = (Environment.from_dict(report.environment).platform or "").rpartition(" ")[2]
+    return tuple(_bench(group, report.rows, machine) for group in groups.values())
+
+
+def _check_guidelines(report: Report, file: str) -> None:
+    try:
+        findings(report)
+    except UsageError as error:
+        raise UsageError(error.what, where=file, cure=error.cure) from error
+
+
+def _all_benches(reports: Mapping[str, Report], needed: str) -> tuple[Bench, ...]:
+    found = []
+    for file, report in reports.items():
+        here = [bench for bench in benches(report) if needed in bench.models]
+        if not here:
+            raise UsageError(
+                f"the report holds no comparison with {needed}",
+                where=file,
+                cure="Give the run.json of detrbench run.",
+            )
+        found.extend(here)
+    return tuple(found)
+
+
+def _bench(group: Sequence[tuple[Pair, float]], rows: Iterable[Cell], machine: str) -> Bench:
+    pairs = [pair for pair, _ in group]
+    return Bench(
+        baseline=pairs[0].baseline,
+        settings=_common(pairs[0].settings),
+        pairs={pair.model: pair for pair in pairs},
+        rows={row.model: row for row in rows if any(pair.concerns(row) for pair in pairs)},
+        machine=machine,
+        margin=max(margin for _, margin in group),
+    )
+
+
+def _common(settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in settings.items() if name not in OF_THE_MODEL}
+
+
+def _spoilt(pair: Pair) -> tuple[str, ...]:
+    if pair.verdict.value != "INVALID":
+        return ()
+    return pair.reasons or ("no reason was recorded",)

@@ -1,0 +1,106 @@
+"""The claims as one table, with the evidence of every part beneath it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from detrbench import __version__
+from detrbench.experiments.claims.rules import Claim, Part
+from detrbench.machine.environment import Environment
+from detrbench.render.layout import Column, Document, Line, Table
+from detrbench.reports.report import Report
+
+
+def document(claims: Sequence[Claim], reports: Mapping[str, Report]) -> Document:
+    """A table of rulings; a record per part; everything, and what it was made from, as data.
+
+    Args:
+        reports: file -> report, of the evidence.
+    """
+    records = [
+        {
+            "claim": claim.number,
+            "claim_text": claim.text,
+            "claim_verdict": claim.ruling.value,
+            "part": _letter(index),
+            "text": part.text,
+            "verdict": part.ruling.value,
+            "evidence": part.evidence,
+        }
+        for claim in claims
+        for index, part in enumerate(claim.parts)
+    ]
+    data = {
+        "detrbench_version": __version__,
+        "claims": [_plain(claim) for claim in claims],
+        "evidence": [_source(file, report) for file, report in reports.items()],
+    }
+    table = Table(
+        caption="The article's claims, held against what was measured here.",
+        columns=(Column("Claim", "left"), Column("Verdict", "left")),
+        lines=tuple(line for claim in claims for line in _lines(claim)),
+        notes=(*_notes(claims), *map(_source_note, reports.items())),
+    )
+    return Document((table,), records, data)
+
+
+def _lines(claim: Claim) -> Iterator[Line]:
+    yield Line(f"{claim.number}. {claim.text}", (claim.ruling.value,))
+    for index, part in enumerate(claim.parts):
+        yield Line(f"{_name(claim, index)} {part.text}", (part.ruling.value,), level=1)
+
+
+def _notes(claims: Sequence[Claim]) -> Iterator[str]:
+    """Each part's evidence; what stands under several parts is said once."""
+    under: dict[str, list[str]] = {}
+    for claim in claims:
+        for index, part in enumerate(claim.parts):
+            under.setdefault(part.evidence, []).append(_name(claim, index))
+    for evidence, names in under.items():
+        yield f"{', '.join(names)}: {evidence}"
+
+
+def _name(claim: Claim, index: int) -> str:
+    return f"{claim.number}{_letter(index)}"
+
+
+def _letter(index: int) -> str:
+    return "abcdefgh"[index]
+
+
+def _plain(claim: Claim) -> dict[str, Any]:
+    return {
+        "number": claim.number,
+        "text": claim.text,
+        "verdict": claim.ruling.value,
+        "parts": [_plain_part(part) for part in claim.parts],
+    }
+
+
+def _plain_part(part: Part) -> dict[str, Any]:
+    return {
+        "text": part.text,
+        "verdict": part.ruling.value,
+        "evidence": part.evidence,
+        "figures": part.figures,
+    }
+
+
+def _source(file: str, report: Report) -> dict[str, Any]:
+    return {
+        "file": file,
+        "title": report.title,
+        "created": report.created,
+        "command": report.command,
+        "detrbench_version": report.detrbench_version,
+        "machine": Environment.from_dict(report.environment).one_line(),
+    }
+
+
+def _source_note(source: tuple[str, Report]) -> str:
+    file, report = source
+    told = _source(file, report)
+    made = f", made on {told['created']}" if told["created"] else ""
+    made += f" with: {told['command']}" if made and told["command"] else ""
+    return f"Evidence: {file}{made}; {told['machine']}"

@@ -1,0 +1,257 @@
+"""The experiments of section 2 of the ShuffleNetV2 paper (arXiv 1807.11164), as data.
+
+Tables 1 to 4: networks of ten blocks on maps of 56x56, on a GTX 1080 Ti (batches per second) and on
+one thread of a Snapdragon 810 (images per second), at widths of their own for each, times 1, 2, 4.
+
+What the paper leaves open, and what is done here:
+
+- The batch of tables 1 to 4. One image: at x4 table 1's 232 batches per second of 16.4 G
+  multiply-accumulates would, with two images, be 7.6 T a second, and the GTX 1080 Ti's peak is 5.7.
+- Batch norms, biases and, but for table 4, activations. There are none, so that a block is its
+  convolutions, and its memory access cost Eq. 1 or 2.
+- 180 channels in 8 groups (table 2, x1 of the ARM column): they do not divide. There are 176.
+- The widths of fragments (table 3: "adjusted so that the FLOPs is the same"). n convolutions have
+  the c / sqrt(n) of one, rounded down as the paper's own widths are.
+- How parallel fragments come together. They are added, which needs those very widths;
+  concatenated, no width would need adjusting.
+- The inner width of table 4's bottleneck. A quarter of c, as in ResNet, where the unit is from:
+  with c inside, the GPU's 1,436 batches per second at c = 128 would be 8.1 T multiply-accumulates
+  a second.
+- The map of table 4. 56x56, as in the others.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from detrbench.core.errors import UsageError, nearest
+
+SOURCE = "Ma et al., ShuffleNet V2, arXiv 1807.11164"
+SIDE = 56  # pixels of a map
+BLOCKS = 10
+FACTORS = (1, 2, 4)  # of the widths: a table's columns
+
+SCHEME = "guideline"
+"""What the name of one of these networks begins with: "guideline:G1/c1=32,c2=32"."""
+
+
+@dataclass(frozen=True)
+class Widths:
+    """Which of the paper's two machines the widths are from."""
+
+    name: str
+    machine: str
+    speed: str
+
+
+WIDTHS: dict[str, Widths] = {
+    "gpu": Widths("gpu", "GTX 1080 Ti", "batches/s"),
+    "arm": Widths("arm", "Snapdragon 810, one thread", "images/s"),
+}
+
+
+@dataclass(frozen=True)
+class Network:
+    """One cell of a table.
+
+    Attributes:
+        label: its row, as the paper calls it.
+        arguments: of the network that is built; see `networks`.
+        speed: as the paper printed it.
+    """
+
+    guideline: str
+    label: str
+    arguments: Mapping[str, int]
+    speed: str
+
+    @property
+    def name(self) -> str:
+        """What a request for a measurement calls it."""
+        arguments = ",".join(f"{key}={value}" for key, value in self.arguments.items())
+        return f"{SCHEME}:{self.guideline}/{arguments}"
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One column of a table: networks of about the same FLOPs, the first of which is the baseline.
+
+    Attributes:
+        column: "x1", "x2" or "x4".
+    """
+
+    guideline: str
+    column: str
+    networks: tuple[Network, ...]
+
+
+@dataclass(frozen=True)
+class Guideline:
+    """One guideline, and what its table should show where it holds.
+
+    Attributes:
+        title: as the paper words it.
+        table: its number.
+        what: the networks, in words.
+        faster: whether the rows after the first are expected to be faster, instead of slower.
+        decisive: labels of the rows that are farthest from the first.
+    """
+
+    name: str
+    title: str
+    table: int
+    what: str
+    faster: bool
+    decisive: tuple[str, ...]
+
+
+GUIDELINES: dict[str, Guideline] = {
+    one.name: one
+    for one in (
+        Guideline(
+            "G1", "Equal channel width minimizes memory access cost", 1,
+            "ten blocks of two 1x1 convolutions, c1 to c2 and back",
+            False, ("1:12",),
+        ),
+        Guideline(
+            "G2", "Excessive group convolution increases memory access cost", 2,
+            "ten 1x1 convolutions in g groups, c to c",
+            False, ("g=8",),
+        ),
+        Guideline(
+            "G3", "Network fragmentation reduces the degree of parallelism", 3,
+            "ten blocks of one to four 1x1 convolutions, in series or in parallel and added",
+            False, ("4 in series", "4 in parallel"),
+        ),
+        Guideline(
+            "G4", "Element-wise operations are non-negligible", 4,
+            "ten bottlenecks, 1x1, 3x3, 1x1, inner width c/4, with and without ReLU and shortcut",
+            True, ("neither",),
+        ),
+    )
+}  # fmt: skip
+
+
+def experiments(guideline: str, widths: str) -> tuple[Experiment, ...]:
+    """The columns of a guideline's table, at the widths of the "gpu" or of the "arm".
+
+    Raises:
+        UsageError: there is no such guideline, or no such widths.
+    """
+    check_guideline(guideline)
+    if widths not in WIDTHS:
+        raise UsageError(f"unknown widths {widths!r}", cure=nearest(widths, WIDTHS))
+    return tuple(
+        Experiment(
+            guideline,
+            f"x{factor}",
+            tuple(
+                Network(guideline, label, arguments, speeds.split()[column])
+                for label, arguments, speeds in _ROWS[guideline](widths, factor)
+            ),
+        )
+        for column, factor in enumerate(FACTORS)
+    )
+
+
+def check_guideline(name: str) -> str:
+    """`name`, if a guideline is called so.
+
+    Raises:
+        UsageError: none is.
+    """
+    if name not in GUIDELINES:
+        raise UsageError(f"unknown guideline {name!r}", cure=nearest(name, GUIDELINES))
+    return name
+
+
+# --- the tables ----------------------------------------------------------------------------------
+# Each row: its label, the width or widths at x1, and the speeds at x1, x2, x4.
+
+_Row = tuple[str, dict[str, int], str]
+
+
+def _table_1(widths: str, factor: int) -> Iterator[_Row]:
+    rows = {
+        "gpu": (
+            ("1:1", 128, 128, "1480 723 232"),
+            ("1:2", 90, 180, "1296 586 206"),
+            ("1:6", 52, 312, "876 489 189"),
+            ("1:12", 36, 432, "748 392 163"),
+        ),
+        "arm": (
+            ("1:1", 32, 32, "76.2 21.7 5.3"),
+            ("1:2", 22, 44, "72.9 20.5 5.1"),
+            ("1:6", 13, 78, "69.1 17.9 4.6"),
+            ("1:12", 9, 108, "57.6 15.1 4.4"),
+        ),
+    }
+    for label, c1, c2, speeds in rows[widths]:
+        yield label, {"c1": c1 * factor, "c2": c2 * factor}, speeds
+
+
+def _table_2(widths: str, factor: int) -> Iterator[_Row]:
+    rows = {
+        "gpu": (
+            (1, 128, "2451 1289 437"),
+            (2, 180, "1725 873 341"),
+            (4, 256, "1026 644 338"),
+            (8, 360, "634 445 230"),
+        ),
+        "arm": (
+            (1, 64, "40.0 10.2 2.3"),
+            (2, 90, "35.0 9.5 2.2"),
+            (4, 128, "32.9 8.7 2.1"),
+            (8, 180, "27.8 7.5 1.8"),
+        ),
+    }
+    for groups, width, speeds in rows[widths]:
+        c = width * factor // groups * groups
+        yield f"g={groups}", {"c": c, "groups": groups}, speeds
+
+
+def _table_3(widths: str, factor: int) -> Iterator[_Row]:
+    c = {"gpu": 128, "arm": 64}[widths]
+    rows = {
+        "gpu": (
+            ("1", 1, 0, "2446 1274 434"),
+            ("2 in series", 2, 0, "1790 909 336"),
+            ("4 in series", 4, 0, "752 745 349"),
+            ("2 in parallel", 2, 1, "1537 803 320"),
+            ("4 in parallel", 4, 1, "691 572 292"),
+        ),
+        "arm": (
+            ("1", 1, 0, "40.2 10.1 2.3"),
+            ("2 in series", 2, 0, "38.6 10.1 2.2"),
+            ("4 in series", 4, 0, "38.4 10.1 2.3"),
+            ("2 in parallel", 2, 1, "33.4 9.1 2.2"),
+            ("4 in parallel", 4, 1, "35.0 8.4 2.1"),
+        ),
+    }
+    for label, fragments, parallel, speeds in rows[widths]:
+        width = math.isqrt(c * c // fragments) * factor
+        yield label, {"c": width, "fragments": fragments, "parallel": parallel}, speeds
+
+
+def _table_4(widths: str, factor: int) -> Iterator[_Row]:
+    rows = {
+        "gpu": (
+            ("both", 1, 1, "2427 2066 1436"),
+            ("ReLU alone", 1, 0, "2647 2256 1735"),
+            ("shortcut alone", 0, 1, "2672 2121 1458"),
+            ("neither", 0, 0, "2842 2376 1782"),
+        ),
+        "arm": (
+            ("both", 1, 1, "56.7 16.9 5.0"),
+            ("ReLU alone", 1, 0, "61.9 18.8 5.2"),
+            ("shortcut alone", 0, 1, "57.3 18.2 5.1"),
+            ("neither", 0, 0, "66.3 20.2 5.4"),
+        ),
+    }
+    for label, relu, shortcut, speeds in rows[widths]:
+        yield label, {"c": 32 * factor, "relu": relu, "shortcut": shortcut}, speeds
+
+
+_ROWS = {"G1": _table_1, "G2": _table_2, "G3": _table_3, "G4": _table_4}

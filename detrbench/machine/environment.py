@@ -1,0 +1,241 @@
+"""The machine and the versions behind a report: enough to say whether two runs compare.
+
+Names of users and hosts are never read. A fact that a machine does not offer is None, and torch is
+imported only when a device is named.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+from dataclasses import asdict, dataclass, fields
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from detrbench.core.units import show_size
+from detrbench.machine.threads import cpu_quotas
+
+VOLATILE = frozenset({"load_average", "revision"})
+"""Facts that say nothing against comparing two runs: the load of the moment, and the working
+directory, which may move on even while a run does."""
+
+
+@dataclass(frozen=True)
+class Environment:
+    """What was read of one machine at one moment.
+
+    Attributes:
+        detrbench: version of this package.
+        python: implementation and version.
+        torch: version of the installed torch.
+        platform: operating system and hardware architecture.
+        processor: model name of the processor.
+        logical_cpus: processors this process may be scheduled on.
+        cpu_quota: processors' worth of time its control group allows; None without a limit.
+        threads: threads torch uses inside an operator.
+        memory_bytes: physical memory.
+        accelerator: name of the accelerator that was asked for.
+        accelerator_driver: its driver.
+        accelerator_memory_bytes: its memory.
+        torch_cuda: the CUDA version torch was built with.
+        cudnn: version of cuDNN.
+        flags: torch settings that change speed or digits, such as TF32.
+        load_average: runnable processes over the last minute.
+        revision: git revision of the working directory, "-dirty" when files differ from it.
+    """
+
+    detrbench: str | None = None
+    python: str | None = None
+    torch: str | None = None
+    platform: str | None = None
+    processor: str | None = None
+    logical_cpus: int | None = None
+    cpu_quota: float | None = None
+    threads: int | None = None
+    memory_bytes: int | None = None
+    accelerator: str | None = None
+    accelerator_driver: str | None = None
+    accelerator_memory_bytes: int | None = None
+    torch_cuda: str | None = None
+    cudnn: int | None = None
+    flags: dict[str, Any] | None = None
+    load_average: float | None = None
+    revision: str | None = None
+
+    @classmethod
+    def read(cls, device: str | None = None) -> Environment:
+        """Read this machine.
+
+        Args:
+            device: "cpu", "cuda" or "cuda:N" also asks torch about threads, flags and the
+                accelerator; None reads everything that needs no torch.
+        """
+        facts: dict[str, Any] = {
+            "detrbench": installed_version("detrbench"),
+            "python": f"{platform.python_implementation()} {platform.python_version()}",
+            "torch": installed_version("torch"),
+            "platform": f"{platform.system()} {platform.release()} {platform.machine()}",
+            "processor": processor_model(),
+            "logical_cpus": logical_cpus(),
+            "cpu_quota": min(cpu_quotas(), default=None),
+            "memory_bytes": _memory_bytes(),
+            "load_average": _load_average(),
+            "revision": git_revision(),
+        }
+        return cls(**(facts | (_torch_facts(device) if device else {})))
+
+    @classmethod
+    def from_dict(cls, plain: dict[str, Any]) -> Environment:
+        """What `to_dict` wrote; facts this version does not know are left out."""
+        known = {f.name for f in fields(cls)}
+        return cls(**{name: value for name, value in plain.items() if name in known})
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for a Report, without the facts this machine does not offer."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
+
+    def differences(self, other: Environment) -> dict[str, tuple[Any, Any]]:
+        """Fact -> (here, there) for every fact that differs and matters to a comparison."""
+        here, there = self.lasting(), other.lasting()
+        return {name: (here[name], there[name]) for name in here if here[name] != there[name]}
+
+    def lasting(self) -> dict[str, Any]:
+        """Every fact that matters to a comparison, None for what this machine does not offer."""
+        return {name: fact for name, fact in asdict(self).items() if name not in VOLATILE}
+
+    def one_line(self) -> str:
+        """The machine in one line, for captions."""
+        cpus = f"{self.logical_cpus} CPUs" if self.logical_cpus else None
+        if cpus and self.cpu_quota and self.cpu_quota < (self.logical_cpus or 0):
+            cpus += f", quota {self.cpu_quota:g}"
+        threads = f"{self.threads} threads" if self.threads and self.threads > 1 else None
+        if self.threads == 1:
+            threads = "1 thread"
+        facts = (
+            self.accelerator,
+            self.processor,
+            cpus,
+            threads,
+            show_size(self.memory_bytes) if self.memory_bytes else None,
+            self.platform,
+            self.python,
+            f"torch {self.torch}" if self.torch else None,
+            f"CUDA {self.torch_cuda}" if self.accelerator and self.torch_cuda else None,
+            f"driver {self.accelerator_driver}" if self.accelerator_driver else None,
+        )
+        return ", ".join(fact for fact in facts if fact)
+
+
+def installed_version(distribution: str) -> str | None:
+    """The version of an installed distribution, without importing it."""
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def logical_cpus() -> int | None:
+    """Processors this process may be scheduled on."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count()
+
+
+def processor_model(cpuinfo: Path = Path("/proc/cpuinfo")) -> str | None:
+    """The processor's model name, else its architecture."""
+    for line in _text(cpuinfo).splitlines():
+        name, _, value = line.partition(":")
+        if name.strip() in ("model name", "Model", "Hardware"):
+            return value.strip() or None
+    if sys.platform == "darwin":
+        return _output(["sysctl", "-n", "machdep.cpu.brand_string"]) or platform.machine()
+    return platform.processor() or platform.machine() or None
+
+
+def git_revision(folder: Path | None = None) -> str | None:
+    """The git revision of `folder` (the working directory), with "-dirty" for changed files."""
+    options = ["--always", "--dirty", "--abbrev=12", "--exclude=*"]
+    return _output(["git", "describe", *options], folder=folder)
+
+
+def _torch_facts(device: str) -> dict[str, Any]:
+    import torch
+
+    facts: dict[str, Any] = {
+        "torch": torch.__version__,
+        "threads": torch.get_num_threads(),
+        "torch_cuda": torch.version.cuda,
+        "flags": {
+            "matmul_precision": torch.get_float32_matmul_precision(),
+            "deterministic": torch.are_deterministic_algorithms_enabled(),
+        },
+    }
+    if torch.device(device).type == "cuda" and torch.cuda.is_available():
+        _add_cuda_facts(facts, device)
+    return facts
+
+
+def _add_cuda_facts(facts: dict[str, Any], device: str) -> None:
+    import torch
+
+    properties = torch.cuda.get_device_properties(torch.device(device))
+    facts["accelerator"] = properties.name
+    facts["accelerator_memory_bytes"] = properties.total_memory
+    facts["accelerator_driver"] = _nvidia_driver()
+    facts["cudnn"] = _cudnn_version()
+    facts["flags"] |= {
+        "tf32_matmul": torch.backends.cuda.matmul.allow_tf32,
+        "tf32_cudnn": torch.backends.cudnn.allow_tf32,
+        "cudnn_benchmark": torch.backends.cudnn.benchmark,
+    }
+
+
+def _cudnn_version() -> int | None:
+    from torch.backends import cudnn
+
+    version: int | None = cudnn.version()  # type: ignore[no-untyped-call]  # torch leaves it so
+    return version
+
+
+def _nvidia_driver() -> str | None:
+    for word in _text(Path("/proc/driver/nvidia/version")).split():
+        if word.count(".") >= 1 and word.replace(".", "").isdigit():
+            return word
+    query = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
+    return (_output(query) or "").partition("\n")[0] or None
+
+
+def _memory_bytes() -> int | None:
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):  # not offered by this system
+        return None
+
+
+def _load_average() -> float | None:
+    try:
+        return os.getloadavg()[0]
+    except (AttributeError, OSError):  # not offered by this system
+        return None
+
+
+def _text(file: Path) -> str:
+    """The file's text; "" where this system has no such file."""
+    try:
+        return file.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+
+
+def _output(command: list[str], folder: Path | None = None) -> str | None:
+    """What a short command prints; None where it is absent, fails or takes long."""
+    try:
+        done = subprocess.run(
+            command, cwd=folder, capture_output=True, text=True, timeout=5, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip() or None

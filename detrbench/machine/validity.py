@@ -1,0 +1,430 @@
+"""The validity ledger: what happened around the samples that no sample shows.
+
+Everything is read from outside the samples and costs none of their time. What a machine does not
+offer is None, never 0. Which of it matters, and how much, is decided by `complaints`, a pure
+function of an entry.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+from detrbench.machine.nvml import Gpu, Reading, open_gpu
+from detrbench.machine.threads import group_folders
+from detrbench.runtimes.devices import parse_device
+
+# Where a share becomes worth a sentence, and where it takes the meaning from a comparison.
+# Interleaved pairs share their minute's neighbours, so only gross contention is beyond repair.
+FOREIGN_NOTED = 0.05  # of all processors' time
+WAITED_NOTED, WAITED_INVALID = 0.05, 0.50  # of the time that we wanted a processor
+THROTTLED_INVALID = 0.05  # of the elapsed time
+SWITCHES_NOTED = 50.0  # per second; the scheduler's own tick is 100 to 1000
+CLOCK_INVALID = 0.75  # of the highest seen; nvbench discards samples below this share of default
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What was seen from `start` to `stop`; None where the machine does not tell.
+
+    Attributes:
+        load: runnable processes, the minute's average as it began.
+        cpus: processors that this process may run on.
+        own_cpu_s: their time that this process used, all threads together.
+        foreign_cpu_s: their time that anybody else used, a hypervisor's stolen time included.
+        waited_s: this process's threads were ready to run, and others did.
+        throttled_periods: periods in which its control group's CPU quota ran out.
+        throttled_s: for how long it stood still then.
+        involuntary_switches: how often a processor was taken from it.
+        governor: of the processors' frequencies; several in alphabetical order.
+        turbo: whether they may go beyond their base frequency.
+        sm_clock_low_mhz: lowest clock of the GPU's multiprocessors; `sm_clock_high_mhz` the highest
+            one. Both only while there is work, so not as it began.
+        temperature_c, power_w: highest seen.
+        gpu_throttle_reasons: NVML's, all that were seen.
+        gpu_other_processes: most other processes with a context on the GPU.
+        gpu_unknown: why nothing is known of the GPU, where one was used.
+    """
+
+    load: float | None = None
+    cpus: int | None = None
+    own_cpu_s: float | None = None
+    foreign_cpu_s: float | None = None
+    waited_s: float | None = None
+    throttled_periods: int | None = None
+    throttled_s: float | None = None
+    involuntary_switches: int | None = None
+    governor: str | None = None
+    turbo: bool | None = None
+    sm_clock_low_mhz: int | None = None
+    sm_clock_high_mhz: int | None = None
+    temperature_c: int | None = None
+    power_w: float | None = None
+    gpu_throttle_reasons: tuple[str, ...] | None = None
+    gpu_other_processes: int | None = None
+    gpu_unknown: str | None = None
+
+    @classmethod
+    def from_dict(cls, plain: Mapping[str, Any]) -> Entry:
+        """From what `dataclasses.asdict` made of one, also by way of JSON."""
+        reasons = plain.get("gpu_throttle_reasons")
+        return cls(**{**plain, "gpu_throttle_reasons": None if reasons is None else tuple(reasons)})
+
+
+@dataclass(frozen=True)
+class Complaint:
+    """One cause of doubt.
+
+    Attributes:
+        cause: a short name to add up by.
+        count: events where they can be counted, else 1.
+        text: what happened, with its size.
+        cure: the next thing to do.
+        invalidates: whether a comparison made from these samples has no meaning.
+    """
+
+    cause: str
+    count: int
+    text: str
+    cure: str
+    invalidates: bool = False
+
+
+class Ledger(Protocol):
+    """Kept while samples are taken; a second `start` begins a new entry."""
+
+    def start(self) -> None: ...
+
+    def look(self) -> None:
+        """Between samples: what has no counter (a GPU's clock, its temperature) is seen only when
+        looked at. About a millisecond with a GPU, nothing without."""
+
+    def stop(self) -> Entry: ...
+
+
+def open_ledger(device: str = "cpu") -> Ledger:
+    """The ledger of this process on `device`; never raises for what the machine does not offer."""
+    kind, index = parse_device(device)
+    if kind != "cuda":
+        return _HostLedger()
+    return _CudaLedger(_HostLedger(), *open_gpu(index or 0))
+
+
+# --- judging ----------------------------------------------------------------------------------
+
+
+def complaints(entry: Entry, elapsed_s: float) -> tuple[Complaint, ...]:
+    """What in `entry`, of samples that took `elapsed_s`, matters to who reads them."""
+    return (*_host_complaints(entry, elapsed_s), *_gpu_complaints(entry))
+
+
+def _host_complaints(entry: Entry, elapsed_s: float) -> Iterator[Complaint]:
+    if entry.throttled_periods and entry.throttled_s is not None:
+        yield Complaint(
+            "throttled",
+            entry.throttled_periods,
+            f"the CPU quota ran out in {entry.throttled_periods} periods, for "
+            f"{entry.throttled_s:.2f} s",
+            "Give fewer --threads, or the container more processors.",
+            invalidates=entry.throttled_s > THROTTLED_INVALID * elapsed_s,
+        )
+    waited = _share(entry.waited_s, _sum(entry.waited_s, entry.own_cpu_s))
+    if waited > WAITED_NOTED:
+        yield Complaint(
+            "contended",
+            1,
+            f"this process waited {waited:.0%} of the time that it wanted a processor",
+            "Stop other work (`top` shows it), or give fewer --threads.",
+            invalidates=waited > WAITED_INVALID,
+        )
+    foreign = _share(entry.foreign_cpu_s, None if not entry.cpus else entry.cpus * elapsed_s)
+    if foreign > FOREIGN_NOTED:
+        yield Complaint(
+            "foreign work",
+            1,
+            f"others used {foreign:.0%} of the {entry.cpus} processors' time",
+            "Stop other work (`top` shows it), or measure later.",
+        )
+    if _share(entry.involuntary_switches, elapsed_s) > SWITCHES_NOTED:
+        assert entry.involuntary_switches is not None
+        yield Complaint(
+            "preempted",
+            entry.involuntary_switches,
+            f"the processor was taken away {entry.involuntary_switches} times",
+            "Stop other work, or pin this process to processors of its own (`taskset`).",
+        )
+    if entry.governor not in (None, "performance"):
+        yield Complaint(
+            "governor",
+            1,
+            f"the frequency governor is {entry.governor}: the clock follows the load",
+            "Run `sudo cpupower frequency-set --governor performance`.",
+        )
+
+
+def _gpu_complaints(entry: Entry) -> Iterator[Complaint]:
+    reasons = entry.gpu_throttle_reasons or ()
+    slowed = [reason for reason in reasons if reason in _BEYOND_REPAIR]
+    if slowed:
+        hot = "" if entry.temperature_c is None else f" at {entry.temperature_c} degrees C"
+        yield Complaint(
+            "gpu slowdown",
+            len(slowed),
+            f"the GPU slowed itself down{hot}: {', '.join(slowed)}",
+            "Let it cool down, and look after its cooling and its power supply.",
+            invalidates=True,
+        )
+    if "software power cap" in reasons:
+        yield Complaint(
+            "gpu power cap",
+            1,
+            "the GPU ran at its power limit, which lowers its clock",
+            "Compare only with runs under the same limit (`nvidia-smi -q -d POWER`).",
+        )
+    low, high = entry.sm_clock_low_mhz, entry.sm_clock_high_mhz
+    if low is not None and high and low < CLOCK_INVALID * high:
+        yield Complaint(
+            "gpu clock",
+            1,
+            f"the GPU's clock moved between {low} and {high} MHz",
+            "Measure longer, so that it settles, or on a GPU that is not shared.",
+            invalidates=True,
+        )
+    if entry.gpu_other_processes:
+        yield Complaint(
+            "gpu shared",
+            entry.gpu_other_processes,
+            f"{entry.gpu_other_processes} other processes have the GPU open",
+            "Stop them (`nvidia-smi` shows them).",
+        )
+    if entry.gpu_unknown:
+        yield Complaint(
+            "gpu unknown",
+            1,
+            f"clocks, temperature and power are not known: {entry.gpu_unknown}",
+            "Make the driver's libnvidia-ml.so.1 visible to this process.",
+        )
+
+
+_BEYOND_REPAIR = (
+    "hardware slowdown",
+    "software thermal slowdown",
+    "hardware thermal slowdown",
+    "hardware power brake",
+)
+
+
+def _share(part: float | None, whole: float | None) -> float:
+    return 0.0 if part is None or not whole else part / whole
+
+
+def _sum(*parts: float | None) -> float | None:
+    known = [part for part in parts if part is not None]
+    return sum(known) if len(known) == len(parts) else None
+
+
+# --- reading ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Counters:
+    """What only grows, at one moment."""
+
+    own_s: float
+    busy_s: float | None
+    waited_s: float | None
+    throttled: tuple[int, float] | None
+    involuntary: int | None
+
+
+def read_counters(root: Path = Path("/"), cpus: Iterable[int] | None = None) -> Counters:
+    """This process's and this machine's counters.
+
+    Args:
+        root: where /proc and /sys are looked for.
+        cpus: the processors that count; all that this process may run on, if `None`.
+    """
+    return Counters(
+        own_s=time.process_time(),
+        busy_s=_busy_s(_lines(root / "proc/stat"), _own_cpus() if cpus is None else set(cpus)),
+        waited_s=_waited_s(root / "proc/self/task"),
+        throttled=_throttled(root),
+        involuntary=_involuntary_switches(),
+    )
+
+
+class _HostLedger:
+    def __init__(
+        self,
+        read: Callable[[], Counters] = read_counters,
+        root: Path = Path("/"),
+    ) -> None:
+        self._read, self._root = read, root
+        self._before: Counters | None = None
+        self._load: float | None = None
+
+    def start(self) -> None:
+        self._load = _load_average()
+        self._before = self._read()
+
+    def look(self) -> None:
+        """Everything here has a counter."""
+
+    def stop(self) -> Entry:
+        if self._before is None:
+            raise RuntimeError("a ledger is started before it is stopped")
+        before, after = self._before, self._read()
+        own_s = after.own_s - before.own_s
+        busy_s = _grown(before.busy_s, after.busy_s)
+        periods, throttled_s = _grown_pair(before.throttled, after.throttled)
+        switches = _grown(before.involuntary, after.involuntary)
+        return Entry(
+            load=self._load,
+            cpus=len(_own_cpus()),
+            own_cpu_s=own_s,
+            # The kernel counts others in ticks of 10 ms, us in nanoseconds.
+            foreign_cpu_s=None if busy_s is None else max(0.0, busy_s - own_s),
+            waited_s=_grown(before.waited_s, after.waited_s),
+            throttled_periods=periods,
+            throttled_s=throttled_s,
+            involuntary_switches=None if switches is None else int(switches),
+            governor=read_governor(self._root),
+            turbo=read_turbo(self._root),
+        )
+
+
+class _CudaLedger:
+    """The host's, and what NVML says of one GPU whenever it is looked at."""
+
+    def __init__(self, host: Ledger, gpu: Gpu | None, why_none: str | None = None) -> None:
+        self._host, self._gpu, self._why_none = host, gpu, why_none
+        self._seen: list[Reading] = []
+
+    def start(self) -> None:
+        self._seen = []
+        self._host.start()
+
+    def look(self) -> None:
+        if self._gpu is not None:
+            self._seen.append(self._gpu.read())
+
+    def stop(self) -> Entry:
+        self.look()  # first, while the clock is still the work's
+        entry = self._host.stop()
+        seen = self._seen
+        clocks = [each.sm_clock_mhz for each in seen if each.sm_clock_mhz is not None]
+        reasons = [each.throttle_reasons for each in seen if each.throttle_reasons is not None]
+        return replace(
+            entry,
+            sm_clock_low_mhz=min(clocks, default=None),
+            sm_clock_high_mhz=max(clocks, default=None),
+            temperature_c=_most(each.temperature_c for each in seen),
+            power_w=_most(each.power_w for each in seen),
+            gpu_throttle_reasons=tuple(dict.fromkeys(sum(reasons, ()))) if reasons else None,
+            gpu_other_processes=_most(each.other_processes for each in seen),
+            gpu_unknown=self._why_none,
+        )
+
+
+def _most(values: Iterable[Any]) -> Any:
+    return max((value for value in values if value is not None), default=None)
+
+
+def _grown(before: float | None, after: float | None) -> float | None:
+    """A thread that ended takes its counters along: then it cannot have been less than nothing."""
+    return None if before is None or after is None else max(0, after - before)
+
+
+def _grown_pair(
+    before: tuple[int, float] | None, after: tuple[int, float] | None
+) -> tuple[int | None, float | None]:
+    if before is None or after is None:
+        return None, None
+    return after[0] - before[0], after[1] - before[1]
+
+
+def _own_cpus() -> set[int]:
+    if hasattr(os, "sched_getaffinity"):
+        return set(os.sched_getaffinity(0))
+    return set(range(os.cpu_count() or 1))
+
+
+def _load_average() -> float | None:
+    try:
+        return os.getloadavg()[0]
+    except (AttributeError, OSError):  # not offered by this system
+        return None
+
+
+def _busy_s(lines: Iterable[str], cpus: set[int]) -> float | None:
+    """Seconds that `cpus` were not idle: user, nice, system, irq, softirq and steal of proc(5)."""
+    ticks = [
+        sum(int(field) for field in fields[1:4] + fields[6:9])
+        for fields in map(str.split, lines)
+        if fields and fields[0][3:].isdigit() and int(fields[0][3:]) in cpus
+        if fields[0].startswith("cpu")
+    ]
+    return sum(ticks) / os.sysconf("SC_CLK_TCK") if ticks else None
+
+
+def _waited_s(tasks: Path) -> float | None:
+    """Seconds on a run queue, of all threads: the second number of /proc/self/task/*/schedstat."""
+    waits = [
+        int(line.split()[1])
+        for path in tasks.glob("*/schedstat")
+        for line in _lines(path)
+        if len(line.split()) == 3
+    ]
+    return sum(waits) * 1e-9 if waits else None
+
+
+def _throttled(root: Path) -> tuple[int, float] | None:
+    """Periods and seconds in which the quota of this process's control group had run out.
+
+    A quota may be set on any group above; the one that held us up longest counts.
+    """
+    found = []
+    for folder in group_folders(root):
+        stat = dict(
+            line.split(maxsplit=1) for line in _lines(folder / "cpu.stat") if " " in line.strip()
+        )
+        if "throttled_usec" in stat:  # cgroup v2
+            found.append((int(stat["nr_throttled"]), int(stat["throttled_usec"]) * 1e-6))
+        elif "throttled_time" in stat:  # v1, nanoseconds
+            found.append((int(stat["nr_throttled"]), int(stat["throttled_time"]) * 1e-9))
+    return max(found, key=lambda one: one[1], default=None)
+
+
+def _involuntary_switches() -> int | None:
+    try:
+        import resource
+    except ImportError:  # Windows has none
+        return None
+    return resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw
+
+
+def read_governor(root: Path = Path("/")) -> str | None:
+    """The frequency governor of the processors, or the different ones that they have."""
+    policies = (root / "sys/devices/system/cpu/cpufreq").glob("policy*/scaling_governor")
+    found = sorted({line for path in policies for line in _lines(path) if line})
+    return ", ".join(found) or None
+
+
+def read_turbo(root: Path = Path("/")) -> bool | None:
+    """Whether the processors may go beyond their base frequency."""
+    folder = root / "sys/devices/system/cpu"
+    for path, on in (("intel_pstate/no_turbo", "0"), ("cpufreq/boost", "1")):
+        for line in _lines(folder / path):
+            return line.strip() == on
+    return None
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text().splitlines()
+    except OSError:  # not Linux, not ours to read, or a thread that has ended meanwhile
+        return []

@@ -1,0 +1,1 @@
+"""From a name to a model: the files, the blocks, the builder."""

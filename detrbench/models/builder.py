@@ -1,0 +1,247 @@
+"""From rows to modules: a dry run on the `meta` device finds every width and every mistake.
+
+Tensors on `meta` have shapes but no values, so a model of any size is checked in no memory, and
+the channels a row hands on are read off its output: a block need not declare them.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from detrbench.core.errors import DetrbenchError, DetrbenchWarning, SpecError
+from detrbench.models.nn import resolve
+from detrbench.models.shapes import ShapesOnly
+from detrbench.models.spec import ModelSpec, Row
+
+# The shapes in messages are those of this size; its maps are the familiar 80, 40 and 20.
+DRY_RUN_SIZE = 640
+
+Channels = int | tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Layer:
+    """How to make one row's module: `Block(c1, *args, **options)`, once for every entry of `c1`."""
+
+    block: type[nn.Module]
+    c1: tuple[Channels, ...]
+    args: tuple[Any, ...]
+    options: Mapping[str, Any]
+    takes_channels: bool
+
+    def make(self) -> nn.Module:
+        """A new module, on the current default device."""
+        made = [
+            self.block(*((c1,) if self.takes_channels else ()), *self.args, **self.options)
+            for c1 in self.c1
+        ]
+        return made[0] if len(made) == 1 else nn.Sequential(*made)
+
+
+@dataclass(frozen=True)
+class Blueprint:
+    """A spec that is known to build and to run.
+
+    modules: the rows' modules on `meta`; stride: what image sizes must be multiples of.
+    """
+
+    spec: ModelSpec
+    layers: tuple[Layer, ...]
+    modules: tuple[nn.Module, ...]
+    stride: int
+
+    def make(self) -> list[nn.Module]:
+        """New modules with memory and initial values, on the current default device."""
+        pairs = zip(self.spec.rows, self.layers, strict=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DetrbenchWarning)  # drawing said them already
+            return [_guard(self.spec, row, layer.make, layer.block) for row, layer in pairs]
+
+
+def draw(spec: ModelSpec, extra: Mapping[str, type[nn.Module]] | None = None) -> Blueprint:
+    """Build every row on `meta` and run it once.
+
+    Raises SpecError naming the file, the row, its line, what it reads, and the cure.
+    """
+    outputs: dict[int, Any] = {-1: torch.empty(1, 3, DRY_RUN_SIZE, DRY_RUN_SIZE, device="meta")}
+    layers, modules = [], []
+    with torch.no_grad(), ShapesOnly():
+        for row in spec.rows:
+            inputs = [outputs[source] for source in row.sources]
+            layer, module, output = _lay(spec, row, inputs, extra)
+            outputs[row.index] = output
+            layers.append(layer)
+            modules.append(module)
+    last = spec.rows[-1]
+    _check_detections(spec, last, outputs[last.index])
+    stride = _stride(spec, last, [outputs[source] for source in last.sources])
+    return Blueprint(spec, tuple(layers), tuple(modules), stride)
+
+
+def _lay(
+    spec: ModelSpec, row: Row, inputs: list[Any], extra: Mapping[str, type[nn.Module]] | None
+) -> tuple[Layer, nn.Module, Any]:
+    """One row: its layer, its module on `meta`, and what that returns."""
+    try:
+        block = resolve(row.module, extra)
+    except SpecError as error:
+        raise SpecError(error.what, where=spec.where(row), cure=error.cure) from error
+    from_torch = row.module.startswith("nn.")
+    takes_channels = not from_torch or issubclass(block, nn.BatchNorm2d)
+    owns_repeats = "n" in _keyword_only(block)
+    args = row.args if from_torch else _scale_width(spec, block, row.args)
+    options = {"n": row.repeats} if owns_repeats else {}
+
+    modules: list[nn.Module] = []
+    channels: list[Channels] = []
+    x: Any = inputs if row.listed else inputs[0]
+    for _ in range(1 if owns_repeats else row.repeats):
+        c1 = _channels(x)
+        layer = Layer(block, (c1,), args, options, takes_channels)
+        _check_arguments(spec, row, layer)
+        with torch.device("meta"):
+            module = _guard(spec, row, layer.make, block, inputs)
+        modules.append(module.eval())
+        channels.append(c1)
+        x = _run(spec, row, module, x, inputs)
+    layer = Layer(block, tuple(channels), args, options, takes_channels)
+    module = modules[0] if len(modules) == 1 else nn.Sequential(*modules)
+    return layer, module, x
+
+
+def _scale_width(spec: ModelSpec, block: type[nn.Module], args: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Apply the scale's width to the argument that the block names as its width.
+
+    As the format has it, a width that equals the class count is a head's and stays.
+    """
+    at: int | None = getattr(block, "width_arg", None)
+    if at is None or at >= len(args) or not isinstance(args[at], int) or args[at] == spec.nc:
+        return args
+    width = math.ceil(min(args[at], spec.max_channels) * spec.width / 8) * 8
+    return (*args[:at], width, *args[at + 1 :])
+
+
+def _run(spec: ModelSpec, row: Row, module: nn.Module, x: Any, inputs: list[Any]) -> Any:
+    """The module's output for `x`, checked against what the row and the block promise."""
+    check = getattr(module, "check_inputs", None)
+    if check is not None:
+        _guard(spec, row, lambda: check([t.shape for t in inputs]), type(module), inputs)
+    output = _guard(spec, row, lambda: module(x), type(module), inputs)
+    declared = getattr(module, "out_channels", None)
+    if declared is not None and isinstance(output, Tensor) and _channels(output) != declared:
+        raise SpecError(
+            f"the row states {declared} output channels, but its output is {_shape(output)}",
+            where=spec.where(row),
+            cure=f"write {_channels(output)} in place of {declared}.",
+        )
+    return output
+
+
+def _guard(
+    spec: ModelSpec,
+    row: Row,
+    action: Callable[[], Any],
+    block: type[nn.Module],
+    inputs: Sequence[Any] = (),
+) -> Any:
+    """Run a block's own code; whatever it raises becomes a message about the row."""
+    try:
+        return action()
+    except DetrbenchError:
+        raise
+    except Exception as error:  # a block may be the user's, and may fail in any way
+        reads = f"; it reads {', '.join(map(_shape, inputs))}" if inputs else ""
+        raise SpecError(
+            f"{_first_line(error)}{reads}", where=spec.where(row), cure=_cure(row, block, error)
+        ) from error
+
+
+def _first_line(error: Exception) -> str:
+    text = str(error).strip().splitlines()
+    return text[0] if text else type(error).__name__
+
+
+def _cure(row: Row, block: type[nn.Module], error: Exception) -> str:
+    if "meta" in str(error):  # what torch says where a tensor has no values
+        return "forward must not read values of tensors: shapes alone decide what is computed."
+    if row.listed and isinstance(error, TypeError | AttributeError):
+        return f"`from` is a list: join its rows with Concat before {row.module}."
+    return f"the row's arguments: {signature_text(row.module, block)}."
+
+
+def _check_arguments(spec: ModelSpec, row: Row, layer: Layer) -> None:
+    """Raises SpecError where the row has too few or too many arguments for its block."""
+    try:
+        signature = inspect.signature(layer.block)
+    except ValueError:  # a class without a readable signature is checked by making it
+        return
+    try:
+        signature.bind(*(layer.c1 if layer.takes_channels else ()), *layer.args, **layer.options)
+    except TypeError as error:
+        raise SpecError(
+            f"the arguments {list(row.args)} do not fit: {error}",
+            where=spec.where(row),
+            cure=f"the row's arguments: {signature_text(row.module, layer.block)}.",
+        ) from error
+
+
+def signature_text(name: str, block: type[nn.Module]) -> str:
+    """A block's row arguments as one writes them: "HGBlock [cm, c2, k=3]"."""
+    parameters = list(inspect.signature(block).parameters.values())
+    if not name.startswith("nn."):
+        parameters = parameters[1:]  # c1 comes from the rows it reads
+    shown = [
+        p.name if p.default is p.empty else f"{p.name}={p.default!r}"
+        for p in parameters
+        if p.kind is not p.KEYWORD_ONLY
+    ]
+    return f"{name} [{', '.join(shown)}]"
+
+
+def _keyword_only(block: type[nn.Module]) -> set[str]:
+    parameters = inspect.signature(block).parameters.values()
+    return {p.name for p in parameters if p.kind is p.KEYWORD_ONLY}
+
+
+def _channels(x: Any) -> Channels:
+    """The width of a tensor (dimension 1), or of each tensor of a list."""
+    if isinstance(x, Tensor):
+        return x.shape[1] if x.dim() > 1 else x.shape[0]
+    return tuple(t.shape[1] for t in x)
+
+
+def _shape(x: Any) -> str:
+    if isinstance(x, Tensor):
+        return str(tuple(x.shape))
+    return f"[{', '.join(map(_shape, x))}]"
+
+
+def _check_detections(spec: ModelSpec, last: Row, output: Any) -> None:
+    is_pair = isinstance(output, tuple) and len(output) == 2
+    if not (is_pair and all(isinstance(t, Tensor) for t in output) and output[0].shape[-1] == 4):
+        raise SpecError(
+            "the last row returns no detections: boxes (B, queries, 4) and scores (B, queries, nc)",
+            where=spec.where(last),
+            cure="end `head` with a decoder, e.g. [[21, 24, 27], 1, RTDETRDecoder, [nc]].",
+        )
+
+
+def _stride(spec: ModelSpec, last: Row, maps: list[Any]) -> int:
+    """The least common multiple of the decoder maps' strides."""
+    strides = [DRY_RUN_SIZE / side for m in maps if m.dim() == 4 for side in m.shape[2:]]
+    if not all(stride.is_integer() for stride in strides):
+        shapes = ", ".join(map(_shape, maps))
+        raise SpecError(
+            f"the strides do not divide an image of {DRY_RUN_SIZE}: the decoder reads {shapes}",
+            where=spec.where(last),
+            cure="halve maps with stride 2 and padding k // 2, so that sizes stay exact.",
+        )
+    return math.lcm(*map(int, strides))

@@ -1,0 +1,182 @@
+"""A whole detector: rows run in order, the last one decodes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from detrbench.core.errors import UsageError
+from detrbench.models.builder import draw
+from detrbench.models.catalog import find_model
+from detrbench.models.nn import BLOCKS
+from detrbench.models.nn.detections import Detections
+from detrbench.models.spec import ModelSpec, Row, load_model_spec
+
+
+class Detector(nn.Module):
+    """A detector as its file describes it; state_dict keys are `model.<row>.<...>`.
+
+    spec: what was built. stages: path of each row's module -> "backbone", "neck" or "decoder".
+    stride: image sizes must be multiples of it.
+    """
+
+    def __init__(self, spec: ModelSpec, modules: Sequence[nn.Module], stride: int) -> None:
+        super().__init__()
+        self.model = nn.ModuleList(modules)
+        self.spec = spec
+        self.stride = stride
+        self.stages = {f"model.{row.index}": row.stage for row in spec.rows}
+        self._release = _last_uses(spec.rows)
+
+    def forward(self, images: Tensor, selected: Tensor | None = None) -> Detections:
+        """images: (B, 3, H, W). selected: (B, Q) cells the decoder starts from, instead of its
+        own choice. Returns boxes (B, Q, 4) and scores (B, Q, nc)."""
+        maps = self._decoder_inputs(images)
+        if selected is None:
+            return Detections(*self.model[-1](maps))
+        return Detections(*self.model[-1](maps, selected))
+
+    @property
+    def selects_queries(self) -> bool:
+        """Whether the last row picks queries and says which; a row of the user's own may not."""
+        return hasattr(self.model[-1], "select_queries") and hasattr(self.model[-1], "detect")
+
+    def select_queries(self, images: Tensor) -> Tensor:
+        """The cells that `forward` starts from: (B, Q) int64, best first."""
+        decoder: Any = self.model[-1]
+        selected: Tensor = decoder.select_queries(self._decoder_inputs(images))
+        return selected
+
+    def detect(self, images: Tensor) -> tuple[Detections, Tensor]:
+        """What `forward` returns, and the cells (B, Q) it started from, in one pass.
+
+        It is for comparing ways to execute a detector: see `detrbench.runtimes.agreement`.
+        """
+        decoder: Any = self.model[-1]
+        detections, selected = decoder.detect(self._decoder_inputs(images))
+        return Detections(*detections), selected
+
+    def run_stage(self, stage: str, outputs: Mapping[int, Any]) -> dict[int, Any]:
+        """Run the rows of one stage.
+
+        Args:
+            stage: "backbone", "neck" or "decoder".
+            outputs: row index -> output, of what the stages before left; -1 is the images.
+
+        Returns:
+            What is left for the stages after; the last row's own output stays.
+        """
+        left = dict(outputs)
+        self._run([row for row in self.spec.rows if row.stage == stage], left)
+        return left
+
+    def _decoder_inputs(self, images: Tensor) -> Any:
+        """What the last row reads."""
+        *rows, last = self.spec.rows
+        outputs: dict[int, Any] = {-1: images}
+        self._run(rows, outputs)
+        return _gather(last, outputs)
+
+    def _run(self, rows: Sequence[Row], outputs: dict[int, Any]) -> None:
+        """Run `rows` on `outputs`, in place. An output goes once its last reader has run, and the
+        last row's stays: it is the answer."""
+        for row in rows:
+            outputs[row.index] = self.model[row.index](_gather(row, outputs))
+            for index in self._release[row.index]:
+                if index != self.spec.rows[-1].index:
+                    del outputs[index]
+
+    def fuse(self) -> Detector:
+        """Fold normalisations into convolutions and merge parallel ones, in place, for inference.
+
+        Computes the same outputs with fewer operators. Doing it twice does nothing more.
+        """
+        for module in list(self.modules()):
+            fold = getattr(module, "fuse", None)
+            if fold is not None and module is not self:
+                fold()
+        return self
+
+    def check_image_size(self, height: int, width: int) -> None:
+        """Raises UsageError where the strides do not divide the size."""
+        if height > 0 and width > 0 and not height % self.stride and not width % self.stride:
+            return
+        near = "x".join(str(max(round(n / self.stride), 1) * self.stride) for n in (height, width))
+        raise UsageError(
+            f"{self.spec.name} halves the image down to 1/{self.stride} of its size, "
+            f"which {height}x{width} pixels are not a multiple of",
+            cure=f"take multiples of {self.stride}, e.g. {near}.",
+        )
+
+
+def build(
+    name_or_path: str | Path,
+    nc: int | None = None,
+    blocks: str | Path | None = None,
+    *,
+    device: str | torch.device = "cpu",
+    backbone_weights: str | Path | None = None,
+    seed: int = 0,
+) -> Detector:
+    """A detector in evaluation mode, from a model's name or the path of its file.
+
+    Args:
+        nc: number of classes; the file's by default.
+        blocks: a Python file with blocks of your own. It is run.
+        device: "meta" builds shapes only: no memory, no initial values.
+        backbone_weights: a torchvision state_dict, or one with this model's own keys.
+        seed: of the initial values, which are the same on every device.
+
+    Raises UsageError (SpecError for the model's file) saying what does not fit, and the cure.
+    """
+    extra = _load_blocks(blocks)
+    spec = load_model_spec(find_model(name_or_path), nc=nc, known_blocks={*BLOCKS, *extra})
+    return build_spec(spec, extra, device=device, backbone_weights=backbone_weights, seed=seed)
+
+
+def build_spec(
+    spec: ModelSpec,
+    extra: dict[str, type[nn.Module]] | None = None,
+    *,
+    device: str | torch.device = "cpu",
+    backbone_weights: str | Path | None = None,
+    seed: int = 0,
+) -> Detector:
+    """`build` from a spec that is already read; `extra` are the user's own blocks by name."""
+    blueprint = draw(spec, extra)
+    if torch.device(device).type == "meta":
+        if backbone_weights is not None:
+            raise UsageError("a model on `meta` has no memory for weights", cure="use cpu or cuda.")
+        return Detector(spec, blueprint.modules, blueprint.stride).eval()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        detector = Detector(spec, blueprint.make(), blueprint.stride).eval()
+    if backbone_weights is not None:
+        from detrbench.models.weights import load_backbone
+
+        load_backbone(detector, backbone_weights)
+    return detector.to(device)
+
+
+def _load_blocks(path: str | Path | None) -> dict[str, type[nn.Module]]:
+    if path is None:
+        return {}
+    from detrbench.models.userblocks import load_blocks
+
+    return load_blocks(path)
+
+
+def _gather(row: Row, outputs: dict[int, Any]) -> Any:
+    found = [outputs[source] for source in row.sources]
+    return found if row.listed else found[0]
+
+
+def _last_uses(rows: Sequence[Row]) -> tuple[tuple[int, ...], ...]:
+    """For each row, the outputs that nobody reads any more once it has run."""
+    reader = {row.index: row.index for row in rows}  # an output that nobody reads goes at once
+    reader |= {source: row.index for row in rows for source in row.sources}
+    return tuple(tuple(s for s, last in reader.items() if last == row.index) for row in rows)

@@ -1,0 +1,101 @@
+"""Detectors from model files: the blocks, the table of their names, and `build`.
+
+Importing this package does not import torch; the names below load what they need.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from detrbench.core.errors import SpecError, nearest
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from detrbench.models.detector import Detector, build
+    from detrbench.models.nn.detections import Detections, Predictions, postprocess
+    from detrbench.models.userblocks import load_blocks
+
+# Every block a model file may name, and where it is. A new block is one class and one line here.
+BLOCKS: dict[str, str] = {
+    "AIFI": "detrbench.models.nn.attention:AIFI",
+    "Concat": "detrbench.models.nn.conv:Concat",
+    "Conv": "detrbench.models.nn.conv:Conv",
+    "DWConv": "detrbench.models.nn.conv:DWConv",
+    "DenseStage": "detrbench.models.nn.densenet:DenseStage",
+    "HGBlock": "detrbench.models.nn.hgnet:HGBlock",
+    "HGStem": "detrbench.models.nn.hgnet:HGStem",
+    "Index": "detrbench.models.nn.borrowed:Index",
+    "LightConv": "detrbench.models.nn.conv:LightConv",
+    "MobileV1Stage": "detrbench.models.nn.mobilenetv1:MobileV1Stage",
+    "MobileV1Stem": "detrbench.models.nn.mobilenetv1:MobileV1Stem",
+    "MobileV2Stage": "detrbench.models.nn.mobilenetv2:MobileV2Stage",
+    "MobileV2Stem": "detrbench.models.nn.mobilenetv2:MobileV2Stem",
+    "RTDETRDecoder": "detrbench.models.nn.decoder:RTDETRDecoder",
+    "RepC3": "detrbench.models.nn.conv:RepC3",
+    "RepConv": "detrbench.models.nn.conv:RepConv",
+    "ResNetLayer": "detrbench.models.nn.resnet:ResNetLayer",
+    "ShuffleV1Stage": "detrbench.models.nn.shufflenetv1:ShuffleV1Stage",
+    "ShuffleV2Stage": "detrbench.models.nn.shufflenet:ShuffleV2Stage",
+    "ShuffleV2Stem": "detrbench.models.nn.shufflenet:ShuffleV2Stem",
+    "TorchVision": "detrbench.models.nn.borrowed:TorchVision",
+    "XceptionStage": "detrbench.models.nn.xception:XceptionStage",
+}
+
+_LAZY = {
+    "Detections": "detrbench.models.nn.detections",
+    "Predictions": "detrbench.models.nn.detections",
+    "postprocess": "detrbench.models.nn.detections",
+    "Detector": "detrbench.models.detector",
+    "build": "detrbench.models.detector",
+    "load_blocks": "detrbench.models.userblocks",
+}
+
+__all__ = [
+    "BLOCKS",
+    "Detections",
+    "Detector",
+    "Predictions",
+    "build",
+    "load_blocks",
+    "postprocess",
+    "resolve",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_LAZY[name]), name)
+
+
+def resolve(name: str, extra: Mapping[str, type[nn.Module]] | None = None) -> type[nn.Module]:
+    """The class of a block: from `extra` (the user's own), from `BLOCKS`, or `nn.X` from torch.
+
+    Raises SpecError with the nearest known names.
+    """
+    extra = extra or {}
+    if name in extra:
+        return extra[name]
+    if name in BLOCKS:
+        module, _, attribute = BLOCKS[name].partition(":")
+        block: type[nn.Module] = getattr(importlib.import_module(module), attribute)
+        return block
+    if name.startswith("nn."):
+        return _torch_block(name)
+    raise SpecError(
+        f"there is no block {name}",
+        cure=f"{nearest(name, [*BLOCKS, *extra])} Your own blocks come from a file: --blocks FILE.",
+    )
+
+
+def _torch_block(name: str) -> type[nn.Module]:
+    from torch import nn
+
+    known = {f"nn.{n}": c for n, c in vars(nn).items() if isinstance(c, type)}
+    found = known.get(name)
+    if found is None or not issubclass(found, nn.Module):
+        raise SpecError(f"torch has no {name}", cure=nearest(name, known))
+    return found

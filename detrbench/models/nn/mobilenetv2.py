@@ -1,0 +1,53 @@
+"""MobileNetV2 (arXiv 1801.04381): table 1 for the units, table 2 for the network.
+
+Layers and their order are those of torchvision's mobilenet_v2.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from torch import Tensor, nn
+
+from detrbench.models.nn.series import Series, convolution, depthwise, pointwise
+
+
+class MobileV2Stem(Series):
+    """The full convolution of table 2: the image to half of its size, `c2` channels."""
+
+    width_arg: ClassVar[int | None] = None  # a row states its width with the multiplier in it
+
+    def __init__(self, c1: int, c2: int = 32) -> None:
+        super().__init__(*convolution(c1, c2, 3, 2, act=nn.ReLU6))
+
+
+class MobileV2Unit(nn.Module):
+    """Inverted residual with a linear bottleneck: 1x1 to `expansion` times the width, 3x3 per
+    channel, 1x1 without activation. The input is added where the shape allows."""
+
+    def __init__(self, c1: int, c2: int, expansion: int, stride: int) -> None:
+        super().__init__()
+        inner = c1 * expansion
+        expand = pointwise(c1, inner, nn.ReLU6) if expansion > 1 else []
+        self.layers = Series(*expand, *depthwise(inner, stride, nn.ReLU6), *pointwise(inner, c2))
+        self.adds = stride == 1 and c1 == c2
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.layers(x)
+        return y.add_(x) if self.adds else y
+
+
+class MobileV2Stage(nn.Sequential):
+    """One line of table 2: `n` units (the row's repeats).
+
+    Args:
+        c2: output width of each unit. expansion: t of the table. stride: of the first unit.
+    """
+
+    width_arg: ClassVar[int | None] = None  # a row states its width with the multiplier in it
+
+    def __init__(
+        self, c1: int, c2: int, expansion: int = 6, stride: int = 1, *, n: int = 1
+    ) -> None:
+        first = MobileV2Unit(c1, c2, expansion, stride)
+        super().__init__(first, *(MobileV2Unit(c2, c2, expansion, 1) for _ in range(n - 1)))

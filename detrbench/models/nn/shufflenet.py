@@ -1,0 +1,85 @@
+"""ShuffleNetV2 (arXiv 1807.11164): figure 3 (c) and (d) for the units, table 5 for the stages.
+
+Names inside the blocks are those of torchvision's shufflenet_v2, so that its weights load.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from detrbench.models.nn.series import Series, convolution, depthwise, pointwise
+
+SE_REDUCTION = 16  # the ratio that arXiv 1709.01507 settles on
+
+
+class SqueezeExcite(nn.Module):
+    """Scales each channel by a gate computed from all channels' means (arXiv 1709.01507)."""
+
+    def __init__(self, channels: int, reduction: int = SE_REDUCTION) -> None:
+        super().__init__()
+        inner = max(channels // reduction, 1)
+        self.squeeze = nn.Conv2d(channels, inner, 1)
+        self.excite = nn.Conv2d(inner, channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        mean = x.mean((2, 3), keepdim=True)  # (B, C, 1, 1)
+        gate: Tensor = self.excite(self.squeeze(mean).relu_()).sigmoid_()
+        return x * gate
+
+
+class ShuffleV2Unit(nn.Module):
+    """One unit: stride 1 transforms half of the channels and passes the other half on; stride 2
+    transforms all of them twice. Then the two halves are interleaved (channel shuffle). The 3x3
+    convolutions have no activation: the paper drops it, as Xception does.
+
+    Args:
+        c1, c2: widths; equal at stride 1. se: gate the end of branch 2 by `SqueezeExcite`.
+    """
+
+    def __init__(self, c1: int, c2: int, stride: int, se: bool = False) -> None:
+        super().__init__()
+        if c2 % 2:
+            raise ValueError(f"the width {c2} cannot be split into two halves")
+        if stride == 1 and c1 != c2:
+            raise ValueError(f"a unit of stride 1 keeps its width, but {c1} differs from {c2}")
+        half = c2 // 2
+        self.branch1 = (
+            Series(*depthwise(c1, stride), *pointwise(c1, half, nn.ReLU)) if stride > 1 else None
+        )
+        self.branch2 = Series(
+            *pointwise(c1 if stride > 1 else half, half, nn.ReLU),
+            *depthwise(half, stride),
+            *pointwise(half, half, nn.ReLU),
+            *([SqueezeExcite(half)] if se else []),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.branch1 is None:
+            kept, x = x.chunk(2, 1)
+        else:
+            kept = self.branch1(x)
+        # Concatenation and channel shuffle in one copy: stacking after the channel dimension
+        # puts channel i of both halves side by side.
+        return torch.stack((kept, self.branch2(x)), 2).flatten(1, 2)
+
+
+class ShuffleV2Stem(Series):
+    """Conv1 and the max pool of table 5: the image to a quarter of its size, `c2` channels."""
+
+    width_arg: ClassVar[int | None] = None  # table 5's widths are not multiples of 8
+
+    def __init__(self, c1: int, c2: int = 24) -> None:
+        super().__init__(*convolution(c1, c2, 3, 2, act=nn.ReLU), nn.MaxPool2d(3, 2, 1))
+
+
+class ShuffleV2Stage(nn.Sequential):
+    """`n` units (the row's repeats), the first of which halves the map; `c2` channels."""
+
+    width_arg: ClassVar[int | None] = None  # table 5's widths are not multiples of 8
+
+    def __init__(self, c1: int, c2: int, se: bool = False, *, n: int = 4) -> None:
+        first = ShuffleV2Unit(c1, c2, 2, se)
+        super().__init__(first, *(ShuffleV2Unit(c2, c2, 1, se) for _ in range(n - 1)))

@@ -1,0 +1,513 @@
+"""A model file, read strictly into plain data: YAML in Ultralytics' format -> `ModelSpec`.
+
+The format lists layers as rows of `[from, repeats, module, args]` under `backbone` and `head`, with
+`nc` classes and optional `scales`. One more key, `detrbench`, is ours: a title, what was published
+about the model, and where. Other readers of the format ignore it.
+
+Nothing here needs torch: a spec says what is written, `detrbench.models.builder` builds and checks.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from detrbench.core.errors import SpecError, nearest
+from detrbench.core.strict_yaml import Node, read_yaml, shorten, shown
+
+IMAGE = -1  # the source of a row that reads the image itself
+
+MAX_REPEATS = 1_000  # far beyond any network; a typing error should not build for an hour
+MAX_CLASSES = 1_000_000
+
+_ROW_FORM = "a row is [from, repeats, module, args], e.g. [-1, 1, Conv, [256, 3, 2]]."
+_MODULE_NAME = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*\Z")  # dotted Python identifiers
+_LITERALS: Mapping[str, Any] = {"None": None, "True": True, "False": False}
+
+_READ = frozenset(
+    ("nc", "scale", "scales", "depth_multiple", "width_multiple", "backbone", "head", "detrbench")
+)
+# Keys of the format that change nothing about a detector built from rows.
+_WITHOUT_EFFECT = frozenset(("names", "yaml_file", "end2end", "reg_max"))
+# Keys that mean the detector when they hold this value, and something else otherwise.
+_ONLY_AS: Mapping[str, tuple[Any, ...]] = {
+    "task": ("detect",),
+    "ch": (3,),
+    "channels": (3,),
+    "activation": (None,),
+}
+_NOT_BUILT: Mapping[str, str] = {
+    "activation": "remove it: every block states its own activation.",
+    "ch": "remove it: detectors here read images of 3 channels.",
+    "channels": "remove it: detectors here read images of 3 channels.",
+    "task": "remove it, or use a detector: other tasks are out of scope.",
+    "kpt_shape": "remove it: key points are out of scope.",
+    "anchors": "remove it: anchors belong to YOLO heads, a RTDETRDecoder makes its own.",
+    "text_model": "remove it: open-vocabulary heads are out of scope.",
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of the file.
+
+    Attributes:
+        index: position, counted through backbone and head.
+        sources: the rows it reads, absolute; `IMAGE` only for row 0.
+        listed: `from` was a list, so the block receives a list of tensors.
+        repeats: as written, scaled by the depth multiple.
+        module: name of the block, or `nn.Something`.
+        args: its arguments, with `nc` put in and "None", "True", "False" made values.
+        stage: "backbone", "neck" (rows of the head), or "decoder" (the last row).
+        line: 1-based line in the file.
+    """
+
+    index: int
+    sources: tuple[int, ...]
+    listed: bool
+    repeats: int
+    module: str
+    args: tuple[Any, ...]
+    stage: str
+    line: int
+
+
+@dataclass(frozen=True)
+class Published:
+    """Figures as printed elsewhere, kept as text so that their digits survive.
+
+    Attributes:
+        label: what the source calls the model.
+        source: where it is printed.
+        params, gflops, latency_ms: e.g. "32.8M", "108.0", "11.6".
+        settings: what reproduces params and gflops: nc, fused, convention, imgsz.
+    """
+
+    label: str
+    source: str
+    params: str | None = None
+    gflops: str | None = None
+    latency_ms: str | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """What a model file says.
+
+    Attributes:
+        name: the file's name without its ending.
+        path: the file.
+        title: for people; the name if the file gives none.
+        nc: number of classes.
+        rows: every layer, backbone first.
+        scale: the scale in use, None if the file has none.
+        depth, width, max_channels: its multipliers. `depth` is already in `Row.repeats`; widths
+            are for the blocks, which know which of their arguments is one.
+        params_nc80: parameters at 80 classes before fuse(), as declared in the file.
+        origin: where the layer list is from.
+        published: figures printed elsewhere.
+        backbone_weights: prefix in a torchvision state_dict -> index of the row that takes them.
+        notes: assumptions made while reading, to be said aloud.
+    """
+
+    name: str
+    path: Path
+    title: str
+    nc: int
+    rows: tuple[Row, ...]
+    scale: str | None = None
+    depth: float = 1.0
+    width: float = 1.0
+    max_channels: int | float = float("inf")
+    params_nc80: int | None = None
+    origin: str | None = None
+    published: tuple[Published, ...] = ()
+    backbone_weights: Mapping[str, int] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    def where(self, row: Row) -> str:
+        """The place of a row, for messages: "models/x.yaml, row 7 (line 23: HGBlock)"."""
+        return _row_place(shown(self.path), row.index, row.line, row.module)
+
+
+def load_model_spec(
+    path: str | Path, *, nc: int | None = None, known_blocks: Collection[str] | None = None
+) -> ModelSpec:
+    """Reads a model file; nothing in it is evaluated or built.
+
+    Args:
+        path: the file; `catalog.find_model` turns a name into one.
+        nc: number of classes instead of the file's.
+        known_blocks: the block names that exist, to refuse others; None accepts any.
+
+    Raises:
+        SpecError: anything wrong with the file or `nc`, naming file, row and line, and the cure.
+    """
+    path = Path(path)
+    root = read_yaml(path)
+    top = _mapping(root, "a model file", "nc: 80, backbone: [...], head: [...]")
+    _check_top_level(root, top)
+    scaling = _scaling(top)
+    classes = _classes(top, path, nc)
+    rows = _Rows(shown(path), classes, scaling.depth, known_blocks).read(root, top)
+    ours = _Ours.read(top.get("detrbench"), rows)
+    return ModelSpec(
+        name=path.stem,
+        path=path,
+        title=ours.title or path.stem,
+        nc=classes,
+        rows=rows,
+        scale=scaling.name,
+        depth=scaling.depth,
+        width=scaling.width,
+        max_channels=scaling.max_channels,
+        params_nc80=ours.params,
+        origin=ours.origin,
+        published=ours.published,
+        backbone_weights=ours.backbone_weights,
+        notes=scaling.notes,
+    )
+
+
+def _check_top_level(root: Node, top: Mapping[str, Node]) -> None:
+    for key, node in top.items():
+        if key in _READ or key in _WITHOUT_EFFECT or _means_detector(key, node):
+            continue
+        if key in _NOT_BUILT:
+            raise node.error(f"`{key}: {node.kind}` is not implemented", _NOT_BUILT[key])
+        raise _unknown("top-level key", key, _READ, node)
+    for section in ("backbone", "head"):
+        if section not in top:
+            raise root.error(
+                f"there is no `{section}`",
+                f"add `{section}:` with a list of rows; {_ROW_FORM}",
+            )
+
+
+def _means_detector(key: str, node: Node) -> bool:
+    return key in _ONLY_AS and node.value in _ONLY_AS[key]
+
+
+# ---------------------------------------------------------------------------- classes and scales
+
+
+def _classes(top: Mapping[str, Node], path: Path, given: object) -> int:
+    """The number given, else the file's, which must make sense in any case."""
+    cure = "write a line such as `nc: 80`."
+    own = _integer(top["nc"], "nc", 1, MAX_CLASSES, cure) if "nc" in top else None
+    if given is not None:
+        return _given_classes(given)
+    if own is None:
+        raise SpecError(
+            "there is no `nc`, the number of classes",
+            where=shown(path),
+            cure="add a line such as `nc: 80`, or give the number (--nc 80).",
+        )
+    return own
+
+
+def _given_classes(nc: object) -> int:
+    if isinstance(nc, int) and not isinstance(nc, bool) and 1 <= nc <= MAX_CLASSES:
+        return nc
+    what = f"{shorten(repr(nc))} is not a whole number from 1 to {MAX_CLASSES}"
+    raise SpecError(what, where="the number of classes (nc)", cure="give a number such as 80.")
+
+
+@dataclass(frozen=True)
+class _Scaling:
+    name: str | None = None
+    depth: float = 1.0
+    width: float = 1.0
+    max_channels: int | float = float("inf")
+    notes: tuple[str, ...] = ()
+
+
+def _scaling(top: Mapping[str, Node]) -> _Scaling:
+    if "scales" not in top or top["scales"].value is None:
+        if (scale := _chosen(top)) is not None:
+            raise scale.error("`scale` is given, but there are no `scales`", "remove it.")
+        return _Scaling(
+            depth=_multiple(top.get("depth_multiple")), width=_multiple(top.get("width_multiple"))
+        )
+    form = "scales: {l: [1.00, 1.00, 1024]}, each [depth, width, max_channels]"
+    scales = _mapping(top["scales"], "`scales`", form)
+    if not scales:
+        raise top["scales"].error("`scales` is empty", f"write {form}, or remove it.")
+    name, notes = next(iter(scales)), tuple[str, ...]()
+    if (chosen := _chosen(top)) is None:
+        notes = (f"no scale given, using the first: {name}",)
+    elif (name := chosen.text) not in scales:
+        raise chosen.error(f"there is no scale {chosen.kind}", nearest(name, scales))
+    factors = _list(scales[name], f"the scale {name}", form)
+    if len(factors) != 3:
+        raise scales[name].error(f"the scale {name} has {len(factors)} values, not 3", form)
+    depth, width, max_channels = factors
+    return _Scaling(
+        name, _multiple(depth), _multiple(width), _number(max_channels, "max_channels"), notes
+    )
+
+
+def _chosen(top: Mapping[str, Node]) -> Node | None:
+    """The `scale` given; saved Ultralytics files hold an empty one where there is none."""
+    scale = top.get("scale")
+    return None if scale is None or scale.value in (None, "") else scale
+
+
+def _multiple(node: Node | None) -> float:
+    return 1.0 if node is None else float(_number(node, "a multiplier"))
+
+
+# -------------------------------------------------------------------------------------------- rows
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """Reads rows; holds what every row needs to know."""
+
+    path: str
+    nc: int
+    depth: float
+    known_blocks: Collection[str] | None
+
+    def read(self, root: Node, top: Mapping[str, Node]) -> tuple[Row, ...]:
+        rows: list[Row] = []
+        for section, stage in (("backbone", "backbone"), ("head", "neck")):
+            listed = _list(top[section], f"`{section}`", _ROW_FORM)
+            if not listed:
+                raise top[section].error(f"`{section}` has no rows", _ROW_FORM)
+            rows += [self._row(node, len(rows) + i, stage) for i, node in enumerate(listed)]
+        rows[-1] = replace(rows[-1], stage="decoder")
+        return tuple(rows)
+
+    def _row(self, node: Node, index: int, stage: str) -> Row:
+        place = _row_place(self.path, index, node.line, None)
+        if not isinstance(node.value, tuple):
+            raise SpecError(f"{node.kind} stands where a row belongs", where=place, cure=_ROW_FORM)
+        if len(node.value) != 4:
+            what = f"the row has {len(node.value)} values, not 4"
+            raise SpecError(what, where=place, cure=_ROW_FORM)
+        source, repeats, module, args = node.value
+        name = self._module(module, place)
+        place = _row_place(self.path, index, node.line, name)
+        return Row(
+            index=index,
+            sources=self._sources(source, index, place),
+            listed=isinstance(source.value, tuple),
+            repeats=self._repeats(repeats, place),
+            module=name,
+            args=self._args(args, place),
+            stage=stage,
+            line=node.line,
+        )
+
+    def _module(self, node: Node, place: str) -> str:
+        name = node.value
+        if not isinstance(name, str) or not _MODULE_NAME.match(name):
+            what = f"{node.kind} is not the name of a block"
+            raise SpecError(what, where=place, cure=f"name a class; {_ROW_FORM}")
+        known = self.known_blocks
+        if known is None or name in known or (name.startswith("nn.") and name.count(".") == 1):
+            return name
+        raise SpecError(
+            f"there is no block {shorten(name)}",
+            where=place,
+            cure=f"{nearest(name, known)} A block of your own comes from your file: --blocks FILE.",
+        )
+
+    def _sources(self, node: Node, index: int, place: str) -> tuple[int, ...]:
+        items = node.value if isinstance(node.value, tuple) else (node,)
+        if not items:
+            cure = "name at least one row, or -1 for the one before."
+            raise SpecError("`from` is an empty list", where=place, cure=cure)
+        return tuple(self._source(item, index, place) for item in items)
+
+    def _source(self, node: Node, index: int, place: str) -> int:
+        source = node.value
+        if not isinstance(source, int) or isinstance(source, bool):
+            what = f"`from` is {node.kind}, not a row number or a list of them"
+            raise SpecError(what, where=place, cure="write -1 for the row before, or e.g. [-1, 7].")
+        if index == 0:
+            if source == -1:
+                return IMAGE
+            what = f"`from` is {source}, but the first row has only the image to read"
+            raise SpecError(what, where=place, cure="write -1.")
+        absolute = index + source if source < 0 else source
+        if absolute >= index:
+            whose = "itself" if absolute == index else "a row that comes later"
+            what = f"`from` is {source}: {whose}"
+        elif absolute < 0:
+            what = f"`from` is {source}, before the first row"
+        else:
+            return absolute
+        last = index - 1
+        reach = "0" if last == 0 else f"0 to {last}"
+        back = "-1" if last == 0 else f"-1 to -{index}"
+        cure = f"row {index} can read row {reach}, written so or as {back} counted back from it."
+        raise SpecError(what, where=place, cure=cure)
+
+    def _repeats(self, node: Node, place: str) -> int:
+        repeats = _integer(node, "repeats", 1, MAX_REPEATS, _ROW_FORM, place)
+        scaled = max(round(repeats * self.depth), 1) if repeats > 1 else 1
+        if scaled > MAX_REPEATS:
+            what = f"{repeats} repeats by the depth multiple {self.depth:g} are {scaled}"
+            raise SpecError(what, where=place, cure=f"stay within {MAX_REPEATS}.")
+        return scaled
+
+    def _args(self, node: Node, place: str) -> tuple[Any, ...]:
+        if not isinstance(node.value, tuple):
+            what = f"the arguments are {node.kind}, not a list"
+            raise SpecError(what, where=place, cure=f"write them in brackets; {_ROW_FORM}")
+        return tuple(self._argument(item, place) for item in node.value)
+
+    def _argument(self, node: Node, place: str) -> Any:
+        if isinstance(node.value, tuple):
+            return tuple(self._argument(item, place) for item in node.value)
+        if isinstance(node.value, Mapping):
+            cure = "blocks take their arguments by position: write numbers, text or lists."
+            raise SpecError("an argument is a mapping", where=place, cure=cure)
+        if isinstance(node.value, str):
+            return self.nc if node.value == "nc" else _LITERALS.get(node.value, node.value)
+        return node.value
+
+
+def _row_place(path: str, index: int, line: int, module: str | None) -> str:
+    name = f": {shorten(module)}" if module else ""
+    return f"{path}, row {index} (line {line}{name})"
+
+
+# ----------------------------------------------------------------------------------- our own block
+
+
+@dataclass(frozen=True)
+class _Ours:
+    """The `detrbench` block."""
+
+    title: str | None = None
+    params: int | None = None
+    origin: str | None = None
+    published: tuple[Published, ...] = ()
+    backbone_weights: Mapping[str, int] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, node: Node | None, rows: tuple[Row, ...]) -> _Ours:
+        if node is None:
+            return cls()
+        entries = _mapping(node, "`detrbench`", "title: ..., params: ..., published: [...]")
+        _only(entries, ("title", "params", "origin", "published", "backbone_weights"))
+        published = entries.get("published")
+        listed = () if published is None else _list(published, "`published`", "- label: ...")
+        weights = entries.get("backbone_weights")
+        return cls(
+            title=_text(entries.get("title")),
+            params=_parameters(entries.get("params")),
+            origin=_text(entries.get("origin")),
+            published=tuple(_published(item) for item in listed),
+            backbone_weights={} if weights is None else _weights(weights, rows),
+        )
+
+
+def _parameters(node: Node | None) -> int | None:
+    if node is None:
+        return None
+    return _integer(node, "params", 1, None, "write the whole number at nc 80, e.g. 32970476.")
+
+
+def _weights(node: Node, rows: tuple[Row, ...]) -> dict[str, int]:
+    form = "conv1: 0, stage2: 1 (prefix in the state_dict: row)"
+    entries = _mapping(node, "`backbone_weights`", form)
+    last = len(rows) - 1
+    return {
+        prefix: _integer(row, f"the row for {prefix}", 0, last, "name a row by its number.")
+        for prefix, row in entries.items()
+    }
+
+
+def _published(node: Node) -> Published:
+    form = "label: ..., source: ..., and what it prints: params, gflops, latency_ms"
+    entries = _mapping(node, "a published figure", form)
+    _only(entries, ("label", "source", "params", "gflops", "latency_ms", "settings"))
+    label, source = _text(entries.get("label")), _text(entries.get("source"))
+    if not label or not source:
+        raise node.error("a published figure needs a label and a source", form)
+    settings = entries.get("settings")
+    return Published(
+        label=label,
+        source=source,
+        params=_text(entries.get("params")),
+        gflops=_text(entries.get("gflops")),
+        latency_ms=_text(entries.get("latency_ms")),
+        settings={} if settings is None else _settings(settings),
+    )
+
+
+def _settings(node: Node) -> dict[str, Any]:
+    form = "{nc: 80, fused: false, convention: core, imgsz: 640}"
+    entries = _mapping(node, "`settings`", form)
+    # Exact types: a bool is an int to Python, but not to the reader of a table.
+    kinds = {"nc": (int,), "fused": (bool,), "convention": (str,), "imgsz": (int, str)}
+    _only(entries, kinds)
+    for key, item in entries.items():
+        if type(item.value) not in kinds[key]:
+            raise item.error(f"`{key}` is {item.kind}", f"write it as in {form}.")
+    return {key: item.value for key, item in entries.items()}
+
+
+# ------------------------------------------------------------------------------- kinds of value
+
+
+def _mapping(node: Node, name: str, form: str) -> Mapping[str, Node]:
+    if isinstance(node.value, Mapping):
+        return node.value
+    raise node.error(f"{name} is {node.kind}, not a mapping", f"write {form}.")
+
+
+def _list(node: Node, name: str, form: str) -> tuple[Node, ...]:
+    if isinstance(node.value, tuple):
+        return node.value
+    raise node.error(f"{name} is {node.kind}, not a list", form)
+
+
+def _text(node: Node | None) -> str | None:
+    """A scalar as written: 108.0 stays "108.0"."""
+    if node is None or node.value is None:
+        return None
+    if isinstance(node.value, tuple | Mapping):
+        raise node.error(f"{node.kind} stands where text belongs", "write one line of text.")
+    return node.text
+
+
+def _integer(
+    node: Node, name: str, low: int, high: int | None, cure: str, place: str | None = None
+) -> int:
+    value = node.value
+    if (
+        isinstance(value, int)
+        and not isinstance(value, bool)
+        and low <= value
+        and (high is None or value <= high)
+    ):
+        return value
+    reach = f"of at least {low}" if high is None else f"from {low} to {high}"
+    what = f"`{name}` is {node.kind}, not a whole number {reach}"
+    raise SpecError(what, where=place or node.where, cure=cure)
+
+
+def _number(node: Node, name: str) -> int | float:
+    value = node.value
+    if isinstance(value, int | float) and not isinstance(value, bool) and value > 0:
+        return value
+    raise node.error(f"{name} is {node.kind}, not a number above 0", "write e.g. 1.0.")
+
+
+def _only(entries: Mapping[str, Node], known: Collection[str]) -> None:
+    for key, node in entries.items():
+        if key not in known:
+            raise _unknown("key", key, known, node)
+
+
+def _unknown(kind: str, key: str, known: Collection[str], node: Node) -> SpecError:
+    return node.error(f"unknown {kind} `{shorten(key)}`", nearest(key, known))

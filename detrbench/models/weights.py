@@ -1,0 +1,153 @@
+"""Weights for the backbone, from a file that is only ever read as data."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from detrbench.core.errors import DetrbenchWarning, UsageError
+
+if TYPE_CHECKING:
+    from detrbench.models.detector import Detector
+
+SHOWN = 5  # names listed in a message before "and N more"
+
+
+def load_backbone(detector: Detector, path: str | Path) -> None:
+    """Fill the backbone's tensors from a file, all of them or none.
+
+    Understood are torchvision's state_dicts, where the model file maps their prefixes to rows
+    (`backbone_weights`) or the backbone is a TorchVision row, and this model's own `model.<row>.`
+    keys. The file is loaded with `weights_only=True`: no code in it is run.
+
+    Raises UsageError where the file cannot be read, or a tensor is missing or of another shape.
+    Warns (DetrbenchWarning) of entries that were not used, such as a classifier's.
+    """
+    where = str(path)
+    offered = _read(Path(path))
+    renamed = {new: key for key in offered if (new := _own_key(detector, key)) is not None}
+    wanted = _wanted(detector, renamed)
+    if not wanted:
+        raise UsageError(
+            f"nothing in the file belongs to the backbone of {detector.spec.name}; "
+            f"it holds {_some(offered)}",
+            where=where,
+            cure="map its prefixes to rows under `backbone_weights` in the model file.",
+        )
+    _check(wanted, renamed, offered, where)
+    for key, tensor in wanted.items():
+        if key in renamed:
+            tensor.copy_(offered[renamed[key]])
+    used = {renamed[key] for key in wanted if key in renamed}
+    if unused := [key for key in offered if key not in used]:
+        warnings.warn(
+            f"{where}: {len(unused)} entries were not used: {_some(unused)}.",
+            DetrbenchWarning,
+            stacklevel=2,
+        )
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    if not path.is_file():
+        raise UsageError("there is no such file", where=str(path), cure="check --backbone-weights.")
+    try:
+        content: Any = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # the bytes of any file may make the reader stumble in any way
+        raise UsageError(
+            f"the file is not a plain state_dict: {_first_line(error)}",
+            where=str(path),
+            cure="save only tensors: torch.save(model.state_dict(), path).",
+        ) from error
+    if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
+        content = content["state_dict"]
+    if not isinstance(content, Mapping) or not all(
+        isinstance(k, str) and isinstance(v, Tensor) for k, v in content.items()
+    ):
+        raise UsageError(
+            "the file holds no state_dict: names with tensors",
+            where=str(path),
+            cure="save one: torch.save(model.state_dict(), path).",
+        )
+    return dict(content)
+
+
+def _own_key(detector: Detector, key: str) -> str | None:
+    """The name in our state_dict of an entry of the file; None if it is none of the backbone's."""
+    if _row(key) in _backbone_rows(detector):
+        return key
+    parts = key.split(".")
+    prefixes = _prefixes(detector)
+    for length in range(len(parts), -1, -1):  # the longest prefix decides
+        prefix = ".".join(parts[:length])
+        if prefix in prefixes:
+            return ".".join([prefixes[prefix], *parts[length:]])
+    return None
+
+
+def _prefixes(detector: Detector) -> dict[str, str]:
+    """Prefixes of torchvision's names -> prefixes of ours."""
+    found = {p: f"model.{row}" for p, row in detector.spec.backbone_weights.items()}
+    for row in _backbone_rows(detector):
+        own: Mapping[str, str] = getattr(detector.model[row], "weight_prefixes", {})
+        found |= {prefix: f"model.{row}.{inner}" for prefix, inner in own.items()}
+    return found
+
+
+def _backbone_rows(detector: Detector) -> set[int]:
+    return {row.index for row in detector.spec.rows if row.stage == "backbone"}
+
+
+def _row(key: str) -> int | None:
+    """7 for "model.7.conv.weight"; None for other people's names."""
+    head, _, rest = key.partition(".")
+    index = rest.split(".", 1)[0]
+    return int(index) if head == "model" and index.isdecimal() else None
+
+
+def _wanted(detector: Detector, renamed: Iterable[str]) -> dict[str, Tensor]:
+    """The tensors of every backbone row that the file speaks of, which it must fill completely."""
+    mapped = {prefix.split(".")[1] for prefix in _prefixes(detector).values()}
+    spoken = {key.split(".")[1] for key in renamed}
+    rows = spoken | mapped if spoken else set()
+    return {k: t for k, t in detector.state_dict().items() if k.split(".")[1] in rows}
+
+
+def _check(
+    wanted: Mapping[str, Tensor],
+    renamed: Mapping[str, str],
+    offered: Mapping[str, Tensor],
+    where: str,
+) -> None:
+    # A counter that only training reads, and that old files do not have.
+    missing = [k for k in wanted if k not in renamed and not k.endswith("num_batches_tracked")]
+    misshaped = [
+        f"{k} is {tuple(t.shape)}, {renamed[k]} in the file {tuple(offered[renamed[k]].shape)}"
+        for k, t in wanted.items()
+        if k in renamed and t.shape != offered[renamed[k]].shape
+    ]
+    if missing or misshaped:
+        problems = []
+        if missing:
+            problems.append(f"{len(missing)} tensors are missing: {_some(missing)}")
+        if misshaped:
+            problems.append(f"{len(misshaped)} have another shape: {_some(misshaped)}")
+        raise UsageError(
+            "; ".join(problems),
+            where=where,
+            cure="the file must be of the same backbone, of the same width.",
+        )
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def _some(names: Iterable[str]) -> str:
+    names = list(names)
+    more = len(names) - SHOWN
+    return ", ".join(names[:SHOWN]) + (f" and {more} more" if more > 0 else "")

@@ -1,0 +1,518 @@
+"""The Report: models x settings with their values, and everything needed to judge them.
+
+A saved Report is the only truth on disk. Every table, page or verdict is made from it, so it keeps
+full precision and raw samples, and a value that is missing says why.
+
+The format's history:
+    1: the first.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import stat
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from detrbench.core.errors import UsageError
+from detrbench.core.units import column_name, is_finite, parse_imgsz, show_imgsz
+from detrbench.reports.metrics import METRICS, metric
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SCHEMA_VERSION = 1
+STATUSES = ("ok", "failed", "interrupted")
+
+OF_THE_MODEL = frozenset({"nc"})
+"""Settings that models side by side may each have their own of."""
+
+
+class ReportError(UsageError):
+    """A file that cannot be read as a report, or a report that must not be written."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One row of a Report: one model under one set of settings.
+
+    Attributes:
+        model: the name or path it was asked for by.
+        title: the name a reader knows it by.
+        settings: what makes the numbers mean something: imgsz "HxW", batch, nc, fused, convention.
+        metrics: values in base units by metric key; None where `missing` says why.
+        status: ok, failed or interrupted.
+        reason: why it is not ok.
+        missing: metric key -> why its value is None.
+        samples: raw measurements, such as {"latency_s": [seconds of each process]}.
+        parts: "stage", "module" or "op" -> [{"part": its name, metric key: value, ...}].
+        published: figures others printed: label, source, params, gflops, latency_ms (text), the
+            settings that reproduce them, and `ours`: metric key -> our value at those settings.
+        notes: sentences a reader of the numbers must not miss.
+    """
+
+    model: str
+    title: str
+    settings: dict[str, Any]
+    metrics: dict[str, int | float | None]
+    status: str = "ok"
+    reason: str | None = None
+    missing: dict[str, str] = field(default_factory=dict)
+    samples: dict[str, Any] = field(default_factory=dict)
+    parts: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    published: list[dict[str, Any]] = field(default_factory=list)
+    notes: tuple[str, ...] = ()
+
+    @property
+    def identity(self) -> str:
+        """The model and its settings: what must be unique in a Report."""
+        return json.dumps([self.model, self.settings], sort_keys=True, default=str)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, as it stands in a file."""
+        # Not dataclasses.asdict, which would copy every raw sample.
+        plain = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        return {**plain, "notes": list(self.notes)}
+
+
+@dataclass(frozen=True)
+class Report:
+    """Rows of values, and the environment and command they are from.
+
+    Attributes:
+        rows: one Cell per model and settings, in the order asked for.
+        environment: what `detrbench.machine.environment` read on the machine.
+        comparisons: pairs of rows with their ratio and verdict.
+        title: what the report is of.
+        command: the command line or call that made it.
+        created: ISO 8601 date and time with offset.
+        detrbench_version: the version that made it.
+        schema_version: the version of this format.
+    """
+
+    rows: tuple[Cell, ...] = ()
+    environment: dict[str, Any] = field(default_factory=dict)
+    comparisons: tuple[dict[str, Any], ...] = ()
+    title: str = ""
+    command: str = ""
+    created: str = ""
+    detrbench_version: str = ""
+    schema_version: int = SCHEMA_VERSION
+
+    def with_row(self, cell: Cell) -> Report:
+        """This report with one row more."""
+        return dataclasses.replace(self, rows=(*self.rows, cell))
+
+    @property
+    def exit_code(self) -> int:
+        """What a command ends with: 0, 4 with a failed row, 130 when interrupted."""
+        statuses = {row.status for row in self.rows}
+        return 130 if "interrupted" in statuses else 4 if "failed" in statuses else 0
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data in the order a reader of the file wants: what it is, then the rows."""
+        names = ("schema_version", "detrbench_version", "title", "command", "created")
+        plain: dict[str, Any] = {name: getattr(self, name) for name in names}
+        plain["environment"] = self.environment
+        plain["rows"] = [row.to_dict() for row in self.rows]
+        plain["comparisons"] = list(self.comparisons)
+        return plain
+
+    def to_json(self) -> str:
+        """The report as JSON text, in full precision.
+
+        Raises:
+            ReportError: a value is not finite, of a wrong type, or a row stands twice; such a
+                report is refused rather than written.
+        """
+        plain = self.to_dict()
+        text = json_text(plain)
+        _check(plain, "the report being written")
+        return text
+
+    @classmethod
+    def from_json(cls, text: str, *, where: str = "the report") -> Report:
+        """Read what `to_json` wrote.
+
+        Args:
+            text: JSON.
+            where: the file it is from, for the messages.
+
+        Raises:
+            ReportError: not JSON, not a report, written by a newer version, a key missing or of the
+                wrong type, a number that is not finite, or a row that stands twice.
+        """
+        try:
+            plain = json.loads(text, parse_constant=_finite, parse_float=_finite)
+        except (ValueError, RecursionError) as error:
+            raise ReportError(
+                f"not JSON ({error})", where=where, cure="is the file complete?"
+            ) from error
+        _check(plain, where)
+        rows = tuple(_cell(row) for row in plain["rows"])
+        known = {f.name for f in dataclasses.fields(cls)} - {"rows", "comparisons"}
+        return cls(
+            rows=rows,
+            comparisons=tuple(plain.get("comparisons", ())),
+            **{name: plain[name] for name in known if name in plain},
+        )
+
+    @classmethod
+    def load(cls, path: Path | str) -> Report:
+        """Read a saved report.
+
+        Raises:
+            ReportError: as `from_json`, or the file cannot be read.
+        """
+        try:
+            text = Path(path).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ReportError(f"cannot be read: {error}", where=str(path)) from error
+        return cls.from_json(text, where=str(path))
+
+    def save(self, path: Path | str) -> None:
+        """Write the report as JSON; the file is either the old one or the whole new one."""
+        write_atomically(path, self.to_json())
+
+    def records(self, by: str | None = None) -> list[dict[str, Any]]:
+        """One flat record per row: model, settings, values under names that carry their unit.
+
+        Every record has the same names in the same order; None where a row has no value.
+
+        Args:
+            by: "stage", "module" or "op" adds a column `part` and a record for every such part
+                beneath its row, whose own `part` is "all".
+        """
+        settings = list(dict.fromkeys(name for row in self.rows for name in row.settings))
+        keys = metric_keys(self.rows)
+        return [
+            {
+                "model": row.model,
+                "title": row.title,
+                **({"part": part} if by else {}),
+                **{name: _flat(row.settings.get(name)) for name in settings},
+                **{column_name(key, metric(key).unit): values.get(key) for key in keys},
+                **(self._judged(row) if self.comparisons else {}),
+                "status": row.status,
+                "reason": row.reason,
+                "missing": "; ".join(f"{key}: {why}" for key, why in row.missing.items()) or None,
+            }
+            for row in self.rows
+            for part, values in (
+                ("all", row.metrics),
+                *((part["part"], part) for part in row.parts.get(by or "", ())),
+            )
+        ]
+
+    @property
+    def explanation(self) -> Mapping[str, Any] | None:
+        """What `detrbench explain` kept; None where it did not make the report."""
+        found = (pair.get("explanation") for pair in self.comparisons)
+        return next((each for each in found if each), None)
+
+    def reference(self, row: Cell) -> Cell | None:
+        """What `row` is read against: the first row under the same settings, classes apart, which
+        models may have their own number of; None for that row itself."""
+        first = next(
+            one
+            for one in self.rows
+            if not setting_differences(one.settings, row.settings).keys() - OF_THE_MODEL
+        )
+        return None if first is row else first
+
+    def _judged(self, row: Cell) -> dict[str, Any]:
+        """The comparison that `row` is the subject of; None where it is of none."""
+        pair = next((one for one in self.comparisons if is_of(one, row)), {})
+        names = {"baseline": "compared_with", "ratio": "ratio", "ci_low": "ratio_low",
+                 "ci_high": "ratio_high", "verdict": "verdict"}  # fmt: skip
+        return {column: pair.get(key) for key, column in names.items()}
+
+    def to_pandas(self) -> pd.DataFrame:
+        """`records()` as a table; whole numbers stay whole (Int64) where some are missing."""
+        import pandas as pd
+
+        records = self.records()
+        whole = {
+            name: "Int64"
+            for name in (records[0] if records else ())
+            if {type(record[name]) for record in records} == {int, type(None)}
+        }
+        return pd.DataFrame.from_records(records).astype(whole)
+
+
+def is_of(pair: Mapping[str, Any], row: Cell) -> bool:
+    """Whether `row` is of the model that the comparison `pair` is about, under its settings."""
+    settings = pair.get("settings") or {}
+    return pair.get("model") == row.model and settings.items() <= row.settings.items()
+
+
+def setting_differences(
+    here: Mapping[str, Any], there: Mapping[str, Any], *, unsaid: bool = False
+) -> dict[str, tuple[Any, Any]]:
+    """Setting -> (here, there), of settings that both name and give another value.
+
+    Args:
+        unsaid: also those that only one of them names; the other's value is then None.
+    """
+    names = dict.fromkeys((*here, *there)) if unsaid else [name for name in here if name in there]
+    both = {name: (here.get(name), there.get(name)) for name in names}
+    return {name: (one, other) for name, (one, other) in both.items() if one != other}
+
+
+def measured_like(figure: Mapping[str, Any], settings: Mapping[str, Any]) -> bool:
+    """Whether what was measured under `settings` may stand beside a published figure.
+
+    It must not differ in any setting that the figure names; how its FLOPs were counted is none of
+    a measurement.
+    """
+    named = dict(figure.get("settings") or {})
+    named.pop("convention", None)
+    if "imgsz" in named:
+        named["imgsz"] = show_imgsz(parse_imgsz(str(named["imgsz"])))
+    return not setting_differences(named, settings)
+
+
+def missing_value(cell: Cell, key: str) -> str:
+    """Why `cell` has no value for `key`."""
+    if key in cell.missing:
+        return cell.missing[key]
+    return cell.reason or "not measured"
+
+
+def metric_keys(rows: tuple[Cell, ...]) -> list[str]:
+    """The metrics that any of `rows` names: known ones in the order of METRICS, then the others."""
+    present = {key for row in rows for key in (*row.metrics, *row.missing)}
+    return [key for key in METRICS if key in present] + sorted(present - set(METRICS))
+
+
+def json_text(plain: Any) -> str:
+    """Plain data as JSON text in full precision.
+
+    Raises:
+        ReportError: a value is not finite or of a type JSON has not; the message says where.
+    """
+    try:
+        return json.dumps(plain, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    except (TypeError, ValueError) as error:
+        raise ReportError(
+            f"cannot be written: {error}", where=_first_unwritable(plain, "")
+        ) from error
+
+
+def write_atomically(path: Path | str, text: str) -> None:
+    """Write `text` to `path` so that a reader sees the old file or the whole new one.
+
+    Raises:
+        UsageError: the folder is not there or cannot be written to.
+    """
+    path = Path(path)
+    try:
+        if path.exists() and not path.is_file():  # /dev/stdout, a pipe: nothing to replace
+            path.write_text(text, encoding="utf-8")
+            return
+        _replace(Path(os.path.realpath(path)), text)
+    except OSError as error:
+        raise UsageError(
+            f"cannot be written: {error.strerror or error}",
+            where=str(path),
+            cure="name a file in a folder that exists and that you may write to",
+        ) from error
+
+
+def _replace(target: Path, text: str) -> None:
+    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(name).chmod(_mode_for(target))
+        Path(name).replace(target)
+    except BaseException:
+        Path(name).unlink()
+        raise
+
+
+def _mode_for(target: Path) -> int:
+    """The permissions a plain `open` would have left; mkstemp's own are for the owner alone."""
+    if target.exists():
+        return stat.S_IMODE(target.stat().st_mode)
+    umask = os.umask(0)
+    os.umask(umask)
+    return 0o666 & ~umask
+
+
+def _flat(value: Any) -> Any:
+    simple = value is None or isinstance(value, str | int | float)
+    return value if simple else json.dumps(value, sort_keys=True, default=str)
+
+
+def _cell(plain: Mapping[str, Any]) -> Cell:
+    known = {f.name for f in dataclasses.fields(Cell)}
+    values = {name: plain[name] for name in known if name in plain}
+    values.setdefault("title", plain["model"])
+    values["notes"] = tuple(plain.get("notes", ()))
+    return Cell(**values)
+
+
+# --- checking plain data -------------------------------------------------------------------------
+# By hand, because jsonschema is not needed to run detrbench; the tests hold this and
+# report.schema.json together.
+
+_TOP: dict[str, tuple[type, ...]] = {
+    "environment": (dict,),
+    "comparisons": (list,),
+    "title": (str,),
+    "command": (str,),
+    "created": (str,),
+    "detrbench_version": (str,),
+}
+_ROW: dict[str, tuple[type, ...]] = {
+    "model": (str,),
+    "title": (str,),
+    "settings": (dict,),
+    "metrics": (dict,),
+    "status": (str,),
+    "reason": (str, type(None)),
+    "missing": (dict,),
+    "samples": (dict,),
+    "parts": (dict,),
+    "published": (list,),
+    "notes": (list,),
+}
+_TEXT, _WHOLE, _NONE = (str,), (int,), (type(None),)
+_ENVIRONMENT: dict[str, tuple[type, ...]] = {
+    **dict.fromkeys(("detrbench", "python", "torch", "platform", "processor"), _TEXT + _NONE),
+    **dict.fromkeys(("accelerator", "accelerator_driver", "torch_cuda", "revision"), _TEXT + _NONE),
+    **dict.fromkeys(("logical_cpus", "threads", "memory_bytes"), _WHOLE + _NONE),
+    **dict.fromkeys(("accelerator_memory_bytes", "cudnn"), _WHOLE + _NONE),
+    **dict.fromkeys(("cpu_quota", "load_average"), (int, float, *_NONE)),
+    "flags": (dict, *_NONE),
+}
+_ROW_REQUIRED = ("model", "settings", "metrics", "status")
+_JSON_NAMES = {
+    dict: "an object", list: "a list", str: "a text", int: "a whole number",
+    float: "a number", bool: "true or false", type(None): "null",
+}  # fmt: skip
+
+
+def _finite(text: str) -> float:
+    value = float(text)  # json's constants NaN, Infinity, -Infinity come here too, as does 1e999
+    if not is_finite(value):
+        raise ValueError(f"{text} is not a number a report can hold")
+    return value
+
+
+def _check(plain: Any, where: str) -> None:
+    """Raise ReportError unless `plain` is a report this version can read."""
+    if not isinstance(plain, dict) or "schema_version" not in plain:
+        raise ReportError(
+            "not a detrbench report: it has no schema_version",
+            where=where,
+            cure="give a run.json written by detrbench",
+        )
+    _check_version(plain["schema_version"], where)
+    _check_keys(plain, _TOP, ("environment", "rows"), where, "")
+    _check_keys(plain["environment"], _ENVIRONMENT, (), where, "environment.")
+    rows = plain["rows"]
+    if not isinstance(rows, list):
+        _wrong_type(where, "rows", rows, (list,))
+    seen: dict[str, int] = {}
+    for index, row in enumerate(rows):
+        _check_row(row, where, f"rows[{index}]")
+        identity = _cell(row).identity
+        if identity in seen:
+            raise ReportError(
+                f"rows[{index}] repeats rows[{seen[identity]}]: {row['model']} with the same "
+                "settings stands twice",
+                where=where,
+                cure="keep one row per model and settings",
+            )
+        seen[identity] = index
+
+
+def _check_version(version: Any, where: str) -> None:
+    if not isinstance(version, int) or isinstance(version, bool) or version < 1:
+        raise ReportError(f"schema_version is {version!r}, not a whole number from 1", where=where)
+    if version > SCHEMA_VERSION:
+        raise ReportError(
+            f"written by a newer detrbench: schema_version {version}, and this one reads up to "
+            f"{SCHEMA_VERSION}",
+            where=where,
+            cure="update detrbench: pip install --upgrade detrbench",
+        )
+
+
+def _check_row(row: Any, where: str, path: str) -> None:
+    if not isinstance(row, dict):
+        _wrong_type(where, path, row, (dict,))
+    _check_keys(row, _ROW, _ROW_REQUIRED, where, f"{path}.")
+    if row["status"] not in STATUSES:
+        raise ReportError(
+            f"{path}.status is {row['status']!r}, which is none of {', '.join(STATUSES)}",
+            where=where,
+        )
+    for key, value in row["metrics"].items():
+        if value is not None and not is_finite(value):
+            raise ReportError(
+                f"{path}.metrics.{key} is {value!r}, not a finite number or null", where=where
+            )
+    for key, why in row.get("missing", {}).items():
+        if not isinstance(why, str):
+            _wrong_type(where, f"{path}.missing.{key}", why, (str,))
+    for by, parts in row.get("parts", {}).items():
+        named = isinstance(parts, list) and all(
+            isinstance(part, dict) and isinstance(part.get("part"), str) for part in parts
+        )
+        if not named:
+            raise ReportError(
+                f"{path}.parts.{by} is not a list of objects with a `part`", where=where
+            )
+    for index, figure in enumerate(row.get("published", ())):
+        if not isinstance(figure, dict):
+            _wrong_type(where, f"{path}.published[{index}]", figure, (dict,))
+
+
+def _check_keys(
+    plain: Mapping[str, Any],
+    types: Mapping[str, tuple[type, ...]],
+    required: tuple[str, ...],
+    where: str,
+    prefix: str,
+) -> None:
+    for key in required:
+        if key not in plain:
+            raise ReportError(f"{prefix}{key} is missing", where=where)
+    for key, allowed in types.items():
+        if key in plain and not isinstance(plain[key], allowed):
+            _wrong_type(where, f"{prefix}{key}", plain[key], allowed)
+
+
+def _wrong_type(where: str, path: str, value: Any, allowed: tuple[type, ...]) -> NoReturn:
+    wanted = " or ".join(_JSON_NAMES[kind] for kind in allowed)
+    found = _JSON_NAMES.get(type(value), type(value).__name__)
+    raise ReportError(f"{path} is {found}, not {wanted}", where=where)
+
+
+def _first_unwritable(value: Any, path: str) -> str:
+    """Where in the data the first value stands that JSON cannot hold."""
+    if isinstance(value, Mapping):
+        children = [(f"{path}.{key}", child) for key, child in value.items()]
+    elif isinstance(value, list | tuple):
+        children = [(f"{path}[{index}]", child) for index, child in enumerate(value)]
+    else:
+        children = []
+    for child_path, child in children:
+        found = _first_unwritable(child, child_path)
+        if found:
+            return found
+    try:
+        json.dumps(value if not children else None, allow_nan=False)
+    except (TypeError, ValueError):
+        return path
+    return ""

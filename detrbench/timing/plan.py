@@ -1,0 +1,241 @@
+"""How many processes, how many rounds, when to look, when to stop: pure, without a clock.
+
+The unit of replication is a fresh process, because what differs between two starts (memory layout,
+thread placement, the neighbours of the minute) is most of the spread between two runs. A pilot, the
+first process, shows what a process costs and how its rounds scatter; the rest of the budget is then
+divided so that the interval over processes becomes narrow.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from detrbench.core.errors import UsageError
+from detrbench.core.stats import student_t
+from detrbench.core.units import show_eta
+from detrbench.reports.verdicts import ALPHA, LEAST_PROCESSES, MARGIN, Verdict, check_margin
+
+BETWEEN_SD = 0.008
+"""Spread (sd of the log-ratio) that processes have of their own, until this machine's is known.
+
+rtdetr-l against itself on a quiet two-core host: per-process medians of 0.9 to 1.2 %, the scatter
+of the rounds inside them included. `detrbench selfcheck` measures it.
+"""
+
+INTERIM_ALPHA = 0.01
+"""Of the 5 % that all looks together may err, what the looks before the last may."""
+
+LEAST_ROUNDS, MOST_ROUNDS = 6, 60
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What was asked of a run: time, number, precision; the first that is reached ends it.
+
+    Attributes:
+        budget_s: seconds for everything, the pilot and every process's start included.
+        processes: exactly so many, instead of as many as the budget holds.
+        rounds: timed rounds of each process, instead of what the pilot suggests.
+        target: stop when every interval's half-width is below this (0.01 for 1 %).
+        margin: of the verdicts.
+        early: stop as soon as every verdict is in.
+
+    Raises:
+        UsageError: a number that cannot be carried out.
+    """
+
+    budget_s: float | None = 120.0
+    processes: int | None = None
+    rounds: int | None = None
+    target: float | None = None
+    margin: float = MARGIN
+    early: bool = True
+
+    def __post_init__(self) -> None:
+        check_margin(self.margin)
+        if self.budget_s is not None and not 0 < self.budget_s < math.inf:
+            raise UsageError(
+                f"a time budget of {self.budget_s} s leaves no time",
+                where="budget",
+                cure="Give more than 0 seconds.",
+            )
+        if self.budget_s is None and self.processes is None:
+            raise UsageError(
+                "a measurement needs an end", cure="Give a time budget or a number of processes."
+            )
+        for what, number in (("processes", self.processes), ("rounds", self.rounds)):
+            if number is not None and number < 1:
+                raise UsageError(f"{number} {what} measure nothing", cure="Give at least 1.")
+        if self.target is not None and not 0 < self.target < 1:
+            raise UsageError(
+                f"a half-width of {self.target:g} is not between 0 and 1",
+                cure="Give 0.01 for 1 %.",
+            )
+
+
+@dataclass(frozen=True)
+class Pilot:
+    """What a process is like on this machine, as the first ones showed.
+
+    Attributes:
+        start_s: from its start to its first timed round: imports, building, warm-up.
+        round_s: one round of all models.
+        within_sd: of the paired log-ratios of its rounds; the widest pair's.
+    """
+
+    start_s: float
+    round_s: float
+    within_sd: float
+
+
+@dataclass(frozen=True)
+class RunPlan:
+    """What will be done, and what can come of it.
+
+    Attributes:
+        processes: in all, those already measured included.
+        rounds: of each process still to come.
+        process_s: expected seconds of each of them.
+        left_s: expected seconds until the end.
+        half_width: expected, of the ratio's interval; infinite with a single process.
+        margin: of the verdicts.
+    """
+
+    processes: int
+    rounds: int
+    process_s: float
+    left_s: float
+    half_width: float
+    margin: float = MARGIN
+
+    @property
+    def cannot_reach(self) -> tuple[Verdict, ...]:
+        """Verdicts that so few or so noisy processes are not expected to give."""
+        if self.processes < LEAST_PROCESSES:
+            return (Verdict.FASTER, Verdict.SLOWER, Verdict.EQUIVALENT)
+        return (Verdict.EQUIVALENT,) if self.half_width >= math.log1p(self.margin) else ()
+
+    def sentences(self) -> tuple[str, ...]:
+        """The plan in words, for the person who waits."""
+        said = [
+            f"plan: {self.processes} processes of {self.rounds} rounds, about "
+            f"{show_eta(self.process_s)} each, {show_eta(self.left_s)} left"
+        ]
+        if math.isfinite(self.half_width):
+            least = self.margin + self.half_width
+            said.append(
+                f"plan: expected interval of a ratio +-{self.half_width:.1%}; at the margin of "
+                f"{self.margin:.3g}, FASTER or SLOWER takes a difference of about {least:.1%}"
+            )
+        if self.processes < LEAST_PROCESSES:
+            said.append(
+                f"plan: no verdict can be reached: that takes {LEAST_PROCESSES} processes, about "
+                f"{show_eta((LEAST_PROCESSES - self.processes) * self.process_s)} more"
+            )
+        elif self.cannot_reach:
+            said.append(
+                "plan: EQUIVALENT is out of reach; INCONCLUSIVE is the right answer of equal models"
+            )
+        return tuple(said)
+
+
+def pilot_share_s(wish: Wish) -> float | None:
+    """Seconds the pilot plans with: an eighth of the budget, so that six more fit if it is slow."""
+    if wish.budget_s is None:
+        return None
+    return wish.budget_s / max(wish.processes or 0, LEAST_PROCESSES + 2)
+
+
+def plan_run(
+    wish: Wish, pilot: Pilot, done: int = 1, spent_s: float = 0.0, between_sd: float = BETWEEN_SD
+) -> RunPlan:
+    """Divide what is left of the budget into processes and rounds.
+
+    Rounds: with a start that costs s and rounds that cost r each, whose medians vary by w**2 / n
+    inside a process and b**2 between processes, a given time buys the narrowest interval at
+    n = sqrt(s / r) * w / b (Kalibera & Jones, ISMM 2013, section 6.1). The median of n normal
+    values varies by pi / 2 times their mean's variance, so w**2 = pi / 2 * within_sd**2. Fewer
+    rounds are taken where only that brings six processes into the budget, but never under six.
+
+    Args:
+        done: processes measured, the pilot among them.
+        spent_s: seconds gone.
+        between_sd: of the log-ratio from process to process.
+    """
+    noise = math.sqrt(math.pi / 2) * pilot.within_sd
+    rounds = wish.rounds or _even(math.sqrt(pilot.start_s / pilot.round_s) * noise / between_sd)
+    left_s = math.inf if wish.budget_s is None else max(wish.budget_s - spent_s, 0.0)
+    if wish.rounds is None and math.isfinite(left_s):
+        share_s = left_s / max(1, (wish.processes or LEAST_PROCESSES) - done)
+        fit = 2 * math.floor((share_s - pilot.start_s) / pilot.round_s / 2)
+        rounds = max(LEAST_ROUNDS, min(rounds, fit))
+    process_s = pilot.start_s + rounds * pilot.round_s
+    more = (
+        wish.processes - done
+        if wish.processes is not None
+        else math.floor(left_s / process_s + 1e-9)
+    )
+    processes = done + max(0, more)
+    sd = math.hypot(between_sd, noise / math.sqrt(rounds))
+    return RunPlan(
+        processes=processes,
+        rounds=rounds,
+        process_s=process_s,
+        left_s=max(0, more) * process_s,
+        half_width=expected_half_width(sd, processes),
+        margin=wish.margin,
+    )
+
+
+def expected_half_width(sd: float, processes: int) -> float:
+    """Of the ratio's interval at the last look, if processes scatter by `sd` of the log-ratio."""
+    if processes < 2:
+        return math.inf
+    alpha = last_alpha(processes)
+    return math.expm1(student_t(1 - alpha / 2, processes - 1) * sd / math.sqrt(processes))
+
+
+def _even(rounds: float) -> int:
+    """Up to an even number, for whole ABBA blocks, within what makes sense."""
+    return min(max(2 * math.ceil(rounds / 2), LEAST_ROUNDS), MOST_ROUNDS)
+
+
+# --- looking more than once ----------------------------------------------------------------------
+# Who looks after every process and stops at the first verdict he likes errs more often than 5 %.
+# So the error is divided: all interim looks together may err in 1 %, the last in the other 4 %. By
+# Bonferroni's inequality the interval reported, at whichever look, then misses the true ratio in at
+# most 5 % of runs, however the looks depend on each other. It is the "repeated confidence interval"
+# of Jennison & Turnbull (J. R. Statist. Soc. B 51, 1989) with the plainest spending of the error:
+# a clear difference stops early all the same, and the last look is 7 % wider than without any.
+
+
+def interim_looks(planned: int) -> int:
+    """Looks before the last: after the sixth process and after each one that follows."""
+    return max(0, planned - LEAST_PROCESSES)
+
+
+def last_alpha(planned: int) -> float:
+    """Error allowed to the look that ends a run whose end the samples did not choose."""
+    return ALPHA - INTERIM_ALPHA if interim_looks(planned) else ALPHA
+
+
+def interim_alpha(planned: int) -> float:
+    """Error allowed to each look at which the samples may end the run."""
+    return INTERIM_ALPHA / max(1, interim_looks(planned))
+
+
+def may_look(done: int, planned: int) -> bool:
+    """Whether there is an interim look after `done` processes."""
+    return LEAST_PROCESSES <= done < planned
+
+
+def in_reach(verdicts: Sequence[Verdict], half_widths: Sequence[float], wish: Wish) -> bool:
+    """Whether an interim look ends the run: every verdict is in, or every interval narrow enough.
+
+    A target for the half-width asks for precision beyond the verdicts: then it alone decides.
+    """
+    if wish.target is not None:
+        return all(width <= wish.target for width in half_widths)
+    return wish.early and bool(verdicts) and all(verdict.final for verdict in verdicts)

@@ -1,0 +1,423 @@
+"""A run as a Report: rows, comparisons and notes, all derived from the samples kept beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from detrbench import __version__
+from detrbench.core.stats import (
+    QUANTILE_DEFINITION,
+    median,
+    median_interval,
+    quantile,
+    too_few_for,
+)
+from detrbench.core.units import show_change, show_many, show_quantity
+from detrbench.machine.environment import Environment
+from detrbench.machine.validity import Complaint, Entry, complaints
+from detrbench.reports.report import Cell, Report
+from detrbench.reports.verdicts import LEAST_PROCESSES, judge
+from detrbench.timing.process import Measurement, Subject, part_name
+from detrbench.timing.records import Outcome
+from detrbench.timing.replication import Run
+from detrbench.timing.session import Series
+
+METRIC_KEYS = (
+    "latency_median_s",
+    "latency_median_low_s",
+    "latency_median_high_s",
+    "latency_q1_s",
+    "latency_q3_s",
+    "latency_p90_s",
+    "latency_p95_s",
+    "latency_p99_s",
+    "latency_first_s",
+    "images_per_s",
+    "latency_samples",
+    "latency_processes",
+    "peak_allocated_bytes",
+    "peak_reserved_bytes",
+    "peak_rss_growth_bytes",
+    "energy_per_image_j",
+)
+PERCENTILES = {"latency_p90_s": 0.90, "latency_p95_s": 0.95, "latency_p99_s": 0.99}
+
+# trtexec warns at the same share: the device waits for the host, a faster one changes nothing.
+_ENQUEUE_BOUND = 0.8
+
+
+def latency_report(run: Run) -> Report:
+    """Rows, comparisons and environment of `run`, all derived from the samples it keeps."""
+    measured = _measurements(run)
+    return Report(
+        rows=latency_cells(run),
+        comparisons=latency_comparisons(run),
+        environment=measured[0].environment if measured else {},
+        title="Latency",
+        created=datetime.now().astimezone().isoformat(timespec="seconds"),
+        detrbench_version=__version__,
+    )
+
+
+def latency_cells(run: Run) -> tuple[Cell, ...]:
+    """One row per model of the run."""
+    return tuple(_cell(run, model) for model in run.request.models)
+
+
+def latency_comparisons(run: Run) -> tuple[dict[str, Any], ...]:
+    """Every model against the first: the ratio with its interval, and the verdict."""
+    baseline, *others = run.request.models
+    return tuple(_comparison(run, baseline, model) for model in others)
+
+
+def _comparison(run: Run, baseline: str, model: str) -> dict[str, Any]:
+    ratios = run.log_ratios(model)
+    judged = judge(
+        ratios,
+        margin=run.wish.margin,
+        alpha=run.alpha,
+        spoilt=[*_broken(run, baseline, model), *spoilt(run)],
+    )
+    usable = not _broken(run, baseline, model)
+    interval = judged.interval if usable else None
+    return {
+        "baseline": baseline,
+        "model": model,
+        "settings": _settings(run, model),
+        "ratio": judged.ratio if usable else None,
+        "ci_low": interval.low if interval else None,
+        "ci_high": interval.high if interval else None,
+        "verdict": judged.verdict.value,
+        "reasons": list(judged.reasons),
+        "margin": run.wish.margin,
+        "confidence": 1 - run.alpha,
+        "process_log_ratios": ratios if usable else [],
+    }
+
+
+def _broken(run: Run, baseline: str, model: str) -> list[str]:
+    return [
+        f"{name} has no latency: {reason}"
+        for name in (baseline, model)
+        if (reason := _failure(run, name)) is not None
+    ]
+
+
+def spoilt(run: Run) -> list[str]:
+    """What makes every verdict of `run` INVALID."""
+    environments = [Environment.from_dict(one.environment) for one in _measurements(run)]
+    differing = sorted(
+        {name for other in environments[1:] for name in environments[0].differences(other)}
+    )
+    different = f"the processes ran in different environments: {', '.join(differing)}"
+    return [*([different] if differing else []), *_spoilt_by_the_machine(run)]
+
+
+def _spoilt_by_the_machine(run: Run) -> Iterator[str]:
+    """Causes that take the meaning from half of the processes or more; fewer are notes."""
+    processes = len(_measurements(run))
+    for cause, found in _complaints(run).items():
+        worst = [one for one in found if one.invalidates]
+        if worst and 2 * len(worst) >= processes:
+            yield f"{cause} in {len(worst)} of {processes} processes: {worst[-1].text}"
+
+
+def _complaints(run: Run) -> dict[str, list[Complaint]]:
+    """What the processes' ledgers have to say, by cause."""
+    by_cause: dict[str, list[Complaint]] = {}
+    for measured in _measurements(run):
+        if measured.ledger is not None:
+            for one in complaints(Entry.from_dict(measured.ledger), measured.timed_s):
+                by_cause.setdefault(one.cause, []).append(one)
+    return by_cause
+
+
+def _failure(run: Run, model: str) -> str | None:
+    """Why `model` must not have a number: it failed in some process, or no process came to it."""
+    for outcome in run.outcomes:
+        series = run.series(outcome, model)
+        if series is not None and series.status == "failed":
+            return series.reason or "it failed"
+    if model in run.dropped:
+        return run.dropped[model]
+    dead = [one for one in run.outcomes if one.status == "failed"]
+    measured = any(run.series(outcome, model) for outcome in run.outcomes)
+    return dead[-1].reason or "its process failed" if dead and not measured else None
+
+
+def _measurements(run: Run) -> list[Measurement]:
+    return [one.measurement for one in run.outcomes if one.measurement is not None]
+
+
+def _latency(run: Run, outcome: Outcome, model: str) -> list[float]:
+    """The timed rounds of `model` in one process, also in one that did not come to its end."""
+    series = run.series(outcome, model)
+    if series is not None:
+        return series.latency_s
+    return outcome.rounds.get(model, {}).get("latency_s", [])
+
+
+def _cell(run: Run, model: str) -> Cell:
+    subject = _subject(run, model)
+    processes = [_latency(run, outcome, model) for outcome in run.outcomes]
+    status, reason = _status(run, model, processes)
+    absent = reason or "no timed round was finished"
+    metrics, missing = (
+        (dict[str, Any](), dict[str, str]())
+        if status == "failed" or not any(processes)
+        else _metrics(run, model, [each for each in processes if each])
+    )
+    metrics = {key: metrics.get(key) for key in METRIC_KEYS}
+    return Cell(
+        model=model,
+        title=subject.title,
+        settings=_settings(run, model),
+        metrics=metrics,
+        status=status,
+        reason=reason,
+        missing={key: missing.get(key, absent) for key, value in metrics.items() if value is None},
+        samples=_samples(run, model),
+        parts={"stage": parts} if (parts := _parts(run, model)) else {},
+        published=[
+            {**figure, "ours": {"latency_median_s": metrics["latency_median_s"]}}
+            for figure in subject.published
+            if figure["latency_ms"] is not None
+        ],
+        notes=(*subject.notes, *_notes(run, model), *_sum_note(metrics, parts)),
+    )
+
+
+def _parts(run: Run, model: str) -> list[dict[str, Any]]:
+    """A model's stages, from the camera's bytes to boxes, each timed like a model."""
+    if not run.request.stages:
+        return []
+    found = []
+    for part in STAGES:
+        name = part_name(model, part)
+        rounds = [each for one in run.outcomes if (each := _latency(run, one, name))]
+        if rounds:
+            values, _ = _metrics(run, name, rounds)
+            kept = {key: value for key, value in values.items() if value is not None}
+            found.append({"part": part, **kept, "samples_s": rounds})
+    return found
+
+
+STAGES = ("preprocess", "backbone", "neck", "decoder", "postprocess")
+
+
+def _sum_note(
+    metrics: Mapping[str, int | float | None], parts: Sequence[Mapping[str, Any]]
+) -> Iterator[str]:
+    whole = metrics.get("latency_median_s")
+    if parts and whole:
+        total = sum(part["latency_median_s"] for part in parts)
+        yield (
+            f"the stages add up to {show_quantity(total, 's')}, {show_change(total / whole)} "
+            "against the whole: between them the device is waited for, and caches hold other things"
+        )
+
+
+def _status(run: Run, model: str, processes: Sequence[Sequence[float]]) -> tuple[str, str | None]:
+    failure = _failure(run, model)
+    if failure is not None:
+        return "failed", failure
+    if run.stopped == "interrupted":
+        done = show_many(len(run.finished), "whole process", "whole processes")
+        rounds = show_many(sum(map(len, processes)), "timed round")
+        return "interrupted", f"interrupted after {done}, {rounds}"
+    return "ok", None
+
+
+def _metrics(
+    run: Run, model: str, processes: Sequence[Sequence[float]]
+) -> tuple[dict[str, int | float | None], dict[str, str]]:
+    """Values, and why some are not there. The median and its interval are over processes, the unit
+    of replication; quartiles and percentiles are of all rounds together."""
+    medians = [median(each) for each in processes]
+    middle = median(medians)
+    interval = median_interval(medians)
+    rounds = [sample for each in processes for sample in each]
+    first = next((s.first.get("latency_s") for s in _serieses(run, model) if s.first), None)
+    values: dict[str, int | float | None] = {
+        "latency_median_s": middle,
+        "latency_median_low_s": interval.low if interval else None,
+        "latency_median_high_s": interval.high if interval else None,
+        "latency_q1_s": quantile(rounds, 0.25),
+        "latency_q3_s": quantile(rounds, 0.75),
+        "latency_first_s": first,
+        "latency_samples": len(rounds),
+        "latency_processes": len(processes),
+        "images_per_s": run.request.batch / middle,
+    }
+    why = f"{show_many(len(processes), 'process', 'processes')} < {LEAST_PROCESSES}"
+    missing = dict.fromkeys(("latency_median_low_s", "latency_median_high_s"), why)
+    for key, share in PERCENTILES.items():
+        refused = too_few_for(share, len(rounds))
+        values[key] = None if refused else quantile(rounds, share)
+        missing[key] = refused or ""
+    weighed = next((series for series in _serieses(run, model) if series.weight), Series())
+    missing |= dict.fromkeys(_WEIGHTS, "not looked for") | weighed.weightless
+    return values | weighed.weight, missing
+
+
+_WEIGHTS = (
+    "peak_allocated_bytes",
+    "peak_reserved_bytes",
+    "peak_rss_growth_bytes",
+    "energy_per_image_j",
+)
+
+
+def _serieses(run: Run, model: str) -> list[Series]:
+    found = (run.series(outcome, model) for outcome in run.outcomes)
+    return [series for series in found if series is not None]
+
+
+def _subject(run: Run, model: str) -> Subject:
+    for measured in _measurements(run):
+        for subject in measured.subjects:
+            if subject.model == model and (subject.title != model or subject.nc is not None):
+                return subject
+    return Subject(model, model)
+
+
+def _settings(run: Run, model: str) -> dict[str, Any]:
+    request, measured = run.request, _measurements(run)
+    height, width = request.imgsz
+    nc = _subject(run, model).nc
+    return {
+        "imgsz": f"{height}x{width}",
+        "batch": request.batch,
+        "nc": nc if nc is not None else request.nc,
+        "fused": request.fuse,
+        **({"stages": True} if request.stages else {}),
+        **(
+            measured[0].settings
+            if measured
+            else {
+                "device": request.device,
+                "dtype": request.options.dtype,
+                "memory_format": request.options.memory_format,
+                "runtime": request.runtime,
+                "threads": request.threads,
+            }
+        ),
+    }
+
+
+def _samples(run: Run, model: str) -> dict[str, Any]:
+    """Every raw reading in seconds, one list per process of the run, and what is needed to read
+    them: list i of every channel and of every model is of process i."""
+    serieses = [run.series(outcome, model) for outcome in run.outcomes]
+    clocks = {series.clock for series in serieses if series is not None and series.clock}
+    rounds = [
+        outcome.rounds.get(model, {}) if series is None else series.samples
+        for outcome, series in zip(run.outcomes, serieses, strict=True)
+    ]
+    if not clocks and not any(rounds):
+        return {}
+    there = [series or Series() for series in serieses]
+    return {
+        **_channels("", rounds),
+        **_channels("warmup_", [series.warmup for series in there]),
+        **{
+            f"first_{name}": [series.first.get(name) for series in there]
+            for name in _names([series.first for series in there])
+        },
+        "build_s": [series.build_s for series in there],
+        "prepared": [series.prepared for series in there],
+        "overhead_s": [series.overhead_s for series in there],
+        "settled": [series.settled for series in there],
+        "process_s": [outcome.took_s for outcome in run.outcomes],
+        "ledger": [
+            outcome.measurement.ledger if outcome.measurement else None for outcome in run.outcomes
+        ],
+        "process_status": [outcome.reason or outcome.status for outcome in run.outcomes],
+        "clock": ", ".join(sorted(clocks)),
+        "order": run.request.plan.order,
+        "seed": run.request.plan.seed,
+        "quantiles": QUANTILE_DEFINITION,
+        "stopped": run.stopped,
+    }
+
+
+def _names(processes: Sequence[Mapping[str, Any]]) -> list[str]:
+    return list(dict.fromkeys(name for process in processes for name in process))
+
+
+def _channels(prefix: str, processes: Sequence[Mapping[str, list[float]]]) -> dict[str, Any]:
+    names = _names(processes)
+    return {f"{prefix}{name}": [process.get(name, []) for process in processes] for name in names}
+
+
+def _ledger_notes(run: Run) -> Iterator[str]:
+    """Each cause once, with how many processes it touched, its largest count and the cure."""
+    processes = len(_measurements(run))
+    for cause, found in _complaints(run).items():
+        worst = max(found, key=lambda one: (one.invalidates, one.count))
+        yield f"{cause} in {len(found)} of {processes} processes: {worst.text}. {worst.cure}"
+
+
+def _overhead_note(run: Run) -> Iterator[str]:
+    read = [
+        series.overhead_s
+        for outcome in run.outcomes
+        for series in (outcome.measurement.series if outcome.measurement else ())
+        if series.overhead_s is not None
+    ]
+    if read:
+        yield f"an empty step reads {show_quantity(median(read), 'fine s')} on the same clock"
+
+
+def _missing_notes(run: Run, model: str) -> Iterator[str]:
+    """The processes without a ratio. Of one that Ctrl-C ended the row's own status tells, unless
+    the run went on after it."""
+    for outcome in run.outcomes:
+        gone_on = outcome.status == "interrupted" and run.stopped != "interrupted"
+        if outcome.status == "failed" or gone_on:
+            rounds = len(_latency(run, outcome, model))
+            are = show_many(rounds, "round is", "rounds are")
+            kept = f"; its {are} kept, but in no ratio" if rounds else ""
+            which = f"process {outcome.index} of {len(run.outcomes)}"
+            yield f"{which} is missing: {outcome.reason}{kept}"
+
+
+def _prepared_note(run: Run, model: str) -> Iterator[str]:
+    """What making ready took, apart from all samples, and how near its outputs came to eager's."""
+    told = [series for series in _serieses(run, model) if series.prepared]
+    costs = [
+        f"{key.removesuffix('_s')} {median([one.prepared[key] for one in told]):.1f} s"
+        for key in ("compile_s", "capture_s")
+        if told and all(key in one.prepared for one in told)
+    ]
+    if costs:
+        yield f"made ready in every process, outside all samples: {', '.join(costs)}"
+    off = [one.prepared for one in told if "agreement" in one.prepared]
+    if off:
+        worst = max(off, key=lambda each: each["agreement"])
+        yield (
+            f"outputs differ from eager's by at most {worst['agreement']:.1e} of the largest value "
+            f"(tolerance {worst['tolerance']:.0e})"
+        )
+
+
+def _notes(run: Run, model: str) -> Iterator[str]:
+    serieses = [series for series in _serieses(run, model) if series.latency_s]
+    unsettled = [series for series in serieses if not series.settled]
+    if unsettled:
+        rounds = len(unsettled[0].warmup.get("latency_s", ()))
+        yield (
+            f"warm-up had not settled after {rounds} rounds in {len(unsettled)} of "
+            f"{len(serieses)} processes: their first samples, which are kept, may be slow"
+        )
+    enqueue = [sample for series in serieses for sample in series.samples.get("enqueue_s", ())]
+    latency = [sample for series in serieses for sample in series.latency_s]
+    if enqueue and median(enqueue) > _ENQUEUE_BOUND * median(latency):
+        share = median(enqueue) / median(latency)
+        yield f"the host is the bottleneck: launching takes {share:.0%} of the device's time"
+    yield from _missing_notes(run, model)
+    yield from _prepared_note(run, model)
+    yield from _ledger_notes(run)
+    yield from _overhead_note(run)

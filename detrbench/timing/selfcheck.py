@@ -1,0 +1,216 @@
+"""What can this machine tell apart? A model against itself, and against itself with more to do.
+
+Identical models must not be called different, and a known burden must be found. Both are run
+through the very protocol that `latency` uses.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from detrbench.core.errors import DetrbenchError
+from detrbench.core.stats import mean_interval, median
+from detrbench.reports.verdicts import ALPHA, LEAST_PROCESSES, Verdict, judge
+from detrbench.timing.plan import Wish
+from detrbench.timing.process import Request, StandIn
+from detrbench.timing.replication import Run, replicate
+from detrbench.timing.resolution import Resolution, detectable
+from detrbench.timing.session import OnProgress
+
+EXTRA = (0.03, 0.05, 0.10)
+"""Burdens, as a share of the model's time."""
+
+COPY = "an identical copy"
+
+_CHECK = "check"
+_TRIAL_UNITS = 16
+_LEAST_EFFECT, _WANTED_EFFECT = 0.25, 0.5
+"""A trial burden below the first says too little about one unit, and the next aims at the second:
+what a ratio is wrong by, a percent or two, is then a small part of the burden."""
+_MOST_UNITS = 65_536
+_NOISE = math.sqrt(math.pi / 2)
+
+Replicate = Callable[..., Run]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One burden, and what was made of it.
+
+    Attributes:
+        name: of the stand-in.
+        known: its share of the model's time, as sized; 0 for the copy.
+        ratio, low, high: as measured; `None` where too few processes ended.
+        verdict: at the margin asked for.
+        seen: whether the interval excludes "no difference".
+    """
+
+    name: str
+    known: float
+    ratio: float | None
+    low: float | None
+    high: float | None
+    verdict: Verdict
+    seen: bool
+
+
+@dataclass(frozen=True)
+class SelfCheck:
+    """What a self-check found.
+
+    Attributes:
+        findings: the copy first.
+        windows: of six successive processes each.
+        alarms: windows in which identical models look different.
+        run: everything measured.
+    """
+
+    findings: tuple[Finding, ...]
+    windows: int
+    alarms: int
+    resolution: Resolution
+    run: Run
+
+
+def check_machine(
+    model: str = "rtdetr-l",
+    *,
+    device: str = "cpu",
+    imgsz: tuple[int, int] = (320, 320),
+    threads: int | None = None,
+    budget_s: float = 300.0,
+    margin: float = 0.02,
+    folder: Path,
+    replicate: Replicate = replicate,
+    progress: OnProgress | None = None,
+    announce: Callable[[str], None] | None = None,
+) -> SelfCheck:
+    """Time `model` against a copy and against itself with 3, 5 and 10 % more to do.
+
+    Args:
+        budget_s: for everything; a fifth of it goes into finding out how large a burden is.
+        folder: where the samples of every process are kept.
+        replicate: the protocol.
+
+    Raises:
+        DetrbenchError: too few processes came to their end to say anything.
+        UsageError: the request cannot be carried out as given.
+    """
+    request = Request((model,), device=device, imgsz=imgsz, threads=threads)
+
+    def run(stand_ins: tuple[StandIn, ...], seconds: float, name: str) -> Run:
+        where = folder / name
+        where.mkdir(parents=True, exist_ok=True)
+        asked = dataclasses.replace(
+            request, models=(model, *(each.name for each in stand_ins)), stand_ins=stand_ins
+        )
+        wish = Wish(budget_s=seconds, margin=margin, early=False)
+        said = announce if name == _CHECK else None  # the trials' plans are nobody's concern
+        return replicate(asked, wish, where, progress=progress, announce=said)
+
+    unit = share_of_a_unit(model, budget_s / 5, run)
+    burdens = {
+        f"{extra:.0%} more": StandIn(f"{extra:.0%} more", model, max(1, round(extra / unit)))
+        for extra in EXTRA
+    }
+    done = run((StandIn(COPY, model), *burdens.values()), budget_s * 4 / 5, _CHECK)
+    if len(done.finished) < 2:
+        why = next((one.reason for one in done.outcomes if one.reason), "the budget was too short")
+        raise DetrbenchError(
+            f"{len(done.finished)} processes came to their end: {why}", cure="Raise --budget."
+        )
+    known = {COPY: 0.0, **{name: each.extra_work * unit for name, each in burdens.items()}}
+    windows = _windows(done.log_ratios(COPY))
+    return SelfCheck(
+        findings=tuple(_finding(done, name, share) for name, share in known.items()),
+        windows=len(windows),
+        alarms=sum(windows),
+        resolution=_resolution(done, budget_s),
+        run=done,
+    )
+
+
+def share_of_a_unit(
+    model: str, seconds: float, run: Callable[[tuple[StandIn, ...], float, str], Run]
+) -> float:
+    """What one unit of extra work takes, as a share of the model's time, found by timing.
+
+    The trial grows until noise is little beside it; most models need two.
+
+    Args:
+        seconds: for all trials.
+        run: lets stand-ins be timed against `model`, in so many seconds, under a name.
+
+    Raises:
+        DetrbenchError: it cannot be told.
+    """
+    units = _TRIAL_UNITS
+    for trial in range(1, 5):
+        name = f"{units} units more"
+        done = run((StandIn(name, model, units),), seconds / 2**trial, f"trial-{trial}")
+        ratios = done.log_ratios(name)
+        if not ratios:
+            why = next((one.reason for one in done.outcomes if one.reason), "nothing was timed")
+            raise DetrbenchError(f"the size of a burden could not be measured: {why}")
+        effect = math.expm1(median(ratios))
+        if effect >= _LEAST_EFFECT:
+            return effect / units
+        growth = _WANTED_EFFECT / max(effect, 0.005)
+        units = min(_MOST_UNITS, math.ceil(units * growth))
+    raise DetrbenchError(
+        "extra work could not be told from noise: this machine is too busy",
+        cure="Try again when it is quiet, or with a larger --budget.",
+    )
+
+
+def _finding(run: Run, name: str, known: float) -> Finding:
+    judged = judge(run.log_ratios(name), margin=run.wish.margin, alpha=run.alpha)
+    interval = judged.interval
+    low, high = (interval.low, interval.high) if interval else (None, None)
+    seen = interval is not None and not interval.low <= 1.0 <= interval.high
+    return Finding(name, known, judged.ratio, low, high, judged.verdict, seen)
+
+
+def _windows(log_ratios: list[float]) -> list[bool]:
+    """For every six successive processes, whether identical models look different in them."""
+    found = []
+    for start in range(len(log_ratios) - LEAST_PROCESSES + 1):
+        interval = mean_interval(log_ratios[start : start + LEAST_PROCESSES], ALPHA)
+        found.append(interval is not None and not interval.low <= 0.0 <= interval.high)
+    return found
+
+
+def _resolution(run: Run, budget_s: float) -> Resolution:
+    shown = run.pilot()
+    ratios = run.log_ratios(COPY)
+    interval = mean_interval(ratios)
+    if shown is None or interval is None:
+        raise DetrbenchError("too few processes were timed to say anything")
+    mean = interval.estimate
+    sd = math.sqrt(math.fsum((each - mean) ** 2 for each in ratios) / (len(ratios) - 1))
+    rounds = run.plan.rounds if run.plan else 6
+    within = _NOISE * shown.within_sd / math.sqrt(rounds)
+    # Two models instead of all of these: a comparison's usual process.
+    process_s = shown.start_s + rounds * shown.round_s * 2 / len(run.request.models)
+    height, width = run.request.imgsz
+    return Resolution(
+        process_sd=sd,
+        # Never quite nothing: a small sample may scatter less than its rounds let one expect.
+        between_sd=max(math.sqrt(max(sd**2 - within**2, 0.0)), 0.001),
+        process_s=process_s,
+        budget_s=budget_s,
+        detectable=detectable(sd, max(2, int(budget_s // process_s))),
+        model=run.request.models[0],
+        imgsz=f"{height}x{width}",
+        created=datetime.now().astimezone().date().isoformat(),
+    )
+
+
+def exit_code(check: SelfCheck) -> int:
+    """130 after Ctrl-C, else 0: a machine that resolves little is a finding, not a failure."""
+    return 130 if check.run.stopped == "interrupted" else 0

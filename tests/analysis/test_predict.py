@@ -1,0 +1,280 @@
+"""Predictions: floors by class by hand, coefficients that are known, and what is refused."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+from torch import nn
+
+from detrbench import trace
+from detrbench.analysis.predict import (
+    CLASSES,
+    GROUPED,
+    LAUNCHED,
+    MOVED,
+    POINTWISE,
+    PRODUCTS,
+    WIDE,
+    Learned,
+    Lesson,
+    Settings,
+    class_floors,
+    fit,
+    floors_of,
+    learn,
+    measured_in,
+    predict,
+)
+from detrbench.analysis.probe.ceilings import Ceiling, Ceilings
+from detrbench.analysis.probe.device_profile import DeviceProfile
+from detrbench.cli import main
+from detrbench.core.errors import UsageError
+from detrbench.reports.report import Cell, Report
+
+VALUES = {"convolution": 100e9, "matmul": 50e9, "memory": 10e9, "cache": 40e9, "dispatch": 10e-6}
+CEILINGS = Ceilings(
+    {name: Ceiling(name, value, 0.9 * value, 1.1 * value) for name, value in VALUES.items()},
+    cache_bytes=2**20,
+)
+SETTINGS = {"device": "cpu", "dtype": "float32", "memory_format": "contiguous", "threads": 2}
+PROFILE = DeviceProfile(SETTINGS, {"processor": "x"}, CEILINGS, 12, "2026-01-02T03:04:05+00:00")
+
+MODELS = ("rtdetr-l", "shufflev2", "shufflev2-x0.5", "mobilenetv2-x0.6", "densenet")
+KNOWN = {WIDE: 1.2, POINTWISE: 1.5, GROUPED: 3.0, PRODUCTS: 1.4, MOVED: 2.0, LAUNCHED: 4.0}
+
+
+def measured_with(known: dict[str, float]) -> dict[Settings, float]:
+    """Latencies of a device for which the model of the world is exactly true."""
+    found = {}
+    for model in MODELS:
+        for size in (64, 128):
+            settings = Settings(model, (size, size), nc=1)
+            floors = floors_of(settings, PROFILE)
+            found[settings] = sum(known[name] * floors[name] for name in CLASSES)
+    return found
+
+
+@pytest.fixture(scope="module")
+def measured() -> dict[Settings, float]:
+    return measured_with(KNOWN)
+
+
+@pytest.fixture(scope="module")
+def lesson(measured: dict[Settings, float]) -> Lesson:
+    return learn(measured, PROFILE)
+
+
+# --- floors by class -----------------------------------------------------------------------------
+
+
+def test_floors_by_class_by_hand() -> None:
+    block = nn.Sequential(
+        nn.Conv2d(64, 64, 3, padding=1, bias=False),
+        nn.Conv2d(64, 64, 1, bias=False),
+        nn.Conv2d(64, 64, 3, padding=1, groups=64, bias=False),
+        nn.ReLU(),
+        nn.Linear(40, 40, bias=False),
+    )
+    floors = class_floors(trace(block, imgsz=40, channels=64).ops, CEILINGS)
+    cells, image = 1600, 4 * 64 * 1600
+    assert floors[WIDE] == pytest.approx(2 * cells * 64 * 64 * 9 / 100e9)
+    assert floors[POINTWISE] == pytest.approx(2 * cells * 64 * 64 / 100e9)
+    # 1.8 MFLOP in 18 us, but 0.8 MB in 20 us from the cache, which they fit.
+    assert floors[GROUPED] == pytest.approx((2 * image + 4 * 64 * 9) / 40e9)
+    assert floors[MOVED] == pytest.approx(2 * image / 40e9)
+    assert floors[PRODUCTS] == pytest.approx(2 * 64 * 40 * 40 * 40 / 50e9)
+    assert floors[LAUNCHED] == pytest.approx(5 * 10e-6)
+
+
+def test_the_profile_s_number_format_is_traced() -> None:
+    half = dataclasses.replace(PROFILE, settings={**SETTINGS, "dtype": "bfloat16"})
+    settings = Settings("shufflev2-x0.5", (64, 64), nc=1)
+    # Halving every element halves what is bound by traffic.
+    assert floors_of(settings, half)[MOVED] < 0.8 * floors_of(settings, PROFILE)[MOVED]
+
+
+# --- learning ------------------------------------------------------------------------------------
+
+
+def test_known_coefficients_are_found_again(lesson: Lesson) -> None:
+    # The pull to a common coefficient keeps them from being exact.
+    assert lesson.median_error < 0.02
+    assert lesson.bar < 0.10
+    for one in lesson.models:
+        assert one.fitted_s == pytest.approx(one.measured_s, rel=0.03)
+
+
+def test_coefficients_are_never_negative() -> None:
+    """The first class costs less than nothing here, which no device does."""
+    seen = []
+    for first, second in ((1.0, 1.0), (2.0, 1.0), (1.0, 3.0), (3.0, 2.0)):
+        floors = {**dict.fromkeys(CLASSES, 0.0), WIDE: first, MOVED: second}
+        seen.append((floors, 2 * second - 0.3 * first))
+    found = fit(seen)
+    assert min(found.values()) >= 0
+    assert found[WIDE] == pytest.approx(0, abs=0.05)
+    assert found[MOVED] > 1
+
+
+def test_classes_that_nobody_has_take_the_common_coefficient() -> None:
+    seen = [({**dict.fromkeys(CLASSES, 0.0), WIDE: each}, 1.5 * each) for each in (1.0, 2.0, 3.0)]
+    assert fit(seen) == pytest.approx(dict.fromkeys(CLASSES, 1.5))
+
+
+def test_errors_are_those_of_models_left_out(measured: dict[Settings, float]) -> None:
+    """One model that is not like the others is not predicted by them, however well it is fitted."""
+    odd = {
+        one: seconds * (3 if one.model == "densenet" else 1) for one, seconds in measured.items()
+    }
+    found = learn(odd, PROFILE)
+    errors = {one.settings: one.error for one in found.models}
+    for settings, error in errors.items():
+        if settings.model == "densenet":
+            assert error < -0.5
+    assert found.bar > 0.4
+
+
+def test_statistics_of_a_lesson_by_hand() -> None:
+    models = tuple(
+        Learned(Settings(str(n)), 1.0, 1.0, 1 + error)
+        for n, error in enumerate((0.1, -0.2, 0.0, 0.05, -0.15))
+    )
+    found = Lesson(dict.fromkeys(CLASSES, 1.0), models)
+    assert found.median_error == pytest.approx(0.1)
+    assert found.bar == pytest.approx(0.18)  # 90 % of 0, 0.05, 0.1, 0.15, 0.2
+
+
+def test_a_lesson_survives_the_journey(lesson: Lesson, tmp_path: Path) -> None:
+    path = tmp_path / "device.json"
+    dataclasses.replace(PROFILE, learned=lesson.to_dict()).save(path)
+    again = DeviceProfile.load(path).learned
+    assert again is not None
+    assert Lesson.from_dict(again, "x") == lesson
+    assert again["median_abs_error"] == lesson.median_error
+    with pytest.raises(UsageError, match="cannot be read"):
+        Lesson.from_dict({"models": [], "coefficients": {}}, "x")
+
+
+def test_too_few_models_teach_nothing(measured: dict[Settings, float]) -> None:
+    few = {one: seconds for one, seconds in measured.items() if one.model in MODELS[:2]}
+    with pytest.raises(UsageError, match="2 models"):
+        learn(few, PROFILE)
+
+
+# --- predicting ----------------------------------------------------------------------------------
+
+
+def test_a_model_that_was_never_measured_is_predicted(lesson: Lesson) -> None:
+    settings = Settings("shufflev1", (96, 96), nc=1)
+    found = predict(settings, PROFILE, lesson)
+    floors = floors_of(settings, PROFILE)
+    truth = sum(KNOWN[name] * floors[name] for name in CLASSES)
+    assert found.seconds == pytest.approx(truth, rel=0.05)
+    assert found.low is not None
+    assert found.high is not None
+    assert found.low < found.seconds < found.high
+    assert sum(found.by_class.values()) == pytest.approx(found.seconds)
+
+
+def test_without_a_lesson_the_floor_is_all_there_is() -> None:
+    settings = Settings("shufflev2-x0.5", (64, 64), nc=1)
+    found = predict(settings, PROFILE, None)
+    assert found.seconds == pytest.approx(sum(floors_of(settings, PROFILE).values()))
+    assert (found.low, found.high) == (None, None)
+
+
+# --- reports to learn from -----------------------------------------------------------------------
+
+
+def a_row(model: str = "shufflev2", seconds: float | None = 0.1, **settings: object) -> Cell:
+    usual = {"imgsz": "64x64", "batch": 1, "nc": 1, "fused": False, "runtime": "eager", **SETTINGS}
+    return Cell(model, model, {**usual, **settings}, {"latency_median_s": seconds})
+
+
+def test_only_what_was_measured_alike_is_learned_from() -> None:
+    rows = (
+        a_row(),
+        a_row(seconds=None),
+        a_row(threads=1),
+        a_row(runtime="compile"),
+        a_row(stages=True),
+        a_row("no-such-model"),
+        a_row("shufflev2-x0.5", imgsz="65x65"),
+        a_row("rtdetr-l", fused=True, seconds=0.2),
+    )
+    found, left = measured_in({"a.json": Report(rows), "b.json": Report(rows[:1])}, PROFILE)
+    assert found == {
+        Settings("shufflev2", (64, 64), 1, 1): 0.1,
+        Settings("rtdetr-l", (64, 64), 1, 1, True): 0.2,
+    }
+    assert [each.split(": ", 2)[2].split(",")[0].split(" ")[0] for each in left[:4]] == [
+        "no",
+        "threads",
+        "runtime",
+        "its",
+    ]
+    assert len(left) == 7
+    assert "earlier report" in left[-1]
+
+
+def test_another_machine_s_report_is_refused() -> None:
+    other = Report((a_row(),), environment={"processor": "y"})
+    with pytest.raises(UsageError, match=r"processor \(y, x\)"):
+        measured_in({"a.json": other}, PROFILE)
+
+
+# --- the command ---------------------------------------------------------------------------------
+
+
+def test_learn_then_predict(
+    measured: dict[Settings, float], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    device, run = tmp_path / "device.json", tmp_path / "run.json"
+    PROFILE.save(device)
+    assert main(["predict", "rtdetr-x", "--device-profile", str(device), "--imgsz", "64"]) == 0
+    told = capsys.readouterr().out
+    assert "by floors alone" in told
+    assert "--learn" in told
+    rows = tuple(
+        a_row(one.model, seconds, imgsz=f"{one.imgsz[0]}x{one.imgsz[1]}")
+        for one, seconds in measured.items()
+    )
+    Report(rows, environment={"processor": "x"}).save(run)
+    assert main(["predict", "--learn", str(run), "--device-profile", str(device)]) == 0
+    told = capsys.readouterr().out
+    assert "median absolute error" in told
+    assert "densenet" in told
+    assert json.loads(device.read_text())["learned"]["median_abs_error"] < 0.02
+    asked = ["predict", "rtdetr-x", "--device-profile", str(device), "--imgsz", "64"]
+    assert main([*asked, "--format", "csv"]) == 0
+    names = capsys.readouterr().out.splitlines()[0].split(",")
+    assert names[:5] == ["model", "settings", "predicted_s", "low_s", "high_s"]
+    assert main(asked) == 0
+    told = capsys.readouterr().out
+    assert "error bar" in told
+    assert "Made by detrbench" in told
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "no model to predict"),
+        (["rtdetr-l"], "has not been probed"),
+        (["rtdetr-l", "--device-profile", "absent.json"], "cannot be read"),
+        (["rtdetr-m"], "did you mean"),
+        (["--learn", "absent.json"], "has not been probed"),
+    ],
+)
+def test_what_cannot_be_is_said(
+    arguments: list[str],
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    assert main(["predict", *arguments]) == 2
+    assert said in capsys.readouterr().err

@@ -1,0 +1,68 @@
+"""The experiment's arithmetic, and one whole run of it with a replicate that takes no time."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from detrbench.timing.plan import Wish
+from detrbench.timing.process import Request
+from detrbench.timing.replication import Run
+from tests.benchmarks.scripts import load
+from tests.timing.runs import run_of, taken
+
+
+@pytest.fixture
+def experiment(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    return load("protocol_experiment", monkeypatch)
+
+
+def fake_replicate(request: Request, wish: Wish, folder: Path) -> Run:
+    """A unit of extra work takes 0.1 % of the model's time; processes scatter by a hair."""
+    burden = {each.name: 1 + 0.001 * each.extra_work for each in request.stand_ins}
+    hair = (1.001, 0.999, 1.002, 0.998, 1.001, 0.999)
+    processes = [
+        [taken(*[burden.get(name, 1.0) * (1 if i == 0 else h)] * 6)
+         for i, name in enumerate(request.models)]
+        for h in hair
+    ]  # fmt: skip
+    return run_of(*processes, names=request.models)
+
+
+def run(experiment: ModuleType, monkeypatch: pytest.MonkeyPatch, *arguments: object) -> None:
+    monkeypatch.setattr(sys, "argv", ["experiment", *map(str, arguments)])
+    monkeypatch.setattr(experiment, "replicate", fake_replicate)
+    assert experiment.main() == 0
+
+
+def test_a_whole_experiment_is_kept_summed_up_and_gone_on_with(
+    experiment: ModuleType,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "raw.json"
+    run(experiment, monkeypatch, "-o", file, "--trials", 2, "--injected", 1, "--load", 0)
+    first = json.loads(file.read_text())
+    assert [len(first[name]) for name in ("protocol", "sequential", "injected")] == [2, 2, 1]
+    run(experiment, monkeypatch, "-o", file, "--trials", 3, "--injected", 2, "--load", 0)
+    second = json.loads(file.read_text())
+    assert second["protocol"][:2] == first["protocol"]
+    assert [len(second[name]) for name in ("protocol", "sequential", "injected")] == [3, 3, 2]
+    printed = capsys.readouterr().out
+    assert "0 of 3 A/A comparisons are false alarms: met" in printed
+    assert "5.0% more work, load off: found in 2 of 2, median +5.0%" in printed
+
+
+def test_another_experiment_s_file_is_refused(
+    experiment: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    file = tmp_path / "raw.json"
+    run(experiment, monkeypatch, "-o", file, "--trials", 0, "--injected", 0, "--load", 0)
+    run(experiment, monkeypatch, "-o", file, "--trials", 1, "--injected", 0, "--load", 0)
+    with pytest.raises(SystemExit, match="other settings"):
+        run(experiment, monkeypatch, "-o", file, "--imgsz", 64, "--load", 0)

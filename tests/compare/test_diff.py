@@ -1,0 +1,79 @@
+"""What changed between two reports, described exactly."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from detrbench.compare.diff import difference
+from detrbench.render import render_document
+from detrbench.reports.report import Cell, Report
+
+SETTINGS = {"imgsz": "640x640", "batch": 1}
+MACHINE = {"processor": "A processor", "torch": "2.14.1"}
+
+
+def row(model: str = "a", **metrics: Any) -> Cell:
+    return Cell(model, model, SETTINGS, {"params": 10_000_000, "flops": 2_000_000_000, **metrics})
+
+
+def shown(here: Report, there: Report) -> str:
+    return render_document(difference(here, there, ("one.json", "two.json")), "table")
+
+
+def test_the_same_report_has_no_difference() -> None:
+    report = Report((row(),), MACHINE)
+    document = difference(report, report)
+    assert document.tables[0].lines == ()
+    assert len(document.tables) == 1
+    assert "every value is the same" in shown(report, report)
+
+
+def test_only_what_changed_is_shown_with_its_change() -> None:
+    here, there = Report((row(),), MACHINE), Report((row(params=11_000_000),), MACHINE)
+    document = difference(here, there)
+    assert list(document.records) == [
+        {"model": "a", "metric": "params", "a": 10_000_000, "b": 11_000_000, "ratio": 1.1}
+    ]
+    lines = document.tables[0].lines
+    assert [(line.label, line.cells) for line in lines] == [
+        ("a", ("", "", "")),
+        ("Params (M)", ("10.0", "11.0", "+10.0%")),
+    ]
+
+
+def test_times_stand_with_their_intervals_and_a_warning() -> None:
+    def timed(median: float) -> Report:
+        ends = {"latency_median_low_s": median * 0.9, "latency_median_high_s": median * 1.1}
+        return Report((row(latency_median_s=median, **ends),), MACHINE)
+
+    text = shown(timed(0.1), timed(0.2))
+    assert "100.0 [90.0-110.0]" in text
+    assert "200.0 [180.0-220.0]" in text
+    assert "Median, low" not in text, "an end stands in the brackets"
+    assert "differ also where nothing changed" in text
+
+
+def test_what_is_gone_or_new_or_failed_is_told() -> None:
+    failed = dataclasses.replace(row("b"), status="failed", reason="out of memory")
+    here = Report((row("a"), row("b")), MACHINE)
+    there = Report((failed, row("c")), MACHINE)
+    lines = {line.label: line.cells for line in difference(here, there).tables[0].lines}
+    assert lines["a"][:2] == ("there", "absent")
+    assert lines["b"] == ("ok", "failed", "out of memory")
+    assert lines["c"][:2] == ("absent", "there")
+
+
+def test_settings_and_environments_that_differ_are_named_with_both_values() -> None:
+    small = dataclasses.replace(row(), settings={"imgsz": "320x320", "batch": 1})
+    document = difference(
+        Report((row(),), MACHINE), Report((small,), {**MACHINE, "torch": "2.15.0"})
+    )
+    assert document.data["settings"] == {"a": {"imgsz": {"a": "640x640", "b": "320x320"}}}
+    assert document.data["environment"] == {"torch": {"a": "2.14.1", "b": "2.15.0"}}
+    assert len(document.tables) == 3
+
+
+def test_a_value_that_is_missing_says_why() -> None:
+    gone = Cell("a", "a", SETTINGS, {"params": None}, missing={"params": "no such thing"})
+    assert "n/a: no such thing" in shown(Report((row(),), MACHINE), Report((gone,), MACHINE))

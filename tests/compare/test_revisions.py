@@ -1,0 +1,74 @@
+"""A revision's files, unpacked beside the working tree's."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from detrbench.compare.revisions import unpacked
+from detrbench.core.errors import UsageError
+
+
+def git(folder: Path, *arguments: str) -> str:
+    command = ["git", "-C", str(folder), "-c", "user.name=a", "-c", "user.email=a@b", *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    top = tmp_path / "a repository"
+    (top / "models").mkdir(parents=True)
+    git(top, "init", "--quiet", "--initial-branch=main")
+    (top / "models" / "mine.yaml").write_text("old")
+    git(top, "add", ".")
+    git(top, "commit", "--quiet", "-m", "old")
+    (top / "models" / "mine.yaml").write_text("new")
+    (top / "models" / "other.yaml").write_text("new")
+    return top
+
+
+def test_files_are_as_the_revision_had_them(repository: Path) -> None:
+    mine = repository / "models" / "mine.yaml"
+    with unpacked("main", mine) as revision:
+        there = revision.counterpart(mine)
+        assert there is not None
+        assert there.read_text() == "old"
+        assert mine.read_text() == "new"
+        assert revision.counterpart(repository / "models" / "other.yaml") is None
+        assert revision.commit == git(repository, "rev-parse", "HEAD")
+    assert not there.exists()
+    assert git(repository, "status", "--short").split("\n")[0].strip() == "M models/mine.yaml"
+
+
+def test_a_file_outside_is_refused(repository: Path, tmp_path: Path) -> None:
+    stranger = tmp_path / "stranger.yaml"
+    stranger.write_text("")
+    mine = repository / "models" / "mine.yaml"
+    with unpacked("main", mine) as revision, pytest.raises(UsageError, match="not in the git rep"):
+        revision.counterpart(stranger)
+
+
+@pytest.mark.parametrize("revision", ["nowhere", "main:models", "--help", ""])
+def test_an_unknown_revision_is_named(repository: Path, revision: str) -> None:
+    mine = repository / "models" / "mine.yaml"
+    with pytest.raises(UsageError, match="no revision") as caught, unpacked(revision, mine):
+        pass
+    assert caught.value.where == "--rev"
+
+
+def test_a_shallow_clone_says_so(repository: Path, tmp_path: Path) -> None:
+    clone = tmp_path / "clone"
+    git(tmp_path, "clone", "--quiet", "--depth=1", f"file://{repository}", str(clone))
+    file = clone / "models" / "mine.yaml"
+    with pytest.raises(UsageError, match="no revision") as caught, unpacked("HEAD~1", file):
+        pass
+    assert "fetch-depth" in str(caught.value.cure)
+
+
+def test_no_repository_is_said(tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text("")
+    with pytest.raises(UsageError, match="not a git repository"), unpacked("main", file):
+        pass

@@ -1,0 +1,193 @@
+"""Profiles of whole models as Reports."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from importlib import resources
+from pathlib import Path
+from typing import Literal
+
+import jsonschema
+import pytest
+
+import detrbench
+from detrbench import Report
+from detrbench.core.errors import UsageError
+from detrbench.models.catalog import find_model
+
+PROMISED = {
+    "params",
+    "macs",
+    "flops",
+    "flops_thop",
+    "flops_ultralytics_thop",
+    "flops_fvcore",
+    "flops_torch",
+    "memory_access_elements",
+    "traffic_eager_bytes",
+    "traffic_fused_bytes",
+    "traffic_min_bytes",
+    "peak_activation_bytes",
+    "kernels",
+    "elementwise_flops",
+}
+
+
+@pytest.fixture(scope="module")
+def article() -> Report:
+    return detrbench.profile(["rtdetr-l", "shufflev2"], nc=1, convention="thop", by="stage")
+
+
+def test_a_report_holds_every_metric_and_the_settings(article: Report) -> None:
+    assert [row.model for row in article.rows] == ["rtdetr-l", "shufflev2"]
+    for row in article.rows:
+        assert row.status == "ok"
+        assert row.metrics.keys() >= PROMISED
+        assert row.settings == {
+            "imgsz": "640x640",
+            "batch": 1,
+            "nc": 1,
+            "fused": False,
+            "convention": "thop",
+        }
+    assert [row.metrics["params"] for row in article.rows] == [32_808_131, 19_321_543]
+
+
+def test_a_report_fits_its_schema_and_reads_back(article: Report) -> None:
+    schema = json.loads(
+        resources.files("detrbench.reports").joinpath("report.schema.json").read_text()
+    )
+    jsonschema.validate(json.loads(article.to_json()), schema)
+    assert Report.from_json(article.to_json()) == article
+
+
+def test_stages_add_up(article: Report) -> None:
+    for row in article.rows:
+        assert [part["part"] for part in row.parts["stage"]] == ["backbone", "neck", "decoder"]
+        for key in PROMISED - {"peak_activation_bytes"}:
+            assert sum(part[key] for part in row.parts["stage"]) == row.metrics[key], key
+
+
+def test_published_figures_stand_beside_ours_at_their_settings() -> None:
+    report = detrbench.profile(["shufflev2"], fuse=True, imgsz=320)
+    (figure,) = report.rows[0].published
+    assert (figure["params"], figure["gflops"]) == ("19.2M", "62.9")
+    assert figure["settings"]["convention"] == "thop"
+    assert figure["ours"]["params"] == 19_321_543
+    assert figure["ours"]["flops_thop"] == 62_839_392_000
+    assert report.rows[0].metrics["params"] < 19_321_543  # this row is fused, at nc=80
+
+
+def test_non_square_images_and_batches() -> None:
+    (row,) = detrbench.profile(["shufflev2-x0.5"], imgsz=(480, 640), batch=2).rows
+    assert row.settings["imgsz"] == "480x640"
+    assert row.settings["batch"] == 2
+
+
+def test_what_cannot_be_used_is_refused(tmp_path: Path) -> None:
+    for wrong in ({"imgsz": 650}, {"batch": 0}, {"nc": 0}, {"convention": "thopp"}):
+        with pytest.raises(UsageError):
+            detrbench.profile(["shufflev2"], **wrong)  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="did you mean"):
+        detrbench.profile(["shuflev2"])
+
+
+def own_model(folder: Path, body: str) -> tuple[Path, Path]:
+    """shufflev2 with a block of the user's own in place of its lateral convolution."""
+    blocks = folder / "my_blocks.py"
+    blocks.write_text(
+        "import torch\nfrom torch import nn\n\n\nclass Mine(nn.Module):\n"
+        "    def __init__(self, c1, c2):\n        super().__init__()\n"
+        f"        self.conv = nn.Conv2d(c1, c2, 1)\n\n    def forward(self, x):\n        {body}\n"
+    )
+    lines = find_model("shufflev2").read_text().splitlines()
+    lines = [
+        "  - [-1, 1, Mine, [256]]  # 11" if "# 11-" in line else line
+        for line in lines
+        if "params: 19483888" not in line
+    ]
+    model = folder / "mine.yaml"
+    model.write_text("\n".join(lines) + "\n")
+    return model, blocks
+
+
+def test_a_block_of_the_users_own(tmp_path: Path) -> None:
+    model, blocks = own_model(tmp_path, "return self.conv(x)")
+    (row,) = detrbench.profile([model], nc=1, blocks=blocks).rows
+    assert row.model == str(model)
+    assert row.metrics["params"] == 19_321_543 - 2 * 256 + 256  # a bias, no batch norm
+
+
+def test_an_operator_without_a_formula_is_said(tmp_path: Path) -> None:
+    model, blocks = own_model(tmp_path, "return torch.special.i0e(self.conv(x))")
+    (row,) = detrbench.profile([model], blocks=blocks).rows
+    assert any("no formula for aten.special_i0e: 1 of" in note for note in row.notes)
+
+
+def test_a_model_that_cannot_be_traced_is_a_row_with_the_reason(tmp_path: Path) -> None:
+    body = "assert x.shape[-1] != 4, 'four is bad'; return self.conv(x)"
+    model, blocks = own_model(tmp_path, body)
+    report = detrbench.profile([model, "shufflev2-x0.5"], imgsz=64, blocks=blocks)
+    failed, fine = report.rows
+    assert (failed.status, fine.status) == ("failed", "ok")
+    assert "four is bad" in (failed.reason or "")
+    assert report.exit_code == 4
+
+
+@pytest.mark.parametrize(
+    "values",
+    ["y[y > 0].mean()", "float(y.sum())", "(y if y.sum() > 0 else -y)", "len(y.nonzero())"],
+)
+def test_a_forward_that_reads_values_is_explained(tmp_path: Path, values: str) -> None:
+    """Seen by the dry run it is the file's mistake; seen at the asked size only, a failed row."""
+    model, blocks = own_model(tmp_path, f"y = self.conv(x); return y + {values}")
+    with pytest.raises(UsageError, match=r"row 11 .*: Mine\)") as caught:
+        detrbench.profile([model], imgsz=64, blocks=blocks)
+    assert "forward must not read values" in str(caught.value)
+    body = f"y = self.conv(x); return y + {values} if y.shape[-1] == 4 else y"
+    model, blocks = own_model(tmp_path, body)
+    (row,) = detrbench.profile([model], imgsz=64, blocks=blocks).rows
+    assert row.status == "failed"
+    assert "model.11: the forward failed on images of shape (1, 3, 64, 64)" in (row.reason or "")
+    assert row.metrics == {}
+
+
+def test_a_model_that_fails_only_at_its_published_size_is_a_row_with_the_reason(
+    tmp_path: Path,
+) -> None:
+    body = "assert x.shape[-1] != 20, 'twenty is bad'; return self.conv(x)"
+    model, blocks = own_model(tmp_path, body)
+    model.write_text(model.read_text().replace("imgsz: 640", "imgsz: 320"))
+    report = detrbench.profile([model, "shufflev2-x0.5"], imgsz=64, blocks=blocks)
+    assert [row.status for row in report.rows] == ["failed", "ok"]
+    assert "twenty is bad" in (report.rows[0].reason or "")
+    assert "(1, 3, 320, 320)" in (report.rows[0].reason or "")
+
+
+@pytest.mark.parametrize("by", ["module", "op"])
+def test_other_parts_add_up(by: Literal["module", "op"]) -> None:
+    (row,) = detrbench.profile(["shufflev2"], nc=1, imgsz=160, by=by).rows
+    for key in PROMISED - {"peak_activation_bytes"}:
+        assert sum(part[key] for part in row.parts[by]) == row.metrics[key], key
+
+
+def test_every_published_figure_has_ours() -> None:
+    (row,) = detrbench.profile(["rtdetr-l"], nc=80, imgsz=640).rows
+    assert row.published
+    for figure in row.published:
+        assert figure["ours"].keys() == row.metrics.keys()
+    by_nc = {figure["settings"].get("nc"): figure["ours"]["params"] for figure in row.published}
+    assert by_nc[1] == 32_808_131
+
+
+@pytest.mark.parametrize("fuse", [False, True])
+def test_profiling_imports_neither_the_compiler_nor_sympy(fuse: bool) -> None:
+    code = (
+        "import sys, detrbench\n"
+        f"detrbench.profile(['rtdetr-l', 'shufflev2-se'], fuse={fuse})\n"
+        "print([m for m in ('sympy', 'torch._dynamo', 'pandas') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,416 @@
+"""The trace: what it counts on whole models, and that it leaves no trace of itself."""
+
+from __future__ import annotations
+
+import copy
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from detrbench import build
+from detrbench.core.errors import UsageError
+from detrbench.counting import tracing
+from detrbench.counting.tracing import GROUPINGS, Grouping, TraceError, trace
+from detrbench.models.nn import Detector
+
+ADDITIVE = (
+    "params",
+    "params_unused",
+    "macs",
+    "elementwise_flops",
+    "memory_access_elements",
+    "traffic_eager_bytes",
+    "traffic_fused_bytes",
+    "traffic_min_bytes",
+    "kernels",
+)
+
+
+@pytest.fixture(scope="module")
+def rtdetr() -> Detector:
+    return build("rtdetr-l", 80, device="meta")
+
+
+# --- whole detectors ----------------------------------------------------------------------------
+
+
+def test_rtdetr_l_core_flops_to_the_last_operator(rtdetr: Detector) -> None:
+    traced = trace(rtdetr)
+    assert traced.flops == 109_536_153_600
+    assert traced.macs * 2 == traced.flops
+    assert traced.params == 32_970_476
+    assert traced.params_unused == 5 * (256 * 80 + 80) + 80 * 256  # score heads, denoising
+    assert traced.tensors == "meta"
+    assert not traced.uncounted
+
+
+def test_fusing_is_part_of_the_number() -> None:
+    fused = trace(build("rtdetr-l", 80, device="meta").fuse())
+    assert fused.flops == 105_603_993_600
+    assert fused.params == 32_148_140
+
+
+def test_least_traffic_is_parameters_input_and_output(rtdetr: Detector) -> None:
+    expected = 4 * (32_970_476 + 3 * 640 * 640 + 300 * (80 + 4))
+    assert trace(rtdetr).traffic_min_bytes == expected
+
+
+def test_traffics_are_ordered(rtdetr: Detector) -> None:
+    traced = trace(rtdetr)
+    assert traced.traffic_min_bytes < traced.traffic_fused_bytes < traced.traffic_eager_bytes
+    assert traced.arithmetic_intensity == traced.flops / traced.traffic_eager_bytes
+
+
+@pytest.mark.parametrize("grouping", GROUPINGS)
+@pytest.mark.parametrize("depth", [None, 2])
+def test_parts_add_up_to_the_whole(rtdetr: Detector, grouping: Grouping, depth: int | None) -> None:
+    traced = trace(rtdetr, (160, 192))
+    parts = traced.by(grouping, depth).values()
+    for name in ADDITIVE:
+        assert sum(getattr(part, name) for part in parts) == getattr(traced, name), name
+    assert max(part.peak_activation_bytes for part in parts) == traced.peak_activation_bytes
+
+
+def test_stages_come_from_the_model_file(rtdetr: Detector) -> None:
+    assert list(trace(rtdetr, 160).by("stage")) == ["backbone", "neck", "decoder"]
+
+
+def test_a_plain_module_has_its_children_as_stages() -> None:
+    model = nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU())
+    assert list(trace(model, 8).by("stage")) == ["0", "1"]
+
+
+def test_memory_or_none_is_the_same() -> None:
+    on_cpu, on_meta = (trace(build("shufflev2", 3, device=d), 96) for d in ("cpu", "meta"))
+    assert on_cpu == on_meta
+
+
+def test_images_of_one_channel() -> None:
+    traced = trace(nn.Conv2d(1, 4, 3, bias=False), 8, channels=1)
+    assert traced.image_shape == (1, 1, 8, 8)
+    assert traced.macs == 4 * 6 * 6 * 9
+    assert traced.traffic_min_bytes == 4 * (4 * 9 + 8 * 8 + 4 * 6 * 6)
+
+
+def test_half_precision_halves_what_moves() -> None:
+    model = build("shufflev2-x0.5", 3, device="meta")
+    single, half = trace(model, 96), trace(copy.deepcopy(model).half(), 96)
+    assert half.traffic_min_bytes * 2 == single.traffic_min_bytes
+    assert half.macs == single.macs
+    assert half.traffic_eager_bytes < 0.6 * single.traffic_eager_bytes  # indices stay as wide
+
+
+def test_the_number_of_operators_does_not_depend_on_the_image_size(rtdetr: Detector) -> None:
+    small, large = (trace(rtdetr, size) for size in (320, 1280))
+    assert [op.name for op in small.ops] == [op.name for op in large.ops]
+
+
+def test_batch_multiplies_work_and_not_weights(rtdetr: Detector) -> None:
+    one, three = (trace(rtdetr, 160, batch) for batch in (1, 3))
+    position = 2 * 5 * 5 * 64  # the embedding's products are made once per batch
+    assert three.macs - position == 3 * (one.macs - position)
+    assert three.params == one.params
+
+
+@pytest.mark.parametrize("name", ["rtdetr-l", "shufflev2"])
+def test_peak_equals_torchs_own_tracker(name: str) -> None:
+    from torch._subclasses.fake_tensor import FakeTensorMode
+    from torch.distributed._tools.mem_tracker import MemTracker, _MemRefType
+
+    model = build(name, 3)
+    ours = trace(model, (96, 128)).peak_activation_bytes
+    with FakeTensorMode(allow_non_fake_inputs=True), torch.no_grad():
+        images = torch.empty(1, 3, 96, 128)
+        tracker = MemTracker()
+        tracker.track_external(model, images)
+        with tracker:
+            model(images)
+        (peak,) = tracker.get_tracker_snapshot("peak").values()
+    assert ours == sum(peak[kind] for kind in (_MemRefType.ACT, _MemRefType.TEMP, _MemRefType.OTH))
+
+
+def _real(stack: ExitStack) -> Any:
+    return lambda tensor: torch.full_like(tensor, 0.5, device="cpu")
+
+
+@pytest.mark.parametrize("name", ["shufflev2", "rtdetr-resnet50"])
+def test_shapes_alone_give_what_real_execution_gives(name: str) -> None:
+    model = build(name, 3)
+    on_meta = trace(model, 96)
+    executed = tracing._trace_with(_real, model, (1, 3, 96, 96))
+    assert [op.name for op in executed.ops] == [op.name for op in on_meta.ops]
+    assert [op.cost for op in executed.ops] == [op.cost for op in on_meta.ops]
+    assert [op.module for op in executed.ops] == [op.module for op in on_meta.ops]
+
+
+@pytest.mark.parametrize("name", ["shufflev2"])
+def test_fake_tensors_give_what_meta_gives(name: str) -> None:
+    model = build(name, 3, device="meta")
+    on_meta = tracing._trace_with(tracing._meta, model, (1, 3, 96, 96))
+    faked = tracing._trace_with(tracing._fake, model, (1, 3, 96, 96))
+    for field in (*ADDITIVE, "peak_activation_bytes"):
+        assert getattr(faked, field) == getattr(on_meta, field), field
+
+
+# --- models of every kind -----------------------------------------------------------------------
+
+
+def test_attentions_fast_path_hides_nothing() -> None:
+    """q = k = v in evaluation would run as one fused operator that counters see as 0."""
+    layer = nn.TransformerEncoderLayer(16, 4, 32, batch_first=True).eval()
+
+    class Encodes(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = layer
+
+        def forward(self, images: Tensor) -> Tensor:
+            return self.layer(images.flatten(2).transpose(1, 2))
+
+    tokens = 5 * 6
+    projections = tokens * 16 * (3 * 16) + tokens * 16 * 16
+    products = 4 * tokens * tokens * (4 + 4)
+    feed_forward = 2 * tokens * 16 * 32
+    assert trace(Encodes(), (5, 6), channels=16).macs == projections + products + feed_forward
+
+
+def test_a_model_that_looks_at_values_is_traced_with_fake_tensors() -> None:
+    class Looks(nn.Module):
+        def forward(self, images: Tensor) -> Tensor:
+            steps = torch.tensor([1.0, 2.0]).to(images).cpu().sum().item()
+            return images * steps
+
+    traced = trace(Looks(), 8)
+    assert traced.tensors == "fake"
+    assert "mul" in {op.name for op in traced.ops}
+
+
+def test_a_model_that_names_a_device_is_traced_with_fake_tensors() -> None:
+    class Names(nn.Module):
+        def forward(self, images: Tensor) -> Tensor:
+            return images + torch.ones(8, device="cpu") * 2
+
+    assert [op.name for op in trace(Names(), 8).ops][-1] == "add"
+
+
+def test_an_operator_without_a_formula_is_named() -> None:
+    class Transforms(nn.Module):
+        def forward(self, images: Tensor) -> Tensor:
+            return torch.special.i0e(images).relu()
+
+    (unknown,) = trace(Transforms(), 8).uncounted
+    assert (unknown.name, unknown.calls) == ("special_i0e", 1)
+    assert unknown.nbytes == 2 * 4 * 3 * 8 * 8
+
+
+def test_an_operator_of_another_library_is_no_aten_operator() -> None:
+    ops = pytest.importorskip("torchvision.ops", reason="torchvision is not installed")
+
+    class Deforms(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.offsets = nn.Conv2d(3, 2 * 9, 3)
+            self.conv = ops.DeformConv2d(3, 4, 3)
+
+        def forward(self, images: Tensor) -> Tensor:
+            result: Tensor = self.conv(images, self.offsets(images))
+            return result
+
+    traced = trace(Deforms(), 8)
+    assert [unknown.name for unknown in traced.uncounted] == ["torchvision.deform_conv2d"]
+    assert "torchvision.deform_conv2d" in traced.by("op")
+
+
+def test_a_forward_that_fails_says_where(caplog: pytest.LogCaptureFixture) -> None:
+    model = nn.Sequential(nn.Conv2d(3, 4, 1), nn.Conv2d(5, 4, 1))
+    with pytest.raises(TraceError, match="1: the forward failed") as caught:
+        trace(model, 8)
+    assert "5 channels" in str(caught.value)
+    assert caught.value.exit_code == 4
+    assert not caplog.records  # said once, and not by torch
+
+
+def test_a_dimension_that_is_not_there_fails_as_it_does_for_real(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    class Joins(nn.Module):
+        def forward(self, images: Tensor) -> Tensor:
+            return torch.cat((images, images), 7)
+
+    with pytest.raises(TraceError, match="Dimension out of range"):
+        trace(Joins(), 8)
+    assert not caplog.records
+
+
+def test_torchscript_is_refused_with_the_cure() -> None:
+    with pytest.warns(FutureWarning):
+        script = torch.jit.script(nn.Conv2d(3, 4, 1))
+    with pytest.raises(TraceError, match="TorchScript"):
+        trace(script, 8)
+
+
+@pytest.mark.filterwarnings("ignore:Lazy modules")
+def test_a_lazy_module_is_refused_with_the_cure() -> None:
+    with pytest.raises(TraceError, match="call a lazy module once"):
+        trace(nn.Sequential(nn.LazyConv2d(4, 1)), 8)
+
+
+def test_reducing_everything() -> None:
+    class Reduces(nn.Module):
+        def forward(self, images: Tensor) -> Tensor:
+            return torch.amax(images) + images.sum().sum(0)
+
+    traced = trace(Reduces(), 8)
+    assert traced.tensors == "meta"
+    assert [op.name for op in traced.ops] == ["amax", "sum", "sum", "add"]
+    assert traced.ops[0].cost.write_bytes == 4
+
+
+@pytest.mark.parametrize("bad", [{"imgsz": 0}, {"imgsz": (8, 0)}, {"batch": 0}, {"channels": 0}])
+def test_sizes_below_one_are_refused(bad: dict[str, Any]) -> None:
+    with pytest.raises(UsageError):
+        trace(nn.Conv2d(3, 4, 1), **({"imgsz": 8} | bad))
+
+
+def test_a_module_that_cannot_be_copied_says_so() -> None:
+    model = nn.Conv2d(3, 4, 1)
+    model.opened = (line for line in "generators cannot be copied")  # type: ignore[assignment]
+    with pytest.raises(TraceError, match="cannot be copied"):
+        trace(model, 8)
+
+
+def test_shared_modules_and_tied_weights_count_once() -> None:
+    class Twice(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first = nn.Linear(8, 8, bias=False)
+            self.again = self.first
+            self.tied = nn.Linear(8, 8, bias=False)
+            self.tied.weight = self.first.weight
+
+        def forward(self, images: Tensor) -> Tensor:
+            return self.tied(self.again(self.first(images)))
+
+    traced = trace(Twice(), 8)
+    assert traced.params == 64
+    assert traced.params_unused == 0
+    assert traced.macs == 3 * (3 * 8 * 8 * 8)
+
+
+@pytest.mark.filterwarnings("ignore:.*weight_norm:FutureWarning")
+def test_old_weight_norm_hooks_still_work() -> None:
+    model = nn.utils.weight_norm(nn.Conv2d(3, 4, 1))
+    assert trace(model, 8).macs == 4 * 64 * 3
+
+
+def test_epilogues_fold_into_their_producer() -> None:
+    class Chain(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(3, 4, 1, bias=False)
+            self.bn = nn.BatchNorm2d(4)
+
+        def forward(self, images: Tensor) -> Tensor:
+            return F.relu(self.bn(self.conv(images)))
+
+    traced = trace(Chain(), 8)
+    image, output = 3 * 64, 4 * 64
+    weights = 12 + 4 * 4  # convolution; scale, shift, mean, variance
+    assert traced.traffic_fused_bytes == 4 * (image + weights + output)
+    assert traced.traffic_eager_bytes == 4 * (image + weights + 5 * output)
+
+
+def test_a_value_that_two_readers_share_is_written() -> None:
+    class Branches(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(3, 4, 1, bias=False)
+            self.next = nn.Conv2d(4, 4, 1, bias=False)
+
+        def forward(self, images: Tensor) -> Tensor:
+            x = self.conv(images)
+            return x.relu() + self.next(x)
+
+    x = 4 * 64
+    reads = (3 * 64 + 12) + (x + 16) + x  # first conv; second conv; the sum reads relu's output
+    writes = x + x + x  # x for the second conv, relu's output, the sum
+    assert trace(Branches(), 8).traffic_fused_bytes == 4 * (reads + writes)
+
+
+def test_what_is_written_into_a_part_leaves_the_rest_to_be_written() -> None:
+    class Clips(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(3, 4, 1, bias=False)
+
+        def forward(self, images: Tensor) -> Tensor:
+            y: Tensor = self.conv(images)
+            y[:, :1].relu_()
+            return y
+
+    convolution = (3 * 64 + 12) + 4 * 64
+    relu = 64 + 64
+    traced = trace(Clips(), 8)
+    assert traced.traffic_fused_bytes == traced.traffic_eager_bytes == 4 * (convolution + relu)
+    assert traced.traffic_min_bytes == 4 * convolution
+
+
+def test_an_output_returned_twice_is_written_once() -> None:
+    class Repeats(nn.Module):
+        def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+            y = images.relu()
+            return y, y
+
+    assert trace(Repeats(), 8).traffic_min_bytes == 4 * 2 * (3 * 64)
+
+
+# --- purity -------------------------------------------------------------------------------------
+
+
+class Caches(nn.Module):
+    """Keeps what it makes, as decoders do with their anchors."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 1)
+        self.bn = nn.BatchNorm2d(4)
+        self.anchors: Tensor | None = None
+        self.by_size: dict[tuple[int, ...], Tensor] = {}
+
+    def forward(self, images: Tensor) -> Tensor:
+        self.anchors = torch.arange(images.shape[-1], device=images.device)
+        self.by_size[tuple(images.shape)] = self.anchors
+        return self.bn(self.conv(images)) + self.anchors
+
+
+def test_the_model_is_left_exactly_as_it_was() -> None:
+    model = Caches().train()
+    model(torch.rand(2, 3, 8, 8))
+    seen: list[torch.Size] = []
+    handle = model.conv.register_forward_hook(lambda m, args, out: seen.append(out.shape))
+    before = copy.deepcopy(model.state_dict())
+    tensors = {name: id(tensor) for name, tensor in model.state_dict(keep_vars=True).items()}
+    cached, by_size = model.anchors, dict(model.by_size)
+    hooks = dict(model.conv._forward_hooks)
+    torch.backends.mha.set_fastpath_enabled(True)
+
+    trace(model, 16)
+
+    assert model.training
+    assert {k: id(v) for k, v in model.state_dict(keep_vars=True).items()} == tensors
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, before[name]), name
+    assert model.anchors is cached
+    assert model.by_size == by_size
+    assert dict(model.conv._forward_hooks) == hooks
+    assert torch.backends.mha.get_fastpath_enabled()
+    handle.remove()
+    assert model(torch.rand(2, 3, 8, 8)).isfinite().all()
+
+
+def test_tracing_twice_gives_the_same(rtdetr: Detector) -> None:
+    assert trace(rtdetr, 96) == trace(rtdetr, 96)

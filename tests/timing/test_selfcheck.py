@@ -1,0 +1,204 @@
+"""The self-check on a protocol that takes no time and knows every answer."""
+
+from __future__ import annotations
+
+import json
+import math
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from detrbench.cli import main
+from detrbench.core.errors import DetrbenchError, DetrbenchWarning
+from detrbench.reports.verdicts import Verdict
+from detrbench.timing import measuring as latency
+from detrbench.timing import selfcheck
+from detrbench.timing.plan import Wish
+from detrbench.timing.process import Request
+from detrbench.timing.replication import Run
+from detrbench.timing.resolution import (
+    Resolution,
+    detectable,
+    remember,
+    remembered,
+    seconds_for,
+    state_file,
+)
+from detrbench.timing.selfcheck import COPY, check_machine, exit_code
+from tests.timing.runs import run_of, taken
+
+KNOWN = Resolution(0.0115, 0.009, 10.0, 120.0, 0.015, "rtdetr-l", "320x320", "2026-01-02")
+
+
+class Machine:
+    """Processes that scatter by `sd`; one unit of extra work takes `unit` of the model's time."""
+
+    def __init__(self, unit: float = 0.002, sd: float = 0.005, processes: int = 12) -> None:
+        self.unit, self.sd, self.processes = unit, sd, processes
+        self.asked: list[tuple[Request, Wish, Path]] = []
+
+    def replicate(self, request: Request, wish: Wish, folder: Path, **told: object) -> Run:
+        self.asked.append((request, wish, folder))
+        draw = random.Random(len(self.asked))
+        units = {each.name: each.extra_work for each in request.stand_ins}
+        processes = [
+            [
+                taken(*[(1 + self.unit * units.get(name, 0)) * math.exp(own)] * 6)
+                for name in request.models
+                for own in [draw.gauss(0, self.sd) if name in units else 0.0]
+            ]
+            for _ in range(self.processes)
+        ]
+        return run_of(*processes, names=request.models)
+
+
+def check(machine: Machine, folder: Path, **options: Any) -> selfcheck.SelfCheck:
+    return check_machine("rtdetr-l", folder=folder, replicate=machine.replicate, **options)
+
+
+def test_burdens_are_sized_by_measuring_and_found_again(tmp_path: Path) -> None:
+    machine = Machine(unit=0.004)
+    found = check(machine, tmp_path)
+    assert [each.name for each in found.findings] == [COPY, "3% more", "5% more", "10% more"]
+    assert [each.known for each in found.findings] == pytest.approx([0, 0.03, 0.05, 0.10], rel=0.1)
+    assert [each.seen for each in found.findings] == [False, True, True, True]
+    assert found.findings[0].verdict is Verdict.EQUIVALENT
+    assert [each.verdict for each in found.findings[2:]] == [Verdict.SLOWER] * 2
+    assert found.windows == 12 - 5
+    assert exit_code(found) == 0
+
+
+def test_the_budget_is_shared_between_sizing_and_checking(tmp_path: Path) -> None:
+    machine = Machine(unit=0.004)
+    check(machine, tmp_path, budget_s=200.0)
+    assert sum(wish.budget_s or 0 for _, wish, _ in machine.asked) <= 200.0
+    assert not any(wish.early for _, wish, _ in machine.asked)
+    assert len({folder for _, _, folder in machine.asked}) == len(machine.asked)
+
+
+def test_a_trial_too_small_to_tell_is_made_larger(tmp_path: Path) -> None:
+    machine = Machine(unit=0.0005)
+    found = check(machine, tmp_path)
+    assert len(machine.asked) > 2
+    assert found.findings[2].known == pytest.approx(0.05, rel=0.02)
+
+
+def test_a_machine_that_tells_nothing_apart_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(DetrbenchError, match="could not be told from noise"):
+        check(Machine(unit=0.0), tmp_path)
+
+
+def test_too_few_processes_are_an_error(tmp_path: Path) -> None:
+    with pytest.raises(DetrbenchError, match="1 processes came to their end"):
+        check(Machine(unit=0.004, processes=1), tmp_path)
+
+
+def test_the_resolution_is_of_identical_models(tmp_path: Path) -> None:
+    quiet = check(Machine(unit=0.004, sd=0.002, processes=40), tmp_path / "a").resolution
+    noisy = check(Machine(unit=0.004, sd=0.03, processes=40), tmp_path / "b").resolution
+    assert quiet.process_sd == pytest.approx(0.002, rel=0.3)
+    assert noisy.process_sd == pytest.approx(0.03, rel=0.3)
+    assert quiet.detectable < noisy.detectable
+
+
+def test_detectable_by_hand() -> None:
+    # t(0.98, 7) = 2.517, t(0.8, 7) = 0.896: 3.413 standard errors of 1.15 % / sqrt(8)
+    assert detectable(0.0115, 8) == pytest.approx(
+        math.expm1(3.413 * 0.0115 / math.sqrt(8)), abs=1e-5
+    )
+    assert detectable(0.0115, 1) == math.inf
+
+
+def test_detectable_is_what_is_found_in_80_percent() -> None:
+    from detrbench.core.stats import mean_interval
+    from detrbench.timing.plan import last_alpha
+
+    draw, effect, found = random.Random(1), math.log1p(detectable(0.01, 8)), 0
+    for _ in range(2000):
+        interval = mean_interval([draw.gauss(effect, 0.01) for _ in range(8)], last_alpha(8))
+        found += interval is not None and interval.low > 0
+    assert found / 2000 == pytest.approx(0.8, abs=0.04)
+
+
+def test_time_for_a_verdict_grows_with_its_fineness() -> None:
+    five, two = seconds_for(0.05, 0.0115, 10.0), seconds_for(0.02, 0.0115, 10.0)
+    assert five == 60.0
+    assert two is not None
+    assert two >= five
+    assert seconds_for(1e-6, 0.0115, 10.0) is None
+    assert "--budget 60" in KNOWN.time_for(0.05)
+    assert "out of reach" in KNOWN.time_for(1e-6)
+
+
+# --- memory --------------------------------------------------------------------------------------
+
+
+def test_a_resolution_is_remembered_for_its_device_alone(tmp_path: Path) -> None:
+    assert remembered("cpu") is None
+    path = remember(KNOWN, "cpu")
+    assert path == state_file() == tmp_path / "state" / "detrbench" / "selfcheck.json"
+    assert remembered("cpu") == KNOWN
+    assert remembered("cuda") is None
+    remember(KNOWN, "cuda")
+    assert remembered("cuda:0") == KNOWN
+    assert remembered("cuda:1") is None
+
+
+def test_a_memory_that_cannot_be_read_is_none() -> None:
+    path = remember(KNOWN, "cpu")
+    entries = json.loads(path.read_text())
+    path.write_text(json.dumps({key: {"old": 1} for key in entries}))
+    assert remembered("cpu") is None
+    path.write_text("{")
+    assert remembered("cpu") is None
+
+
+def test_a_relative_state_home_is_ignored(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", "relative")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert state_file() == tmp_path / ".local/state/detrbench/selfcheck.json"
+
+
+def test_latency_warns_of_a_margin_below_what_is_known(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    seen: dict[str, Any] = {}
+
+    def fake(request: Request, wish: Wish, folder: Path, **options: Any) -> Run:
+        seen.update(options)
+        return run_of([taken(1.0)], names=request.models)
+
+    monkeypatch.setattr(latency, "replicate", fake)
+    latency.measure_latency(["rtdetr-l"], margin=0.01)
+    assert seen["between_sd"] is None
+    remember(KNOWN, "cpu")
+    with pytest.warns(DetrbenchWarning, match=r"margin of 1% is below .* 1\.5% in 2 min"):
+        latency.measure_latency(["rtdetr-l"], margin=0.01)
+    assert seen["between_sd"] == 0.009
+    latency.measure_latency(["rtdetr-l"], margin=0.02)
+
+
+# --- command -------------------------------------------------------------------------------------
+
+
+def test_the_command_prints_and_remembers(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    machine = Machine(unit=0.004)
+
+    def fake(model: str, *, folder: Path, **options: Any) -> selfcheck.SelfCheck:
+        return check_machine(model, folder=folder, replicate=machine.replicate, **options)
+
+    monkeypatch.setattr(selfcheck, "check_machine", fake)
+    assert main(["selfcheck", "shufflev2", "--budget", "120"]) == 0
+    captured = capsys.readouterr()
+    for words in ("an identical copy", "10% more", "false alarms", "2% verdict", "5% verdict"):
+        assert words in captured.out
+    assert "remembered in" in captured.err
+    assert remembered("cpu") is not None
+    assert main(["selfcheck", "--format", "json"]) == 0
+    data = json.loads(capsys.readouterr().out)
+    assert len(data["findings"]) == 4
+    assert len(data["log_ratios"][COPY]) == 12
