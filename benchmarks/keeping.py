@@ -11,8 +11,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from detrbench.core.files import write_atomically
 from detrbench.machine.environment import Environment
-from detrbench.reports.report import write_atomically
 
 Kept = dict[str, Any]
 

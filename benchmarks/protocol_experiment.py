@@ -31,7 +31,7 @@ from typing import Any
 from keeping import Kept, arguments, dated, go_on, goal, note, save
 
 from detrbench.core.stats import mean_interval, median, welch_interval
-from detrbench.timing.plan import Wish
+from detrbench.timing.plan import Budget
 from detrbench.timing.process import Request, StandIn
 from detrbench.timing.replication import Run, replicate
 from detrbench.timing.selfcheck import share_of_a_unit
@@ -149,7 +149,7 @@ def _run(
         stand_ins=stand_ins,
     )
     with tempfile.TemporaryDirectory(prefix="detrbench-experiment-") as folder:
-        run = replicate(asked, Wish(budget_s=budget_s, early=False), Path(folder))
+        run = replicate(asked, Budget(budget_s=budget_s, early=False), Path(folder))
     if run.stopped == "interrupted":
         raise KeyboardInterrupt
     return run

@@ -9,7 +9,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from detrbench.core.version import __version__
+from detrbench.render import LAYOUTS
 
 if TYPE_CHECKING:
     from detrbench.counting.profiling import profile
@@ -28,6 +29,13 @@ _HOMES = {
     "profile": "detrbench.counting.profiling",
     "run": "detrbench.experiments.suites",
     "trace": "detrbench.counting.tracing",
+}
+
+LAYOUTS |= {
+    "detrbench.analysis.explain.tables": lambda report: report.explanation is not None,
+    "detrbench.experiments.guidelines.tables": lambda report: any(
+        "guideline" in row.settings for row in report.rows
+    ),
 }
 
 __all__ = [

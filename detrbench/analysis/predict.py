@@ -22,7 +22,7 @@ from detrbench.core.stats import median, quantile
 from detrbench.core.units import parse_imgsz, show_imgsz
 from detrbench.counting.cost import ATTENTION, CONVOLUTION, MATMUL
 from detrbench.machine.environment import Environment
-from detrbench.reports.report import Cell, Report
+from detrbench.reports.report import Report, Result
 
 if TYPE_CHECKING:
     import numpy as np
@@ -136,7 +136,7 @@ class Lesson:
             raise UsageError(
                 f"what it has learned cannot be read: {type(error).__name__}: {error}",
                 where=where,
-                cure="Learn again: detrbench predict --learn RUN.json --device-profile FILE",
+                hint="Learn again: detrbench predict --learn RUN.json --device-profile FILE",
             ) from error
         return cls(coefficients, models)
 
@@ -226,7 +226,7 @@ def learn(measured: Mapping[Settings, float], profile: DeviceProfile) -> Lesson:
             f"{len(models)} models with a latency under the profile's settings, and learning takes "
             f"{LEAST_MODELS}",
             where="--learn",
-            cure="Time more of them: detrbench run rivals, or detrbench latency MODEL ...",
+            hint="Time more of them: detrbench run rivals, or detrbench latency MODEL ...",
         )
     floors = {settings: floors_of(settings, profile) for settings in measured}
     everything = fit([(floors[one], seconds) for one, seconds in measured.items()])
@@ -358,11 +358,11 @@ def _check_machine(report: Report, profile: DeviceProfile, name: str) -> None:
         raise UsageError(
             f"not of the profile's machine: {said}",
             where=name,
-            cure="Learn from models that were timed on the device that was probed.",
+            hint="Learn from models that were timed on the device that was probed.",
         )
 
 
-def _unusable(row: Cell, profile: DeviceProfile) -> str | None:
+def _unusable(row: Result, profile: DeviceProfile) -> str | None:
     if not row.metrics.get("latency_median_s"):
         return "no latency"
     if row.settings.get("stages"):
@@ -376,7 +376,7 @@ def _unusable(row: Cell, profile: DeviceProfile) -> str | None:
     return None
 
 
-def _settings_of(row: Cell) -> Settings:
+def _settings_of(row: Result) -> Settings:
     return Settings(
         model=row.model,
         imgsz=parse_imgsz(str(row.settings.get("imgsz", 640))),

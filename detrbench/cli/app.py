@@ -6,7 +6,6 @@ from typing import Annotated
 
 import typer
 
-from detrbench import __version__
 from detrbench.cli.claims import claims
 from detrbench.cli.diff import diff
 from detrbench.cli.explain import explain
@@ -23,6 +22,7 @@ from detrbench.cli.reconcile import reconcile
 from detrbench.cli.report import report
 from detrbench.cli.run import run
 from detrbench.cli.selfcheck import selfcheck
+from detrbench.core.version import __version__
 
 # Help without rich: it opens in half the time, and reads as well in a pipe.
 app = typer.Typer(

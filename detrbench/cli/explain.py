@@ -90,7 +90,7 @@ def explain(
             check_runtime(name, device)
     if not budget > 0:
         raise UsageError(
-            f"{budget:g} seconds leave no time", where="--budget", cure="Give more than 0."
+            f"{budget:g} seconds leave no time", where="--budget", hint="Give more than 0."
         )
 
     from detrbench.analysis.explain.measuring import explain_pair
@@ -147,14 +147,14 @@ def _check_folder(folder: Path) -> None:
         raise UsageError(
             f"{folder} cannot be made a folder: {error.strerror}",
             where="--pictures",
-            cure="Name another one.",
+            hint="Name another one.",
         ) from error
 
 
 def _draw(report: Report, by: str, folder: Path) -> None:
     from detrbench.analysis.explain.roofline import roofline
+    from detrbench.core.files import write_atomically
     from detrbench.render import plots
-    from detrbench.reports.report import write_atomically
 
     for name, drawn in (("roofline", roofline(report)), ("parts", plots.parts(report, by))):
         if drawn is not None:

@@ -198,9 +198,9 @@ def _check_given(context: typer.Context, names: tuple[str, ...], rev: str | None
     given = [name for name, source in sources.items() if source and source.name != "DEFAULT"]
     if given:
         flags = ", ".join(f"--{name.replace('_', '-')}" for name in given)
-        cure = "Leave it out, or give --rev." if rev is None else "Give either it or --rev."
+        hint = "Leave it out, or give --rev." if rev is None else "Give either it or --rev."
         raise UsageError(
-            f"{flags} means nothing {'without' if rev is None else 'with'} --rev", cure=cure
+            f"{flags} means nothing {'without' if rev is None else 'with'} --rev", hint=hint
         )
 
 
@@ -240,7 +240,7 @@ def _request(
             raise UsageError(
                 "there is no such file",
                 where=model,
-                cure="With --rev, models are named by their files in the repository.",
+                hint="With --rev, models are named by their files in the repository.",
             )
     options.check_models(models)
     options.check_device(device)
@@ -287,17 +287,17 @@ def _check_asked(subjects: list[str], baseline: Path | None, limits: Policy) -> 
         raise UsageError(
             f"{len(subjects)} reports are named",
             where="RUN.json",
-            cure="Give one, and what it is compared with as --baseline.",
+            hint="Give one, and what it is compared with as --baseline.",
         )
     if baseline is None and not limits.max:
         raise UsageError(
             "there is nothing to check the report against",
-            cure="Give --baseline BASE.json, or a limit such as --max-params 20M.",
+            hint="Give --baseline BASE.json, or a limit such as --max-params 20M.",
         )
     if baseline is None and (limits.max_increase or limits.max_latency_increase is not None):
         raise UsageError(
             "a limit on an increase needs something it is an increase over",
-            cure="Give --baseline BASE.json.",
+            hint="Give --baseline BASE.json.",
         )
 
 

@@ -93,7 +93,7 @@ def guidelines(
         options.check_choice(widths, WIDTHS, flag="--widths")
     if budget is not None and not budget > 0:
         raise UsageError(
-            f"{budget:g} seconds leave no time", where="--budget", cure="Give more than 0."
+            f"{budget:g} seconds leave no time", where="--budget", hint="Give more than 0."
         )
     smallest = parse_part(margin, where="--margin")
 

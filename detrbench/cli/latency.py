@@ -213,11 +213,11 @@ def _budget(
 ) -> float | None:
     """Seconds for the whole run; `None` where only the number of processes ends it."""
     if quick and thorough:
-        raise UsageError("--quick and --thorough exclude each other", cure="Choose one of them.")
+        raise UsageError("--quick and --thorough exclude each other", hint="Choose one of them.")
     if budget is not None:
         if not budget > 0:
             raise UsageError(
-                f"{budget:g} seconds leave no time", where="--budget", cure="Give more than 0."
+                f"{budget:g} seconds leave no time", where="--budget", hint="Give more than 0."
             )
         return budget
     if quick or thorough:

@@ -78,7 +78,7 @@ def check_models(models: Sequence[str]) -> list[str]:
     for index, model in enumerate(models):
         find_model(model)
         if model in models[:index]:
-            raise UsageError(f"{model} is named twice", where="MODEL", cure="Name each model once.")
+            raise UsageError(f"{model} is named twice", where="MODEL", hint="Name each model once.")
     return list(models)
 
 
@@ -89,7 +89,7 @@ def check_choice(value: str, known: Collection[str], *, flag: str) -> str:
         UsageError: it is not; the nearest is suggested.
     """
     if value not in known:
-        raise UsageError(f"unknown value {value!r}", where=flag, cure=nearest(value, known))
+        raise UsageError(f"unknown value {value!r}", where=flag, hint=nearest(value, known))
     return value
 
 
@@ -101,7 +101,7 @@ def check_file(path: Path | None, *, flag: str) -> Path | None:
     """
     if path is not None and not (path.is_file() and os.access(path, os.R_OK)):
         raise UsageError(
-            f"{path} is not a file that can be read", where=flag, cure="Check the path."
+            f"{path} is not a file that can be read", where=flag, hint="Check the path."
         )
     return path
 
@@ -115,14 +115,14 @@ def check_output(path: Path | None, *, flag: str = "-o") -> Path | None:
     if path is None:
         return None
     if path.is_dir():
-        raise UsageError(f"{path} is a folder", where=flag, cure="Name a file in it.")
+        raise UsageError(f"{path} is a folder", where=flag, hint="Name a file in it.")
     if not path.parent.is_dir():
         raise UsageError(
-            f"the folder {path.parent} is not there", where=flag, cure="Create it first."
+            f"the folder {path.parent} is not there", where=flag, hint="Create it first."
         )
     if not os.access(path if path.exists() else path.parent, os.W_OK):
         raise UsageError(
-            f"{path} may not be written", where=flag, cure="Choose a folder of your own."
+            f"{path} may not be written", where=flag, hint="Choose a folder of your own."
         )
     return path
 
@@ -146,12 +146,12 @@ def check_device(device: str) -> str:
     Raises:
         UsageError: it is not.
     """
-    from detrbench.runtimes.devices import parse_device
+    from detrbench.machine.devices import parse_device
 
     try:
         parse_device(device)
     except UsageError as error:
-        raise UsageError(error.what, where="--device", cure=error.cure) from error
+        raise UsageError(error.what, where="--device", hint=error.hint) from error
     return device
 
 
@@ -173,7 +173,7 @@ def check_alone(context: typer.Context, name: str, why: str) -> None:
         raise UsageError(
             f"{', '.join(given)} cannot be given again",
             where=flag,
-            cure=f"{why}; give {flag} alone.",
+            hint=f"{why}; give {flag} alone.",
         )
 
 

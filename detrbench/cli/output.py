@@ -23,7 +23,7 @@ def deliver(text: str, output: Path | None) -> None:
     if output is None:
         _print(text)
         return
-    from detrbench.reports.report import write_atomically
+    from detrbench.core.files import write_atomically
 
     write_atomically(output, text)
     say(f"wrote {output}")

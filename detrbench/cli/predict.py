@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from detrbench import __version__
 from detrbench.cli import options
 from detrbench.cli.output import deliver, say
+from detrbench.core.version import __version__
 
 if TYPE_CHECKING:
     from detrbench.analysis.probe.device_profile import DeviceProfile
@@ -72,7 +72,7 @@ def predict(
     options.check_file(blocks, flag="--blocks")
     asked = options.check_models(models or [])
     if not (asked or learn):
-        raise UsageError("there is no model to predict", cure="Name one, or give --learn RUN.json.")
+        raise UsageError("there is no model to predict", hint="Name one, or give --learn RUN.json.")
 
     from detrbench.analysis.predict import Lesson, Settings, load_reports, measured_in
     from detrbench.analysis.predict import learn as learn_from
@@ -114,7 +114,7 @@ def _profile(path: Path | None) -> tuple[DeviceProfile, str]:
         raise UsageError(
             "this machine's processor has not been probed",
             where="--device-profile",
-            cure="Run detrbench probe, or name the file of a profile.",
+            hint="Run detrbench probe, or name the file of a profile.",
         )
     return found, "the remembered profile"
 

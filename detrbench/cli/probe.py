@@ -46,7 +46,7 @@ def probe(
     chosen = options.check_format(format, options.check_output(output))
     if not budget > 0:
         raise UsageError(
-            f"{budget:g} seconds leave no time", where="--budget", cure="Give more than 0."
+            f"{budget:g} seconds leave no time", where="--budget", hint="Give more than 0."
         )
 
     from detrbench.analysis.probe.device_profile import keep, probe_device

@@ -61,7 +61,7 @@ def reconcile(
         raise UsageError(
             "with --params or --gflops, these settings are what is searched for",
             where="--nc, --fuse, --imgsz",
-            cure="leave them out",
+            hint="leave them out",
         )
     chosen = options.check_format(format, options.check_output(output))
     options.check_file(blocks, flag="--blocks")

@@ -60,7 +60,7 @@ def run(
     if folder is not None and folder.exists() and not folder.is_dir():
         from detrbench.core.errors import UsageError
 
-        raise UsageError(f"{folder} is a file", where="-o", cure="Name a folder.")
+        raise UsageError(f"{folder} is a file", where="-o", hint="Name a folder.")
 
     progress = ProgressLine()
     measure = _claims if suite == CLAIMS else _suite
@@ -97,13 +97,13 @@ def _suite(
 def _claims(
     name: str, device: str | None, folder: Path | None, format: str, progress: ProgressLine
 ) -> Measured:
+    from detrbench.core.files import write_atomically
     from detrbench.experiments import suites
     from detrbench.experiments.claims.measuring import measure_claims
     from detrbench.experiments.claims.rules import judge_claims
     from detrbench.experiments.claims.tables import document
     from detrbench.experiments.claims.unit import unit_facts
     from detrbench.render import render_document
-    from detrbench.reports.report import write_atomically
 
     device = device or "cpu"
     where = folder or suites.free_folder(name, device)

@@ -83,8 +83,8 @@ def selfcheck(
 def _document(found: SelfCheck) -> Document:
     import dataclasses
 
-    from detrbench import __version__
     from detrbench.core.units import show_eta, show_part
+    from detrbench.core.version import __version__
     from detrbench.render.layout import Column, Document, Line, Table, made
 
     known = found.resolution
@@ -97,7 +97,7 @@ def _document(found: SelfCheck) -> Document:
     table = Table(
         caption=(
             f"{known.model} against itself, image {known.imgsz}, {processes} processes, "
-            f"margin {show_part(found.run.wish.margin)}."
+            f"margin {show_part(found.run.budget.margin)}."
         ),
         columns=(
             Column("Against", "left"),

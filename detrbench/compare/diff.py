@@ -9,9 +9,9 @@ from detrbench.core.units import header, ratio, show_change
 from detrbench.render.layout import Column, Document, Line, Table, value_text
 from detrbench.reports.merge import is_measured, machine_differences
 from detrbench.reports.metrics import METRICS, Metric
-from detrbench.reports.report import Cell, Report, metric_keys, missing_value, setting_differences
+from detrbench.reports.report import Report, Result, metric_keys, missing_value, setting_differences
 
-Pair = tuple[Cell | None, Cell | None]
+Pair = tuple[Result | None, Result | None]
 
 
 def difference(here: Report, there: Report, names: tuple[str, str] = ("A", "B")) -> Document:
@@ -57,7 +57,7 @@ def _pairs(here: Report, there: Report) -> list[Pair]:
     return [*found, *((None, row) for row in left)]
 
 
-def _changed(one: Cell, other: Cell) -> list[str]:
+def _changed(one: Result, other: Result) -> list[str]:
     keys = metric_keys((one, other))
     return [key for key in keys if one.metrics.get(key) != other.metrics.get(key)]
 
@@ -79,7 +79,7 @@ def _values(pairs: list[Pair], names: tuple[str, str], measured: bool) -> Table:
     )
 
 
-def _value_lines(one: Cell | None, other: Cell | None) -> Iterator[Line]:
+def _value_lines(one: Result | None, other: Result | None) -> Iterator[Line]:
     row = one or other
     assert row is not None
     if one is None or other is None:
@@ -103,15 +103,15 @@ def _is_end(one: Metric) -> bool:
     return any(one.key in (each.low, each.high) for of in METRICS.values() for each in of.spread)
 
 
-def _statuses(one: Cell, other: Cell) -> tuple[str, str, str]:
+def _statuses(one: Result, other: Result) -> tuple[str, str, str]:
     return (one.status, other.status, one.reason or other.reason or "")
 
 
-def _text(row: Cell, one: Metric) -> str:
+def _text(row: Result, one: Metric) -> str:
     return value_text(row, one) or f"n/a: {missing_value(row, one.key)}"
 
 
-def _change(one: Cell, other: Cell, shown: Metric) -> str:
+def _change(one: Result, other: Result, shown: Metric) -> str:
     before, after = one.metrics.get(shown.key), other.metrics.get(shown.key)
     change = None if before is None or after is None else ratio(after, before)
     return "" if change is None else show_change(change)

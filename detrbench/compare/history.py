@@ -17,7 +17,7 @@ from detrbench.core.units import header, ratio, show_change
 from detrbench.machine.environment import Environment
 from detrbench.render.layout import Column, Document, Line, Table, settings_text, value_text
 from detrbench.reports.metrics import METRICS, Metric
-from detrbench.reports.report import Cell, Report, ReportError, missing_value
+from detrbench.reports.report import Report, ReportError, Result, missing_value
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Entry:
 
     file: str
     report: Report
-    row: Cell
+    row: Result
 
 
 def collect(folder: Path) -> tuple[dict[str, Report], list[str]]:
@@ -36,7 +36,7 @@ def collect(folder: Path) -> tuple[dict[str, Report], list[str]]:
         UsageError: no such folder, or no report in it.
     """
     if not folder.is_dir():
-        raise UsageError(f"{folder} is not a folder", cure="Name the folder that holds your runs.")
+        raise UsageError(f"{folder} is not a folder", hint="Name the folder that holds your runs.")
     found: dict[str, Report] = {}
     left_out: list[str] = []
     for file in sorted(folder.rglob("*.json")):
@@ -47,7 +47,7 @@ def collect(folder: Path) -> tuple[dict[str, Report], list[str]]:
             left_out.append(f"{name} is left out: {error.what}")
     if not found:
         raise UsageError(
-            f"no saved report is below {folder}", cure="Make one: detrbench run article."
+            f"no saved report is below {folder}", hint="Make one: detrbench run article."
         )
     return found, left_out
 
@@ -71,13 +71,13 @@ def history(
     """
     if metric not in METRICS:
         raise UsageError(
-            f"unknown metric {metric!r}", where="--metric", cure=nearest(metric, METRICS)
+            f"unknown metric {metric!r}", where="--metric", hint=nearest(metric, METRICS)
         )
     shown = METRICS[metric]
     entries = list(_entries(reports, shown, models))
     if not entries:
         of = f" of {', '.join(models)}" if models else ""
-        raise UsageError(f"no saved run has {metric}{of}", cure="Choose another --metric or model.")
+        raise UsageError(f"no saved run has {metric}{of}", hint="Choose another --metric or model.")
     groups: dict[str, list[Entry]] = {}
     for entry in sorted(entries, key=lambda each: (each.report.created, each.file)):
         groups.setdefault(_key(entry, shown), []).append(entry)
@@ -100,7 +100,7 @@ def _entries(
                 yield Entry(file, report, row)
 
 
-def _settings(row: Cell) -> dict[str, Any]:
+def _settings(row: Result) -> dict[str, Any]:
     return {name: value for name, value in row.settings.items() if name != "convention"}
 
 

@@ -16,22 +16,22 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from detrbench import __version__
 from detrbench.compare.gate import Check, GateResult, Outcome, Policy, gate
 from detrbench.compare.gate.paired import CONFIRMATION, paired_checks, undecided
 from detrbench.compare.gate.pairs import Pair, pairs_of
 from detrbench.compare.gate.times import Known
 from detrbench.compare.revisions import Revision, unpacked
 from detrbench.core.errors import UsageError
+from detrbench.core.version import __version__
 from detrbench.counting.profiling import profile
 from detrbench.machine.environment import Environment
 from detrbench.reports.merge import join
-from detrbench.reports.report import Cell, Report
+from detrbench.reports.report import Report, Result
 from detrbench.reports.verdicts import LEAST_PROCESSES
-from detrbench.timing.plan import Wish
+from detrbench.timing.plan import Budget
 from detrbench.timing.process import Request, StandIn
 from detrbench.timing.replication import Run, replicate
-from detrbench.timing.rows import latency_cells, latency_comparisons
+from detrbench.timing.rows import latency_comparisons, latency_results
 from detrbench.timing.session import OnProgress
 
 Replicate = Callable[..., Run]
@@ -112,7 +112,7 @@ def gate_revision(
             Outcome.INVALID,
             model,
             reasons=(f"{asked.revision} cannot be built: {why}",),
-            cure="Name a revision that has a whole model: --rev.",
+            hint="Name a revision that has a whole model: --rev.",
         )
         for model, why in versus.broken.items()
     ]
@@ -141,7 +141,7 @@ def compare_with_revision(
     """
     request = asked.request
     with unpacked(asked.revision, Path(request.models[0])) as revision:
-        going = _Going(asked, revision, replicate, progress, announce)
+        going = _Runner(asked, revision, replicate, progress, announce)
         for model in request.models:
             going.count(model)
         with suppress(KeyboardInterrupt):  # what was timed until then is in the rows
@@ -150,7 +150,7 @@ def compare_with_revision(
         return going.versus()
 
 
-class _Going:
+class _Runner:
     """A comparison on its way."""
 
     def __init__(
@@ -163,9 +163,9 @@ class _Going:
     ) -> None:
         self._asked, self._revision, self._replicate = asked, revision, replicate
         self._progress, self._announce = progress, announce
-        self._now: dict[str, Cell] = {}
-        self._then: dict[str, Cell] = {}
-        self._confirmed: list[Cell] = []
+        self._now: dict[str, Result] = {}
+        self._then: dict[str, Result] = {}
+        self._confirmed: list[Result] = []
         self._comparisons: list[dict[str, Any]] = []
         self._new: list[str] = []
         self._broken: dict[str, str] = {}
@@ -231,19 +231,19 @@ class _Going:
         request = dataclasses.replace(
             self._asked.request, models=(past.name, model), stand_ins=(past,)
         )
-        wish = Wish(budget_s=self._asked.budget_s, margin=self._asked.limit)
+        budget = Budget(budget_s=self._asked.budget_s, margin=self._asked.limit)
         longer = dataclasses.replace(
-            wish, budget_s=STRETCH * self._asked.budget_s, processes=LEAST_PROCESSES
+            budget, budget_s=STRETCH * self._asked.budget_s, processes=LEAST_PROCESSES
         )
         told: dict[str, Any] = {"progress": self._progress, "announce": self._announce}
         with tempfile.TemporaryDirectory(prefix="detrbench-gate-") as folder:
-            run = self._replicate(request, wish, Path(folder), **told)
+            run = self._replicate(request, budget, Path(folder), **told)
             if run.stopped == "budget" and len(run.finished) < LEAST_PROCESSES:
                 run = self._replicate(request, longer, Path(folder), **told)  # goes on
         return run
 
     def _keep(self, model: str, run: Run, number: int) -> None:
-        then, now = latency_cells(run)
+        then, now = latency_results(run)
         pairs = list(latency_comparisons(run))
         measured = next((one.measurement for one in run.outcomes if one.measurement), None)
         if measured is not None:
@@ -280,7 +280,7 @@ class _Going:
     def _past_name(self, model: str) -> str:
         return f"{model}@{self._revision.name}"
 
-    def _counted(self, model: str, request: Request) -> Cell:
+    def _counted(self, model: str, request: Request) -> Result:
         report = profile(
             [model],
             imgsz=request.imgsz,
@@ -291,7 +291,7 @@ class _Going:
         )
         return report.rows[0]
 
-    def _report(self, rows: Iterable[Cell]) -> Report:
+    def _report(self, rows: Iterable[Result]) -> Report:
         return Report(
             tuple(rows),
             self._environment,

@@ -44,7 +44,7 @@ class Revision:
             raise UsageError(
                 f"it is not in the git repository {self.repository}",
                 where=str(file),
-                cure="Give files of one repository, or compare saved reports: --baseline.",
+                hint="Give files of one repository, or compare saved reports: --baseline.",
             )
         there = self.folder / path.relative_to(self.repository)
         return there if there.is_file() else None
@@ -76,7 +76,7 @@ def _commit(repository: Path, revision: str) -> str:
         raise UsageError(
             f"there is no revision {revision!r} in {repository}",
             where="--rev",
-            cure=fetch if shallow else "Name a branch, a tag or a commit: git log --oneline.",
+            hint=fetch if shallow else "Name a branch, a tag or a commit: git log --oneline.",
         ) from error
 
 
@@ -110,12 +110,12 @@ def _git(folder: Path, *arguments: str, of: Path) -> str:
             ["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=True
         )
     except FileNotFoundError as error:
-        raise UsageError("git is not installed", where="--rev", cure="Install git.") from error
+        raise UsageError("git is not installed", where="--rev", hint="Install git.") from error
     except subprocess.CalledProcessError as error:
         said = error.stderr.strip().splitlines()
         raise UsageError(
             said[0] if said else f"git {arguments[0]} failed",
             where=str(of),
-            cure="--rev compares files of a git repository with an earlier revision of them.",
+            hint="--rev compares files of a git repository with an earlier revision of them.",
         ) from error
     return done.stdout.strip()

@@ -1,4 +1,4 @@
-"""Errors a user can act on: what is wrong, where it is, and the cure; the exit code lives here."""
+"""Errors a user can act on: what is wrong, where it is, and the hint; the exit code lives here."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ class DetrbenchError(Exception):
     Args:
         what: the fact, in one sentence.
         where: the file and row, the flag, or the row of the report.
-        cure: the next thing for the reader to do.
+        hint: the next thing for the reader to do.
     """
 
     exit_code = 4
 
-    def __init__(self, what: str, *, where: str | None = None, cure: str | None = None) -> None:
-        self.what, self.where, self.cure = what, where, cure
-        super().__init__(what, where, cure)
+    def __init__(self, what: str, *, where: str | None = None, hint: str | None = None) -> None:
+        self.what, self.where, self.hint = what, where, hint
+        super().__init__(what, where, hint)
 
     def __str__(self) -> str:
         place = f"{self.where}: " if self.where else ""
-        cure = f"\n  {self.cure}" if self.cure else ""
-        return f"{place}{self.what}{cure}"
+        hint = f"\n  {self.hint}" if self.hint else ""
+        return f"{place}{self.what}{hint}"
 
 
 class UsageError(DetrbenchError):

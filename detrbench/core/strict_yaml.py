@@ -75,9 +75,9 @@ class Node:
             return {key: item.plain() for key, item in self.value.items()}
         return self.value
 
-    def error(self, what: str, cure: str | None = None) -> SpecError:
+    def error(self, what: str, hint: str | None = None) -> SpecError:
         """The error to raise about this value."""
-        return SpecError(what, where=self.where, cure=cure)
+        return SpecError(what, where=self.where, hint=hint)
 
 
 def read_yaml(path: Path) -> Node:
@@ -109,8 +109,8 @@ def shorten(text: str, limit: int = 60) -> str:
 
 
 def _read_text(path: Path) -> str:
-    def refuse(what: str, cure: str) -> SpecError:
-        return SpecError(what, where=shown(path), cure=cure)
+    def refuse(what: str, hint: str) -> SpecError:
+        return SpecError(what, where=shown(path), hint=hint)
 
     if path.is_dir():
         raise refuse("this is a folder, not a file", "name a YAML file in it.")
@@ -121,8 +121,8 @@ def _read_text(path: Path) -> str:
             content = file.read(MAX_BYTES + 1)
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         reason = getattr(error, "strerror", None) or str(error)
-        cure = "check the name and the file's permissions."
-        raise refuse(f"the file cannot be read: {reason}", cure) from error
+        hint = "check the name and the file's permissions."
+        raise refuse(f"the file cannot be read: {reason}", hint) from error
     if len(content) > MAX_BYTES:
         raise refuse(
             f"the file is larger than {MAX_BYTES // 1024} KiB",
@@ -143,7 +143,7 @@ def _not_yaml(place: str, error: Exception) -> SpecError:
     return SpecError(
         f"this is not YAML: {shorten(str(problem), 200)}",
         where=f"{place}, line {mark.line + 1}" if mark else place,
-        cure="check the brackets, quotes and indentation up to here.",
+        hint="check the brackets, quotes and indentation up to here.",
     )
 
 
@@ -175,8 +175,8 @@ class _Document:
     def root(self) -> Node:
         self._next()  # the stream starts
         if isinstance(self._next(), yaml.StreamEndEvent):
-            cure = "copy a file that works and edit it."
-            raise SpecError("the file is empty", where=self._place, cure=cure)
+            hint = "copy a file that works and edit it."
+            raise SpecError("the file is empty", where=self._place, hint=hint)
         root = self._node(self._next(), depth=1)
         self._next()  # the document ends
         end = self._next()
@@ -287,8 +287,8 @@ class _Document:
             what = f"the file holds more than {MAX_NODES} values, aliases written out"
             raise self._error(event, what, flat)
 
-    def _error(self, event: Any, what: str, cure: str) -> SpecError:
-        return SpecError(what, where=f"{self._place}, line {_line(event)}", cure=cure)
+    def _error(self, event: Any, what: str, hint: str) -> SpecError:
+        return SpecError(what, where=f"{self._place}, line {_line(event)}", hint=hint)
 
 
 def _line(event: Any) -> int:

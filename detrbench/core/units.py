@@ -148,7 +148,7 @@ def parse_part(text: str, *, where: str | None = None) -> float:
         value = math.nan
     if not 0 < value < 1:
         raise UsageError(
-            f"{text!r} is not a share between 0 and 100%", where=where, cure="write it like 2%"
+            f"{text!r} is not a share between 0 and 100%", where=where, hint="write it like 2%"
         )
     return value
 
@@ -205,7 +205,7 @@ def parse_printed(text: str, *, factor: float = 1.0, where: str | None = None) -
     match = _PRINTED.fullmatch(text.strip())
     if match is None:
         raise UsageError(
-            f"{text!r} is not a printed number", where=where, cure="write it like 32.8M or 108.0"
+            f"{text!r} is not a printed number", where=where, hint="write it like 32.8M or 108.0"
         )
     digits, prefix = match.groups()
     return Printed(digits, _PREFIXES[prefix] if prefix else factor)
@@ -229,7 +229,7 @@ def parse_imgsz(text: str, *, where: str | None = None) -> tuple[int, int]:
         raise UsageError(
             f"{text!r} is not an image size",
             where=where,
-            cure="write one number of pixels or HEIGHTxWIDTH, such as 640 or 480x640",
+            hint="write one number of pixels or HEIGHTxWIDTH, such as 640 or 480x640",
         )
     return height, width
 

@@ -60,7 +60,7 @@ def find_convention(name: str) -> Convention:
         return CONVENTIONS[name]
     except KeyError:
         raise UsageError(
-            f"unknown convention {name!r}", where="--convention", cure=nearest(name, CONVENTIONS)
+            f"unknown convention {name!r}", where="--convention", hint=nearest(name, CONVENTIONS)
         ) from None
 
 

@@ -116,7 +116,7 @@ def owner(package: str) -> metadata.Distribution:
     both = " and ".join(sorted(names)) or "no distribution"
     raise CounterMissing(
         f"{both} claims the import name {package!r}, and none has a record of the file there",
-        cure="pip install --force-reinstall one of them, in an environment of its own",
+        hint="pip install --force-reinstall one of them, in an environment of its own",
     )
 
 
@@ -138,11 +138,11 @@ def _import(module: str, distribution: str) -> Any:
         if error.name == "distutils":
             raise CounterMissing(
                 f"{distribution} imports distutils, which this Python no longer has",
-                cure="pip install setuptools",
+                hint="pip install setuptools",
             ) from error
         raise CounterMissing(
             f"{distribution} is not installed",
-            cure="pip install 'detrbench[counters]'",
+            hint="pip install 'detrbench[counters]'",
         ) from error
 
 

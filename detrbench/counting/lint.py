@@ -19,7 +19,7 @@ from detrbench.core.units import show, show_many
 from detrbench.counting.cost import BATCH_NORM, CONVOLUTION, POINTWISE, POOLING, TensorInfo
 from detrbench.counting.profiling import MODULE_DEPTH
 from detrbench.counting.tracing import Op, Part, Trace
-from detrbench.reports.report import Cell, Report
+from detrbench.reports.report import Report, Result
 
 REGULAR_FRAGMENTS = 3
 """Convolutions and poolings of a building block: 2 or 3 are regular, says the paper at G3."""
@@ -156,7 +156,7 @@ def lint(
     return tuple(sorted(found, key=lambda finding: -finding.badness))
 
 
-def time_shares(report: Report, model: str) -> tuple[dict[str, float], Cell]:
+def time_shares(report: Report, model: str) -> tuple[dict[str, float], Result]:
     """Module path or stage -> its share of a model's measured time, and the row that says so.
 
     The share is of the whole model's time, or of its parts' sum where that is more.
@@ -171,7 +171,7 @@ def time_shares(report: Report, model: str) -> tuple[dict[str, float], Cell]:
     rows = [row for row in report.rows if row.model == model]
     if not rows:
         known = ", ".join(dict.fromkeys(row.model for row in report.rows)) or "none"
-        raise UsageError(f"the report has no {model}", cure=f"its models: {known}.")
+        raise UsageError(f"the report has no {model}", hint=f"its models: {known}.")
     for row in rows:
         for grouping in ("module", "stage"):
             seconds = {
@@ -185,7 +185,7 @@ def time_shares(report: Report, model: str) -> tuple[dict[str, float], Cell]:
                 return {name: value / whole for name, value in seconds.items()}, row
     raise UsageError(
         f"the report has no times of the parts of {model}",
-        cure=f"measure them: detrbench latency {model} --stages -o times.json",
+        hint=f"measure them: detrbench latency {model} --stages -o times.json",
     )
 
 

@@ -10,11 +10,11 @@ from detrbench.counting.lint import GUIDELINES, Finding
 from detrbench.counting.profiling import Subject
 from detrbench.models.spec import ModelSpec
 from detrbench.render.layout import Column, Document, Line, Table, settings_text
-from detrbench.reports.report import Cell
+from detrbench.reports.report import Result
 
 
 def document(
-    found: Sequence[Finding], subject: Subject, spec: ModelSpec, timed: Cell | None, least: float
+    found: Sequence[Finding], subject: Subject, spec: ModelSpec, timed: Result | None, least: float
 ) -> Document:
     """The findings that cost at least `least` of the model as a table, and all of them as data."""
     settings = {
@@ -106,7 +106,7 @@ def _left_out(number: int, least: str) -> list[str]:
     return [f"{number} more cost less than {least} of the model each: see --least, CSV and JSON"]
 
 
-def _order(timed: Cell | None) -> list[str]:
+def _order(timed: Result | None) -> list[str]:
     if timed is None:
         return []
     said = ", ".join(f"{name} {value}" for name, value in timed.settings.items())

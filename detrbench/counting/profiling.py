@@ -8,9 +8,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from detrbench import __version__
 from detrbench.core.errors import DetrbenchError, UsageError
 from detrbench.core.units import parse_imgsz, show_imgsz, show_share
+from detrbench.core.version import __version__
 from detrbench.counting.conventions import CONVENTIONS, find_convention
 from detrbench.counting.tracing import COUNTED, Grouping, Op, Totals, Trace, qualified, trace
 from detrbench.machine.environment import Environment
@@ -18,7 +18,7 @@ from detrbench.models.nn import Detector, build
 from detrbench.models.shapes import ShapesOnly
 from detrbench.models.spec import Published
 from detrbench.reports.metrics import CONVENTION_METRICS
-from detrbench.reports.report import Cell, Report
+from detrbench.reports.report import Report, Result
 
 MODULE_DEPTH = 2
 """Names of a module path that `by="module"` shows: "model.7", a row of the model's file."""
@@ -117,10 +117,10 @@ def _cell(
     by: Grouping | None,
     convention: str,
     backbone_weights: str | Path | None,
-) -> Cell:
+) -> Result:
     detector = subject.build(backbone_weights)
     spec = detector.spec
-    blank = Cell(
+    blank = Result(
         model=str(subject.model),
         title=spec.title,
         settings={

@@ -153,10 +153,10 @@ def search(
         UsageError: neither figure is given, or one is 0.
     """
     if params is None and gflops is None:
-        raise UsageError("nothing to search for", cure="give --params, --gflops or both")
+        raise UsageError("nothing to search for", hint="give --params, --gflops or both")
     for flag, printed in (("--params", params), ("--gflops", gflops)):
         if printed and not printed.value:
-            raise UsageError("no detector has 0 of these", where=flag, cure="give a figure above 0")
+            raise UsageError("no detector has 0 of these", where=flag, hint="give a figure above 0")
     # Parameters depend on neither image nor convention: without FLOPs one of each will do.
     lines = list(_lines(subject, progress, everything=gflops is not None))
     best: tuple[float, Match] | None = None

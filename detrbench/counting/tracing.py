@@ -174,7 +174,7 @@ class Trace(Totals):
     def parts(self, grouping: Grouping, depth: int | None = None) -> tuple[Part, ...]:
         """The parts behind `by` with their operators, in the order of first use."""
         if grouping not in GROUPINGS:
-            raise UsageError(f"unknown grouping {grouping!r}", cure=nearest(grouping, GROUPINGS))
+            raise UsageError(f"unknown grouping {grouping!r}", hint=nearest(grouping, GROUPINGS))
 
         def key(path: str, op: Op | None) -> str:
             if grouping == "stage":
@@ -245,7 +245,7 @@ def trace(
             raise TraceError(
                 f"the forward failed on images of shape {shape}: {error}",
                 where=error.where,
-                cure="Check that the model takes one image tensor of that shape. Without values "
+                hint="Check that the model takes one image tensor of that shape. Without values "
                 f"the failure was: {on_meta}",
             ) from error.__cause__
 
@@ -312,7 +312,7 @@ def _shadow(model: nn.Module, place: Callable[[Tensor], Tensor]) -> nn.Module:
             raise TraceError(
                 "a TorchScript module does not tell what it calls",
                 where=name or type(module).__name__,
-                cure="Give the module that it was made from.",
+                hint="Give the module that it was made from.",
             )
     memo: dict[int, Any] = {}
     try:
@@ -325,7 +325,7 @@ def _shadow(model: nn.Module, place: Callable[[Tensor], Tensor]) -> nn.Module:
         raise TraceError(
             f"the model cannot be copied: {error}",
             where=type(model).__name__,
-            cure="Remove what cannot be deep-copied (open files, locks, generators) first, and "
+            hint="Remove what cannot be deep-copied (open files, locks, generators) first, and "
             "call a lazy module once.",
         ) from error
 

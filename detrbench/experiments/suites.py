@@ -16,17 +16,19 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
-from detrbench import __version__
 from detrbench.core.errors import SpecError, UsageError, nearest
+from detrbench.core.files import write_atomically
 from detrbench.core.strict_yaml import Node, read_yaml
 from detrbench.core.units import parse_imgsz
+from detrbench.core.version import __version__
+from detrbench.machine.devices import parse_device
 from detrbench.machine.environment import Environment
 from detrbench.reports.merge import join
 from detrbench.reports.metrics import CONVENTION_METRICS
-from detrbench.reports.report import Cell, Report, write_atomically
+from detrbench.reports.report import Report, Result
 from detrbench.reports.verdicts import MARGIN, check_margin
 from detrbench.runtimes import check_runtime
-from detrbench.runtimes.devices import open_device, parse_device
+from detrbench.runtimes.devices import open_device
 from detrbench.runtimes.options import DTYPES, MEMORY_FORMATS, Options, check_choice
 from detrbench.timing.measuring import measure_latency
 from detrbench.timing.rows import METRIC_KEYS
@@ -128,7 +130,7 @@ def load_suite(name_or_path: str | Path) -> Suite:
 
     Raises:
         UsageError: there is none.
-        SpecError: the file is not a suite; says file, line and cure.
+        SpecError: the file is not a suite; says file, line and hint.
     """
     from detrbench.models.catalog import find_suite
 
@@ -136,7 +138,7 @@ def load_suite(name_or_path: str | Path) -> Suite:
     fields = _mapping(read_yaml(path), ("title", "models", "settings", "convention", "limits"))
     if "models" not in fields:
         raise SpecError(
-            "has no models", where=str(path), cure="Add `models: [rtdetr-l, shufflev2]`."
+            "has no models", where=str(path), hint="Add `models: [rtdetr-l, shufflev2]`."
         )
     known = ("seconds", "rounds", "processes", "margin")
     limits = _mapping(fields["limits"], known) if "limits" in fields else {}
@@ -187,7 +189,7 @@ def _models(node: Node, path: Path) -> tuple[str, ...]:
     models = [_text(item) for item in _one_or_more(node)]
     twice = next((item for item in _one_or_more(node) if models.count(_text(item)) > 1), None)
     if twice is not None:
-        raise twice.error(f"{_text(twice)} stands here twice", cure="Name each model once.")
+        raise twice.error(f"{_text(twice)} stands here twice", hint="Name each model once.")
     beside = {model: path.parent / model for model in models}
     return tuple(str(beside[model]) if beside[model].is_file() else model for model in models)
 
@@ -196,11 +198,11 @@ def _mapping(node: Node, known: Mapping[str, Any] | tuple[str, ...]) -> Mapping[
     if not isinstance(node.value, Mapping):
         raise node.error(
             f"{node.kind} stands where a mapping belongs",
-            cure=f"Write {', '.join(known)} as `key: value`.",
+            hint=f"Write {', '.join(known)} as `key: value`.",
         )
     for key, value in node.value.items():
         if key not in known:
-            raise value.error(f"unknown key {key!r}", cure=nearest(key, known))
+            raise value.error(f"unknown key {key!r}", hint=nearest(key, known))
     return node.value
 
 
@@ -208,7 +210,7 @@ def _one_or_more(node: Node) -> tuple[Node, ...]:
     if not isinstance(node.value, tuple):
         return (node,)
     if not node.value:
-        raise node.error("the list is empty", cure="Put at least one value into it.")
+        raise node.error("the list is empty", hint="Put at least one value into it.")
     return node.value
 
 
@@ -221,14 +223,14 @@ def _read(
 def _text(node: Node) -> str:
     if not isinstance(node.value, str) or not node.value:
         raise node.error(
-            f"{node.kind} stands where a text belongs", cure="Put it in quotes if it is one."
+            f"{node.kind} stands where a text belongs", hint="Put it in quotes if it is one."
         )
     return node.value
 
 
 def _boolean(node: Node) -> bool:
     if not isinstance(node.value, bool):
-        raise node.error(f"{node.kind} is neither true nor false", cure="Write true or false.")
+        raise node.error(f"{node.kind} is neither true nor false", hint="Write true or false.")
     return node.value
 
 
@@ -236,7 +238,7 @@ def _whole(node: Node) -> int:
     if not isinstance(node.value, int) or isinstance(node.value, bool) or node.value < 1:
         raise node.error(
             f"{node.kind} is not a whole number from 1",
-            cure="Write 1 or more, or leave the key out.",
+            hint="Write 1 or more, or leave the key out.",
         )
     return node.value
 
@@ -247,7 +249,7 @@ def _positive(node: Node) -> float:
         or isinstance(node.value, bool)
         or not node.value > 0
     ):
-        raise node.error(f"{node.kind} is not a positive number", cure="Write more than 0.")
+        raise node.error(f"{node.kind} is not a positive number", hint="Write more than 0.")
     return float(node.value)
 
 
@@ -255,25 +257,25 @@ def _margin(node: Node) -> float:
     try:
         return check_margin(_positive(node))
     except UsageError as error:
-        raise node.error(error.what, error.cure) from error
+        raise node.error(error.what, error.hint) from error
 
 
 def _convention(node: Node) -> str:
     if node.value not in CONVENTION_METRICS:
         raise node.error(
-            f"unknown convention {node.text!r}", cure=nearest(node.text, CONVENTION_METRICS)
+            f"unknown convention {node.text!r}", hint=nearest(node.text, CONVENTION_METRICS)
         )
     return str(node.value)
 
 
 def _parsed(parse: Callable[[str], Value]) -> Callable[[Node], Value]:
-    """A reader of what `parse` understands, whose complaints name the file and the line."""
+    """A reader of what `parse` understands, whose errors name the file and the line."""
 
     def read(node: Node) -> Value:
         try:
             return parse(node.text)
         except UsageError as error:
-            raise node.error(error.what, error.cure) from error
+            raise node.error(error.what, error.hint) from error
 
     return read
 
@@ -388,8 +390,8 @@ class _Run:
         self._progress, self._announce = progress, announce
         self._created = _now().isoformat(timespec="seconds")
         self._environment = Environment.read(suite.settings[0].device).to_dict()
-        self._counted: dict[tuple[Setting, str], Cell] = {}
-        self._timed: dict[tuple[Setting, str], Cell] = {}
+        self._counted: dict[tuple[Setting, str], Result] = {}
+        self._timed: dict[tuple[Setting, str], Result] = {}
         self._comparisons: tuple[dict[str, Any], ...] = ()
 
     @property
@@ -455,7 +457,7 @@ class _Run:
             raise KeyboardInterrupt  # the session kept what it had; the rest is off too
 
 
-def _profiled(model: str, setting: Setting, convention: str) -> Cell:
+def _profiled(model: str, setting: Setting, convention: str) -> Result:
     """The counts of one model; a model that cannot be counted is a row that says why."""
     from detrbench.counting.profiling import profile
 
@@ -473,18 +475,18 @@ def _profiled(model: str, setting: Setting, convention: str) -> Cell:
         raise
     except Exception as error:
         reason = f"{type(error).__name__}: {error}"
-        return Cell(model, model, setting.as_settings(), {}, status="failed", reason=reason)
+        return Result(model, model, setting.as_settings(), {}, status="failed", reason=reason)
     return report.rows[0]
 
 
-def _row(setting: Setting, model: str, counted: Cell | None, timed: Cell | None) -> Cell:
+def _row(setting: Setting, model: str, counted: Result | None, timed: Result | None) -> Result:
     """One row out of what was counted and what was timed of one model, or of what there is yet."""
     if counted is None:
         reason = "the run ended before it was counted"
-        return Cell(model, model, setting.as_settings(), {}, status="interrupted", reason=reason)
+        return Result(model, model, setting.as_settings(), {}, status="interrupted", reason=reason)
     if timed is None:
         reason = "the run ended before it was timed"
-        timed = Cell(
+        timed = Result(
             model,
             counted.title,
             {},
@@ -499,13 +501,13 @@ def _row(setting: Setting, model: str, counted: Cell | None, timed: Cell | None)
     )
 
 
-def _unique(rows: Iterable[Cell]) -> tuple[Cell, ...]:
+def _unique(rows: Iterable[Result]) -> tuple[Result, ...]:
     """Each row once, as a report wants them.
 
     Settings that differ in the file (cuda and cuda:0, or nc: 80 and none where the model's own is
     80) may turn out to be the same ones.
     """
-    first: dict[str, Cell] = {}
+    first: dict[str, Result] = {}
     for row in rows:
         first.setdefault(row.identity, row)
     return tuple(first.values())

@@ -14,8 +14,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from detrbench.core.files import write_atomically
 from detrbench.machine.environment import Environment
-from detrbench.reports.report import write_atomically
 
 
 def remember(name: str, device: str, entry: Mapping[str, Any], detail: str = "") -> Path:

@@ -33,7 +33,7 @@ def check_threads(threads: int | None) -> int:
     """
     if threads is not None and threads < 1:
         raise UsageError(
-            f"{threads} threads cannot compute", cure="Give --threads 1 or more, or leave it out."
+            f"{threads} threads cannot compute", hint="Give --threads 1 or more, or leave it out."
         )
     return allowed_threads() if threads is None else threads
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from detrbench.machine.devices import parse_device
 from detrbench.machine.nvml import open_gpu
-from detrbench.runtimes.devices import parse_device
 
 ENERGY_SECONDS = 1.0
 """How long a step is repeated between two readings of the energy counter, which moves in steps of

@@ -1,7 +1,7 @@
 """The validity ledger: what happened around the samples that no sample shows.
 
 Everything is read from outside the samples and costs none of their time. What a machine does not
-offer is None, never 0. Which of it matters, and how much, is decided by `complaints`, a pure
+offer is None, never 0. Which of it matters, and how much, is decided by `conditions`, a pure
 function of an entry.
 """
 
@@ -14,9 +14,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
+from detrbench.machine.devices import parse_device
 from detrbench.machine.nvml import Gpu, Reading, open_gpu
 from detrbench.machine.threads import group_folders
-from detrbench.runtimes.devices import parse_device
 
 # Where a share becomes worth a sentence, and where it takes the meaning from a comparison.
 # Interleaved pairs share their minute's neighbours, so only gross contention is beyond repair.
@@ -76,21 +76,21 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Complaint:
+class Condition:
     """One cause of doubt.
 
     Attributes:
         cause: a short name to add up by.
         count: events where they can be counted, else 1.
         text: what happened, with its size.
-        cure: the next thing to do.
+        hint: the next thing to do.
         invalidates: whether a comparison made from these samples has no meaning.
     """
 
     cause: str
     count: int
     text: str
-    cure: str
+    hint: str
     invalidates: bool = False
 
 
@@ -117,14 +117,14 @@ def open_ledger(device: str = "cpu") -> Ledger:
 # --- judging ----------------------------------------------------------------------------------
 
 
-def complaints(entry: Entry, elapsed_s: float) -> tuple[Complaint, ...]:
+def conditions(entry: Entry, elapsed_s: float) -> tuple[Condition, ...]:
     """What in `entry`, of samples that took `elapsed_s`, matters to who reads them."""
     return (*_host_complaints(entry, elapsed_s), *_gpu_complaints(entry))
 
 
-def _host_complaints(entry: Entry, elapsed_s: float) -> Iterator[Complaint]:
+def _host_complaints(entry: Entry, elapsed_s: float) -> Iterator[Condition]:
     if entry.throttled_periods and entry.throttled_s is not None:
-        yield Complaint(
+        yield Condition(
             "throttled",
             entry.throttled_periods,
             f"the CPU quota ran out in {entry.throttled_periods} periods, for "
@@ -134,7 +134,7 @@ def _host_complaints(entry: Entry, elapsed_s: float) -> Iterator[Complaint]:
         )
     waited = _share(entry.waited_s, _sum(entry.waited_s, entry.own_cpu_s))
     if waited > WAITED_NOTED:
-        yield Complaint(
+        yield Condition(
             "contended",
             1,
             f"this process waited {waited:.0%} of the time that it wanted a processor",
@@ -143,7 +143,7 @@ def _host_complaints(entry: Entry, elapsed_s: float) -> Iterator[Complaint]:
         )
     foreign = _share(entry.foreign_cpu_s, None if not entry.cpus else entry.cpus * elapsed_s)
     if foreign > FOREIGN_NOTED:
-        yield Complaint(
+        yield Condition(
             "foreign work",
             1,
             f"others used {foreign:.0%} of the {entry.cpus} processors' time",
@@ -151,14 +151,14 @@ def _host_complaints(entry: Entry, elapsed_s: float) -> Iterator[Complaint]:
         )
     if _share(entry.involuntary_switches, elapsed_s) > SWITCHES_NOTED:
         assert entry.involuntary_switches is not None
-        yield Complaint(
+        yield Condition(
             "preempted",
             entry.involuntary_switches,
             f"the processor was taken away {entry.involuntary_switches} times",
             "Stop other work, or pin this process to processors of its own (`taskset`).",
         )
     if entry.governor not in (None, "performance"):
-        yield Complaint(
+        yield Condition(
             "governor",
             1,
             f"the frequency governor is {entry.governor}: the clock follows the load",
@@ -166,12 +166,12 @@ def _host_complaints(entry: Entry, elapsed_s: float) -> Iterator[Complaint]:
         )
 
 
-def _gpu_complaints(entry: Entry) -> Iterator[Complaint]:
+def _gpu_complaints(entry: Entry) -> Iterator[Condition]:
     reasons = entry.gpu_throttle_reasons or ()
     slowed = [reason for reason in reasons if reason in _BEYOND_REPAIR]
     if slowed:
         hot = "" if entry.temperature_c is None else f" at {entry.temperature_c} degrees C"
-        yield Complaint(
+        yield Condition(
             "gpu slowdown",
             len(slowed),
             f"the GPU slowed itself down{hot}: {', '.join(slowed)}",
@@ -179,7 +179,7 @@ def _gpu_complaints(entry: Entry) -> Iterator[Complaint]:
             invalidates=True,
         )
     if "software power cap" in reasons:
-        yield Complaint(
+        yield Condition(
             "gpu power cap",
             1,
             "the GPU ran at its power limit, which lowers its clock",
@@ -187,7 +187,7 @@ def _gpu_complaints(entry: Entry) -> Iterator[Complaint]:
         )
     low, high = entry.sm_clock_low_mhz, entry.sm_clock_high_mhz
     if low is not None and high and low < CLOCK_INVALID * high:
-        yield Complaint(
+        yield Condition(
             "gpu clock",
             1,
             f"the GPU's clock moved between {low} and {high} MHz",
@@ -195,14 +195,14 @@ def _gpu_complaints(entry: Entry) -> Iterator[Complaint]:
             invalidates=True,
         )
     if entry.gpu_other_processes:
-        yield Complaint(
+        yield Condition(
             "gpu shared",
             entry.gpu_other_processes,
             f"{entry.gpu_other_processes} other processes have the GPU open",
             "Stop them (`nvidia-smi` shows them).",
         )
     if entry.gpu_unknown:
-        yield Complaint(
+        yield Condition(
             "gpu unknown",
             1,
             f"clocks, temperature and power are not known: {entry.gpu_unknown}",

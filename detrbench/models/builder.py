@@ -69,7 +69,7 @@ class Blueprint:
 def draw(spec: ModelSpec, extra: Mapping[str, type[nn.Module]] | None = None) -> Blueprint:
     """Build every row on `meta` and run it once.
 
-    Raises SpecError naming the file, the row, its line, what it reads, and the cure.
+    Raises SpecError naming the file, the row, its line, what it reads, and the hint.
     """
     outputs: dict[int, Any] = {-1: torch.empty(1, 3, DRY_RUN_SIZE, DRY_RUN_SIZE, device="meta")}
     layers, modules = [], []
@@ -93,7 +93,7 @@ def _lay(
     try:
         block = resolve(row.module, extra)
     except SpecError as error:
-        raise SpecError(error.what, where=spec.where(row), cure=error.cure) from error
+        raise SpecError(error.what, where=spec.where(row), hint=error.hint) from error
     from_torch = row.module.startswith("nn.")
     takes_channels = not from_torch or issubclass(block, nn.BatchNorm2d)
     owns_repeats = "n" in _keyword_only(block)
@@ -140,7 +140,7 @@ def _run(spec: ModelSpec, row: Row, module: nn.Module, x: Any, inputs: list[Any]
         raise SpecError(
             f"the row states {declared} output channels, but its output is {_shape(output)}",
             where=spec.where(row),
-            cure=f"write {_channels(output)} in place of {declared}.",
+            hint=f"write {_channels(output)} in place of {declared}.",
         )
     return output
 
@@ -160,7 +160,7 @@ def _guard(
     except Exception as error:  # a block may be the user's, and may fail in any way
         reads = f"; it reads {', '.join(map(_shape, inputs))}" if inputs else ""
         raise SpecError(
-            f"{_first_line(error)}{reads}", where=spec.where(row), cure=_cure(row, block, error)
+            f"{_first_line(error)}{reads}", where=spec.where(row), hint=_cure(row, block, error)
         ) from error
 
 
@@ -189,7 +189,7 @@ def _check_arguments(spec: ModelSpec, row: Row, layer: Layer) -> None:
         raise SpecError(
             f"the arguments {list(row.args)} do not fit: {error}",
             where=spec.where(row),
-            cure=f"the row's arguments: {signature_text(row.module, layer.block)}.",
+            hint=f"the row's arguments: {signature_text(row.module, layer.block)}.",
         ) from error
 
 
@@ -230,7 +230,7 @@ def _check_detections(spec: ModelSpec, last: Row, output: Any) -> None:
         raise SpecError(
             "the last row returns no detections: boxes (B, queries, 4) and scores (B, queries, nc)",
             where=spec.where(last),
-            cure="end `head` with a decoder, e.g. [[21, 24, 27], 1, RTDETRDecoder, [nc]].",
+            hint="end `head` with a decoder, e.g. [[21, 24, 27], 1, RTDETRDecoder, [nc]].",
         )
 
 
@@ -242,6 +242,6 @@ def _stride(spec: ModelSpec, last: Row, maps: list[Any]) -> int:
         raise SpecError(
             f"the strides do not divide an image of {DRY_RUN_SIZE}: the decoder reads {shapes}",
             where=spec.where(last),
-            cure="halve maps with stride 2 and padding k // 2, so that sizes stay exact.",
+            hint="halve maps with stride 2 and padding k // 2, so that sizes stay exact.",
         )
     return math.lcm(*map(int, strides))

@@ -65,7 +65,7 @@ def _find(kind: str, noun: str, name_or_path: str | Path, also: tuple[str, ...] 
         return Path(text)
     raise UsageError(
         f"there is no {noun} called {text!r}",
-        cure=f"{nearest(text, (*_names(kind), *also))} A file of your own is named by its path.",
+        hint=f"{nearest(text, (*_names(kind), *also))} A file of your own is named by its path.",
     )
 
 
@@ -76,7 +76,7 @@ def _looks_like_path(text: str) -> bool:
 def _no_file(noun: str, text: str, names: tuple[str, ...]) -> UsageError:
     stem = Path(text).stem
     ours = f"`{stem}` alone names ours." if stem in names else "check the path."
-    return UsageError(f"there is no {noun} file {text}", cure=ours)
+    return UsageError(f"there is no {noun} file {text}", hint=ours)
 
 
 def _names(kind: str) -> tuple[str, ...]:

@@ -109,7 +109,7 @@ class Detector(nn.Module):
         raise UsageError(
             f"{self.spec.name} halves the image down to 1/{self.stride} of its size, "
             f"which {height}x{width} pixels are not a multiple of",
-            cure=f"take multiples of {self.stride}, e.g. {near}.",
+            hint=f"take multiples of {self.stride}, e.g. {near}.",
         )
 
 
@@ -131,7 +131,7 @@ def build(
         backbone_weights: a torchvision state_dict, or one with this model's own keys.
         seed: of the initial values, which are the same on every device.
 
-    Raises UsageError (SpecError for the model's file) saying what does not fit, and the cure.
+    Raises UsageError (SpecError for the model's file) saying what does not fit, and the hint.
     """
     extra = _load_blocks(blocks)
     spec = load_model_spec(find_model(name_or_path), nc=nc, known_blocks={*BLOCKS, *extra})
@@ -150,7 +150,7 @@ def build_spec(
     blueprint = draw(spec, extra)
     if torch.device(device).type == "meta":
         if backbone_weights is not None:
-            raise UsageError("a model on `meta` has no memory for weights", cure="use cpu or cuda.")
+            raise UsageError("a model on `meta` has no memory for weights", hint="use cpu or cuda.")
         return Detector(spec, blueprint.modules, blueprint.stride).eval()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

@@ -145,7 +145,7 @@ def load_model_spec(
         known_blocks: the block names that exist, to refuse others; None accepts any.
 
     Raises:
-        SpecError: anything wrong with the file or `nc`, naming file, row and line, and the cure.
+        SpecError: anything wrong with the file or `nc`, naming file, row and line, and the hint.
     """
     path = Path(path)
     root = read_yaml(path)
@@ -197,15 +197,15 @@ def _means_detector(key: str, node: Node) -> bool:
 
 def _classes(top: Mapping[str, Node], path: Path, given: object) -> int:
     """The number given, else the file's, which must make sense in any case."""
-    cure = "write a line such as `nc: 80`."
-    own = _integer(top["nc"], "nc", 1, MAX_CLASSES, cure) if "nc" in top else None
+    hint = "write a line such as `nc: 80`."
+    own = _integer(top["nc"], "nc", 1, MAX_CLASSES, hint) if "nc" in top else None
     if given is not None:
         return _given_classes(given)
     if own is None:
         raise SpecError(
             "there is no `nc`, the number of classes",
             where=shown(path),
-            cure="add a line such as `nc: 80`, or give the number (--nc 80).",
+            hint="add a line such as `nc: 80`, or give the number (--nc 80).",
         )
     return own
 
@@ -214,7 +214,7 @@ def _given_classes(nc: object) -> int:
     if isinstance(nc, int) and not isinstance(nc, bool) and 1 <= nc <= MAX_CLASSES:
         return nc
     what = f"{shorten(repr(nc))} is not a whole number from 1 to {MAX_CLASSES}"
-    raise SpecError(what, where="the number of classes (nc)", cure="give a number such as 80.")
+    raise SpecError(what, where="the number of classes (nc)", hint="give a number such as 80.")
 
 
 @dataclass(frozen=True)
@@ -286,10 +286,10 @@ class _Rows:
     def _row(self, node: Node, index: int, stage: str) -> Row:
         place = _row_place(self.path, index, node.line, None)
         if not isinstance(node.value, tuple):
-            raise SpecError(f"{node.kind} stands where a row belongs", where=place, cure=_ROW_FORM)
+            raise SpecError(f"{node.kind} stands where a row belongs", where=place, hint=_ROW_FORM)
         if len(node.value) != 4:
             what = f"the row has {len(node.value)} values, not 4"
-            raise SpecError(what, where=place, cure=_ROW_FORM)
+            raise SpecError(what, where=place, hint=_ROW_FORM)
         source, repeats, module, args = node.value
         name = self._module(module, place)
         place = _row_place(self.path, index, node.line, name)
@@ -308,33 +308,33 @@ class _Rows:
         name = node.value
         if not isinstance(name, str) or not _MODULE_NAME.match(name):
             what = f"{node.kind} is not the name of a block"
-            raise SpecError(what, where=place, cure=f"name a class; {_ROW_FORM}")
+            raise SpecError(what, where=place, hint=f"name a class; {_ROW_FORM}")
         known = self.known_blocks
         if known is None or name in known or (name.startswith("nn.") and name.count(".") == 1):
             return name
         raise SpecError(
             f"there is no block {shorten(name)}",
             where=place,
-            cure=f"{nearest(name, known)} A block of your own comes from your file: --blocks FILE.",
+            hint=f"{nearest(name, known)} A block of your own comes from your file: --blocks FILE.",
         )
 
     def _sources(self, node: Node, index: int, place: str) -> tuple[int, ...]:
         items = node.value if isinstance(node.value, tuple) else (node,)
         if not items:
-            cure = "name at least one row, or -1 for the one before."
-            raise SpecError("`from` is an empty list", where=place, cure=cure)
+            hint = "name at least one row, or -1 for the one before."
+            raise SpecError("`from` is an empty list", where=place, hint=hint)
         return tuple(self._source(item, index, place) for item in items)
 
     def _source(self, node: Node, index: int, place: str) -> int:
         source = node.value
         if not isinstance(source, int) or isinstance(source, bool):
             what = f"`from` is {node.kind}, not a row number or a list of them"
-            raise SpecError(what, where=place, cure="write -1 for the row before, or e.g. [-1, 7].")
+            raise SpecError(what, where=place, hint="write -1 for the row before, or e.g. [-1, 7].")
         if index == 0:
             if source == -1:
                 return IMAGE
             what = f"`from` is {source}, but the first row has only the image to read"
-            raise SpecError(what, where=place, cure="write -1.")
+            raise SpecError(what, where=place, hint="write -1.")
         absolute = index + source if source < 0 else source
         if absolute >= index:
             whose = "itself" if absolute == index else "a row that comes later"
@@ -346,29 +346,29 @@ class _Rows:
         last = index - 1
         reach = "0" if last == 0 else f"0 to {last}"
         back = "-1" if last == 0 else f"-1 to -{index}"
-        cure = f"row {index} can read row {reach}, written so or as {back} counted back from it."
-        raise SpecError(what, where=place, cure=cure)
+        hint = f"row {index} can read row {reach}, written so or as {back} counted back from it."
+        raise SpecError(what, where=place, hint=hint)
 
     def _repeats(self, node: Node, place: str) -> int:
         repeats = _integer(node, "repeats", 1, MAX_REPEATS, _ROW_FORM, place)
         scaled = max(round(repeats * self.depth), 1) if repeats > 1 else 1
         if scaled > MAX_REPEATS:
             what = f"{repeats} repeats by the depth multiple {self.depth:g} are {scaled}"
-            raise SpecError(what, where=place, cure=f"stay within {MAX_REPEATS}.")
+            raise SpecError(what, where=place, hint=f"stay within {MAX_REPEATS}.")
         return scaled
 
     def _args(self, node: Node, place: str) -> tuple[Any, ...]:
         if not isinstance(node.value, tuple):
             what = f"the arguments are {node.kind}, not a list"
-            raise SpecError(what, where=place, cure=f"write them in brackets; {_ROW_FORM}")
+            raise SpecError(what, where=place, hint=f"write them in brackets; {_ROW_FORM}")
         return tuple(self._argument(item, place) for item in node.value)
 
     def _argument(self, node: Node, place: str) -> Any:
         if isinstance(node.value, tuple):
             return tuple(self._argument(item, place) for item in node.value)
         if isinstance(node.value, Mapping):
-            cure = "blocks take their arguments by position: write numbers, text or lists."
-            raise SpecError("an argument is a mapping", where=place, cure=cure)
+            hint = "blocks take their arguments by position: write numbers, text or lists."
+            raise SpecError("an argument is a mapping", where=place, hint=hint)
         if isinstance(node.value, str):
             return self.nc if node.value == "nc" else _LITERALS.get(node.value, node.value)
         return node.value
@@ -481,7 +481,7 @@ def _text(node: Node | None) -> str | None:
 
 
 def _integer(
-    node: Node, name: str, low: int, high: int | None, cure: str, place: str | None = None
+    node: Node, name: str, low: int, high: int | None, hint: str, place: str | None = None
 ) -> int:
     value = node.value
     if (
@@ -493,7 +493,7 @@ def _integer(
         return value
     reach = f"of at least {low}" if high is None else f"from {low} to {high}"
     what = f"`{name}` is {node.kind}, not a whole number {reach}"
-    raise SpecError(what, where=place or node.where, cure=cure)
+    raise SpecError(what, where=place or node.where, hint=hint)
 
 
 def _number(node: Node, name: str) -> int | float:

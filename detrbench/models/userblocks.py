@@ -21,7 +21,7 @@ def load_blocks(path: str | Path) -> dict[str, type[nn.Module]]:
     """
     file = Path(path)
     if not file.is_file():
-        raise UsageError("there is no such file", where=str(path), cure="check --blocks.")
+        raise UsageError("there is no such file", where=str(path), hint="check --blocks.")
     blocks = {
         name: found
         for name, found in vars(_run(file)).items()
@@ -34,13 +34,13 @@ def load_blocks(path: str | Path) -> dict[str, type[nn.Module]]:
         raise UsageError(
             "the file defines no block",
             where=str(path),
-            cure="a block is a class derived from torch.nn.Module, made by Block(c1, *row_args).",
+            hint="a block is a class derived from torch.nn.Module, made by Block(c1, *row_args).",
         )
     if taken := sorted(blocks.keys() & BLOCKS.keys()):
         raise UsageError(
             f"{', '.join(taken)} is already a block of detrbench",
             where=str(path),
-            cure="give your class another name, so that a model file means one thing.",
+            hint="give your class another name, so that a model file means one thing.",
         )
     return blocks
 
@@ -65,13 +65,13 @@ def _run(file: Path) -> object:
         raise UsageError(
             f"the file is not Python: {error.msg} (line {error.lineno})",
             where=str(file),
-            cure="check --blocks.",
+            hint="check --blocks.",
         ) from error
     except Exception as error:
         del sys.modules[name]
         raise UsageError(
             f"running the file failed: {type(error).__name__}: {error}",
             where=str(file),
-            cure=f"try `python {file}` first.",
+            hint=f"try `python {file}` first.",
         ) from error
     return module

@@ -37,7 +37,7 @@ def load_backbone(detector: Detector, path: str | Path) -> None:
             f"nothing in the file belongs to the backbone of {detector.spec.name}; "
             f"it holds {_some(offered)}",
             where=where,
-            cure="map its prefixes to rows under `backbone_weights` in the model file.",
+            hint="map its prefixes to rows under `backbone_weights` in the model file.",
         )
     _check(wanted, renamed, offered, where)
     for key, tensor in wanted.items():
@@ -54,14 +54,14 @@ def load_backbone(detector: Detector, path: str | Path) -> None:
 
 def _read(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
-        raise UsageError("there is no such file", where=str(path), cure="check --backbone-weights.")
+        raise UsageError("there is no such file", where=str(path), hint="check --backbone-weights.")
     try:
         content: Any = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # the bytes of any file may make the reader stumble in any way
         raise UsageError(
             f"the file is not a plain state_dict: {_first_line(error)}",
             where=str(path),
-            cure="save only tensors: torch.save(model.state_dict(), path).",
+            hint="save only tensors: torch.save(model.state_dict(), path).",
         ) from error
     if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
         content = content["state_dict"]
@@ -71,7 +71,7 @@ def _read(path: Path) -> dict[str, Tensor]:
         raise UsageError(
             "the file holds no state_dict: names with tensors",
             where=str(path),
-            cure="save one: torch.save(model.state_dict(), path).",
+            hint="save one: torch.save(model.state_dict(), path).",
         )
     return dict(content)
 
@@ -139,7 +139,7 @@ def _check(
         raise UsageError(
             "; ".join(problems),
             where=where,
-            cure="the file must be of the same backbone, of the same width.",
+            hint="the file must be of the same backbone, of the same width.",
         )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import PurePath
 from typing import TYPE_CHECKING
 
@@ -55,24 +56,19 @@ def render(
     return render_document(translated(_laid_out(report, by), lang), format)
 
 
-_OWN_LAYOUTS: dict[str, Callable[[Report], bool]] = {
-    "detrbench.analysis.explain.tables": lambda report: report.explanation is not None,
-    "detrbench.experiments.guidelines.tables": lambda report: any(
-        "guideline" in row.settings for row in report.rows
-    ),
-}
+LAYOUTS: dict[str, Callable[[Report], bool]] = {}
 """Module whose `document(report)` lays out what a command of its own has measured -> whether a
-report is such a one."""
+report is such a one. Filled by the package's `__init__`, since no format knows a feature."""
 
 
 def _laid_out(report: Report, by: str | None) -> Document:
     from detrbench.render.layout import document
 
-    own = next((module for module, asks in _OWN_LAYOUTS.items() if asks(report)), None)
-    if own is None or by is not None:
+    module = next((module for module, asks in LAYOUTS.items() if asks(report)), None)
+    if module is None:
         return document(report, by)
-    laid_out: Document = importlib.import_module(own).document(report)
-    return laid_out
+    own: Document = importlib.import_module(module).document(report)
+    return own if by is None else replace(document(report, by), pictures=own.pictures)
 
 
 def render_document(document: Document, format: str) -> str:
@@ -89,7 +85,7 @@ def check_format(format: str, *, where: str | None = None) -> str:
         UsageError: it is not; the nearest is suggested.
     """
     if format not in FORMATS:
-        raise UsageError(f"unknown format {format!r}", where=where, cure=nearest(format, FORMATS))
+        raise UsageError(f"unknown format {format!r}", where=where, hint=nearest(format, FORMATS))
     return format
 
 

@@ -16,7 +16,7 @@ from json import dumps
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from detrbench import __version__
+from detrbench.core.version import __version__
 from detrbench.render import csv, json, plots
 from detrbench.render.layout import PARTS, Document, Line, Table, provenance
 from detrbench.render.layout import document as lay_out
@@ -59,7 +59,7 @@ def render(document: Document) -> str:
 
 
 @dataclass(frozen=True)
-class Picture:
+class Drawn:
     """An <svg> element, and how to read it."""
 
     svg: Markup
@@ -103,7 +103,7 @@ class Section:
 
     name: str
     title: str
-    pictures: tuple[Picture, ...] = ()
+    pictures: tuple[Drawn, ...] = ()
     tables: tuple[Shown, ...] = ()
     missing: str = ""
 
@@ -136,10 +136,8 @@ def _sections(document: Document) -> Iterator[Section]:
         "parts",
         "Stages and operators",
         # Modules are every model's own, so that bars of them would compare nothing.
-        _pictures(
-            roofline=_roofline(report),
-            **{by: plots.parts(report, by) for by in by_part if by != "module"},
-        ),
+        _pictures(**{by: plots.parts(report, by) for by in by_part if by != "module"})
+        + _own_pictures(document, "parts"),
         tuple(Shown(table, "lines") for table in by_part.values()),
         missing="No parts were kept. `detrbench profile --by stage` (or op, or module) counts "
         "them, `detrbench latency --stages` times them.",
@@ -159,14 +157,13 @@ def _sections(document: Document) -> Iterator[Section]:
     )
 
 
-def _roofline(report: Report) -> str | None:
-    if report.explanation is None:
-        return None
-    from detrbench.analysis.explain.roofline import (
-        roofline,  # it needs torch, which most pages do not
+def _own_pictures(document: Document, section: str) -> tuple[Drawn, ...]:
+    """What the feature that made the document adds to a section."""
+    return tuple(
+        Drawn(_markup(svg), picture.caption)
+        for picture in document.pictures
+        if picture.section == section and (svg := picture.draw())
     )
-
-    return roofline(report)
 
 
 def _has_parts(report: Report, by: str) -> bool:
@@ -198,8 +195,6 @@ _CAPTIONS = {
     "interval.",
     "cost": "The dashed line is where latency would be if FLOPs alone decided it, at the first "
     "model's rate: what lies above it gets less out of its FLOPs. Bars are intervals.",
-    "roofline": "A mark is a part, larger where more of the time is; the roof is what this device "
-    "was measured to do at best, in the same rounds.",
     "stage": "The figure at a bar's end is the sum of its parts.",
     "op": "The figure at a bar's end is the sum of its parts; the largest have a colour each.",
     "memory": "Memory access is in elements and counts convolutions and linear layers; traffic is "
@@ -207,8 +202,8 @@ _CAPTIONS = {
 }
 
 
-def _pictures(**drawn: str | None) -> tuple[Picture, ...]:
-    return tuple(Picture(_markup(svg), _CAPTIONS[name]) for name, svg in drawn.items() if svg)
+def _pictures(**drawn: str | None) -> tuple[Drawn, ...]:
+    return tuple(Drawn(_markup(svg), _CAPTIONS[name]) for name, svg in drawn.items() if svg)
 
 
 def _title(document: Document) -> str:

@@ -25,7 +25,7 @@ def check_language(lang: str, *, where: str | None = None) -> str:
         UsageError: they cannot.
     """
     if lang not in LANGUAGES:
-        raise UsageError(f"unknown language {lang!r}", where=where, cure=nearest(lang, LANGUAGES))
+        raise UsageError(f"unknown language {lang!r}", where=where, hint=nearest(lang, LANGUAGES))
     return lang
 
 

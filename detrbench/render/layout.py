@@ -25,7 +25,14 @@ from detrbench.core.units import (
 )
 from detrbench.machine.environment import Environment
 from detrbench.reports.metrics import CONVENTION_METRICS, METRICS, Metric, Spread
-from detrbench.reports.report import Cell, Report, is_of, measured_like, metric_keys, missing_value
+from detrbench.reports.report import (
+    Report,
+    Result,
+    is_of,
+    measured_like,
+    metric_keys,
+    missing_value,
+)
 
 PARTS = ("stage", "module", "op")
 """What a model can be broken down by."""
@@ -61,6 +68,21 @@ class Table:
 
 
 @dataclass(frozen=True)
+class Picture:
+    """A picture of a feature's own, for formats that draw.
+
+    Attributes:
+        section: of the page that it belongs to, such as "parts".
+        caption: how to read it.
+        draw: makes an <svg> element, or `None` where there is nothing to see; called when shown.
+    """
+
+    section: str
+    caption: str
+    draw: Callable[[], str | None]
+
+
+@dataclass(frozen=True)
 class Document:
     """The same content three times: tables for readers, flat records for CSV, data for JSON.
 
@@ -72,6 +94,7 @@ class Document:
     records: Sequence[Mapping[str, Any]]
     data: Any
     report: Report | None = None
+    pictures: tuple[Picture, ...] = ()
 
 
 def document(report: Report, by: str | None = None) -> Document:
@@ -121,7 +144,7 @@ def _summary(report: Report) -> Table:
     )
 
 
-def _summary_metrics(rows: tuple[Cell, ...]) -> list[Metric]:
+def _summary_metrics(rows: tuple[Result, ...]) -> list[Metric]:
     asked = {row.settings.get("convention", "core") for row in rows}
     return [
         METRICS[key]
@@ -134,7 +157,7 @@ def _column(shown: Metric) -> Column:
     return Column(header(shown.title, shown.unit))
 
 
-def _values_line(row: Cell, label: str, shown: list[Metric], marks: Marks) -> Line:
+def _values_line(row: Result, label: str, shown: list[Metric], marks: Marks) -> Line:
     if row.status != "ok":
         mark = marks.mark(f"{label} {row.status}: {row.reason or 'no reason was recorded'}")
         if not any(_value(row, one) is not None for one in shown):
@@ -144,16 +167,16 @@ def _values_line(row: Cell, label: str, shown: list[Metric], marks: Marks) -> Li
     return Line(label, tuple(_cell_text(row, one, marks) for one in shown))
 
 
-def _value(row: Cell, one: Metric) -> int | float | None:
+def _value(row: Result, one: Metric) -> int | float | None:
     return row.metrics.get(one.key)
 
 
-def _cell_text(row: Cell, one: Metric, marks: Marks) -> str:
+def _cell_text(row: Result, one: Metric, marks: Marks) -> str:
     text = value_text(row, one)
     return text or f"n/a {marks.mark(f'n/a: {missing_value(row, one.key)}')}"
 
 
-def value_text(row: Cell, one: Metric) -> str | None:
+def value_text(row: Result, one: Metric) -> str | None:
     """A value, and in brackets its spread where it has one; None where there is no value."""
     value = _value(row, one)
     if value is None:
@@ -164,16 +187,16 @@ def value_text(row: Cell, one: Metric) -> str | None:
     return f"{show(value, one.unit)} {show_range(*ends_of(row, spread), one.unit)}"
 
 
-def spread_of(row: Cell, one: Metric) -> Spread | None:
+def spread_of(row: Result, one: Metric) -> Spread | None:
     """The first of the metric's spreads that the row holds both ends of."""
     return next((spread for spread in one.spread if None not in ends_of(row, spread)), None)
 
 
-def ends_of(row: Cell, spread: Spread) -> tuple[Any, Any]:
+def ends_of(row: Result, spread: Spread) -> tuple[Any, Any]:
     return row.metrics.get(spread.low), row.metrics.get(spread.high)
 
 
-def _brackets(rows: tuple[Cell, ...], shown: list[Metric]) -> list[str]:
+def _brackets(rows: tuple[Result, ...], shown: list[Metric]) -> list[str]:
     """What the brackets of each column mean."""
     found = {(one, spread) for one in shown for row in rows if (spread := spread_of(row, one))}
     return [
@@ -185,13 +208,15 @@ def _brackets(rows: tuple[Cell, ...], shown: list[Metric]) -> list[str]:
 
 
 def _difference_line(
-    row: Cell, reference: Cell, report: Report, shown: list[Metric], marks: Marks
+    row: Result, reference: Result, report: Report, shown: list[Metric], marks: Marks
 ) -> Line:
     texts = tuple(_difference_text(row, reference, report, one, marks) for one in shown)
     return Line(f"against {reference.model}", texts, level=1)
 
 
-def _difference_text(row: Cell, reference: Cell, report: Report, one: Metric, marks: Marks) -> str:
+def _difference_text(
+    row: Result, reference: Result, report: Report, one: Metric, marks: Marks
+) -> str:
     value, before = _value(row, one), _value(reference, one)
     change = None if value is None or before is None else ratio(value, before)
     if change is None:
@@ -215,7 +240,7 @@ def _pair_text(pair: Mapping[str, Any], marks: Marks) -> str:
     return show_change(pair["ratio"]) + (f" {marks.mark(reasons)}" if reasons else "")
 
 
-def comparison_of(row: Cell, report: Report) -> Mapping[str, Any] | None:
+def comparison_of(row: Result, report: Report) -> Mapping[str, Any] | None:
     """The measured pair of `row` and its reference, if there is one."""
     reference = report.reference(row)
     return next(
@@ -229,7 +254,7 @@ def comparison_of(row: Cell, report: Report) -> Mapping[str, Any] | None:
     )
 
 
-def _overlap(row: Cell, other: Cell, one: Metric) -> bool:
+def _overlap(row: Result, other: Result, one: Metric) -> bool:
     here, there = spread_of(row, one), spread_of(other, one)
     if here is None or there is None:
         return False
@@ -298,7 +323,7 @@ def _pair_verdict(pair: Mapping[str, Any], marks: Marks) -> str:
 
 
 def _published_lines(
-    figure: Mapping[str, Any], row: Cell, shown: list[Metric], marks: Marks
+    figure: Mapping[str, Any], row: Result, shown: list[Metric], marks: Marks
 ) -> Iterator[Line]:
     """What was printed; ours at the settings that reproduce it, unless `row` is that; by how much
     ours is off."""
@@ -349,7 +374,7 @@ def _printed(figure: Mapping[str, Any], one: Metric) -> str | None:
     return figure.get(one.published_as) if one.published_as else None
 
 
-def _ours(figure: Mapping[str, Any], one: Metric, row: Cell) -> int | float | None:
+def _ours(figure: Mapping[str, Any], one: Metric, row: Result) -> int | float | None:
     """Our value at the settings that reproduce a printed one; None where nothing was printed, or
     where ours was measured at others."""
     if not _printed(figure, one) or (one in _MEASURED and not measured_like(figure, row.settings)):
@@ -358,7 +383,7 @@ def _ours(figure: Mapping[str, Any], one: Metric, row: Cell) -> int | float | No
     return ours.get(_published_key(figure, one))
 
 
-def _deviation(figure: Mapping[str, Any], one: Metric, row: Cell) -> str:
+def _deviation(figure: Mapping[str, Any], one: Metric, row: Result) -> str:
     printed, ours = _printed(figure, one), _ours(figure, one, row)
     incomparable = one in _MEASURED and not _names_device(figure)
     if printed is None or ours is None or incomparable:
@@ -381,11 +406,11 @@ def _published_key(figure: Mapping[str, Any], one: Metric) -> str:
 
 def _breakdown(report: Report, by: str) -> Table:
     if by not in PARTS:
-        raise UsageError(f"cannot break a model down by {by!r}", cure=nearest(by, PARTS))
+        raise UsageError(f"cannot break a model down by {by!r}", hint=nearest(by, PARTS))
     rows = [row for row in report.rows if row.parts.get(by)]
     if not rows:
         raise UsageError(
-            f"the report holds no values by {by}", cure=f"make it with: detrbench profile --by {by}"
+            f"the report holds no values by {by}", hint=f"make it with: detrbench profile --by {by}"
         )
     shown = part_metrics(rows, by)
     lines: list[Line] = []
@@ -402,7 +427,7 @@ def _breakdown(report: Report, by: str) -> Table:
     )
 
 
-def part_metrics(rows: list[Cell], by: str) -> list[Metric]:
+def part_metrics(rows: list[Result], by: str) -> list[Metric]:
     """Those that add up over parts, or nearly, as times do; FLOPs by the core rules where the asked
     ones know no parts."""
     held = {key for row in rows for part in row.parts[by] for key in part}
@@ -466,7 +491,7 @@ def settings_text(
     )
 
 
-def _common_settings(rows: tuple[Cell, ...]) -> dict[str, Any]:
+def _common_settings(rows: tuple[Result, ...]) -> dict[str, Any]:
     first = rows[0].settings if rows else {}
     return {
         name: value
@@ -475,11 +500,11 @@ def _common_settings(rows: tuple[Cell, ...]) -> dict[str, Any]:
     }
 
 
-def _common_text(rows: tuple[Cell, ...]) -> str:
+def _common_text(rows: tuple[Result, ...]) -> str:
     return settings_text(_common_settings(rows))
 
 
-def row_label(row: Cell, rows: tuple[Cell, ...]) -> str:
+def row_label(row: Result, rows: tuple[Result, ...]) -> str:
     """The model's name, with whatever of its settings the caption cannot say for all rows."""
     common = _common_settings(rows)
     own = {name: value for name, value in row.settings.items() if name not in common}
@@ -494,7 +519,7 @@ def _caption(report: Report, shown: list[Metric]) -> str:
     return f"{caption}." if caption else ""
 
 
-def _said(rows: tuple[Cell, ...]) -> list[str]:
+def _said(rows: tuple[Result, ...]) -> list[str]:
     """The notes of all rows, each once, with the models it is of."""
     models: dict[str, list[str]] = {}
     for row in rows:

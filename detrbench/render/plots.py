@@ -46,7 +46,7 @@ from detrbench.render.layout import (
     spread_of,
 )
 from detrbench.reports.metrics import METRICS, Metric
-from detrbench.reports.report import Cell, Report
+from detrbench.reports.report import Report, Result
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -187,7 +187,7 @@ class _Change(NamedTuple):
     high: float | None = None
 
 
-def _change(one: Metric, row: Cell, reference: Cell, report: Report) -> _Change | None:
+def _change(one: Metric, row: Result, reference: Result, report: Report) -> _Change | None:
     pair = comparison_of(row, report) if one.spread else None
     if pair is not None:
         ends = (pair.get("ci_low"), pair.get("ci_high"))
@@ -249,13 +249,13 @@ def samples(report: Report) -> str | None:
         return svg_text(figure, "samples", "Every sample, by process", " ".join(words))
 
 
-def _processes(row: Cell) -> list[list[float]]:
+def _processes(row: Result) -> list[list[float]]:
     """Seconds of each process's timed rounds, in the order taken."""
     held = row.samples.get("latency_s") or ()
     return [list(each) for each in held if isinstance(each, Sequence)]
 
 
-def _view(row: Cell) -> float:
+def _view(row: Result) -> float:
     """Where the axis may end: far outliers would press all others into a line, so they stand at
     its end."""
     every = [sample for each in _processes(row) for sample in each]
@@ -292,7 +292,7 @@ def _draw_processes(panel: Axes, processes: Sequence[Sequence[float]], view: flo
     panel.set_yticks(list(numbers), [str(place + 1) for place in numbers])
 
 
-def _draw_median(panel: Axes, row: Cell) -> None:
+def _draw_median(panel: Axes, row: Result) -> None:
     """The median over processes, dashed, and its interval, shaded."""
     for one in _MEASURED:
         value = row.metrics.get(one.key)
@@ -312,7 +312,7 @@ def _beyond(processes: Sequence[Sequence[float]], view: float) -> str:
     return f"{len(outside)} beyond the axis, up to {show_quantity(max(outside), 's')}"
 
 
-def _samples_words(row: Cell, report: Report) -> str:
+def _samples_words(row: Result, report: Report) -> str:
     processes = [each for each in _processes(row) if each]
     every = [sample for each in processes for sample in each]
     medians = [median(each) for each in processes]
@@ -379,7 +379,7 @@ class _Point(NamedTuple):
         return f"{self.name}: {values}, {changes}."
 
 
-def _interval(row: Cell, one: Metric) -> tuple[float, float] | None:
+def _interval(row: Result, one: Metric) -> tuple[float, float] | None:
     spread = spread_of(row, one)
     if spread is None:
         return None
@@ -512,7 +512,7 @@ def _whole_bars(report: Report, one: Metric) -> list[_Bar]:
     ]
 
 
-def _largest_parts(rows: Sequence[Cell], shown: Sequence[Metric], by: str) -> list[str]:
+def _largest_parts(rows: Sequence[Result], shown: Sequence[Metric], by: str) -> list[str]:
     """The parts worth a colour, in the model's order, by their largest share of anything; the last
     stands for all others where there are more."""
     shares: dict[str, float] = {}
@@ -529,7 +529,7 @@ def _largest_parts(rows: Sequence[Cell], shown: Sequence[Metric], by: str) -> li
 
 
 def _part_bars(
-    rows: Sequence[Cell], report: Report, one: Metric, names: Sequence[str], by: str
+    rows: Sequence[Result], report: Report, one: Metric, names: Sequence[str], by: str
 ) -> list[_Bar]:
     bars = []
     for row in rows:

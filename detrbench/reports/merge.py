@@ -10,7 +10,7 @@ from typing import Any
 from detrbench.core.errors import UsageError
 from detrbench.machine.environment import Environment
 from detrbench.reports.metrics import METRICS
-from detrbench.reports.report import Cell, Report, setting_differences
+from detrbench.reports.report import Report, Result, setting_differences
 
 
 def merge(reports: Mapping[str, Report]) -> Report:
@@ -27,7 +27,7 @@ def merge(reports: Mapping[str, Report]) -> Report:
             reports have different values of the same thing.
     """
     if not reports:
-        raise UsageError("there is no report to merge", cure="Name a run.json.")
+        raise UsageError("there is no report to merge", hint="Name a run.json.")
     (first_name, merged), *others = reports.items()
     for name, report in others:
         _check_environments((first_name, merged), (name, report))
@@ -36,7 +36,7 @@ def merge(reports: Mapping[str, Report]) -> Report:
     return merged
 
 
-def join(counted: Cell, timed: Cell) -> Cell:
+def join(counted: Result, timed: Result) -> Result:
     """One row out of what was counted and what was timed of the same model.
 
     Where both have a key, the timed one has the last word; the status is the worse of the two.
@@ -99,7 +99,7 @@ def _check_environments(one: tuple[str, Report], other: tuple[str, Report]) -> N
         raise UsageError(
             f"its environment is not that of {one[0]}: {in_words(differing)}",
             where=other[0],
-            cure="Times of different environments do not stand in one table; see what differs "
+            hint="Times of different environments do not stand in one table; see what differs "
             f"with: detrbench diff {one[0]} {other[0]}",
         )
 
@@ -115,7 +115,7 @@ def _check_settings(one: tuple[str, Report], other: tuple[str, Report]) -> None:
         f"its settings are not those of {one[0]}: "
         f"{in_words(setting_differences(nearest, strange[0]))}",
         where=other[0],
-        cure="Measure both under the same settings.",
+        hint="Measure both under the same settings.",
     )
 
 
@@ -155,11 +155,11 @@ def _added(merged: Report, report: Report, name: str) -> Report:
     )
 
 
-def _same(row: Cell, other: Cell) -> bool:
+def _same(row: Result, other: Result) -> bool:
     return row.model == other.model and _compares(row.settings, other.settings)
 
 
-def _check_values(row: Cell, other: Cell, name: str) -> None:
+def _check_values(row: Result, other: Result, name: str) -> None:
     """What both have must be the same: a model that was timed twice has two medians."""
     both = {
         key: (value, other.metrics[key])
@@ -173,7 +173,7 @@ def _check_values(row: Cell, other: Cell, name: str) -> None:
             f"{row.model} with the same settings is in an earlier report with other values, such "
             f"as {key} {value} and {again}",
             where=name,
-            cure="Two runs of the same thing are compared, not merged: detrbench diff.",
+            hint="Two runs of the same thing are compared, not merged: detrbench diff.",
         )
 
 
@@ -181,7 +181,7 @@ def _one_after_the_other(here: str, there: str) -> str:
     return "; ".join(dict.fromkeys(text for text in (here, there) if text))
 
 
-def _joined_parts(by: str, counted: Cell, timed: Cell) -> list[dict[str, Any]]:
+def _joined_parts(by: str, counted: Result, timed: Result) -> list[dict[str, Any]]:
     """Parts of the same name joined, in the order of whichever has more of them."""
     here, there = counted.parts.get(by, []), timed.parts.get(by, [])
     longer = max(here, there, key=len)
@@ -193,7 +193,7 @@ def _named(name: str, parts: Iterable[dict[str, Any]]) -> dict[str, Any]:
     return next((part for part in parts if part["part"] == name), {})
 
 
-def _measured_likewise(figure: Mapping[str, Any], timed: Cell) -> dict[str, Any]:
+def _measured_likewise(figure: Mapping[str, Any], timed: Result) -> dict[str, Any]:
     """Our measured values of what the figure printed; counts have been made at its own settings."""
     return {
         one.key: timed.metrics[one.key]

@@ -35,7 +35,7 @@ class Metric:
     """One number a report can hold.
 
     Attributes:
-        key: its name in `Cell.metrics`, in JSON and (with its unit) in CSV.
+        key: its name in `Result.metrics`, in JSON and (with its unit) in CSV.
         title: the column header, without the unit.
         unit: a key of `detrbench.core.units.UNITS`, the unit the stored value is in.
         better: which way is better; None where neither is, such as a number of samples.

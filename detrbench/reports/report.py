@@ -11,15 +11,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
-import stat
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from detrbench.core.errors import UsageError
+from detrbench.core.files import write_atomically
 from detrbench.core.units import column_name, is_finite, parse_imgsz, show_imgsz
 from detrbench.reports.metrics import METRICS, metric
 
@@ -38,7 +36,7 @@ class ReportError(UsageError):
 
 
 @dataclass(frozen=True)
-class Cell:
+class Result:
     """One row of a Report: one model under one set of settings.
 
     Attributes:
@@ -85,7 +83,7 @@ class Report:
     """Rows of values, and the environment and command they are from.
 
     Attributes:
-        rows: one Cell per model and settings, in the order asked for.
+        rows: one Result per model and settings, in the order asked for.
         environment: what `detrbench.machine.environment` read on the machine.
         comparisons: pairs of rows with their ratio and verdict.
         title: what the report is of.
@@ -95,7 +93,7 @@ class Report:
         schema_version: the version of this format.
     """
 
-    rows: tuple[Cell, ...] = ()
+    rows: tuple[Result, ...] = ()
     environment: dict[str, Any] = field(default_factory=dict)
     comparisons: tuple[dict[str, Any], ...] = ()
     title: str = ""
@@ -104,7 +102,7 @@ class Report:
     detrbench_version: str = ""
     schema_version: int = SCHEMA_VERSION
 
-    def with_row(self, cell: Cell) -> Report:
+    def with_row(self, cell: Result) -> Report:
         """This report with one row more."""
         return dataclasses.replace(self, rows=(*self.rows, cell))
 
@@ -151,7 +149,7 @@ class Report:
             plain = json.loads(text, parse_constant=_finite, parse_float=_finite)
         except (ValueError, RecursionError) as error:
             raise ReportError(
-                f"not JSON ({error})", where=where, cure="is the file complete?"
+                f"not JSON ({error})", where=where, hint="is the file complete?"
             ) from error
         _check(plain, where)
         rows = tuple(_cell(row) for row in plain["rows"])
@@ -215,7 +213,7 @@ class Report:
         found = (pair.get("explanation") for pair in self.comparisons)
         return next((each for each in found if each), None)
 
-    def reference(self, row: Cell) -> Cell | None:
+    def reference(self, row: Result) -> Result | None:
         """What `row` is read against: the first row under the same settings, classes apart, which
         models may have their own number of; None for that row itself."""
         first = next(
@@ -225,7 +223,7 @@ class Report:
         )
         return None if first is row else first
 
-    def _judged(self, row: Cell) -> dict[str, Any]:
+    def _judged(self, row: Result) -> dict[str, Any]:
         """The comparison that `row` is the subject of; None where it is of none."""
         pair = next((one for one in self.comparisons if is_of(one, row)), {})
         names = {"baseline": "compared_with", "ratio": "ratio", "ci_low": "ratio_low",
@@ -245,7 +243,7 @@ class Report:
         return pd.DataFrame.from_records(records).astype(whole)
 
 
-def is_of(pair: Mapping[str, Any], row: Cell) -> bool:
+def is_of(pair: Mapping[str, Any], row: Result) -> bool:
     """Whether `row` is of the model that the comparison `pair` is about, under its settings."""
     settings = pair.get("settings") or {}
     return pair.get("model") == row.model and settings.items() <= row.settings.items()
@@ -277,14 +275,14 @@ def measured_like(figure: Mapping[str, Any], settings: Mapping[str, Any]) -> boo
     return not setting_differences(named, settings)
 
 
-def missing_value(cell: Cell, key: str) -> str:
+def missing_value(cell: Result, key: str) -> str:
     """Why `cell` has no value for `key`."""
     if key in cell.missing:
         return cell.missing[key]
     return cell.reason or "not measured"
 
 
-def metric_keys(rows: tuple[Cell, ...]) -> list[str]:
+def metric_keys(rows: tuple[Result, ...]) -> list[str]:
     """The metrics that any of `rows` names: known ones in the order of METRICS, then the others."""
     present = {key for row in rows for key in (*row.metrics, *row.missing)}
     return [key for key in METRICS if key in present] + sorted(present - set(METRICS))
@@ -304,60 +302,17 @@ def json_text(plain: Any) -> str:
         ) from error
 
 
-def write_atomically(path: Path | str, text: str) -> None:
-    """Write `text` to `path` so that a reader sees the old file or the whole new one.
-
-    Raises:
-        UsageError: the folder is not there or cannot be written to.
-    """
-    path = Path(path)
-    try:
-        if path.exists() and not path.is_file():  # /dev/stdout, a pipe: nothing to replace
-            path.write_text(text, encoding="utf-8")
-            return
-        _replace(Path(os.path.realpath(path)), text)
-    except OSError as error:
-        raise UsageError(
-            f"cannot be written: {error.strerror or error}",
-            where=str(path),
-            cure="name a file in a folder that exists and that you may write to",
-        ) from error
-
-
-def _replace(target: Path, text: str) -> None:
-    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).chmod(_mode_for(target))
-        Path(name).replace(target)
-    except BaseException:
-        Path(name).unlink()
-        raise
-
-
-def _mode_for(target: Path) -> int:
-    """The permissions a plain `open` would have left; mkstemp's own are for the owner alone."""
-    if target.exists():
-        return stat.S_IMODE(target.stat().st_mode)
-    umask = os.umask(0)
-    os.umask(umask)
-    return 0o666 & ~umask
-
-
 def _flat(value: Any) -> Any:
     simple = value is None or isinstance(value, str | int | float)
     return value if simple else json.dumps(value, sort_keys=True, default=str)
 
 
-def _cell(plain: Mapping[str, Any]) -> Cell:
-    known = {f.name for f in dataclasses.fields(Cell)}
+def _cell(plain: Mapping[str, Any]) -> Result:
+    known = {f.name for f in dataclasses.fields(Result)}
     values = {name: plain[name] for name in known if name in plain}
     values.setdefault("title", plain["model"])
     values["notes"] = tuple(plain.get("notes", ()))
-    return Cell(**values)
+    return Result(**values)
 
 
 # --- checking plain data -------------------------------------------------------------------------
@@ -414,7 +369,7 @@ def _check(plain: Any, where: str) -> None:
         raise ReportError(
             "not a detrbench report: it has no schema_version",
             where=where,
-            cure="give a run.json written by detrbench",
+            hint="give a run.json written by detrbench",
         )
     _check_version(plain["schema_version"], where)
     _check_keys(plain, _TOP, ("environment", "rows"), where, "")
@@ -431,7 +386,7 @@ def _check(plain: Any, where: str) -> None:
                 f"rows[{index}] repeats rows[{seen[identity]}]: {row['model']} with the same "
                 "settings stands twice",
                 where=where,
-                cure="keep one row per model and settings",
+                hint="keep one row per model and settings",
             )
         seen[identity] = index
 
@@ -444,7 +399,7 @@ def _check_version(version: Any, where: str) -> None:
             f"written by a newer detrbench: schema_version {version}, and this one reads up to "
             f"{SCHEMA_VERSION}",
             where=where,
-            cure="update detrbench: pip install --upgrade detrbench",
+            hint="update detrbench: pip install --upgrade detrbench",
         )
 
 

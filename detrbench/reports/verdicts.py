@@ -93,7 +93,7 @@ def check_margin(margin: float) -> float:
     """
     if not 0 < margin < 1:
         raise UsageError(
-            f"a margin of {margin:g} is not between 0 and 1", cure="Give 0.02 for 2 %."
+            f"a margin of {margin:g} is not between 0 and 1", hint="Give 0.02 for 2 %."
         )
     return margin
 

@@ -10,8 +10,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from detrbench.core.errors import UsageError, nearest
+from detrbench.machine.devices import parse_device
 from detrbench.runtimes.clocks import Step
-from detrbench.runtimes.devices import open_device, parse_device
+from detrbench.runtimes.devices import open_device
 from detrbench.runtimes.options import Options, check_options
 
 if TYPE_CHECKING:
@@ -66,13 +67,13 @@ def check_runtime(name: str, device: str | None = None) -> str:
         UsageError: none is, or it does not.
     """
     if name not in RUNTIMES:
-        raise UsageError(f"unknown runtime {name!r}", cure=nearest(name, RUNTIMES))
+        raise UsageError(f"unknown runtime {name!r}", hint=nearest(name, RUNTIMES))
     kinds = ONLY_ON.get(name)
     if device is not None and kinds is not None and parse_device(device)[0] not in kinds:
         able = [other for other in RUNTIMES if other not in ONLY_ON]
         raise UsageError(
             f"the runtime {name} does not run on {device}",
-            cure=f"Give --device {kinds[0]}, or take {' or '.join(able)}.",
+            hint=f"Give --device {kinds[0]}, or take {' or '.join(able)}.",
         )
     return name
 

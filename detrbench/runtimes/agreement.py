@@ -78,7 +78,7 @@ def check_agreement(outputs: object, reference: object, tolerance: float, what: 
         raise DetrbenchError(
             f"{what}: outputs deviate by {found:.2g} of their largest value, "
             f"where {tolerance:g} is allowed",
-            cure="It computes something else, so its latency would mean nothing.",
+            hint="It computes something else, so its latency would mean nothing.",
         )
     return found
 

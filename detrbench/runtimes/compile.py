@@ -18,7 +18,7 @@ from detrbench.runtimes.eager import Eager, ModelStep
 from detrbench.runtimes.options import Options
 
 # What a compiler needs that a torch wheel does not bring, by the exception that says so.
-_CURES = {
+_HINTS = {
     "InvalidCxxCompiler": "Install a C++ compiler (g++ or clang++), or name one in CXX.",
     "TritonMissing": "Install triton, which compiles for GPUs.",
 }
@@ -85,11 +85,11 @@ def _first_call(run: Observed, images: Tensor) -> tuple[object, Tensor | None]:
         raise
     except Exception as error:
         causes = list(_causes(error))
-        cures = [_CURES[name] for name in map(_kind, causes) if name in _CURES]
+        hints = [_HINTS[name] for name in map(_kind, causes) if name in _HINTS]
         first_line = str(causes[-1]).strip().split("\n")[0]
         raise DetrbenchError(
             f"torch.compile cannot compile the model: {_kind(causes[-1])}: {first_line}",
-            cure=cures[0] if cures else "Time it with --runtime eager.",
+            hint=hints[0] if hints else "Time it with --runtime eager.",
         ) from error
 
 

@@ -93,7 +93,7 @@ class CudaGraph:
         except RuntimeError as error:
             raise DetrbenchError(
                 f"the model cannot be captured: {str(error).strip().splitlines()[0]}",
-                cure="Something in it waits for the device or depends on values: use another "
+                hint="Something in it waits for the device or depends on values: use another "
                 "--runtime.",
             ) from error
         return graph, outputs, max(0, cuda.max_memory_allocated() - before)

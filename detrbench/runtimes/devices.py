@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
-from detrbench.core.errors import UsageError, nearest
+from detrbench.core.errors import UsageError
+from detrbench.machine.devices import parse_device
 from detrbench.runtimes.clocks import Clock, WallClock
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class Cpu:
     def __init__(self, index: int | None = None) -> None:
         if index not in (None, 0):
             raise UsageError(
-                f"there is no device cpu:{index}", cure="The processor is one device: cpu."
+                f"there is no device cpu:{index}", hint="The processor is one device: cpu."
             )
         self.clock: Clock = WallClock()
 
@@ -72,11 +72,11 @@ class Cuda:
         wanted = f"cuda:{index or 0}"
         if not found:
             raise UsageError(
-                f"{wanted} was asked for, but {_why_no_cuda(torch)}", cure="Use --device cpu."
+                f"{wanted} was asked for, but {_why_no_cuda(torch)}", hint="Use --device cpu."
             )
         if (index or 0) >= found:
             there = ", ".join(f"cuda:{i} ({torch.cuda.get_device_name(i)})" for i in range(found))
-            raise UsageError(f"there is no device {wanted}", cure=f"There is: {there}.")
+            raise UsageError(f"there is no device {wanted}", hint=f"There is: {there}.")
         torch.cuda.set_device(index or 0)
         self.name = wanted
         self.clock: Clock = CudaClock(event=_timing_event, synchronize=torch.cuda.synchronize)
@@ -103,7 +103,7 @@ class Cuda:
             name = torch.cuda.get_device_name(self.name)
             raise UsageError(
                 f"{name} has no bfloat16 units, torch would emulate them",
-                cure="Give --dtype float16.",
+                hint="Give --dtype float16.",
             )
         conv, matmul, benchmark = self._before = self._switches()
         asked = options.tf32
@@ -198,23 +198,6 @@ class CudaClock:
 
 
 DEVICES: dict[str, Callable[[int | None], Device]] = {"cpu": Cpu, "cuda": Cuda}
-
-
-def parse_device(text: str) -> tuple[str, int | None]:
-    """Kind and index of "cpu", "cuda" or "cuda:N", without asking whether it is there.
-
-    Raises:
-        UsageError: anything else.
-    """
-    match = re.fullmatch(r"([a-z]+)(?::(\d{1,4}))?", text)
-    if match is None or match[1] not in DEVICES:
-        kind = text.split(":")[0]
-        cure = "Devices are cpu, cuda and cuda:N."
-        raise UsageError(
-            f"unknown device {text!r}",
-            cure=cure if kind in DEVICES else f"{cure} {nearest(kind, DEVICES)}",
-        )
-    return match[1], int(match[2]) if match[2] else None
 
 
 def open_device(text: str) -> Device:

@@ -113,7 +113,7 @@ class Eager:
             except RuntimeError as error:  # a kernel that torch does not have, mostly
                 raise DetrbenchError(
                     f"the model does not run in {what}: {error}",
-                    cure="Choose another --dtype, or another device.",
+                    hint="Choose another --dtype, or another device.",
                 ) from error
             found = check_agreement(outputs, reference, self.tolerance, what)
         return {"agreement": found, "tolerance": self.tolerance}

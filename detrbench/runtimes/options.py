@@ -1,6 +1,6 @@
 """How a model is to be executed: number format, memory layout, and switches that change the speed.
 
-Imports no torch, so that a wrong wish is said at once.
+Imports no torch, so that a wrong one is said at once.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from detrbench.core.errors import UsageError, nearest
-from detrbench.runtimes.devices import parse_device
+from detrbench.machine.devices import parse_device
 
 DTYPES = ("float32", "float16", "bfloat16")
 MEMORY_FORMATS = ("contiguous", "channels_last")
@@ -53,7 +53,7 @@ def check_options(options: Options, device: str = "cpu") -> Options:
         if asked and kind != "cuda":
             raise UsageError(
                 f"{what} is a setting of CUDA devices, not of {device}",
-                cure="Leave it out, or give --device cuda.",
+                hint="Leave it out, or give --device cuda.",
             )
     return options
 
@@ -67,6 +67,6 @@ def check_choice(what: str, value: str, known: Collection[str]) -> str:
     if value not in known:
         raise UsageError(
             f"unknown {what} {value!r}",
-            cure=f"There are {', '.join(known)}. {nearest(value, known)}",
+            hint=f"There are {', '.join(known)}. {nearest(value, known)}",
         )
     return value

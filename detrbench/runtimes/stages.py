@@ -47,7 +47,7 @@ def stage_steps(
     """
     if not isinstance(runtime, Eager):
         raise UsageError(
-            "stages are timed one kernel after the other", cure="Leave --stages out, or give eager."
+            "stages are timed one kernel after the other", hint="Leave --stages out, or give eager."
         )
     detector.check_image_size(*image_hw)
     images = natural_images(batch, *image_hw, seed=seed)

@@ -15,7 +15,7 @@ from detrbench.reports.report import Report
 from detrbench.reports.verdicts import ALPHA, MARGIN
 from detrbench.runtimes.options import Options
 from detrbench.timing.folders import naming, run_folder
-from detrbench.timing.plan import Wish
+from detrbench.timing.plan import Budget
 from detrbench.timing.process import Build, Request, build_model, measure_process
 from detrbench.timing.records import Outcome, measured
 from detrbench.timing.replication import Run, replicate, resumable
@@ -93,7 +93,7 @@ def measure_latency(
     """
     given = {_name(model): model for model in models}
     if len(given) < len(models):
-        raise UsageError("two of the models have the same name", cure="Name each model once.")
+        raise UsageError("two of the models have the same name", hint="Name each model once.")
     request = Request(
         models=tuple(given),
         device=device,
@@ -111,8 +111,8 @@ def measure_latency(
         plan=Plan(budget_s=30.0, seed=seed),
     )
     if all(isinstance(model, (str, Path)) for model in models):
-        wish = Wish(budget_s, processes, rounds, target, margin, early)
-        return latency_report(measure_run(request, wish, folder, progress, announce))
+        budget = Budget(budget_s, processes, rounds, target, margin, early)
+        return latency_report(measure_run(request, budget, folder, progress, announce))
     request = dataclasses.replace(request, plan=Plan(budget_s=budget_s, rounds=rounds, seed=seed))
     return latency_report(_in_this_process(request, given, margin, progress))
 
@@ -128,27 +128,27 @@ def resume_latency(
     Raises:
         UsageError: it is not the folder of a run.
     """
-    request, wish = resumable(Path(folder))
-    return latency_report(measure_run(request, wish, folder, progress, announce))
+    request, budget = resumable(Path(folder))
+    return latency_report(measure_run(request, budget, folder, progress, announce))
 
 
 def measure_run(
     request: Request,
-    wish: Wish,
+    budget: Budget,
     folder: str | Path | None = None,
     progress: OnProgress | None = None,
     announce: Callable[[str], None] | None = None,
 ) -> Run:
     """`replicate`, in `folder` or in a temporary one that a complete run removes."""
     known = remembered(request.device)
-    if known is not None and wish.margin < known.detectable:
-        warnings.warn(known.too_small(wish.margin), DetrbenchWarning, stacklevel=2)
+    if known is not None and budget.margin < known.detectable:
+        warnings.warn(known.too_small(budget.margin), DetrbenchWarning, stacklevel=2)
     run = None
     with run_folder(folder, "latency") as where:
         try:
             run = replicate(
                 request,
-                wish,
+                budget,
                 where,
                 progress=naming(where, announce, progress),
                 announce=announce,
@@ -175,7 +175,7 @@ def _in_this_process(
     outcome = Outcome(1, status, reason, measurement.took_s, measurement=measurement)
     return Run(
         request,
-        Wish(margin=margin),
+        Budget(margin=margin),
         None,
         (outcome,),
         "interrupted" if cut else "processes",

@@ -31,7 +31,7 @@ LEAST_ROUNDS, MOST_ROUNDS = 6, 60
 
 
 @dataclass(frozen=True)
-class Wish:
+class Budget:
     """What was asked of a run: time, number, precision; the first that is reached ends it.
 
     Attributes:
@@ -59,19 +59,19 @@ class Wish:
             raise UsageError(
                 f"a time budget of {self.budget_s} s leaves no time",
                 where="budget",
-                cure="Give more than 0 seconds.",
+                hint="Give more than 0 seconds.",
             )
         if self.budget_s is None and self.processes is None:
             raise UsageError(
-                "a measurement needs an end", cure="Give a time budget or a number of processes."
+                "a measurement needs an end", hint="Give a time budget or a number of processes."
             )
         for what, number in (("processes", self.processes), ("rounds", self.rounds)):
             if number is not None and number < 1:
-                raise UsageError(f"{number} {what} measure nothing", cure="Give at least 1.")
+                raise UsageError(f"{number} {what} measure nothing", hint="Give at least 1.")
         if self.target is not None and not 0 < self.target < 1:
             raise UsageError(
                 f"a half-width of {self.target:g} is not between 0 and 1",
-                cure="Give 0.01 for 1 %.",
+                hint="Give 0.01 for 1 %.",
             )
 
 
@@ -141,15 +141,19 @@ class RunPlan:
         return tuple(said)
 
 
-def pilot_share_s(wish: Wish) -> float | None:
+def pilot_share_s(budget: Budget) -> float | None:
     """Seconds the pilot plans with: an eighth of the budget, so that six more fit if it is slow."""
-    if wish.budget_s is None:
+    if budget.budget_s is None:
         return None
-    return wish.budget_s / max(wish.processes or 0, LEAST_PROCESSES + 2)
+    return budget.budget_s / max(budget.processes or 0, LEAST_PROCESSES + 2)
 
 
 def plan_run(
-    wish: Wish, pilot: Pilot, done: int = 1, spent_s: float = 0.0, between_sd: float = BETWEEN_SD
+    budget: Budget,
+    pilot: Pilot,
+    done: int = 1,
+    spent_s: float = 0.0,
+    between_sd: float = BETWEEN_SD,
 ) -> RunPlan:
     """Divide what is left of the budget into processes and rounds.
 
@@ -165,16 +169,16 @@ def plan_run(
         between_sd: of the log-ratio from process to process.
     """
     noise = math.sqrt(math.pi / 2) * pilot.within_sd
-    rounds = wish.rounds or _even(math.sqrt(pilot.start_s / pilot.round_s) * noise / between_sd)
-    left_s = math.inf if wish.budget_s is None else max(wish.budget_s - spent_s, 0.0)
-    if wish.rounds is None and math.isfinite(left_s):
-        share_s = left_s / max(1, (wish.processes or LEAST_PROCESSES) - done)
+    rounds = budget.rounds or _even(math.sqrt(pilot.start_s / pilot.round_s) * noise / between_sd)
+    left_s = math.inf if budget.budget_s is None else max(budget.budget_s - spent_s, 0.0)
+    if budget.rounds is None and math.isfinite(left_s):
+        share_s = left_s / max(1, (budget.processes or LEAST_PROCESSES) - done)
         fit = 2 * math.floor((share_s - pilot.start_s) / pilot.round_s / 2)
         rounds = max(LEAST_ROUNDS, min(rounds, fit))
     process_s = pilot.start_s + rounds * pilot.round_s
     more = (
-        wish.processes - done
-        if wish.processes is not None
+        budget.processes - done
+        if budget.processes is not None
         else math.floor(left_s / process_s + 1e-9)
     )
     processes = done + max(0, more)
@@ -185,7 +189,7 @@ def plan_run(
         process_s=process_s,
         left_s=max(0, more) * process_s,
         half_width=expected_half_width(sd, processes),
-        margin=wish.margin,
+        margin=budget.margin,
     )
 
 
@@ -231,11 +235,11 @@ def may_look(done: int, planned: int) -> bool:
     return LEAST_PROCESSES <= done < planned
 
 
-def in_reach(verdicts: Sequence[Verdict], half_widths: Sequence[float], wish: Wish) -> bool:
+def in_reach(verdicts: Sequence[Verdict], half_widths: Sequence[float], budget: Budget) -> bool:
     """Whether an interim look ends the run: every verdict is in, or every interval narrow enough.
 
     A target for the half-width asks for precision beyond the verdicts: then it alone decides.
     """
-    if wish.target is not None:
-        return all(width <= wish.target for width in half_widths)
-    return wish.early and bool(verdicts) and all(verdict.final for verdict in verdicts)
+    if budget.target is not None:
+        return all(width <= budget.target for width in half_widths)
+    return budget.early and bool(verdicts) and all(verdict.final for verdict in verdicts)

@@ -15,17 +15,17 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from detrbench.core.errors import UsageError
+from detrbench.machine.devices import parse_device
 from detrbench.machine.environment import Environment
 from detrbench.machine.threads import check_threads
 from detrbench.machine.usage import energy_per_image, peak_memory
 from detrbench.machine.validity import Entry, Ledger, open_ledger
 from detrbench.runtimes import Runtime, check_runtime, open_runtime
 from detrbench.runtimes.clocks import Step
-from detrbench.runtimes.devices import parse_device
 from detrbench.runtimes.options import Options, check_options
 from detrbench.timing.journal import Journal
 from detrbench.timing.schedule import Plan
-from detrbench.timing.session import OnProgress, Progress, Series, Witness, measure_steps
+from detrbench.timing.session import Observer, OnProgress, Progress, Series, measure_steps
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -105,21 +105,21 @@ class Request:
         if self.stages and self.runtime != "eager":
             raise UsageError(
                 f"a model has no stages under the runtime {self.runtime}",
-                cure="Leave --stages out, or give --runtime eager.",
+                hint="Leave --stages out, or give --runtime eager.",
             )
         check_threads(self.threads)
         if not self.models:
-            raise UsageError("there is no model to measure", cure="Name one or more.")
+            raise UsageError("there is no model to measure", hint="Name one or more.")
         twice = sorted({name for name in self.models if self.models.count(name) > 1})
         if twice:
-            raise UsageError(f"{twice[0]} is named twice", cure="Name each model once.")
+            raise UsageError(f"{twice[0]} is named twice", hint="Name each model once.")
         for what, number in (
             ("a batch", self.batch),
             ("an image height", self.imgsz[0]),
             ("an image width", self.imgsz[1]),
         ):
             if number < 1:
-                raise UsageError(f"{what} of {number} holds no image", cure="Give 1 or more.")
+                raise UsageError(f"{what} of {number} holds no image", hint="Give 1 or more.")
 
     def to_json(self) -> str:
         return json.dumps(dataclasses.asdict(self))
@@ -348,7 +348,7 @@ class _Contender:
 
         if not isinstance(model, Detector):
             raise UsageError(
-                f"a {type(model).__name__} has no stages", cure="Give a detrbench detector."
+                f"a {type(model).__name__} has no stages", hint="Give a detrbench detector."
             )
         steps = stage_steps(model, runtime, request.imgsz, request.batch, seed=request.seed)
         self.step = steps[WHOLE]
@@ -385,7 +385,7 @@ def _prepare_all(
                 )
 
 
-class _Watch(Witness):
+class _Watch(Observer):
     """Lets a session run, keeps the ledger and tells the journal of it."""
 
     def __init__(
@@ -407,7 +407,7 @@ class _Watch(Witness):
             return
         steps = [step for _, step in self._ready]
         taken = measure_steps(
-            steps, plan, now=self._now, started=started, progress=progress, witness=self
+            steps, plan, now=self._now, started=started, progress=progress, observer=self
         )
         for (contender, _), series in zip(self._ready, taken, strict=True):
             made = contender.series
@@ -447,7 +447,7 @@ class _Watch(Witness):
 
 
 def _weight(step: Step, series: Series, request: Request) -> dict[str, Any]:
-    """`Series.weight` and `Series.weightless`; metric keys."""
+    """`Series.weight` and `Series.unmeasured`; metric keys."""
     peak = peak_memory(step, request.device, series.prepared.get("resident_bytes", 0))
     energy = energy_per_image(step, request.batch, request.device)
     values = {f"peak_{name}": getattr(peak, name) for name in _PEAKS}
@@ -455,7 +455,7 @@ def _weight(step: Step, series: Series, request: Request) -> dict[str, Any]:
     values["energy_per_image_j"] = energy.joules_per_image
     if energy.reason is not None:
         missing["energy_per_image_j"] = energy.reason
-    return {"weight": values, "weightless": missing}
+    return {"weight": values, "unmeasured": missing}
 
 
 _PEAKS = ("allocated_bytes", "reserved_bytes", "rss_growth_bytes")
@@ -487,7 +487,7 @@ def _fused(model: nn.Module) -> nn.Module:
     if fuse is None:
         raise UsageError(
             f"a {type(model).__name__} cannot be fused",
-            cure="Leave fuse out, or give a detrbench detector.",
+            hint="Leave fuse out, or give a detrbench detector.",
         )
     fused: nn.Module = fuse()
     return fused

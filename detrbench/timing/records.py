@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from detrbench.core.errors import UsageError
+from detrbench.core.files import write_atomically
 from detrbench.core.units import show_many
-from detrbench.reports.report import write_atomically
 from detrbench.timing.journal import read_journal
-from detrbench.timing.plan import RunPlan, Wish
+from detrbench.timing.plan import Budget, RunPlan
 from detrbench.timing.process import Measurement, Request
 
 
@@ -92,13 +92,13 @@ def load_outcomes(folder: Path) -> tuple[Outcome, ...]:
     return tuple(found[index] for index in sorted(found))
 
 
-def save_request(folder: Path, request: Request, wish: Wish, plan: RunPlan | None) -> bool:
+def save_request(folder: Path, request: Request, budget: Budget, plan: RunPlan | None) -> bool:
     """Put on disk what is asked, so that another process can go on; whether it is new there."""
     path = _request_path(folder)
     new = not path.is_file()
     plain = {
         "request": json.loads(request.to_json()),
-        "wish": dataclasses.asdict(wish),
+        "budget": dataclasses.asdict(budget),
         "plan": plan and dataclasses.asdict(plan),
     }
     write_atomically(path, json.dumps(plain, indent=1) + "\n")
@@ -114,7 +114,7 @@ def _request_path(folder: Path) -> Path:
     return folder / "request.json"
 
 
-def load_request(folder: Path) -> tuple[Request, Wish, RunPlan | None]:
+def load_request(folder: Path) -> tuple[Request, Budget, RunPlan | None]:
     """What was asked of the run in `folder`, and its plan, if it came so far.
 
     Raises:
@@ -124,12 +124,12 @@ def load_request(folder: Path) -> tuple[Request, Wish, RunPlan | None]:
     if not path.is_file():
         raise UsageError(
             f"{folder} is not the folder of a run: it has no request.json",
-            cure="Give the folder that the run named on stderr.",
+            hint="Give the folder that the run named on stderr.",
         )
     plain = _read(path, json.loads)
     return (
         Request.from_dict(plain["request"]),
-        Wish(**plain["wish"]),
+        Budget(**plain["budget"]),
         plain["plan"] and RunPlan(**plain["plan"]),
     )
 
@@ -141,7 +141,7 @@ def _read(path: Path, parse: Any) -> Any:
         raise UsageError(
             f"cannot be read as part of a run: {type(error).__name__}: {error}",
             where=str(path),
-            cure="Move it away to go on without it.",
+            hint="Move it away to go on without it.",
         ) from error
 
 

@@ -18,9 +18,9 @@ from detrbench.core.stats import median, paired_log_ratios, robust_sd
 from detrbench.reports.verdicts import LEAST_PROCESSES, Judgement, judge
 from detrbench.timing.plan import (
     BETWEEN_SD,
+    Budget,
     Pilot,
     RunPlan,
-    Wish,
     in_reach,
     interim_alpha,
     last_alpha,
@@ -71,7 +71,7 @@ class Run:
     """
 
     request: Request
-    wish: Wish
+    budget: Budget
     plan: RunPlan | None = None
     outcomes: tuple[Outcome, ...] = ()
     stopped: str = "single"
@@ -100,7 +100,7 @@ class Run:
         """The verdict on every model but the baseline, as far as its ratios tell."""
         return {
             model: judge(
-                self.log_ratios(model), margin=self.wish.margin, alpha=alpha, spoilt=spoilt
+                self.log_ratios(model), margin=self.budget.margin, alpha=alpha, spoilt=spoilt
             )
             for model in self.request.models[1:]
         }
@@ -142,7 +142,7 @@ class Run:
 
 def replicate(
     request: Request,
-    wish: Wish,
+    budget: Budget,
     folder: Path,
     *,
     launch: Launch = run_worker,
@@ -151,7 +151,8 @@ def replicate(
     announce: Callable[[str], None] | None = None,
     between_sd: float | None = None,
 ) -> Run:
-    """Measure `request` in fresh processes until `wish` is met; every outcome is in `folder`.
+    """Measure `request` in fresh processes until `budget` is met or used up, every outcome in
+    `folder`.
 
     A folder with processes of an earlier run of the same request is gone on with.
 
@@ -162,21 +163,21 @@ def replicate(
     Raises:
         UsageError: the request cannot be carried out as given.
     """
-    going = _Going(request, wish, folder, launch, now, progress, announce, between_sd)
+    going = _Runner(request, budget, folder, launch, now, progress, announce, between_sd)
     try:
         return going.until_done()
     except KeyboardInterrupt:
         return going.run("interrupted")
 
 
-def resumable(folder: Path) -> tuple[Request, Wish]:
+def resumable(folder: Path) -> tuple[Request, Budget]:
     """What the run in `folder` was asked to do, for going on with it.
 
     Raises:
         UsageError: it is not the folder of a run.
     """
-    request, wish, _ = load_request(folder)
-    return request, wish
+    request, budget, _ = load_request(folder)
+    return request, budget
 
 
 def recorded(folder: Path) -> Run:
@@ -185,19 +186,19 @@ def recorded(folder: Path) -> Run:
     Raises:
         UsageError: it is not the folder of a run.
     """
-    request, wish, plan = load_request(folder)
+    request, budget, plan = load_request(folder)
     outcomes = load_outcomes(folder)
     planned = len(outcomes) if plan is None else plan.processes
-    return Run(request, wish, plan, outcomes, "interrupted", last_alpha(planned))
+    return Run(request, budget, plan, outcomes, "interrupted", last_alpha(planned))
 
 
-class _Going:
+class _Runner:
     """A run on its way."""
 
     def __init__(
         self,
         request: Request,
-        wish: Wish,
+        budget: Budget,
         folder: Path,
         launch: Launch,
         now: Callable[[], float],
@@ -205,7 +206,7 @@ class _Going:
         announce: Callable[[str], None] | None,
         between_sd: float | None,
     ) -> None:
-        self._request, self._wish, self._folder = request, wish, folder
+        self._request, self._budget, self._folder = request, budget, folder
         self._launch, self._now = launch, now
         self._progress, self._announce = progress, announce
         self._between_sd = BETWEEN_SD if between_sd is None else between_sd
@@ -221,7 +222,7 @@ class _Going:
         planned = len(self._outcomes) if self._plan is None else self._plan.processes
         return Run(
             self._request,
-            self._wish,
+            self._budget,
             self._plan,
             tuple(self._outcomes),
             stopped,
@@ -230,7 +231,7 @@ class _Going:
         )
 
     def until_done(self) -> Run:
-        new = save_request(self._folder, self._request, self._wish, self._plan)
+        new = save_request(self._folder, self._request, self._budget, self._plan)
         try:
             return self._until_ended()
         except UsageError:
@@ -262,10 +263,10 @@ class _Going:
         shown = so_far.pilot()
         if shown is None or (self._plan is not None and done >= LEAST_PROCESSES):
             return
-        plan = plan_run(self._wish, shown, done, self._spent_s(), self._between_sd)
+        plan = plan_run(self._budget, shown, done, self._spent_s(), self._between_sd)
         before, self._plan = self._plan, plan
         news = before is None or plan.cannot_reach != before.cannot_reach
-        save_request(self._folder, self._request, self._wish, plan)
+        save_request(self._folder, self._request, self._budget, plan)
         changed = before is None or plan.processes != before.processes
         if self._announce is not None and (news or changed):
             # With one model there is no ratio to speak of; a plan that moves need not say it again.
@@ -282,12 +283,12 @@ class _Going:
         if self._plan is None:
             return None  # the pilot
         if done >= self._plan.processes:
-            return self.run("processes" if self._wish.processes else "budget")
+            return self.run("processes" if self._budget.processes else "budget")
         if may_look(done, self._plan.processes):
             ended = self._look(so_far)
             if ended is not None:
                 return ended
-        budget_s = math.inf if self._wish.budget_s is None else self._wish.budget_s
+        budget_s = math.inf if self._budget.budget_s is None else self._budget.budget_s
         if self._spent_s() + self._process_s() > budget_s:
             return self.run("budget")
         return None
@@ -302,9 +303,9 @@ class _Going:
             math.inf if one.interval is None else one.interval.high / one.interval.estimate - 1
             for one in judged
         ]
-        if not judged or not in_reach([one.verdict for one in judged], widths, self._wish):
+        if not judged or not in_reach([one.verdict for one in judged], widths, self._budget):
             return None
-        return self.run("target" if self._wish.target is not None else "verdicts", alpha)
+        return self.run("target" if self._budget.target is not None else "verdicts", alpha)
 
     def _next_process(self) -> Outcome:
         index = 1 + max((outcome.index for outcome in self._outcomes), default=0)
@@ -333,7 +334,7 @@ class _Going:
         """Seconds and rounds of the next process."""
         if self._plan is not None:
             return self._plan.process_s, self._plan.rounds
-        return pilot_share_s(self._wish) or _PILOT_S, self._wish.rounds
+        return pilot_share_s(self._budget) or _PILOT_S, self._budget.rounds
 
     def _live(self) -> tuple[str, ...]:
         return tuple(name for name in self._request.models if name not in self._dropped)
@@ -375,7 +376,7 @@ class _Going:
         def told(progress: Progress) -> None:
             spent_s = self._spent_s()
             if self._plan is None:
-                tell(Progress("pilot", spent_s, self._wish.budget_s, None))
+                tell(Progress("pilot", spent_s, self._budget.budget_s, None))
                 return
             left = self._plan.processes - len(self.run("").finished) - 1
             share = min(1.0, progress.done / progress.total) if progress.total else 0.0
@@ -394,7 +395,7 @@ def _earlier_plan(folder: Path, request: Request) -> RunPlan | None:
     if earlier != request:
         raise UsageError(
             f"{folder} is of a run of other models or settings",
-            cure="Name another folder, or go on with that run: --resume.",
+            hint="Name another folder, or go on with that run: --resume.",
         )
     return plan
 

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from detrbench import __version__
 from detrbench.core.stats import (
     QUANTILE_DEFINITION,
     median,
@@ -15,9 +14,10 @@ from detrbench.core.stats import (
     too_few_for,
 )
 from detrbench.core.units import show_change, show_many, show_quantity
+from detrbench.core.version import __version__
 from detrbench.machine.environment import Environment
-from detrbench.machine.validity import Complaint, Entry, complaints
-from detrbench.reports.report import Cell, Report
+from detrbench.machine.validity import Condition, Entry, conditions
+from detrbench.reports.report import Report, Result
 from detrbench.reports.verdicts import LEAST_PROCESSES, judge
 from detrbench.timing.process import Measurement, Subject, part_name
 from detrbench.timing.records import Outcome
@@ -52,7 +52,7 @@ def latency_report(run: Run) -> Report:
     """Rows, comparisons and environment of `run`, all derived from the samples it keeps."""
     measured = _measurements(run)
     return Report(
-        rows=latency_cells(run),
+        rows=latency_results(run),
         comparisons=latency_comparisons(run),
         environment=measured[0].environment if measured else {},
         title="Latency",
@@ -61,7 +61,7 @@ def latency_report(run: Run) -> Report:
     )
 
 
-def latency_cells(run: Run) -> tuple[Cell, ...]:
+def latency_results(run: Run) -> tuple[Result, ...]:
     """One row per model of the run."""
     return tuple(_cell(run, model) for model in run.request.models)
 
@@ -76,7 +76,7 @@ def _comparison(run: Run, baseline: str, model: str) -> dict[str, Any]:
     ratios = run.log_ratios(model)
     judged = judge(
         ratios,
-        margin=run.wish.margin,
+        margin=run.budget.margin,
         alpha=run.alpha,
         spoilt=[*_broken(run, baseline, model), *spoilt(run)],
     )
@@ -91,7 +91,7 @@ def _comparison(run: Run, baseline: str, model: str) -> dict[str, Any]:
         "ci_high": interval.high if interval else None,
         "verdict": judged.verdict.value,
         "reasons": list(judged.reasons),
-        "margin": run.wish.margin,
+        "margin": run.budget.margin,
         "confidence": 1 - run.alpha,
         "process_log_ratios": ratios if usable else [],
     }
@@ -118,18 +118,18 @@ def spoilt(run: Run) -> list[str]:
 def _spoilt_by_the_machine(run: Run) -> Iterator[str]:
     """Causes that take the meaning from half of the processes or more; fewer are notes."""
     processes = len(_measurements(run))
-    for cause, found in _complaints(run).items():
+    for cause, found in _conditions(run).items():
         worst = [one for one in found if one.invalidates]
         if worst and 2 * len(worst) >= processes:
             yield f"{cause} in {len(worst)} of {processes} processes: {worst[-1].text}"
 
 
-def _complaints(run: Run) -> dict[str, list[Complaint]]:
+def _conditions(run: Run) -> dict[str, list[Condition]]:
     """What the processes' ledgers have to say, by cause."""
-    by_cause: dict[str, list[Complaint]] = {}
+    by_cause: dict[str, list[Condition]] = {}
     for measured in _measurements(run):
         if measured.ledger is not None:
-            for one in complaints(Entry.from_dict(measured.ledger), measured.timed_s):
+            for one in conditions(Entry.from_dict(measured.ledger), measured.timed_s):
                 by_cause.setdefault(one.cause, []).append(one)
     return by_cause
 
@@ -159,7 +159,7 @@ def _latency(run: Run, outcome: Outcome, model: str) -> list[float]:
     return outcome.rounds.get(model, {}).get("latency_s", [])
 
 
-def _cell(run: Run, model: str) -> Cell:
+def _cell(run: Run, model: str) -> Result:
     subject = _subject(run, model)
     processes = [_latency(run, outcome, model) for outcome in run.outcomes]
     status, reason = _status(run, model, processes)
@@ -170,7 +170,7 @@ def _cell(run: Run, model: str) -> Cell:
         else _metrics(run, model, [each for each in processes if each])
     )
     metrics = {key: metrics.get(key) for key in METRIC_KEYS}
-    return Cell(
+    return Result(
         model=model,
         title=subject.title,
         settings=_settings(run, model),
@@ -258,7 +258,7 @@ def _metrics(
         values[key] = None if refused else quantile(rounds, share)
         missing[key] = refused or ""
     weighed = next((series for series in _serieses(run, model) if series.weight), Series())
-    missing |= dict.fromkeys(_WEIGHTS, "not looked for") | weighed.weightless
+    missing |= dict.fromkeys(_WEIGHTS, "not looked for") | weighed.unmeasured
     return values | weighed.weight, missing
 
 
@@ -352,12 +352,12 @@ def _channels(prefix: str, processes: Sequence[Mapping[str, list[float]]]) -> di
     return {f"{prefix}{name}": [process.get(name, []) for process in processes] for name in names}
 
 
-def _ledger_notes(run: Run) -> Iterator[str]:
-    """Each cause once, with how many processes it touched, its largest count and the cure."""
+def _validity_notes(run: Run) -> Iterator[str]:
+    """Each cause once, with how many processes it touched, its largest count and the hint."""
     processes = len(_measurements(run))
-    for cause, found in _complaints(run).items():
+    for cause, found in _conditions(run).items():
         worst = max(found, key=lambda one: (one.invalidates, one.count))
-        yield f"{cause} in {len(found)} of {processes} processes: {worst.text}. {worst.cure}"
+        yield f"{cause} in {len(found)} of {processes} processes: {worst.text}. {worst.hint}"
 
 
 def _overhead_note(run: Run) -> Iterator[str]:
@@ -419,5 +419,5 @@ def _notes(run: Run, model: str) -> Iterator[str]:
         yield f"the host is the bottleneck: launching takes {share:.0%} of the device's time"
     yield from _missing_notes(run, model)
     yield from _prepared_note(run, model)
-    yield from _ledger_notes(run)
+    yield from _validity_notes(run)
     yield from _overhead_note(run)

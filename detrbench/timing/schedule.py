@@ -45,19 +45,19 @@ class Plan:
         if self.budget_s is None and self.rounds is None:
             raise UsageError(
                 "a measurement needs an end",
-                cure="Give a time budget, a number of rounds, or both.",
+                hint="Give a time budget, a number of rounds, or both.",
             )
         if self.budget_s is not None and not self.budget_s > 0:
             raise UsageError(
                 f"a time budget of {self.budget_s} s leaves no time",
-                cure="Give more than 0 seconds.",
+                hint="Give more than 0 seconds.",
             )
         if self.rounds is not None and self.rounds < 1:
             raise UsageError(
-                f"{self.rounds} rounds measure nothing", cure="Ask for at least 1 round."
+                f"{self.rounds} rounds measure nothing", hint="Ask for at least 1 round."
             )
         if self.order not in ORDERS:
-            raise UsageError(f"unknown order {self.order!r}", cure=nearest(self.order, ORDERS))
+            raise UsageError(f"unknown order {self.order!r}", hint=nearest(self.order, ORDERS))
 
 
 def abba(steps: int, seed: int) -> Iterator[tuple[int, ...]]:

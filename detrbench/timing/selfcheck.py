@@ -16,7 +16,7 @@ from pathlib import Path
 from detrbench.core.errors import DetrbenchError
 from detrbench.core.stats import mean_interval, median
 from detrbench.reports.verdicts import ALPHA, LEAST_PROCESSES, Verdict, judge
-from detrbench.timing.plan import Wish
+from detrbench.timing.plan import Budget
 from detrbench.timing.process import Request, StandIn
 from detrbench.timing.replication import Run, replicate
 from detrbench.timing.resolution import Resolution, detectable
@@ -109,9 +109,9 @@ def check_machine(
         asked = dataclasses.replace(
             request, models=(model, *(each.name for each in stand_ins)), stand_ins=stand_ins
         )
-        wish = Wish(budget_s=seconds, margin=margin, early=False)
+        budget = Budget(budget_s=seconds, margin=margin, early=False)
         said = announce if name == _CHECK else None  # the trials' plans are nobody's concern
-        return replicate(asked, wish, where, progress=progress, announce=said)
+        return replicate(asked, budget, where, progress=progress, announce=said)
 
     unit = share_of_a_unit(model, budget_s / 5, run)
     burdens = {
@@ -122,7 +122,7 @@ def check_machine(
     if len(done.finished) < 2:
         why = next((one.reason for one in done.outcomes if one.reason), "the budget was too short")
         raise DetrbenchError(
-            f"{len(done.finished)} processes came to their end: {why}", cure="Raise --budget."
+            f"{len(done.finished)} processes came to their end: {why}", hint="Raise --budget."
         )
     known = {COPY: 0.0, **{name: each.extra_work * unit for name, each in burdens.items()}}
     windows = _windows(done.log_ratios(COPY))
@@ -164,12 +164,12 @@ def share_of_a_unit(
         units = min(_MOST_UNITS, math.ceil(units * growth))
     raise DetrbenchError(
         "extra work could not be told from noise: this machine is too busy",
-        cure="Try again when it is quiet, or with a larger --budget.",
+        hint="Try again when it is quiet, or with a larger --budget.",
     )
 
 
 def _finding(run: Run, name: str, known: float) -> Finding:
-    judged = judge(run.log_ratios(name), margin=run.wish.margin, alpha=run.alpha)
+    judged = judge(run.log_ratios(name), margin=run.budget.margin, alpha=run.alpha)
     interval = judged.interval
     low, high = (interval.low, interval.high) if interval else (None, None)
     seen = interval is not None and not interval.low <= 1.0 <= interval.high

@@ -32,7 +32,7 @@ class Progress:
 OnProgress = Callable[[Progress], None]
 
 
-class Witness:
+class Observer:
     """Sees a session from outside its samples. This one does nothing; see `process` for real ones.
 
     What a method costs falls between samples, so it delays the run but no reading.
@@ -68,7 +68,7 @@ class Series:
             the timed rounds.
         build_s: seconds to make it ready, outside all samples; filled in by who built it.
         prepared: what the runtime told of that: compile or capture time, agreement with eager, ...
-        weight: peak memory and energy by metric key, looked for after the samples; `weightless`
+        weight: peak memory and energy by metric key, looked for after the samples; `unmeasured`
             says why one is not known. Filled in likewise.
     """
 
@@ -83,7 +83,7 @@ class Series:
     build_s: float | None = None
     prepared: dict[str, float] = field(default_factory=dict)
     weight: dict[str, float | None] = field(default_factory=dict)
-    weightless: dict[str, str] = field(default_factory=dict)
+    unmeasured: dict[str, str] = field(default_factory=dict)
 
     @property
     def latency_s(self) -> list[float]:
@@ -98,7 +98,7 @@ def measure_steps(
     now: Callable[[], float] = time.monotonic,
     started: float | None = None,
     progress: OnProgress | None = None,
-    witness: Witness | None = None,
+    observer: Observer | None = None,
 ) -> tuple[Series, ...]:
     """Time `steps` against each other, round by round; one Series for each, in the order given.
 
@@ -109,13 +109,13 @@ def measure_steps(
         now: seconds of a monotonic clock, for the budget only.
         started: when the budget began, on that clock; now, if it begins here.
         progress: called between rounds, never inside a sample.
-        witness: likewise.
+        observer: likewise.
 
     Raises:
         UsageError: raised by a step, because then the request is wrong and not the step.
     """
     session = _Session(
-        steps, plan, now, now() if started is None else started, progress, witness or Witness()
+        steps, plan, now, now() if started is None else started, progress, observer or Observer()
     )
     with _collector_paused():
         try:
@@ -189,11 +189,11 @@ class _Session:
         now: Callable[[], float],
         started: float,
         progress: OnProgress | None,
-        witness: Witness,
+        observer: Observer,
     ) -> None:
         self._tracks = [_Track(step) for step in steps]
         self._plan, self._now, self._started = plan, now, started
-        self._progress, self._witness = progress, witness
+        self._progress, self._witness = progress, observer
         self._orders = ORDERS[plan.order](len(self._tracks), plan.seed)
 
     def series(self) -> tuple[Series, ...]:

@@ -17,7 +17,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
-import detrbench
 from detrbench.core.errors import UsageError
 from detrbench.timing.process import Request
 from detrbench.timing.records import (
@@ -213,7 +212,7 @@ def _pipe(stream: IO[bytes] | None) -> IO[bytes]:
 
 def _environment() -> dict[str, str]:
     """Ours, with this very package found first: also from a checkout that is not installed."""
-    home = str(Path(detrbench.__file__).parents[1])
+    home = str(Path(__file__).resolve().parents[2])
     paths = [home, *filter(None, [os.environ.get("PYTHONPATH")])]
     return {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
 

@@ -51,7 +51,7 @@ def main(build: Build | None = None) -> int:
             journal=journal,
         )
     except UsageError as error:
-        parent.send({"error": {"what": error.what, "where": error.where, "cure": error.cure}})
+        parent.send({"error": {"what": error.what, "where": error.where, "hint": error.hint}})
         return error.exit_code
     finally:
         journal.close()

@@ -32,7 +32,7 @@ from detrbench.analysis.probe.ceilings import Ceiling, Ceilings
 from detrbench.analysis.probe.device_profile import DeviceProfile
 from detrbench.cli import main
 from detrbench.core.errors import UsageError
-from detrbench.reports.report import Cell, Report
+from detrbench.reports.report import Report, Result
 
 VALUES = {"convolution": 100e9, "matmul": 50e9, "memory": 10e9, "cache": 40e9, "dispatch": 10e-6}
 CEILINGS = Ceilings(
@@ -189,9 +189,9 @@ def test_without_a_lesson_the_floor_is_all_there_is() -> None:
 # --- reports to learn from -----------------------------------------------------------------------
 
 
-def a_row(model: str = "shufflev2", seconds: float | None = 0.1, **settings: object) -> Cell:
+def a_row(model: str = "shufflev2", seconds: float | None = 0.1, **settings: object) -> Result:
     usual = {"imgsz": "64x64", "batch": 1, "nc": 1, "fused": False, "runtime": "eager", **SETTINGS}
-    return Cell(model, model, {**usual, **settings}, {"latency_median_s": seconds})
+    return Result(model, model, {**usual, **settings}, {"latency_median_s": seconds})
 
 
 def test_only_what_was_measured_alike_is_learned_from() -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from detrbench.reports.report import Cell, Report
+from detrbench.reports.report import Report, Result
 
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "on_gpu.sh"
 
@@ -38,7 +38,7 @@ class Rehearsal:
         interpreter.write_text(INTERPRETER.format(python=sys.executable))
         interpreter.chmod(0o755)
         report = root / "report.json"
-        row = Cell("m", "m", {"imgsz": "64x64"}, {})
+        row = Result("m", "m", {"imgsz": "64x64"}, {})
         Report(rows=(row,), detrbench_version="0").save(report)
         self._environment = {
             "PYTHON": str(interpreter),

@@ -9,7 +9,7 @@ from types import ModuleType
 
 import pytest
 
-from detrbench.timing.plan import Wish
+from detrbench.timing.plan import Budget
 from detrbench.timing.process import Request
 from detrbench.timing.replication import Run
 from tests.benchmarks.scripts import load
@@ -21,7 +21,7 @@ def experiment(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     return load("protocol_experiment", monkeypatch)
 
 
-def fake_replicate(request: Request, wish: Wish, folder: Path) -> Run:
+def fake_replicate(request: Request, budget: Budget, folder: Path) -> Run:
     """A unit of extra work takes 0.1 % of the model's time; processes scatter by a hair."""
     burden = {each.name: 1 + 0.001 * each.extra_work for each in request.stand_ins}
     hair = (1.001, 0.999, 1.002, 0.998, 1.001, 0.999)

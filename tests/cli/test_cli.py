@@ -21,17 +21,17 @@ from detrbench import __version__
 from detrbench.cli import main, options
 from detrbench.cli.output import ProgressLine, _progress_text
 from detrbench.core.errors import DetrbenchError, DetrbenchWarning, UsageError
-from detrbench.reports.report import Cell, Report
+from detrbench.reports.report import Report, Result
 from detrbench.runtimes.options import Options
 from detrbench.timing.session import Progress
 
-OK_ROW = Cell(
+OK_ROW = Result(
     "rtdetr-l",
     "RT-DETR-L",
     {"imgsz": "640x640", "batch": 1, "nc": 80, "fused": False, "convention": "core"},
     {"params": 32_970_476, "flops": 109_536_153_600},
 )
-FAILED_ROW = Cell("shufflev2", "x", OK_ROW.settings, {}, status="failed", reason="out of memory")
+FAILED_ROW = Result("shufflev2", "x", OK_ROW.settings, {}, status="failed", reason="out of memory")
 
 
 class Fake:
@@ -212,7 +212,7 @@ def test_a_failed_row_is_printed_and_exits_4(
 @pytest.mark.parametrize(
     ("error", "code", "words"),
     [
-        (UsageError("cuda is not there", cure="Use cpu."), 2, ["cuda is not there", "Use cpu."]),
+        (UsageError("cuda is not there", hint="Use cpu."), 2, ["cuda is not there", "Use cpu."]),
         (DetrbenchError("it broke", where="x.yaml, row 7"), 4, ["x.yaml, row 7: it broke"]),
         (KeyboardInterrupt(), 130, ["interrupted"]),
         (RuntimeError("surprise"), 70, ["RuntimeError: surprise", "report", "DETRBENCH_DEBUG=1"]),
@@ -379,7 +379,7 @@ def test_a_resumed_run_is_what_its_folder_says(
 def test_an_interrupted_latency_prints_what_it_has_and_exits_130(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    row = Cell("rtdetr-l", "x", OK_ROW.settings, OK_ROW.metrics, "interrupted", "Ctrl-C")
+    row = Result("rtdetr-l", "x", OK_ROW.settings, OK_ROW.metrics, "interrupted", "Ctrl-C")
     monkeypatch.setattr("detrbench.timing.measuring.measure_latency", Fake(Report((row,))))
     assert main(["latency"]) == 130
     captured = capsys.readouterr()

@@ -104,7 +104,7 @@ def test_a_counter_that_is_missing_is_named_with_the_cure(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def gone(*arguments: Any) -> Any:
-        raise reconcile.CounterMissing("thop is not installed", cure="pip install it")
+        raise reconcile.CounterMissing("thop is not installed", hint="pip install it")
 
     monkeypatch.setitem(reconcile.COUNTERS, "thop", gone)  # type: ignore[arg-type]
     data = answer_to(capsys, "shufflev2-x0.5", "--imgsz", "160")

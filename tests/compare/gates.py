@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from detrbench.reports.report import Cell, Report
+from detrbench.reports.report import Report, Result
 
 MACHINE = {
     "processor": "AMD EPYC",
@@ -73,8 +73,8 @@ def pair(
 def run(ratio: float = 0.8, machine: dict[str, Any] | None = None) -> dict[str, Any]:
     """A report as plain data: "ref", and "mine" that takes `ratio` of its time."""
     rows = (
-        Cell("ref", "Reference", dict(SETTINGS), COUNTS | latency(0.5)),
-        Cell("mine", "Mine", dict(SETTINGS), COUNTS | latency(0.5 * ratio)),
+        Result("ref", "Reference", dict(SETTINGS), COUNTS | latency(0.5)),
+        Result("mine", "Mine", dict(SETTINGS), COUNTS | latency(0.5 * ratio)),
     )
     report = Report(
         rows,
@@ -89,5 +89,5 @@ def run(ratio: float = 0.8, machine: dict[str, Any] | None = None) -> dict[str, 
 
 def counted(**changes: Any) -> dict[str, Any]:
     """A report of counts alone, of one model."""
-    cell = Cell("mine", "Mine", {**COUNTED, "convention": "core"}, COUNTS | changes)
+    cell = Result("mine", "Mine", {**COUNTED, "convention": "core"}, COUNTS | changes)
     return copy.deepcopy(Report((cell,), MACHINE, title="Cost").to_dict())

@@ -7,14 +7,14 @@ from typing import Any
 
 from detrbench.compare.diff import difference
 from detrbench.render import render_document
-from detrbench.reports.report import Cell, Report
+from detrbench.reports.report import Report, Result
 
 SETTINGS = {"imgsz": "640x640", "batch": 1}
 MACHINE = {"processor": "A processor", "torch": "2.14.1"}
 
 
-def row(model: str = "a", **metrics: Any) -> Cell:
-    return Cell(model, model, SETTINGS, {"params": 10_000_000, "flops": 2_000_000_000, **metrics})
+def row(model: str = "a", **metrics: Any) -> Result:
+    return Result(model, model, SETTINGS, {"params": 10_000_000, "flops": 2_000_000_000, **metrics})
 
 
 def shown(here: Report, there: Report) -> str:
@@ -75,5 +75,5 @@ def test_settings_and_environments_that_differ_are_named_with_both_values() -> N
 
 
 def test_a_value_that_is_missing_says_why() -> None:
-    gone = Cell("a", "a", SETTINGS, {"params": None}, missing={"params": "no such thing"})
+    gone = Result("a", "a", SETTINGS, {"params": None}, missing={"params": "no such thing"})
     assert "n/a: no such thing" in shown(Report((row(),), MACHINE), Report((gone,), MACHINE))

@@ -9,7 +9,7 @@ import pytest
 
 from detrbench.compare.history import collect, history
 from detrbench.core.errors import UsageError
-from detrbench.reports.report import Cell, Report
+from detrbench.reports.report import Report, Result
 
 MACHINE = {"processor": "A processor", "torch": "2.14.1", "revision": "abc", "load_average": 1.0}
 
@@ -17,7 +17,7 @@ MACHINE = {"processor": "A processor", "torch": "2.14.1", "revision": "abc", "lo
 def run(
     day: int, median: float | None = 0.1, machine: dict[str, Any] | None = None, **settings: Any
 ) -> Report:
-    cell = Cell(
+    cell = Result(
         "a",
         "a",
         {"imgsz": "640x640", **settings},

@@ -19,8 +19,8 @@ from detrbench.compare.regression import Asked, Versus, compare_with_revision, g
 from detrbench.core.errors import UsageError
 from detrbench.models.catalog import find_model
 from detrbench.reports.metrics import METRICS
-from detrbench.reports.report import Cell, Report
-from detrbench.timing.plan import Wish
+from detrbench.reports.report import Report, Result
+from detrbench.timing.plan import Budget
 from detrbench.timing.process import Request
 from detrbench.timing.replication import Run
 from detrbench.timing.resolution import Resolution
@@ -43,13 +43,13 @@ class Machine:
 
     def __init__(self, *ratios: float, scatters: Sequence[float] = (0.002,) * 3) -> None:
         self.ratios, self.scatters = list(ratios), scatters
-        self.asked: list[tuple[Request, Wish]] = []
+        self.asked: list[tuple[Request, Budget]] = []
         self.past_blocks: list[str] = []
 
-    def replicate(self, request: Request, wish: Wish, folder: Path, **told: object) -> Run:
+    def replicate(self, request: Request, budget: Budget, folder: Path, **told: object) -> Run:
         assert folder.is_dir()
         ratio, scatter = self.ratios[len(self.asked)], self.scatters[len(self.asked)]
-        self.asked.append((request, wish))
+        self.asked.append((request, budget))
         files = [each.files_of(request).blocks for each in request.stand_ins]
         self.past_blocks += [Path(file).read_text() for file in files if file is not None]
         draw = random.Random(len(self.asked))
@@ -57,7 +57,7 @@ class Machine:
             [taken(*[1.0] * 6), taken(*[ratio * (1 + draw.gauss(0, scatter))] * 6)]
             for _ in range(8)
         ]
-        return dataclasses.replace(run_of(*processes, names=request.models), wish=wish)
+        return dataclasses.replace(run_of(*processes, names=request.models), budget=budget)
 
 
 @pytest.fixture
@@ -94,14 +94,14 @@ def test_both_sides_are_counted_and_timed_in_one_run(model: Path) -> None:
     assert now.model == then.model == str(model)
     assert (now.metrics["params"] or 0) > (then.metrics["params"] or 0)
     assert now.metrics["latency_median_s"] == pytest.approx(1.01, rel=0.01)
-    ((request, wish),) = machine.asked
+    ((request, budget),) = machine.asked
     assert request.models == (f"{model}@main", str(model))
     (past,) = request.stand_ins
     assert past.own_files
     assert past.name == f"{model}@main"
     assert Path(past.model).name == "mine.yaml"
     assert Path(past.model) != model
-    assert (wish.budget_s, wish.margin) == (45, 0.05)
+    assert (budget.budget_s, budget.margin) == (45, 0.05)
     (pair,) = versus.report.comparisons
     assert (pair["baseline"], pair["model"]) == (f"{model}@main", str(model))
     assert pair["verdict"] == "EQUIVALENT"
@@ -134,9 +134,9 @@ def test_a_run_without_the_processes_of_a_verdict_goes_on_for_half_as_long(model
     class Busy(Machine):
         folders: ClassVar[list[Path]] = []
 
-        def replicate(self, request: Request, wish: Wish, folder: Path, **told: object) -> Run:
+        def replicate(self, request: Request, budget: Budget, folder: Path, **told: object) -> Run:
             self.folders.append(folder)
-            run = super().replicate(request, wish, folder, **told)
+            run = super().replicate(request, budget, folder, **told)
             if len(self.asked) > 1:
                 return run
             return dataclasses.replace(run, outcomes=run.outcomes[:5], stopped="budget")
@@ -296,7 +296,7 @@ def _decision(draw: random.Random, increase: float, scatter: float) -> Outcome:
             "process_log_ratios": logs,
         }  # fmt: skip
         runs.append(plain)
-    now = Report((Cell("m", "m", {}, {}),))
+    now = Report((Result("m", "m", {}, {}),))
     (check,) = paired_checks(now, now, Report((), comparisons=tuple(runs)), 0.05, {})
     return check.outcome
 

@@ -64,7 +64,7 @@ def test_a_shallow_clone_says_so(repository: Path, tmp_path: Path) -> None:
     file = clone / "models" / "mine.yaml"
     with pytest.raises(UsageError, match="no revision") as caught, unpacked("HEAD~1", file):
         pass
-    assert "fetch-depth" in str(caught.value.cure)
+    assert "fetch-depth" in str(caught.value.hint)
 
 
 def test_no_repository_is_said(tmp_path: Path) -> None:

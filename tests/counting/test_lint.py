@@ -21,7 +21,7 @@ from detrbench.core.errors import UsageError
 from detrbench.counting.lint import GUIDELINES, Finding, lint, time_shares
 from detrbench.models.catalog import find_model
 from detrbench.models.nn import build
-from detrbench.reports.report import Cell, Report
+from detrbench.reports.report import Report, Result
 
 HW = 8 * 8
 F32 = 4
@@ -247,7 +247,7 @@ def test_time_of_what_is_inside_a_block_adds_up_and_a_stage_stands_in_for_the_re
 def report(parts: Mapping[str, list[dict[str, Any]]], whole: float | None = None) -> Report:
     settings = {"imgsz": "320x320", "device": "cpu"}
     metrics = {} if whole is None else {"latency_median_s": whole}
-    return Report(rows=(Cell("shufflev2", "a title", settings, metrics, parts=dict(parts)),))
+    return Report(rows=(Result("shufflev2", "a title", settings, metrics, parts=dict(parts)),))
 
 
 STAGES = [

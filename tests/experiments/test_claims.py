@@ -33,7 +33,7 @@ from detrbench.experiments.claims.rules import (
 )
 from detrbench.experiments.claims.unit import UnitFacts, facts_of
 from detrbench.models.nn.shufflenet import ShuffleV2Unit
-from detrbench.reports.report import Cell, Report
+from detrbench.reports.report import Report, Result
 from detrbench.reports.verdicts import Verdict, judge
 
 BASE = "rtdetr-l"
@@ -61,7 +61,7 @@ def report(
     counts = counts or {}
     models = {BASE: 1.0, **times}
     rows = tuple(
-        Cell(name, name, {**settings, "nc": 80}, dict(counts.get(name, {})), status="ok")
+        Result(name, name, {**settings, "nc": 80}, dict(counts.get(name, {})), status="ok")
         for name in models
     )
     comparisons = []
@@ -93,7 +93,7 @@ def guidelines_report(verdict: str, *names: str) -> Report:
     for name in names:
         for label in ("first", labels[name], *(["4 in parallel"] if name == "G3" else [])):
             settings = {"device": "cpu", "guideline": name, "experiment": "x1", "network": label}
-            rows.append(Cell(f"guideline:{name}/{label}", label, settings, {}))
+            rows.append(Result(f"guideline:{name}/{label}", label, settings, {}))
             if label != "first":
                 comparisons.append(
                     {
@@ -534,7 +534,7 @@ def test_usage_errors(
 @pytest.fixture
 def measured(monkeypatch: pytest.MonkeyPatch) -> dict[str, Report]:
     """What each part of the suite would find; a part that is asked for says so in `asked`."""
-    rows = (Cell("n", "n", {**CPU, "guideline": "G1", "experiment": "x1", "network": "1:1"}, {}),)
+    rows = (Result("n", "n", {**CPU, "guideline": "G1", "experiment": "x1", "network": "1:1"}, {}),)
     found = {
         "article": report({V2: 0.6}),
         "rivals": report({V2: 0.6, V1: 0.7}),

@@ -29,7 +29,7 @@ from detrbench.experiments.guidelines.tables import document
 from detrbench.render import FORMATS, render, render_document
 from detrbench.reports.report import Report
 from detrbench.reports.verdicts import judge
-from detrbench.timing.plan import Wish
+from detrbench.timing.plan import Budget
 from detrbench.timing.process import Request, build_model, measure_process
 from detrbench.timing.records import Outcome
 from detrbench.timing.replication import Run
@@ -282,7 +282,7 @@ def replicated(
 ) -> Callable[..., Run]:
     """A protocol that measures nothing: `slowdown` of a network's name is its time in ms."""
 
-    def replicate(request: Request, wish: Wish, folder: Path, **_: object) -> Run:
+    def replicate(request: Request, budget: Budget, folder: Path, **_: object) -> Run:
         folder.joinpath("process-01.json").write_text("{}")
         runs = [
             {
@@ -295,7 +295,7 @@ def replicated(
             Outcome(index, measurement=measured(request, series))
             for index, series in enumerate(runs, 1)
         )
-        return Run(request, wish, None, outcomes, stopped, 0.05)
+        return Run(request, budget, None, outcomes, stopped, 0.05)
 
     return replicate
 
@@ -388,10 +388,10 @@ def test_the_budget_is_divided_and_progress_is_of_everything(tmp_path: Path) -> 
     budgets: list[float | None] = []
     measure = replicated(lambda name: 1.0)
 
-    def replicate(request: Request, wish: Wish, folder: Path, **rest: Any) -> Run:
-        budgets.append(wish.budget_s)
+    def replicate(request: Request, budget: Budget, folder: Path, **rest: Any) -> Run:
+        budgets.append(budget.budget_s)
         rest["progress"](Progress("process 2 of 6", 20.0, 100.0, 80.0))
-        return measure(request, wish, folder)
+        return measure(request, budget, folder)
 
     measure_guidelines(
         ["G1", "G2"], budget_s=200, folder=tmp_path, progress=told.append, replicate=replicate

@@ -14,7 +14,7 @@ from detrbench.counting import profiling
 from detrbench.experiments import suites
 from detrbench.experiments.suites import Setting, Suite, load_suite, on_device, report_folder, run
 from detrbench.machine.environment import Environment
-from detrbench.reports.report import Cell, Report
+from detrbench.reports.report import Report, Result
 from detrbench.runtimes.options import Options
 from detrbench.timing.rows import METRIC_KEYS
 from detrbench.timing.session import Progress
@@ -65,7 +65,7 @@ def test_a_model_beside_the_suite_is_found_from_anywhere(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
-    ("text", "line", "what", "cure"),
+    ("text", "line", "what", "hint"),
     [
         ("model: [a]\n", 1, "unknown key 'model'", "did you mean models"),
         ("title: x\n", None, "no models", "models: \\["),
@@ -88,9 +88,9 @@ def test_a_model_beside_the_suite_is_found_from_anywhere(tmp_path: Path) -> None
     ],
 )
 def test_mistakes_name_file_line_and_cure(
-    tmp_path: Path, text: str, line: int | None, what: str, cure: str
+    tmp_path: Path, text: str, line: int | None, what: str, hint: str
 ) -> None:
-    with pytest.raises(SpecError, match=f"{what}(.|\n)*{cure}") as caught:
+    with pytest.raises(SpecError, match=f"{what}(.|\n)*{hint}") as caught:
         load_suite(write(tmp_path, text))
     assert "mine.yaml" in str(caught.value.where)
     if line is not None:
@@ -162,7 +162,7 @@ def test_a_folder_of_the_same_day_is_never_written_into(tmp_path: Path) -> None:
 
 
 def counted(model: str, **settings: Any) -> Report:
-    cell = Cell(
+    cell = Result(
         model=model,
         title=model.title(),
         settings={"imgsz": "640x640", "batch": 1, "fused": False, **settings},
@@ -175,7 +175,7 @@ def counted(model: str, **settings: Any) -> Report:
 
 def timed(models: Sequence[str], statuses: Sequence[str], nc: int | None) -> Report:
     cells = tuple(
-        Cell(
+        Result(
             model=model,
             title=model.title(),
             settings={"imgsz": "640x640", "nc": nc, "device": "cpu", "threads": 2},

@@ -13,7 +13,7 @@ from detrbench.machine.validity import (
     Entry,
     _CudaLedger,
     _HostLedger,
-    complaints,
+    conditions,
     open_ledger,
     read_counters,
     read_governor,
@@ -134,7 +134,7 @@ def test_what_is_unknown_at_either_end_stays_unknown(tmp_path: Path) -> None:
     entry = ledger.stop()
     assert entry.own_cpu_s == 1.0
     assert entry.foreign_cpu_s is entry.waited_s is entry.throttled_s is None
-    assert complaints(entry, 1.0) == ()
+    assert conditions(entry, 1.0) == ()
 
 
 def test_coarse_ticks_make_nobody_use_less_than_nothing(tmp_path: Path) -> None:
@@ -204,7 +204,7 @@ def test_a_gpu_is_remembered_at_its_worst() -> None:
 def test_a_gpu_that_cannot_be_read_says_why() -> None:
     entry = gpu_entry(why_none="no NVML")
     assert entry.sm_clock_low_mhz is entry.power_w is entry.gpu_throttle_reasons is None
-    (complaint,) = (each for each in complaints(entry, 1.0) if each.cause == "gpu unknown")
+    (complaint,) = (each for each in conditions(entry, 1.0) if each.cause == "gpu unknown")
     assert "no NVML" in complaint.text
     assert not complaint.invalidates
 
@@ -214,7 +214,7 @@ def test_a_gpu_that_cannot_be_read_says_why() -> None:
 
 def causes(entry: Entry, elapsed_s: float = 10.0) -> dict[str, bool]:
     """Cause -> whether it invalidates."""
-    return {each.cause: each.invalidates for each in complaints(entry, elapsed_s)}
+    return {each.cause: each.invalidates for each in conditions(entry, elapsed_s)}
 
 
 QUIET = Entry(
@@ -266,7 +266,7 @@ def test_every_cause(change: dict[str, object], expected: dict[str, bool]) -> No
 
 def test_complaints_count_and_say_what_to_do() -> None:
     entry = dataclasses.replace(QUIET, throttled_periods=30, throttled_s=0.6)
-    (complaint,) = complaints(entry, 10.0)
+    (complaint,) = conditions(entry, 10.0)
     assert complaint.count == 30
     assert complaint.text == "the CPU quota ran out in 30 periods, for 0.60 s"
-    assert complaint.cure.startswith("Give fewer --threads")
+    assert complaint.hint.startswith("Give fewer --threads")

@@ -1,4 +1,4 @@
-"""Model files that cannot be built: each is told where, what it reads, and the cure."""
+"""Model files that cannot be built: each is told where, what it reads, and the hint."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def test_mistakes_name_the_row_and_the_cure(
         build(file, device="meta")
     message = str(caught.value)
     assert message.startswith(str(file))
-    assert "\n" in message, "there is a cure"
+    assert "\n" in message, "there is a hint"
     for part in parts:
         assert part in message
 

@@ -67,7 +67,7 @@ def refusal(path: Path, **options: object) -> str:
     with pytest.raises(SpecError) as caught:
         load_model_spec(path, **options)  # type: ignore[arg-type]
     assert caught.value.exit_code == 2
-    assert caught.value.cure, f"no cure: {caught.value}"
+    assert caught.value.hint, f"no hint: {caught.value}"
     return str(caught.value)
 
 
@@ -416,7 +416,7 @@ def _reads_or_refuses(path: Path) -> None:
         assert all(row.repeats >= 1 for row in spec.rows)
         return
     assert refused.where
-    assert refused.cure
+    assert refused.hint
     assert str(refused).encode()  # lone surrogates could not be printed
 
 

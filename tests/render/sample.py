@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from detrbench.reports.report import Cell, Report
+from detrbench.reports.report import Report, Result
 
 SETTINGS = {"imgsz": "640x640", "batch": 1, "nc": 80, "fused": False, "convention": "core"}
 LIKEWISE = {"nc": 1, "fused": False, "convention": "thop", "imgsz": "640x640"}
@@ -53,7 +53,7 @@ def figure(params: str, gflops: str, latency_ms: str, ours: dict[str, float]) ->
     }
 
 
-BASELINE = Cell(
+BASELINE = Result(
     "rtdetr-l",
     "RT-DETR-L",
     SETTINGS,
@@ -70,7 +70,7 @@ BASELINE = Cell(
     ],
 )
 
-LIGHTER = Cell(
+LIGHTER = Result(
     "shufflev2",
     "ShuffleNetV2 1.0x",
     SETTINGS,
@@ -81,11 +81,11 @@ LIGHTER = Cell(
     notes=("2 of 700 operators have no formula: aten.foo (0.1% of bytes)",),
 )
 
-BROKEN = Cell(
+BROKEN = Result(
     "=HYPERLINK(1)|x", "a *hostile* name", SETTINGS, {}, status="failed", reason="out | of memory"
 )
 
-PARTIAL = Cell(
+PARTIAL = Result(
     "my-variant.yaml",
     "variant",
     SETTINGS,

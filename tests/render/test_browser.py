@@ -61,7 +61,7 @@ class Shown:
 
     page: Page
     requests: list[str] = field(default_factory=list)
-    complaints: list[str] = field(default_factory=list)
+    conditions: list[str] = field(default_factory=list)
 
     def column(self, table: str, index: int) -> list[str]:
         """Texts of a column, top to bottom."""
@@ -89,9 +89,9 @@ class Opener:
         self._contexts.append(context)
         shown = Shown(context.new_page())
         shown.page.on("request", lambda request: shown.requests.append(request.url))
-        shown.page.on("console", lambda message: shown.complaints.append(message.text))
-        shown.page.on("pageerror", lambda error: shown.complaints.append(str(error)))
-        shown.page.on("dialog", lambda dialog: shown.complaints.append(dialog.message))
+        shown.page.on("console", lambda message: shown.conditions.append(message.text))
+        shown.page.on("pageerror", lambda error: shown.conditions.append(str(error)))
+        shown.page.on("dialog", lambda dialog: shown.conditions.append(dialog.message))
         shown.page.goto(file.as_uri())
         return shown
 
@@ -120,7 +120,7 @@ REPORTS = {
 @pytest.mark.parametrize("report", REPORTS.values(), ids=REPORTS)
 def test_it_loads_without_errors_and_without_network(opened: Opener, report: Report) -> None:
     shown = opened(report)
-    assert shown.complaints == []
+    assert shown.conditions == []
     asked = [url for url in shown.requests if url != "data:,"]
     assert asked == [shown.page.url], "nothing but the file itself"
 
@@ -303,4 +303,4 @@ def test_the_downloads_are_the_report(opened: Opener, report: Report, tmp_path: 
     assert Report.from_json(files["run.json"]) == report
     assert json.loads(files["run.json"]) == report.to_dict()
     assert files["table.csv"] == render(report, "csv")
-    assert shown.complaints == []
+    assert shown.conditions == []

@@ -19,7 +19,7 @@ import pytest
 from detrbench.render import format_of, render, render_document
 from detrbench.render.layout import Column, Document, Line, Table
 from detrbench.render.page import tables, words
-from detrbench.reports.report import Cell, Report
+from detrbench.reports.report import Report, Result
 from tests.render.sample import BASELINE, LIGHTER, REPORT, SETTINGS
 
 GOLDEN = Path(__file__).parent / "golden" / "sample.html"
@@ -101,7 +101,7 @@ def harmless_skeleton() -> list[tuple[str, list[str]]]:
 
 def hostile(name: str) -> Report:
     """A report with `name` wherever a report holds text."""
-    row = Cell(
+    row = Result(
         name, name, {"imgsz": name, name: name}, {"params": 1, "flops": None, name: 3},
         missing={"flops": name}, notes=(name,), samples={"latency_s": [[0.1, 0.2]], name: name},
         parts={"stage": [{"part": name, "params": 1}]},
@@ -317,7 +317,7 @@ def test_parts_are_shown_also_when_nobody_asked_for_them() -> None:
 
 
 def test_what_is_not_there_is_explained() -> None:
-    page = page_of(Report((Cell("a", "a", SETTINGS, {"kernels": 3}),), title="t"))
+    page = page_of(Report((Result("a", "a", SETTINGS, {"kernels": 3}),), title="t"))
     for name, how in (
         ("latency", "detrbench latency"),
         ("cost", "detrbench run"),
@@ -391,7 +391,7 @@ def test_the_article_s_figures_are_thop_s() -> None:
 
 
 def test_nothing_counted_is_no_table() -> None:
-    timed = Cell("a", "a", SETTINGS, {"latency_median_s": 0.1})
+    timed = Result("a", "a", SETTINGS, {"latency_median_s": 0.1})
     assert tables.reconciled(Report((timed,))) is None
     assert tables.environment(Report()) is None
     assert tables.processes(Report((timed,))) is None
@@ -422,8 +422,8 @@ def test_each_process_tells_what_it_saw_and_models_of_one_run_share_it() -> None
             None,
         ],
     }  # fmt: skip
-    rows = [Cell(name, name, SETTINGS, {}, samples=samples) for name in ("a", "b")]
-    other = Cell("a", "a", {**SETTINGS, "batch": 2}, {}, samples={"process_status": ["ok"]})
+    rows = [Result(name, name, SETTINGS, {}, samples=samples) for name in ("a", "b")]
+    other = Result("a", "a", {**SETTINGS, "batch": 2}, {}, samples={"process_status": ["ok"]})
     table = tables.processes(Report((*rows, other)))
     assert table is not None
     assert [line.label for line in table.lines] == [

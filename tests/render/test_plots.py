@@ -14,7 +14,7 @@ import pytest
 
 from detrbench.render import plots
 from detrbench.render.drawing import PALETTE, SERIES, shortened
-from detrbench.reports.report import Cell, Report
+from detrbench.reports.report import Report, Result
 from tests.render.sample import BASELINE, LIGHTER, REPORT, SETTINGS, counts, latency
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -29,8 +29,8 @@ PICTURES: dict[str, Callable[[Report], str | None]] = {
 }
 
 
-def timed(processes: list[list[float]], model: str = "a", **metrics: Any) -> Cell:
-    return Cell(model, model, SETTINGS, metrics, samples={"latency_s": processes})
+def timed(processes: list[list[float]], model: str = "a", **metrics: Any) -> Result:
+    return Result(model, model, SETTINGS, metrics, samples={"latency_s": processes})
 
 
 def drawn(picture: str | None) -> ElementTree.Element:

@@ -18,7 +18,7 @@ from detrbench.core.errors import UsageError
 from detrbench.render import FORMATS, format_of, render
 from detrbench.render.layout import document
 from detrbench.reports.metrics import METRICS
-from detrbench.reports.report import Cell, Report
+from detrbench.reports.report import Report, Result
 from tests.render.sample import (
     BASELINE,
     BROKEN,
@@ -80,7 +80,7 @@ def test_latex_is_balanced_and_escaped() -> None:
         ]
         assert {row.count("&") - row.count(r"\&") for row in rows} == {len(sides) - 1}
     assert text.count(r"\begin{") == text.count(r"\end{")
-    strange = Cell("a_b&c%$#{}~^\\<|>", "x", SETTINGS, {"params": 1})
+    strange = Result("a_b&c%$#{}~^\\<|>", "x", SETTINGS, {"params": 1})
     quoted = render(Report((strange,)), "latex")
     assert r"a\_b\&c\%\$\#\{\}\textasciitilde{}\textasciicircum{}\textbackslash{}" in quoted
     assert r"\textless{}\textbar{}\textgreater{}" in quoted
@@ -207,7 +207,7 @@ def test_a_time_at_other_settings_does_not_stand_beside_a_published_one() -> Non
         "ours": {"params": 2_000_000, "latency_median_s": 0.3},
     }  # fmt: skip
     for size, shown in (("320x320", ""), ("640x640", "300.0")):
-        row = Cell(
+        row = Result(
             "m", "m", {"imgsz": size, "nc": 1}, {"params": 1, "latency_median_s": 0.1},
             published=[figure],
         )  # fmt: skip
@@ -297,7 +297,9 @@ def test_csv_names_carry_units() -> None:
 
 @pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "\n=1"])
 def test_csv_is_safe_to_open_in_a_spreadsheet(text: str) -> None:
-    cell = Cell(text, text, {"imgsz": text, text: 1}, {"params": -1}, status="failed", reason=text)
+    cell = Result(
+        text, text, {"imgsz": text, text: 1}, {"params": -1}, status="failed", reason=text
+    )
     frame = pd.read_csv(io.StringIO(render(Report((cell,)), "csv")))
     texts = [*frame.columns, *frame.loc[0, ["model", "title", "imgsz", "reason"]]]
     assert not any(one.startswith(tuple("=+-@\t\r\n")) for one in texts)
@@ -305,7 +307,7 @@ def test_csv_is_safe_to_open_in_a_spreadsheet(text: str) -> None:
 
 
 def test_csv_quotes_commas_quotes_and_lines() -> None:
-    cell = Cell('a,"b"\nc', "t", {}, {})
+    cell = Result('a,"b"\nc', "t", {}, {})
     assert pd.read_csv(io.StringIO(render(Report((cell,)), "csv"))).model[0] == 'a,"b"\nc'
 
 
@@ -320,7 +322,7 @@ def test_markdown_shows_hostile_text_as_text() -> None:
     rows = [line for line in text.splitlines() if line.startswith("|")]
     bars = [len(re.findall(r"(?<!\\)\|", row)) for row in rows[: rows.index(rows[2])]]
     assert len(set(bars)) == 1
-    cell = Cell("<b>\n# x</b>", "t", {}, {})
+    cell = Result("<b>\n# x</b>", "t", {}, {})
     assert "\\<b\\> \\# x\\</b\\>" in render(Report((cell,)), "markdown")
 
 
@@ -342,10 +344,10 @@ def test_unknown_format_suggests_the_nearest() -> None:
 
 
 def test_rows_of_other_settings_are_read_against_their_own_reference() -> None:
-    def cell(model: str, batch: int, params: int) -> Cell:
-        return Cell(model, model, {**SETTINGS, "batch": batch}, {"params": params * 10**6})
+    def cell(model: str, batch: int, params: int) -> Result:
+        return Result(model, model, {**SETTINGS, "batch": batch}, {"params": params * 10**6})
 
-    other_classes = Cell("c", "c", {**SETTINGS, "batch": 8, "nc": 20}, {"params": 5 * 10**6})
+    other_classes = Result("c", "c", {**SETTINGS, "batch": 8, "nc": 20}, {"params": 5 * 10**6})
     rows = (cell("a", 1, 10), cell("b", 1, 5), cell("a", 8, 20), cell("b", 8, 5), other_classes)
     report = Report(rows)
     references = [report.reference(row) for row in rows]

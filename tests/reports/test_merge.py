@@ -8,14 +8,14 @@ import pytest
 
 from detrbench.core.errors import UsageError
 from detrbench.reports.merge import is_measured, merge
-from detrbench.reports.report import Cell, Report
+from detrbench.reports.report import Report, Result
 
 SETTINGS = {"imgsz": "640x640", "batch": 1, "nc": 80, "fused": False}
 MACHINE = {"processor": "A processor", "torch": "2.14.1", "revision": "abc"}
 
 
 def counted(model: str = "a", **settings: Any) -> Report:
-    row = Cell(
+    row = Result(
         model,
         "Model A",
         {**SETTINGS, "convention": "core", **settings},
@@ -28,7 +28,7 @@ def counted(model: str = "a", **settings: Any) -> Report:
 
 
 def timed(model: str = "a", median: float | None = 0.5, **more: Any) -> Report:
-    row = Cell(
+    row = Result(
         model,
         model,
         {**SETTINGS, "device": "cpu", **more},

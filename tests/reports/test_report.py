@@ -16,9 +16,10 @@ import jsonschema
 import pytest
 
 from detrbench.core.errors import UsageError
-from detrbench.reports.report import Cell, Report, ReportError, write_atomically
+from detrbench.core.files import write_atomically
+from detrbench.reports.report import Report, ReportError, Result
 
-CELL = Cell(
+CELL = Result(
     "rtdetr-l",
     "RT-DETR-L",
     {"imgsz": "640x640", "batch": 1, "nc": 80, "fused": False, "convention": "core"},
@@ -47,7 +48,7 @@ def test_the_schema_is_valid_and_accepts_what_is_written(schema: Any) -> None:
 
 
 def test_the_schema_names_every_field_of_a_row_and_of_the_report(schema: Any) -> None:
-    row = {f.name for f in dataclasses.fields(Cell)}
+    row = {f.name for f in dataclasses.fields(Result)}
     assert set(schema["$defs"]["row"]["properties"]) == row
     assert set(schema["properties"]) == {f.name for f in dataclasses.fields(Report)}
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from detrbench.machine.usage import energy_per_image, peak_memory
-from detrbench.machine.validity import complaints, open_ledger
+from detrbench.machine.validity import conditions, open_ledger
 from detrbench.models.nn import Detections, build
 from detrbench.runtimes import open_runtime
 from detrbench.runtimes.images import natural_images
@@ -100,4 +100,4 @@ def test_the_ledger_reads_the_gpu_or_says_why_not() -> None:
     torch.cuda.synchronize()
     entry = ledger.stop()
     assert (entry.sm_clock_low_mhz is None) == (entry.gpu_unknown is not None), entry
-    assert isinstance(complaints(entry, 1.0), tuple)
+    assert isinstance(conditions(entry, 1.0), tuple)

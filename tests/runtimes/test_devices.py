@@ -9,14 +9,9 @@ import pytest
 import torch
 
 from detrbench.core.errors import UsageError
+from detrbench.machine.devices import parse_device
 from detrbench.runtimes import open_runtime
-from detrbench.runtimes.devices import (
-    FLUSH_BYTES,
-    Cuda,
-    CudaClock,
-    open_device,
-    parse_device,
-)
+from detrbench.runtimes.devices import FLUSH_BYTES, Cuda, CudaClock, open_device
 from detrbench.runtimes.options import Options
 
 
@@ -42,7 +37,7 @@ def test_a_near_miss_is_named() -> None:
 def test_names_are_judged_without_torch() -> None:
     script = (
         "import sys; from detrbench.runtimes import check_runtime; "
-        "from detrbench.runtimes.devices import parse_device; "
+        "from detrbench.machine.devices import parse_device; "
         "parse_device('cuda:1'); check_runtime('eager'); sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from detrbench.timing.plan import Wish
+from detrbench.timing.plan import Budget
 from detrbench.timing.process import Measurement, Request, Subject
 from detrbench.timing.records import Outcome
 from detrbench.timing.replication import Run
@@ -72,4 +72,4 @@ def run_of(
         )
         for index, series in enumerate(processes, 1)
     )
-    return Run(request, Wish(), None, outcomes, stopped, alpha)
+    return Run(request, Budget(), None, outcomes, stopped, alpha)

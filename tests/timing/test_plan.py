@@ -13,9 +13,9 @@ from detrbench.core.stats import mean_interval, median
 from detrbench.reports.verdicts import ALPHA, Judgement, Verdict, judge
 from detrbench.timing.plan import (
     INTERIM_ALPHA,
+    Budget,
     Pilot,
     RunPlan,
-    Wish,
     expected_half_width,
     in_reach,
     interim_alpha,
@@ -33,7 +33,7 @@ PILOT = Pilot(start_s=6.0, round_s=0.7, within_sd=0.01)
 
 
 def test_the_article_s_pair_gets_its_verdict_within_the_default_budget() -> None:
-    plan = plan_run(Wish(), PILOT, done=1, spent_s=13.0)
+    plan = plan_run(Budget(), PILOT, done=1, spent_s=13.0)
     assert plan.rounds == 6
     assert plan.process_s == pytest.approx(6.0 + 6 * 0.7)
     assert plan.processes == 1 + math.floor((120 - 13) / 10.2)
@@ -44,24 +44,24 @@ def test_the_article_s_pair_gets_its_verdict_within_the_default_budget() -> None
 def test_rounds_follow_the_cost_of_a_start_and_the_noise_inside() -> None:
     noisy = Pilot(start_s=6.0, round_s=0.1, within_sd=0.02)
     # sqrt(6 / 0.1) * sqrt(pi / 2) * 0.02 / 0.008 = 24.3
-    assert plan_run(Wish(budget_s=600), noisy).rounds == 26
+    assert plan_run(Budget(budget_s=600), noisy).rounds == 26
     calm = Pilot(start_s=6.0, round_s=0.1, within_sd=0.0001)
-    assert plan_run(Wish(budget_s=600), calm).rounds == 6
+    assert plan_run(Budget(budget_s=600), calm).rounds == 6
     wild = Pilot(start_s=60.0, round_s=0.001, within_sd=0.5)
-    assert plan_run(Wish(budget_s=6000), wild).rounds == 60
-    assert plan_run(Wish(rounds=9), noisy).rounds == 9
+    assert plan_run(Budget(budget_s=6000), wild).rounds == 60
+    assert plan_run(Budget(rounds=9), noisy).rounds == 9
 
 
 def test_rounds_are_given_up_so_that_six_processes_fit() -> None:
     noisy = Pilot(start_s=3.0, round_s=0.5, within_sd=0.05)
-    plan = plan_run(Wish(budget_s=60.0), noisy, done=1, spent_s=15.0)
+    plan = plan_run(Budget(budget_s=60.0), noisy, done=1, spent_s=15.0)
     assert plan.processes >= 6
     assert 6 <= plan.rounds <= 12
     assert (plan.processes - 1) * plan.process_s <= 45.0
 
 
 def test_a_budget_too_small_for_six_says_so_beforehand() -> None:
-    plan = plan_run(Wish(budget_s=40.0), PILOT, done=1, spent_s=13.0)
+    plan = plan_run(Budget(budget_s=40.0), PILOT, done=1, spent_s=13.0)
     assert plan.processes == 3
     assert plan.cannot_reach == (Verdict.FASTER, Verdict.SLOWER, Verdict.EQUIVALENT)
     assert "no verdict can be reached: that takes 6 processes, about 31 s more" in " ".join(
@@ -70,33 +70,33 @@ def test_a_budget_too_small_for_six_says_so_beforehand() -> None:
 
 
 def test_a_machine_too_noisy_for_the_margin_says_so_beforehand() -> None:
-    plan = plan_run(Wish(margin=0.005), PILOT, done=1, spent_s=13.0)
+    plan = plan_run(Budget(margin=0.005), PILOT, done=1, spent_s=13.0)
     assert plan.cannot_reach == (Verdict.EQUIVALENT,)
     assert any("EQUIVALENT is out of reach" in said for said in plan.sentences())
     assert any("+-" in said and "0.005" in said for said in plan.sentences())
 
 
 def test_a_number_of_processes_is_kept() -> None:
-    plan = plan_run(Wish(budget_s=None, processes=12), PILOT, done=1)
+    plan = plan_run(Budget(budget_s=None, processes=12), PILOT, done=1)
     assert plan.processes == 12
     assert plan.left_s == pytest.approx(11 * plan.process_s)
-    assert plan_run(Wish(budget_s=None, processes=1), PILOT, done=1).left_s == 0.0
+    assert plan_run(Budget(budget_s=None, processes=1), PILOT, done=1).left_s == 0.0
 
 
 def test_a_budget_that_the_pilot_used_up_ends_with_the_pilot() -> None:
-    assert plan_run(Wish(budget_s=10.0), PILOT, done=1, spent_s=13.0).processes == 1
+    assert plan_run(Budget(budget_s=10.0), PILOT, done=1, spent_s=13.0).processes == 1
 
 
 def test_the_pilot_leaves_room_for_seven_more() -> None:
-    assert pilot_share_s(Wish(budget_s=120.0)) == 15.0
-    assert pilot_share_s(Wish(budget_s=120.0, processes=12)) == 10.0
-    assert pilot_share_s(Wish(budget_s=None, processes=3)) is None
+    assert pilot_share_s(Budget(budget_s=120.0)) == 15.0
+    assert pilot_share_s(Budget(budget_s=120.0, processes=12)) == 10.0
+    assert pilot_share_s(Budget(budget_s=None, processes=3)) is None
 
 
 def test_what_is_known_of_the_machine_changes_the_plan() -> None:
-    calm = plan_run(Wish(), PILOT, between_sd=0.002)
-    rough = plan_run(Wish(), PILOT, between_sd=0.05)
-    assert calm.half_width < plan_run(Wish(), PILOT).half_width < rough.half_width
+    calm = plan_run(Budget(), PILOT, between_sd=0.002)
+    rough = plan_run(Budget(), PILOT, between_sd=0.05)
+    assert calm.half_width < plan_run(Budget(), PILOT).half_width < rough.half_width
     assert rough.cannot_reach == (Verdict.EQUIVALENT,)
 
 
@@ -119,7 +119,7 @@ def test_one_process_has_no_width() -> None:
 )
 def test_wishes_that_cannot_be_carried_out(arguments: dict[str, object], message: str) -> None:
     with pytest.raises(UsageError, match=message):
-        Wish(**arguments)  # type: ignore[arg-type]
+        Budget(**arguments)  # type: ignore[arg-type]
 
 
 # --- looks ---------------------------------------------------------------------------------------
@@ -140,16 +140,16 @@ def test_there_is_no_look_before_the_sixth_process() -> None:
 
 def test_a_run_ends_early_when_every_verdict_is_in() -> None:
     faster, open_ = Verdict.FASTER, Verdict.INCONCLUSIVE
-    assert in_reach([faster, Verdict.EQUIVALENT], [0.1, 0.1], Wish())
-    assert not in_reach([faster, open_], [0.1, 0.1], Wish())
-    assert not in_reach([], [], Wish())
-    assert not in_reach([faster], [0.1], Wish(early=False))
+    assert in_reach([faster, Verdict.EQUIVALENT], [0.1, 0.1], Budget())
+    assert not in_reach([faster, open_], [0.1, 0.1], Budget())
+    assert not in_reach([], [], Budget())
+    assert not in_reach([faster], [0.1], Budget(early=False))
 
 
 def test_a_target_asks_for_precision_and_not_for_verdicts() -> None:
-    wish = Wish(target=0.01)
-    assert in_reach([Verdict.INCONCLUSIVE], [0.009], wish)
-    assert not in_reach([Verdict.FASTER], [0.02], wish)
+    budget = Budget(target=0.01)
+    assert in_reach([Verdict.INCONCLUSIVE], [0.009], budget)
+    assert not in_reach([Verdict.FASTER], [0.02], budget)
 
 
 # --- the proof -----------------------------------------------------------------------------------

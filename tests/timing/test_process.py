@@ -171,7 +171,7 @@ def test_a_detector_in_stages_is_a_whole_and_its_parts() -> None:
     assert [series.status for series in measured.series] == ["ok"] * 6
     assert all(len(series.latency_s) == 2 for series in measured.series)
     whole, *parts = measured.series
-    assert whole.weight["peak_rss_growth_bytes"] is not None or whole.weightless
+    assert whole.weight["peak_rss_growth_bytes"] is not None or whole.unmeasured
     assert not any(part.weight for part in parts)
 
 

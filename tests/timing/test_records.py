@@ -8,7 +8,7 @@ import pytest
 
 from detrbench.core.errors import DetrbenchError, UsageError
 from detrbench.timing.journal import Journal, Told, read_journal
-from detrbench.timing.plan import RunPlan, Wish
+from detrbench.timing.plan import Budget, RunPlan
 from detrbench.timing.process import Request, StandIn
 from detrbench.timing.records import (
     Outcome,
@@ -86,12 +86,12 @@ def test_no_journal_tells_nothing_and_a_broken_one_is_said(tmp_path: Path) -> No
 
 
 def test_a_request_and_its_plan_survive_the_disk(tmp_path: Path) -> None:
-    wish = Wish(budget_s=33.0, target=0.01)
-    save_request(tmp_path, REQUEST, wish, None)
-    assert load_request(tmp_path) == (REQUEST, wish, None)
+    budget = Budget(budget_s=33.0, target=0.01)
+    save_request(tmp_path, REQUEST, budget, None)
+    assert load_request(tmp_path) == (REQUEST, budget, None)
     plan = RunPlan(8, 6, 10.0, 70.0, 0.01)
-    save_request(tmp_path, REQUEST, wish, plan)
-    assert load_request(tmp_path) == (REQUEST, wish, plan)
+    save_request(tmp_path, REQUEST, budget, plan)
+    assert load_request(tmp_path) == (REQUEST, budget, plan)
 
 
 def test_a_folder_of_something_else_is_refused(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from detrbench.core.errors import UsageError
 from detrbench.reports.verdicts import Verdict
-from detrbench.timing.plan import Wish
+from detrbench.timing.plan import Budget
 from detrbench.timing.process import Request
 from detrbench.timing.records import Outcome, load_outcomes, load_request, save_outcome
 from detrbench.timing.replication import Run, recorded, replicate, resumable
@@ -56,10 +56,10 @@ class Laboratory:
         save_outcome(folder, outcome)
         return outcome
 
-    def run(self, folder: Path, wish: Wish, request: Request = PAIR, **options: object) -> Run:
+    def run(self, folder: Path, budget: Budget, request: Request = PAIR, **options: object) -> Run:
         return replicate(
             request,
-            wish,
+            budget,
             folder,
             launch=self.launch,
             now=self.now,
@@ -85,7 +85,7 @@ NOISY = (1.05, 0.96, 1.01, 0.93, 1.08, 0.99)
 
 def test_the_budget_is_used_and_kept(tmp_path: Path) -> None:
     laboratory = Laboratory(scattered(NOISY))
-    run = laboratory.run(tmp_path, Wish(budget_s=120.0))
+    run = laboratory.run(tmp_path, Budget(budget_s=120.0))
     assert run.stopped == "budget"
     assert len(run.outcomes) == 12
     assert laboratory.seconds <= 120.0
@@ -94,13 +94,13 @@ def test_the_budget_is_used_and_kept(tmp_path: Path) -> None:
 
 def test_every_process_is_on_disk_before_the_next_begins(tmp_path: Path) -> None:
     laboratory = Laboratory(scattered(NOISY))
-    laboratory.run(tmp_path, Wish(budget_s=60.0))
+    laboratory.run(tmp_path, Budget(budget_s=60.0))
     assert laboratory.on_disk == list(range(len(laboratory.on_disk)))
 
 
 def test_a_clear_difference_ends_early_at_the_stricter_level(tmp_path: Path) -> None:
     laboratory = Laboratory(scattered([0.9, 0.91, 0.905, 0.9, 0.91, 0.905]))
-    run = laboratory.run(tmp_path, Wish(budget_s=120.0))
+    run = laboratory.run(tmp_path, Budget(budget_s=120.0))
     assert run.stopped == "verdicts"
     assert len(run.outcomes) == 6
     assert run.alpha == pytest.approx(0.01 / 6)
@@ -111,12 +111,12 @@ def test_a_clear_difference_ends_early_at_the_stricter_level(tmp_path: Path) -> 
 
 def test_thorough_runs_do_not_end_early(tmp_path: Path) -> None:
     laboratory = Laboratory(scattered([0.5]))
-    run = laboratory.run(tmp_path, Wish(budget_s=100.0, early=False))
+    run = laboratory.run(tmp_path, Budget(budget_s=100.0, early=False))
     assert (run.stopped, len(run.outcomes)) == ("budget", 10)
 
 
 def test_a_target_ends_a_run_when_the_interval_is_narrow(tmp_path: Path) -> None:
-    run = Laboratory(scattered(EQUAL)).run(tmp_path, Wish(budget_s=1000.0, target=0.01))
+    run = Laboratory(scattered(EQUAL)).run(tmp_path, Budget(budget_s=1000.0, target=0.01))
     assert run.stopped == "target"
     judged = run.judgements(run.alpha)["b"]
     assert judged.interval is not None
@@ -124,14 +124,14 @@ def test_a_target_ends_a_run_when_the_interval_is_narrow(tmp_path: Path) -> None
 
 
 def test_a_number_of_processes_is_kept(tmp_path: Path) -> None:
-    run = Laboratory(scattered(NOISY)).run(tmp_path, Wish(budget_s=None, processes=7))
+    run = Laboratory(scattered(NOISY)).run(tmp_path, Budget(budget_s=None, processes=7))
     assert (run.stopped, len(run.outcomes)) == ("processes", 7)
 
 
 def test_the_pilot_s_plan_is_announced_and_shapes_the_rest(tmp_path: Path) -> None:
     said: list[str] = []
     laboratory = Laboratory(scattered(NOISY))
-    laboratory.run(tmp_path, Wish(budget_s=120.0), announce=said.append)
+    laboratory.run(tmp_path, Budget(budget_s=120.0), announce=said.append)
     assert said[0].startswith("plan: 12 processes of 6 rounds")
     assert laboratory.requests[0].plan.budget_s == 15.0
     assert laboratory.requests[0].plan.rounds is None
@@ -144,27 +144,27 @@ def test_a_slow_pilot_is_not_the_last_word(tmp_path: Path) -> None:
     laboratory = Laboratory(
         lambda request, index: process(request, index, 1.0, 50.0 if index == 1 else 10.0)
     )
-    run = laboratory.run(tmp_path, Wish(budget_s=200.0, early=False))
+    run = laboratory.run(tmp_path, Budget(budget_s=200.0, early=False))
     assert run.plan is not None
     assert len(run.outcomes) > 200 / 50
 
 
 def test_models_take_turns_in_being_built_first_and_seeds_differ(tmp_path: Path) -> None:
     laboratory = Laboratory(scattered(NOISY))
-    laboratory.run(tmp_path, Wish(budget_s=None, processes=4))
+    laboratory.run(tmp_path, Budget(budget_s=None, processes=4))
     assert [request.models[0] for request in laboratory.requests] == ["a", "b", "a", "b"]
     assert len({request.plan.seed for request in laboratory.requests}) == 4
 
 
 def test_ratios_are_to_the_first_model_whoever_was_built_first(tmp_path: Path) -> None:
-    run = Laboratory(scattered([2.0])).run(tmp_path, Wish(budget_s=None, processes=4))
+    run = Laboratory(scattered([2.0])).run(tmp_path, Budget(budget_s=None, processes=4))
     assert run.log_ratios("b") == pytest.approx([math.log(2.0)] * 4)
 
 
 def test_progress_is_of_the_whole_run(tmp_path: Path) -> None:
     told: list[Progress] = []
     Laboratory(scattered(NOISY)).run(
-        tmp_path, Wish(budget_s=None, processes=3), progress=told.append
+        tmp_path, Budget(budget_s=None, processes=3), progress=told.append
     )
     assert [each.phase for each in told] == ["pilot", "process 2 of 3", "process 3 of 3"]
     assert told[1].eta_s is not None
@@ -183,7 +183,7 @@ def test_a_killed_process_is_missing_and_the_others_go_on(tmp_path: Path) -> Non
     laboratory = Laboratory(
         lambda request, index: died(index) if index == 3 else process(request, index, 0.5)
     )
-    run = laboratory.run(tmp_path, Wish(budget_s=None, processes=6))
+    run = laboratory.run(tmp_path, Budget(budget_s=None, processes=6))
     assert [one.status for one in run.outcomes] == ["ok", "ok", "failed", "ok", "ok", "ok", "ok"]
     assert len(run.log_ratios("b")) == 6
     report = latency_report(run)
@@ -195,7 +195,7 @@ def test_a_pilot_that_dies_is_tried_again(tmp_path: Path) -> None:
     laboratory = Laboratory(
         lambda request, index: died(index, at="b") if index == 1 else process(request, index)
     )
-    run = laboratory.run(tmp_path, Wish(budget_s=None, processes=6))
+    run = laboratory.run(tmp_path, Budget(budget_s=None, processes=6))
     assert len(run.finished) == 6
     assert run.dropped == {}
 
@@ -212,7 +212,7 @@ def test_a_model_that_processes_die_of_twice_is_a_failed_row_and_the_others_go_o
     )
     run = laboratory.run(
         tmp_path,
-        Wish(budget_s=None, processes=6),
+        Budget(budget_s=None, processes=6),
         dataclasses.replace(PAIR, models=("a", "b", "c")),
     )
     assert run.dropped == {"b": "killed by SIGSEGV while b was made ready"}
@@ -230,14 +230,14 @@ def test_a_model_that_fails_by_itself_is_not_tried_again(tmp_path: Path) -> None
         return Outcome(index, took_s=10.0, measurement=measured(request, series))
 
     laboratory = Laboratory(script)
-    run = laboratory.run(tmp_path, Wish(budget_s=None, processes=3))
+    run = laboratory.run(tmp_path, Budget(budget_s=None, processes=3))
     assert [set(request.models) for request in laboratory.requests] == [{"a", "b"}, {"a"}, {"a"}]
     assert latency_report(run).rows[1].reason == "output 0 has 3 NaN"
 
 
 def test_processes_that_only_die_end_the_run(tmp_path: Path) -> None:
     laboratory = Laboratory(lambda request, index: died(index))
-    run = laboratory.run(tmp_path, Wish())
+    run = laboratory.run(tmp_path, Budget())
     assert run.stopped == "failures"
     assert len(run.outcomes) == 3
     report = latency_report(run)
@@ -252,7 +252,7 @@ def test_no_model_left_ends_the_run(tmp_path: Path) -> None:
     laboratory = Laboratory(
         lambda request, index: died(index, at=sorted(request.models)[0], reason="hung")
     )
-    run = laboratory.run(tmp_path, Wish())
+    run = laboratory.run(tmp_path, Budget())
     assert run.stopped == "failures"
     assert [row.status for row in latency_report(run).rows] == ["failed", "failed"]
 
@@ -262,7 +262,7 @@ def test_an_interrupted_process_ends_the_run_with_what_there_is(tmp_path: Path) 
         whole = process(request, index)
         return dataclasses.replace(whole, status="interrupted") if index == 3 else whole
 
-    run = Laboratory(script).run(tmp_path, Wish())
+    run = Laboratory(script).run(tmp_path, Budget())
     assert (run.stopped, len(run.outcomes)) == ("interrupted", 3)
     report = latency_report(run)
     assert report.exit_code == 130
@@ -276,7 +276,7 @@ def test_an_interrupt_between_processes_likewise(tmp_path: Path) -> None:
             raise KeyboardInterrupt
         return process(request, index)
 
-    run = Laboratory(script).run(tmp_path, Wish())
+    run = Laboratory(script).run(tmp_path, Budget())
     assert (run.stopped, len(run.outcomes)) == ("interrupted", 2)
 
 
@@ -285,7 +285,7 @@ def test_a_wrong_request_is_the_caller_s_error(tmp_path: Path) -> None:
         raise UsageError("no such model")
 
     with pytest.raises(UsageError, match="no such model"):
-        Laboratory(script).run(tmp_path, Wish())
+        Laboratory(script).run(tmp_path, Budget())
 
 
 def test_a_refused_request_leaves_its_folder_to_the_next(tmp_path: Path) -> None:
@@ -293,10 +293,10 @@ def test_a_refused_request_leaves_its_folder_to_the_next(tmp_path: Path) -> None
         raise UsageError("there is no CUDA")
 
     with pytest.raises(UsageError):
-        Laboratory(refuse).run(tmp_path, Wish())
+        Laboratory(refuse).run(tmp_path, Budget())
     assert list(tmp_path.iterdir()) == []
     other = Request(("a", "c"))
-    Laboratory(scattered(NOISY)).run(tmp_path, Wish(budget_s=None, processes=1), other)
+    Laboratory(scattered(NOISY)).run(tmp_path, Budget(budget_s=None, processes=1), other)
     assert load_request(tmp_path)[0] == other
 
 
@@ -307,7 +307,7 @@ def test_a_run_that_is_refused_later_stays_what_it_is(tmp_path: Path) -> None:
         return scattered(NOISY)(request, index)
 
     with pytest.raises(UsageError):
-        Laboratory(script).run(tmp_path, Wish(budget_s=None, processes=2))
+        Laboratory(script).run(tmp_path, Budget(budget_s=None, processes=2))
     assert load_request(tmp_path)[0] == PAIR
 
 
@@ -324,7 +324,7 @@ def test_a_killed_parent_loses_nothing_and_another_goes_on(tmp_path: Path) -> No
         return process(request, index, 0.5)
 
     with pytest.raises(Killed):
-        Laboratory(script).run(tmp_path, Wish(budget_s=None, processes=8))
+        Laboratory(script).run(tmp_path, Budget(budget_s=None, processes=8))
 
     so_far = recorded(tmp_path)
     assert [one.status for one in so_far.outcomes] == ["ok"] * 3
@@ -332,23 +332,23 @@ def test_a_killed_parent_loses_nothing_and_another_goes_on(tmp_path: Path) -> No
     assert report.exit_code == 130
     assert report.comparisons[0]["reasons"][0].startswith("3 processes have a ratio")
 
-    request, wish = resumable(tmp_path)
+    request, budget = resumable(tmp_path)
     laboratory = Laboratory(scattered([0.5]))
-    run = laboratory.run(tmp_path, wish, request)
+    run = laboratory.run(tmp_path, budget, request)
     assert [one.index for one in run.outcomes] == list(range(1, len(run.outcomes) + 1))
     assert len(laboratory.requests) == len(run.outcomes) - 3
     assert run.judgements(run.alpha)["b"].verdict is Verdict.FASTER
 
 
 def test_time_spent_before_counts_against_the_budget(tmp_path: Path) -> None:
-    Laboratory(scattered(NOISY)).run(tmp_path, Wish(budget_s=None, processes=5))
+    Laboratory(scattered(NOISY)).run(tmp_path, Budget(budget_s=None, processes=5))
     laboratory = Laboratory(scattered(NOISY))
-    run = laboratory.run(tmp_path, Wish(budget_s=70.0))
+    run = laboratory.run(tmp_path, Budget(budget_s=70.0))
     assert len(run.outcomes) <= 7
 
 
 def test_another_run_s_folder_is_not_gone_on_with(tmp_path: Path) -> None:
-    Laboratory(scattered(NOISY)).run(tmp_path, Wish(budget_s=None, processes=1))
+    Laboratory(scattered(NOISY)).run(tmp_path, Budget(budget_s=None, processes=1))
     with pytest.raises(UsageError, match="other models or settings"):
-        Laboratory(scattered(NOISY)).run(tmp_path, Wish(), Request(("a", "c")))
+        Laboratory(scattered(NOISY)).run(tmp_path, Budget(), Request(("a", "c")))
     assert load_request(tmp_path)[0] == PAIR

@@ -14,9 +14,9 @@ from detrbench.timing.replication import Run
 from detrbench.timing.rows import (
     METRIC_KEYS,
     STAGES,
-    latency_cells,
     latency_comparisons,
     latency_report,
+    latency_results,
 )
 from detrbench.timing.session import Series
 from tests.timing.runs import ENVIRONMENT, run_of, taken
@@ -32,7 +32,7 @@ FIGURE = {"label": "the article", "latency_ms": "11.6", "params": "32.8M"}
 
 
 def test_statistics_are_derived_from_samples_that_stay_beside_them() -> None:
-    (cell,) = latency_cells(run_of([taken(4.0, 1.0, 3.0, 2.0)], [taken(5.0, 5.0)]))
+    (cell,) = latency_results(run_of([taken(4.0, 1.0, 3.0, 2.0)], [taken(5.0, 5.0)]))
     there = {key: value for key, value in cell.metrics.items() if value is not None}
     assert there == {
         "latency_median_s": 3.75,  # of the processes' 2.5 and 5
@@ -62,7 +62,7 @@ def test_statistics_are_derived_from_samples_that_stay_beside_them() -> None:
 
 
 def test_the_median_has_an_interval_from_six_processes_on() -> None:
-    (cell,) = latency_cells(run_of(*([taken(float(at))] for at in (5, 1, 4, 2, 3, 6))))
+    (cell,) = latency_results(run_of(*([taken(float(at))] for at in (5, 1, 4, 2, 3, 6))))
     assert cell.metrics["latency_median_s"] == 3.5
     assert cell.metrics["latency_median_low_s"] == 1.0
     assert cell.metrics["latency_median_high_s"] == 6.0
@@ -73,7 +73,7 @@ def test_the_median_has_an_interval_from_six_processes_on() -> None:
     [(63, []), (64, ["p90"]), (130, ["p90", "p95"]), (662, ["p90", "p95", "p99"])],
 )
 def test_percentiles_appear_as_the_samples_allow(rounds: int, there: list[str]) -> None:
-    (cell,) = latency_cells(run_of([taken(*map(float, range(1, rounds + 1)))]))
+    (cell,) = latency_results(run_of([taken(*map(float, range(1, rounds + 1)))]))
     found = [p for p in ("p90", "p95", "p99") if cell.metrics[f"latency_{p}_s"] is not None]
     assert found == there
     if there:
@@ -81,7 +81,7 @@ def test_percentiles_appear_as_the_samples_allow(rounds: int, there: list[str]) 
 
 
 def test_settings_say_what_was_run() -> None:
-    (cell,) = latency_cells(run_of([taken(1.0)]))
+    (cell,) = latency_results(run_of([taken(1.0)]))
     assert cell.title == "A"
     assert cell.settings == {
         "imgsz": "480x640",
@@ -97,11 +97,13 @@ def test_settings_say_what_was_run() -> None:
 def test_images_per_second_count_the_batch() -> None:
     run = run_of([taken(2.0)])
     run = dataclasses.replace(run, request=dataclasses.replace(run.request, batch=8))
-    assert latency_cells(run)[0].metrics["images_per_s"] == 4.0
+    assert latency_results(run)[0].metrics["images_per_s"] == 4.0
 
 
 def test_a_failed_model_has_reasons_instead_of_numbers() -> None:
-    good, bad = latency_cells(run_of([taken(2.0), taken(1.0, status="failed", reason="has 3 NaN")]))
+    good, bad = latency_results(
+        run_of([taken(2.0), taken(1.0, status="failed", reason="has 3 NaN")])
+    )
     assert bad.status == "failed"
     assert bad.metrics == dict.fromkeys(METRIC_KEYS)
     assert bad.missing == dict.fromkeys(METRIC_KEYS, "has 3 NaN")
@@ -111,7 +113,7 @@ def test_a_failed_model_has_reasons_instead_of_numbers() -> None:
 
 def test_a_model_that_failed_in_one_process_has_no_number_at_all() -> None:
     broken = taken(1.0, status="failed", reason="turned to NaN")
-    (cell,) = latency_cells(run_of([taken(1.0)], [broken]))
+    (cell,) = latency_results(run_of([taken(1.0)], [broken]))
     assert (cell.status, cell.reason) == ("failed", "turned to NaN")
     assert cell.metrics["latency_median_s"] is None
 
@@ -120,14 +122,14 @@ def test_an_interrupted_run_has_the_numbers_it_came_to() -> None:
     cut = taken(1.0, 3.0, status="interrupted", reason="interrupted after 2 timed rounds")
     run = run_of([taken(5.0)], [cut], stopped="interrupted")
     outcomes = (run.outcomes[0], dataclasses.replace(run.outcomes[1], status="interrupted"))
-    (cell,) = latency_cells(dataclasses.replace(run, outcomes=outcomes))
+    (cell,) = latency_results(dataclasses.replace(run, outcomes=outcomes))
     assert cell.status == "interrupted"
     assert cell.reason == "interrupted after 1 whole process, 3 timed rounds"
     assert cell.metrics["latency_median_s"] == 3.5
 
 
 def test_a_run_interrupted_before_its_first_round_has_a_reason() -> None:
-    (cell,) = latency_cells(
+    (cell,) = latency_results(
         run_of([Series(status="interrupted", reason="early")], stopped="interrupted")
     )
     assert cell.status == "interrupted"
@@ -142,7 +144,7 @@ def test_a_killed_process_keeps_its_rounds_and_is_said_to_be_missing() -> None:
         rounds={"a": {"latency_s": [1.5, 1.5]}, "b": {"latency_s": [2.5]}},
     )  # fmt: skip
     run = dataclasses.replace(run, outcomes=(*run.outcomes, killed))
-    first, second = latency_cells(run)
+    first, second = latency_results(run)
     assert first.samples["latency_s"] == [[1.0], [1.0], [1.5, 1.5]]
     assert second.samples["process_status"][2] == "killed by SIGKILL after 2 timed rounds"
     assert first.status == "ok"
@@ -161,11 +163,11 @@ def test_a_process_cut_short_is_said_to_be_missing_once_the_run_went_on() -> Non
     )
     whole = dataclasses.replace(run.outcomes[0], index=3)
     run = dataclasses.replace(run, outcomes=(*run.outcomes, cut, whole))
-    first, second = latency_cells(run)
+    first, second = latency_results(run)
     told = "process 2 of 3 is missing: interrupted after 1 timed round"
     assert f"{told}; its 1 round is kept, but in no ratio" in first.notes
     assert told in second.notes
-    first, _ = latency_cells(dataclasses.replace(run, stopped="interrupted"))
+    first, _ = latency_results(dataclasses.replace(run, stopped="interrupted"))
     assert (first.status, [note for note in first.notes if "missing" in note]) == (
         "interrupted",
         [],
@@ -193,13 +195,13 @@ def test_a_dropped_model_is_a_failed_row_and_the_others_are_not() -> None:
         ),
     )
     run = dataclasses.replace(run, outcomes=(only_a,), dropped={"b": "killed by SIGKILL"})
-    first, second = latency_cells(run)
+    first, second = latency_results(run)
     assert (first.status, second.status) == ("ok", "failed")
     assert second.reason == "killed by SIGKILL"
 
 
 def test_warm_up_that_did_not_settle_is_said() -> None:
-    (cell,) = latency_cells(run_of([taken(1.0, settled=False)], [taken(1.0)]))
+    (cell,) = latency_results(run_of([taken(1.0, settled=False)], [taken(1.0)]))
     assert cell.notes == (
         "warm-up had not settled after 2 rounds in 1 of 2 processes: their first samples, "
         "which are kept, may be slow",
@@ -210,7 +212,7 @@ def test_warm_up_that_did_not_settle_is_said() -> None:
 @pytest.mark.parametrize(("enqueue_s", "notes"), [(0.7, 0), (0.9, 1)])
 def test_a_host_that_cannot_launch_fast_enough_is_said(enqueue_s: float, notes: int) -> None:
     samples = {"latency_s": [1.0, 1.0], "enqueue_s": [enqueue_s] * 2}
-    (cell,) = latency_cells(run_of([taken(samples=samples)]))
+    (cell,) = latency_results(run_of([taken(samples=samples)]))
     assert len(cell.notes) == notes + 1
     assert all("90%" in note for note in cell.notes[:-1])
     assert cell.samples["enqueue_s"] == [[enqueue_s] * 2]
@@ -218,7 +220,7 @@ def test_a_host_that_cannot_launch_fast_enough_is_said(enqueue_s: float, notes: 
 
 def test_a_published_latency_stands_beside_ours() -> None:
     quiet = {"label": "others", "latency_ms": None}
-    (cell,) = latency_cells(run_of([taken(2.0)], published=(FIGURE, quiet)))
+    (cell,) = latency_results(run_of([taken(2.0)], published=(FIGURE, quiet)))
     assert cell.published == [{**FIGURE, "ours": {"latency_median_s": 2.0}}]
 
 
@@ -291,19 +293,19 @@ def test_what_matters_less_is_a_note_with_the_next_thing_to_do() -> None:
     run = with_ledgers(*[SCARCELY] * 4, THROTTLED, THROTTLED)
     (pair,) = latency_comparisons(run)
     assert pair["verdict"] == "FASTER"
-    note = latency_cells(run)[0].notes[0]
+    note = latency_results(run)[0].notes[0]
     assert note.startswith("throttled in 6 of 6 processes: the CPU quota ran out in 40 periods")
     assert "--threads" in note
-    assert latency_cells(run)[0].samples["ledger"][0]["throttled_periods"] == 1
+    assert latency_results(run)[0].samples["ledger"][0]["throttled_periods"] == 1
 
 
 def test_memory_and_energy_are_of_the_first_process_that_looked() -> None:
     weighed = taken(
         1.0,
         weight={"peak_rss_growth_bytes": 4096, "energy_per_image_j": None},
-        weightless={"energy_per_image_j": "no NVML"},
+        unmeasured={"energy_per_image_j": "no NVML"},
     )
-    (cell,) = latency_cells(run_of([taken(1.0)], [weighed]))
+    (cell,) = latency_results(run_of([taken(1.0)], [weighed]))
     assert cell.metrics["peak_rss_growth_bytes"] == 4096
     assert cell.metrics["energy_per_image_j"] is None
     assert cell.missing["energy_per_image_j"] == "no NVML"
@@ -330,7 +332,7 @@ def test_compiling_is_told_apart_and_so_is_the_agreement_with_eager() -> None:
         {"compile_s": seconds, "agreement": off, "tolerance": 1e-3}
         for seconds, off in ((30.0, 1e-6), (20.0, 3e-6), (25.0, 2e-6))
     ]
-    (cell,) = latency_cells(run_of(*([taken(1.0, prepared=each)] for each in told)))
+    (cell,) = latency_results(run_of(*([taken(1.0, prepared=each)] for each in told)))
     assert cell.notes[0] == "made ready in every process, outside all samples: compile 25.0 s"
     assert cell.notes[1] == (
         "outputs differ from eager's by at most 3.0e-06 of the largest value (tolerance 1e-03)"

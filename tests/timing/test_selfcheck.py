@@ -15,7 +15,7 @@ from detrbench.core.errors import DetrbenchError, DetrbenchWarning
 from detrbench.reports.verdicts import Verdict
 from detrbench.timing import measuring as latency
 from detrbench.timing import selfcheck
-from detrbench.timing.plan import Wish
+from detrbench.timing.plan import Budget
 from detrbench.timing.process import Request
 from detrbench.timing.replication import Run
 from detrbench.timing.resolution import (
@@ -37,10 +37,10 @@ class Machine:
 
     def __init__(self, unit: float = 0.002, sd: float = 0.005, processes: int = 12) -> None:
         self.unit, self.sd, self.processes = unit, sd, processes
-        self.asked: list[tuple[Request, Wish, Path]] = []
+        self.asked: list[tuple[Request, Budget, Path]] = []
 
-    def replicate(self, request: Request, wish: Wish, folder: Path, **told: object) -> Run:
-        self.asked.append((request, wish, folder))
+    def replicate(self, request: Request, budget: Budget, folder: Path, **told: object) -> Run:
+        self.asked.append((request, budget, folder))
         draw = random.Random(len(self.asked))
         units = {each.name: each.extra_work for each in request.stand_ins}
         processes = [
@@ -73,8 +73,8 @@ def test_burdens_are_sized_by_measuring_and_found_again(tmp_path: Path) -> None:
 def test_the_budget_is_shared_between_sizing_and_checking(tmp_path: Path) -> None:
     machine = Machine(unit=0.004)
     check(machine, tmp_path, budget_s=200.0)
-    assert sum(wish.budget_s or 0 for _, wish, _ in machine.asked) <= 200.0
-    assert not any(wish.early for _, wish, _ in machine.asked)
+    assert sum(budget.budget_s or 0 for _, budget, _ in machine.asked) <= 200.0
+    assert not any(budget.early for _, budget, _ in machine.asked)
     assert len({folder for _, _, folder in machine.asked}) == len(machine.asked)
 
 
@@ -166,7 +166,7 @@ def test_latency_warns_of_a_margin_below_what_is_known(
 ) -> None:
     seen: dict[str, Any] = {}
 
-    def fake(request: Request, wish: Wish, folder: Path, **options: Any) -> Run:
+    def fake(request: Request, budget: Budget, folder: Path, **options: Any) -> Run:
         seen.update(options)
         return run_of([taken(1.0)], names=request.models)
 

@@ -59,7 +59,7 @@ def test_progress_is_passed_on(tmp_path: Path) -> None:
 
 
 def test_a_wrong_request_is_an_error_and_leaves_nothing(tmp_path: Path) -> None:
-    text = "journal(*ROUNDS); tell(error={'what': 'no such model', 'where': 'x', 'cure': 'y'})"
+    text = "journal(*ROUNDS); tell(error={'what': 'no such model', 'where': 'x', 'hint': 'y'})"
     with pytest.raises(UsageError, match="x: no such model\n  y"):
         run_worker(REQUEST, tmp_path, 1, command=worker(text))
     assert list(tmp_path.iterdir()) == []

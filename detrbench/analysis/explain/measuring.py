@@ -29,7 +29,7 @@ from detrbench.runtimes.devices import open_device
 from detrbench.runtimes.eager import Eager
 from detrbench.runtimes.images import natural_images
 from detrbench.timing.process import Measurement, Request, Subject, build_model
-from detrbench.timing.session import OnProgress, Series, Witness, measure_steps
+from detrbench.timing.session import Observer, OnProgress, Series, measure_steps
 
 LEAST_ROUNDS = 2
 """An interrupted run explains something if every part was timed so often."""
@@ -56,7 +56,7 @@ def explain_pair(
     """
     if len(request.models) != 2:
         raise UsageError(
-            f"{len(request.models)} models cannot be a pair", cure="Name a baseline and a variant."
+            f"{len(request.models)} models cannot be a pair", hint="Name a baseline and a variant."
         )
     started = time.monotonic()
     with threads_set(request.threads), _opened(request) as runtime:
@@ -69,7 +69,7 @@ def explain_pair(
         steps: list[Step] = [*wholes, *parts, *(probe.step for probe in probes)]
         watch = _Watch(open_ledger(request.device))
         serieses = measure_steps(
-            steps, request.plan, started=started, progress=progress, witness=watch
+            steps, request.plan, started=started, progress=progress, observer=watch
         )
         interrupted = _check(serieses, _names(patients, by))
         settings = dict(runtime.settings(_images(request)))
@@ -142,7 +142,7 @@ def _opened(request: Request) -> Iterator[Eager]:
         runtime.close()
 
 
-class _Watch(Witness):
+class _Watch(Observer):
     """Keeps the ledger of the timed rounds."""
 
     def __init__(self, ledger: Ledger) -> None:

@@ -75,14 +75,14 @@ def dissect(
         UsageError: a module without stages and rows, or an unknown way to take it apart.
     """
     if by not in GROUPINGS:
-        raise UsageError(f"cannot take a model apart by {by!r}", cure=nearest(by, GROUPINGS))
+        raise UsageError(f"cannot take a model apart by {by!r}", hint=nearest(by, GROUPINGS))
     whole = _counted("whole", "whole", traced, traced.ops)
     if by == "op":
         timer = OperatorTimes(model, images, clock)
         return Dissected(whole, _operators(traced), (timer,), timer.readings)
     if not isinstance(model, Detector):
         raise UsageError(
-            f"a {type(model).__name__} has no stages", cure="Give a detrbench detector, or --by op."
+            f"a {type(model).__name__} has no stages", hint="Give a detrbench detector, or --by op."
         )
     calls = _stage_calls(model, images) if by == "stage" else _row_calls(model, images)
     there = {part.name: part for part in traced.parts(by, MODULE_DEPTH)}

@@ -26,10 +26,15 @@ from detrbench.render.drawing import (
     svg_text,
 )
 from detrbench.render.layout import row_label
-from detrbench.reports.report import Cell, Report
+from detrbench.reports.report import Report, Result
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+ROOFLINE_CAPTION = (
+    "A mark is a part, larger where more of the time is; the roof is what this device was measured "
+    "to do at best, in the same rounds."
+)
 
 MOST_LABELS = 4
 """Names beside the marks of each model: of the parts that take longest."""
@@ -86,7 +91,7 @@ def roofline(report: Report) -> str | None:
         )
 
 
-def _marks(row: Cell, by: str) -> list[_Mark]:
+def _marks(row: Result, by: str) -> list[_Mark]:
     """Parts with FLOPs; the others have no place under a roof of FLOP/s."""
     parts = row.parts.get(by, [])
     whole = sum(part.get("latency_median_s") or 0 for part in parts)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from detrbench.analysis.explain.account import LAYOUT, GroupSaving, Saving, predictions, saving
 from detrbench.analysis.explain.findings import Explanation, Part, Side, Timed, Try
+from detrbench.analysis.explain.roofline import ROOFLINE_CAPTION, roofline
 from detrbench.analysis.explain.words import paragraph, unchanged_shares
 from detrbench.analysis.probe.ceilings import LIMITS, Ceilings, Floor, Work
 from detrbench.analysis.probe.tables import ceilings_table
@@ -21,8 +22,16 @@ from detrbench.core.units import (
     show_range,
     show_share,
 )
-from detrbench.render.layout import Column, Document, Line, Table, provenance, settings_text
-from detrbench.reports.report import Cell, Report
+from detrbench.render.layout import (
+    Column,
+    Document,
+    Line,
+    Picture,
+    Table,
+    provenance,
+    settings_text,
+)
+from detrbench.reports.report import Report, Result
 from detrbench.timing.schedule import Plan
 
 if TYPE_CHECKING:
@@ -37,7 +46,7 @@ ONE_PROCESS = (
 def explanation_report(explained: Explained) -> Report:
     """Rows of both models with their parts and every sample; the rest of the explanation, ceilings
     and all, stands in the comparison of the two, under "explanation"."""
-    from detrbench.timing.plan import Wish
+    from detrbench.timing.plan import Budget
     from detrbench.timing.records import Outcome
     from detrbench.timing.replication import Run
     from detrbench.timing.rows import latency_report
@@ -46,7 +55,7 @@ def explanation_report(explained: Explained) -> Report:
     status = "interrupted" if explained.interrupted else "ok"
     outcome = Outcome(1, status, None, measured.took_s, measurement=measured)
     stopped = "interrupted" if explained.interrupted else "processes"
-    report = latency_report(Run(measured.request, Wish(), None, (outcome,), stopped))
+    report = latency_report(Run(measured.request, Budget(), None, (outcome,), stopped))
     sides = (explanation.baseline, explanation.variant)
     (pair,) = report.comparisons
     return dataclasses.replace(
@@ -123,11 +132,11 @@ def explanation_in(report: Report) -> Explanation:
     except (KeyError, TypeError, ValueError, IndexError) as error:
         raise UsageError(
             f"the report holds {len(found)} explanations that can be read",
-            cure="Make one with: detrbench explain BASELINE VARIANT -o why.json",
+            hint="Make one with: detrbench explain BASELINE VARIANT -o why.json",
         ) from error
 
 
-def _side(row: Cell, by: str, whole: Mapping[str, Any]) -> Side:
+def _side(row: Result, by: str, whole: Mapping[str, Any]) -> Side:
     parts = tuple(_part(entry) for entry in row.parts[by])
     timed = Timed.of(row.samples["latency_s"][0])
     counts = {key: row.metrics[key] for key in parts[0].counts}
@@ -159,7 +168,7 @@ def all_tries(explanation: Explanation) -> tuple[Try, ...]:
     return (*explanation.tried, *rest, *([] if known else [layout]))
 
 
-def row_of(cell: Cell, side: Side, by: str) -> Cell:
+def row_of(cell: Result, side: Side, by: str) -> Result:
     """A timed row with what was counted of the model, its floors and its parts."""
     return dataclasses.replace(
         cell,
@@ -255,6 +264,7 @@ def document(report: Report) -> Document:
         records=tuple(_records(report, explanation)),
         data=report.to_dict(),
         report=report,
+        pictures=(Picture("parts", ROOFLINE_CAPTION, lambda: roofline(report)),),
     )
 
 

@@ -15,13 +15,14 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from detrbench import __version__
 from detrbench.analysis.probe.ceilings import Ceilings
 from detrbench.core.errors import UsageError
+from detrbench.core.files import write_atomically
+from detrbench.core.version import __version__
 from detrbench.machine import state
 from detrbench.machine.environment import Environment
 from detrbench.machine.threads import check_threads
-from detrbench.reports.report import json_text, write_atomically
+from detrbench.reports.report import json_text
 from detrbench.runtimes.options import Options
 from detrbench.timing.schedule import Plan
 from detrbench.timing.session import OnProgress
@@ -72,13 +73,13 @@ class DeviceProfile:
             raise UsageError(
                 "not a device profile: it has no profile_version",
                 where=where,
-                cure="Make one with: detrbench probe -o device.json",
+                hint="Make one with: detrbench probe -o device.json",
             )
         if version > PROFILE_VERSION:
             raise UsageError(
                 f"profile_version {version}, and this detrbench reads up to {PROFILE_VERSION}",
                 where=where,
-                cure="Update detrbench: pip install --upgrade detrbench",
+                hint="Update detrbench: pip install --upgrade detrbench",
             )
         try:
             return cls(
@@ -94,7 +95,7 @@ class DeviceProfile:
             raise UsageError(
                 f"not a whole device profile: {type(error).__name__}: {error}",
                 where=where,
-                cure="Make a new one with: detrbench probe -o device.json",
+                hint="Make a new one with: detrbench probe -o device.json",
             ) from error
 
     @classmethod

@@ -225,7 +225,7 @@ def ceilings(probes: Sequence[Probe], serieses: Sequence[Series], cache_bytes: i
         raise DetrbenchError(
             f"no ceiling was found for {KINDS[absent[0]][1]}: "
             f"{failed.get(absent[0], 'nothing was tried')}",
-            cure="Choose another --dtype, or a longer --budget.",
+            hint="Choose another --dtype, or a longer --budget.",
         )
     return Ceilings({name: best[name] for name in KINDS}, cache_bytes)
 

@@ -78,7 +78,7 @@ def _file(model: str, environment: Mapping[str, str]) -> str | None:
 def _message(check: Check) -> str:
     facts = [change(check), f"limit {limit(check)}" if limit(check) else ""]
     numbers = ", ".join(fact for fact in facts if fact)
-    said = [numbers, "; ".join(check.reasons), check.cure or ""]
+    said = [numbers, "; ".join(check.reasons), check.hint or ""]
     return "\n".join(part for part in said if part)
 
 

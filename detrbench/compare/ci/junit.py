@@ -68,7 +68,7 @@ def _facts(check: Check) -> list[str]:
         "now": value(check, check.value),
         "change": change(check),
         "limit": limit(check),
-        "next": check.cure or "",
+        "next": check.hint or "",
     }
     return [f"{name}: {fact}" for name, fact in facts.items() if fact]
 

@@ -18,12 +18,12 @@ from detrbench.core.units import UNITS, printed_factor, show_range
 from detrbench.machine.environment import Environment
 from detrbench.render.layout import settings_text
 from detrbench.reports.metrics import METRICS, Metric
-from detrbench.reports.report import Cell, Report, json_text
+from detrbench.reports.report import Report, Result, json_text
 
 
 @dataclass(frozen=True)
 class _Figure:
-    row: Cell
+    row: Result
     metric: Metric
     value: float
     ends: tuple[float, float] | None
@@ -74,7 +74,7 @@ def _figures(report: Report) -> Iterator[_Figure]:
                 yield _Figure(row, one, value, _ends(row, one))
 
 
-def _ends(row: Cell, one: Metric) -> tuple[float, float] | None:
+def _ends(row: Result, one: Metric) -> tuple[float, float] | None:
     for spread in one.spread[:1]:  # the first is the interval; others, such as quartiles, are none
         low, high = row.metrics.get(spread.low), row.metrics.get(spread.high)
         if low is not None and high is not None:

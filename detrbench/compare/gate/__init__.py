@@ -59,7 +59,7 @@ def gate(
 _NOTHING = Check(
     Outcome.INVALID,
     reasons=("there is nothing to check: the files hold no rows, or no limit is set",),
-    cure="Give reports that hold rows: detrbench profile MODEL -o run.json.",
+    hint="Give reports that hold rows: detrbench profile MODEL -o run.json.",
 )
 
 

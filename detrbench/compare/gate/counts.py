@@ -11,10 +11,10 @@ from detrbench.compare.gate.rows import TIME, invalid_row, no_value
 from detrbench.core.stats import Interval
 from detrbench.core.units import show_count, show_part, show_quantity
 from detrbench.reports.metrics import METRICS, Metric, metric
-from detrbench.reports.report import Cell, Report, missing_value
+from detrbench.reports.report import Report, Result, missing_value
 
 
-def count_checks(before: Cell, now: Cell, policy: Policy) -> list[Check]:
+def count_checks(before: Result, now: Result, policy: Policy) -> list[Check]:
     """Every count that a report's table shows and the baseline has, and those the policy names."""
     shares = policy.max_increase
     keys = [key for key in dict.fromkeys([*_shown(before), *shares]) if shares.get(key) != ANY]
@@ -32,7 +32,7 @@ def value_checks(report: Report, policy: Policy) -> Iterator[Check]:
             yield _value(row, metric(key), limit, report)
 
 
-def _shown(row: Cell) -> list[str]:
+def _shown(row: Result) -> list[str]:
     """The counts that a table shows of `row` and that it has, FLOPs by the row's own convention."""
     conventions = {None, row.settings.get("convention", "core")}
     return [
@@ -43,7 +43,7 @@ def _shown(row: Cell) -> list[str]:
     ]
 
 
-def _increase(before: Cell, now: Cell, one: Metric, limit: float) -> Check:
+def _increase(before: Result, now: Result, one: Metric, limit: float) -> Check:
     old, new = before.metrics.get(one.key), now.metrics.get(one.key)
     outcome, reason = Outcome.INVALID, ""
     if old is None:
@@ -58,13 +58,13 @@ def _increase(before: Cell, now: Cell, one: Metric, limit: float) -> Check:
         outcome = Outcome.REGRESSION
     else:
         outcome = Outcome.PASS
-    cures = {
+    hints = {
         Outcome.REGRESSION: f"Make it smaller, or allow it: --max-increase {one.key}=SHARE.",
         Outcome.INVALID: "Count both again: detrbench profile -o run.json.",
     }
     return Check(
         outcome, now.model, now.settings, one.key, old, new, limit,
-        reasons=(reason,) if reason else (), cure=cures.get(outcome),
+        reasons=(reason,) if reason else (), hint=hints.get(outcome),
     )  # fmt: skip
 
 
@@ -73,7 +73,7 @@ def _beyond(old: float, new: float, limit: float) -> bool:
     return new > old * (1 + limit) * (1 + 1e-12) if limit else new > old
 
 
-def _value(row: Cell, one: Metric, limit: float, report: Report) -> Check:
+def _value(row: Result, one: Metric, limit: float, report: Report) -> Check:
     value = row.metrics.get(one.key)
     interval: Interval | None = None
     reasons: tuple[str, ...] = ()
@@ -89,18 +89,18 @@ def _value(row: Cell, one: Metric, limit: float, report: Report) -> Check:
         reasons = (f"{_exactly(value, one)} is more than {_exactly(limit, one)}",)
     else:
         outcome = Outcome.PASS
-    cures = {
+    hints = {
         Outcome.REGRESSION: f"Make it smaller, or raise the limit: --max {one.key}=VALUE.",
         Outcome.INVALID: "Measure again, and everything that is limited.",
         Outcome.INCONCLUSIVE: "Measure longer: --budget.",
     }
     return Check(
         outcome, row.model, row.settings, one.key, None, value, limit, ceiling=True,
-        interval=interval, reasons=reasons, cure=cures.get(outcome),
+        interval=interval, reasons=reasons, hint=hints.get(outcome),
     )  # fmt: skip
 
 
-def _interval(row: Cell, one: Metric, report: Report) -> tuple[Interval | None, list[str]]:
+def _interval(row: Result, one: Metric, report: Report) -> tuple[Interval | None, list[str]]:
     """The interval over processes, and what takes all meaning from it. The first of a metric's
     spreads is that interval; the others, such as quartiles, are no intervals."""
     spread = one.spread[0]

@@ -37,7 +37,7 @@ class Check:
         limit: the allowed increase, 0.05 for 5 %; with `ceiling` the largest value allowed.
         interval: of now over before; with `ceiling` of the value itself.
         reasons: why it is not a pass.
-        cure: the next thing to do about it.
+        hint: the next thing to do about it.
     """
 
     outcome: Outcome
@@ -51,7 +51,7 @@ class Check:
     interval: Interval | None = None
     reference: str | None = None
     reasons: tuple[str, ...] = ()
-    cure: str | None = None
+    hint: str | None = None
 
     @property
     def ratio(self) -> float | None:
@@ -114,7 +114,7 @@ class GateResult:
 def unreadable(error: ReportError) -> GateResult:
     """The result where a file is no report that this version can read: never a pass."""
     where = f"{error.where}: " if error.where else ""
-    check = Check(Outcome.INVALID, reasons=(f"{where}{error.what}",), cure=error.cure)
+    check = Check(Outcome.INVALID, reasons=(f"{where}{error.what}",), hint=error.hint)
     return GateResult((check,))
 
 

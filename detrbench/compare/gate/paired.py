@@ -19,7 +19,7 @@ from detrbench.compare.gate.rows import TIME
 from detrbench.compare.gate.times import Known, doubts_about, time_check
 from detrbench.core.stats import Interval, mean_interval
 from detrbench.core.units import show_change
-from detrbench.reports.report import Cell, Report
+from detrbench.reports.report import Report, Result
 
 CONFIRMATION = "confirmation"
 """The setting that tells further runs' comparisons from the first one's: which run it is."""
@@ -73,7 +73,7 @@ def paired_checks(
 
 
 def _decided(
-    row: Cell,
+    row: Result,
     runs: Sequence[Pair],
     limit: float,
     known: Known,
@@ -89,7 +89,7 @@ def _decided(
         spoilt=spoilt(sound),
         doubts=doubts_about(limit, row, known),
         values=values,
-        cure=_LONGER,
+        hint=_LONGER,
     )
     if check.outcome is Outcome.REGRESSION:
         if len(sound) == 1:
@@ -101,7 +101,7 @@ def _decided(
 
 
 def _doubtful(check: Check, reason: str) -> Check:
-    return dataclasses.replace(check, outcome=Outcome.INCONCLUSIVE, reasons=(reason,), cure=_LONGER)
+    return dataclasses.replace(check, outcome=Outcome.INCONCLUSIVE, reasons=(reason,), hint=_LONGER)
 
 
 def _together(runs: Sequence[Pair]) -> Interval | None:
@@ -125,5 +125,5 @@ def _number(run: Pair) -> int:
     return int(run.settings.get(CONFIRMATION) or 1)
 
 
-def _median(row: Cell) -> float | None:
+def _median(row: Result) -> float | None:
     return row.metrics.get(TIME.key)

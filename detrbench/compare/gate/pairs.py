@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from detrbench.core.units import is_finite
-from detrbench.reports.report import OF_THE_MODEL, Cell, Report, ReportError
+from detrbench.reports.report import OF_THE_MODEL, Report, ReportError, Result
 from detrbench.reports.verdicts import ALPHA, Verdict
 
 
@@ -30,19 +30,19 @@ class Pair:
         values = self.log_ratios
         return math.exp(math.fsum(values) / len(values)) if values else None
 
-    def is_of(self, row: Cell) -> bool:
+    def is_of(self, row: Result) -> bool:
         """Whether the row is of the model that was timed against the other."""
         return row.model == self.model and self._under(row, frozenset())
 
-    def refers_to(self, row: Cell) -> bool:
+    def refers_to(self, row: Result) -> bool:
         """Whether the row is of the model that the other was timed against."""
         return row.model == self.baseline and self._under(row, OF_THE_MODEL)
 
-    def concerns(self, row: Cell) -> bool:
+    def concerns(self, row: Result) -> bool:
         """Whether the row is of either model."""
         return self.is_of(row) or self.refers_to(row)
 
-    def _under(self, row: Cell, ignored: frozenset[str]) -> bool:
+    def _under(self, row: Result, ignored: frozenset[str]) -> bool:
         return not {
             name
             for name, value in self.settings.items()
@@ -90,17 +90,17 @@ _TYPES: dict[str, type] = {
 
 def _pair(plain: Any, where: str) -> Pair:
     """A comparison as it stands in a file, which nothing has looked into so far."""
-    cure = "Give a run.json written by detrbench latency or detrbench run."
+    hint = "Give a run.json written by detrbench latency or detrbench run."
     for name, kind in _TYPES.items():
         if not isinstance(plain, dict) or not isinstance(plain.get(name), kind):
-            raise ReportError(f"has no usable {name}", where=where, cure=cure)
+            raise ReportError(f"has no usable {name}", where=where, hint=hint)
     ratios, confidence = plain["process_log_ratios"], plain.get("confidence", 1 - ALPHA)
     if not all(is_finite(value) and abs(value) <= _LARGEST for value in ratios):
-        raise ReportError("process_log_ratios holds no ratios", where=where, cure=cure)
+        raise ReportError("process_log_ratios holds no ratios", where=where, hint=hint)
     if not (is_finite(confidence) and 0 < confidence <= _SUREST):
-        raise ReportError(f"confidence is {confidence!r}, which is none", where=where, cure=cure)
+        raise ReportError(f"confidence is {confidence!r}, which is none", where=where, hint=hint)
     if plain["verdict"] not in {one.value for one in Verdict}:
-        raise ReportError(f"verdict is {plain['verdict']!r}", where=where, cure=cure)
+        raise ReportError(f"verdict is {plain['verdict']!r}", where=where, hint=hint)
     return Pair(
         plain["baseline"],
         plain["model"],

@@ -76,7 +76,7 @@ def load_policy(path: Path) -> Policy:
     """The policy in a YAML file.
 
     Raises:
-        UsageError: the file is not a policy; says file, line and cure.
+        UsageError: the file is not a policy; says file, line and hint.
     """
     readers: dict[str, Callable[[Node], Any]] = {
         "max_latency_increase": lambda node: parse_increase(_text(node), where=node.where),
@@ -86,7 +86,7 @@ def load_policy(path: Path) -> Policy:
     fields = _mapping(read_yaml(path))
     for key, node in fields.items():
         if key not in readers:
-            raise node.error(f"unknown key {key!r}", cure=nearest(key, readers))
+            raise node.error(f"unknown key {key!r}", hint=nearest(key, readers))
     return Policy(**{key: readers[key](node) for key, node in fields.items()})
 
 
@@ -125,7 +125,7 @@ def increase_limit(key: str, text: str, where: str) -> float:
         raise UsageError(
             f"{key} is measured: by how much it grew between two runs is not known exactly",
             where=where,
-            cure="Time is gated as a ratio, with its interval: --max-latency-increase 5%.",
+            hint="Time is gated as a ratio, with its interval: --max-latency-increase 5%.",
         )
     return parse_increase(text, where=where)
 
@@ -143,7 +143,7 @@ def value_limit(key: str, text: str, where: str) -> float:
             f"{key} is measured and has no interval: a limit on it would be passed or failed by "
             "chance",
             where=where,
-            cure=f"Limit a count, or {', '.join(able)}.",
+            hint=f"Limit a count, or {', '.join(able)}.",
         )
     factor = printed_factor(one.unit)
     printed = parse_printed(text, factor=factor, where=where)
@@ -152,7 +152,7 @@ def value_limit(key: str, text: str, where: str) -> float:
         raise UsageError(
             f"{text} without a prefix is {text} {shown}, which no model reaches",
             where=where,
-            cure=f"Write it with its prefix: {key}=20M, or in {shown}: {key}=20.",
+            hint=f"Write it with its prefix: {key}=20M, or in {shown}: {key}=20.",
         )
     return printed.value
 
@@ -173,12 +173,12 @@ def parse_increase(text: str, *, where: str) -> float:
 def _metric(key: str, where: str) -> Metric:
     able = {one.key for one in METRICS.values() if one.better == "lower"}
     if key not in METRICS:
-        raise UsageError(f"there is no metric {key!r}", where=where, cure=nearest(key, able))
+        raise UsageError(f"there is no metric {key!r}", where=where, hint=nearest(key, able))
     if key not in able:
         raise UsageError(
             f"less of {key} is not better, so that it can have no upper limit",
             where=where,
-            cure=f"Limit another metric: {', '.join(sorted(able))}.",
+            hint=f"Limit another metric: {', '.join(sorted(able))}.",
         )
     return METRICS[key]
 
@@ -187,7 +187,7 @@ def _assignment(text: str, flag: str, read: Reader) -> tuple[str, float]:
     key, equals, value = text.partition("=")
     if not equals:
         raise UsageError(
-            f"{text!r} names no limit", where=flag, cure="Write METRIC=LIMIT, such as params=20M."
+            f"{text!r} names no limit", where=flag, hint="Write METRIC=LIMIT, such as params=20M."
         )
     return key.strip(), read(key.strip(), value.strip(), f"{flag} {text}")
 
@@ -202,14 +202,14 @@ def _limits(node: Node, read: Reader) -> dict[str, float]:
 def _mapping(node: Node) -> Mapping[str, Node]:
     if not isinstance(node.value, Mapping):
         raise node.error(
-            f"{node.kind} stands where a mapping belongs", cure="Write it as `key: value`."
+            f"{node.kind} stands where a mapping belongs", hint="Write it as `key: value`."
         )
     return node.value
 
 
 def _text(node: Node) -> str:
     if isinstance(node.value, tuple | Mapping) or not node.text:
-        raise node.error(f"{node.kind} stands where a limit belongs", cure="Write 5%, or 20M.")
+        raise node.error(f"{node.kind} stands where a limit belongs", hint="Write 5%, or 20M.")
     return node.text
 
 

@@ -10,7 +10,7 @@ from detrbench.compare.gate.outcomes import Check, Outcome
 from detrbench.core.errors import nearest
 from detrbench.reports.merge import in_words
 from detrbench.reports.metrics import METRICS
-from detrbench.reports.report import Cell, Report, missing_value, setting_differences
+from detrbench.reports.report import Report, Result, missing_value, setting_differences
 
 NOT_OF_COUNTS = frozenset(
     {
@@ -31,11 +31,11 @@ TIME = next(one for one in METRICS.values() if one.measured and one.spread)
 class Match:
     """A row of the baseline, and the row of the report that is the same model; `None` for none."""
 
-    before: Cell
-    now: Cell | None
+    before: Result
+    now: Result | None
 
     @property
-    def both(self) -> tuple[Cell, Cell] | None:
+    def both(self) -> tuple[Result, Result] | None:
         """The rows, where both are there and whole."""
         if self.now is None or not self.before.status == self.now.status == "ok":
             return None
@@ -48,7 +48,7 @@ def match(baseline: Report, report: Report) -> tuple[Match, ...]:
     return tuple(Match(before, _partner(before, report.rows)) for before in baseline.rows)
 
 
-def _partner(before: Cell, rows: Sequence[Cell]) -> Cell | None:
+def _partner(before: Result, rows: Sequence[Result]) -> Result | None:
     same = [
         row
         for row in rows
@@ -58,14 +58,14 @@ def _partner(before: Cell, rows: Sequence[Cell]) -> Cell | None:
 
 
 def differing(
-    before: Cell, now: Cell, ignored: frozenset[str] = frozenset()
+    before: Result, now: Result, ignored: frozenset[str] = frozenset()
 ) -> dict[str, tuple[Any, Any]]:
     """Setting -> (before, now), of what is not the same; what one of them does not say is None."""
     found = setting_differences(before.settings, now.settings, unsaid=True)
     return {name: values for name, values in found.items() if name not in ignored}
 
 
-def missing(before: Cell, rows: Sequence[Cell]) -> Check:
+def missing(before: Result, rows: Sequence[Result]) -> Check:
     """The check of a row of the baseline that none of `rows` is a match for."""
     named = [row for row in rows if row.model == before.model]
     if not named:
@@ -79,7 +79,7 @@ def missing(before: Cell, rows: Sequence[Cell]) -> Check:
     )
 
 
-def unfinished(rows: Sequence[Cell], where: str = "") -> Iterator[Check]:
+def unfinished(rows: Sequence[Result], where: str = "") -> Iterator[Check]:
     """A check for every row that failed or was interrupted."""
     for row in rows:
         if row.status != "ok":
@@ -87,11 +87,11 @@ def unfinished(rows: Sequence[Cell], where: str = "") -> Iterator[Check]:
             yield invalid_row(row, f"{where}{row.status}: {reason}", "Run it again.")
 
 
-def invalid_row(row: Cell, reason: str, cure: str) -> Check:
+def invalid_row(row: Result, reason: str, hint: str) -> Check:
     """The check of a row that has no figure to check."""
-    return Check(Outcome.INVALID, row.model, row.settings, reasons=(reason,), cure=cure)
+    return Check(Outcome.INVALID, row.model, row.settings, reasons=(reason,), hint=hint)
 
 
-def no_value(row: Cell, key: str, which: str) -> str:
+def no_value(row: Result, key: str, which: str) -> str:
     """Why a figure that is needed is not there."""
     return f"{which} has no value: {missing_value(row, key)}"

@@ -49,8 +49,8 @@ def headline(result: GateResult) -> str:
     outcome, checks = result.outcome, result.ordered
     some = sum(check.outcome is outcome for check in checks)
     said = _HEADLINES[outcome].format(some=some, all=len(checks))
-    cure = next((check.cure for check in checks if check.outcome is outcome and check.cure), None)
-    return f"{outcome.value}: {said}.{f' {cure}' if cure else ''}"
+    hint = next((check.hint for check in checks if check.outcome is outcome and check.hint), None)
+    return f"{outcome.value}: {said}.{f' {hint}' if hint else ''}"
 
 
 def subject(check: Check, settings: Mapping[str, Any] | None = None) -> str:
@@ -137,7 +137,7 @@ def _record(check: Check) -> dict[str, Any]:
         "limit": check.limit,
         "limit_is": "value" if check.ceiling else "increase",
         "reasons": _why(check) or None,
-        "cure": check.cure,
+        "cure": check.hint,
     }
 
 

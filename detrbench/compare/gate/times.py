@@ -18,7 +18,7 @@ from detrbench.core.stats import Interval, welch_interval
 from detrbench.core.units import show_many
 from detrbench.reports.merge import in_words, machine_differences
 from detrbench.reports.metrics import METRICS
-from detrbench.reports.report import Cell, Report, setting_differences
+from detrbench.reports.report import Report, Result, setting_differences
 from detrbench.reports.verdicts import ALPHA, LEAST_PROCESSES
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ _TOGETHER = "Time both together, detrbench gate --rev REV MODEL.yaml; or both al
 
 
 def time_check(
-    row: Cell,
+    row: Result,
     interval: Interval | None,
     limit: float,
     *,
@@ -40,7 +40,7 @@ def time_check(
     doubts: Sequence[str] = (),
     values: tuple[float | None, float | None] = (None, None),
     reference: str | None = None,
-    cure: str = _TOGETHER,
+    hint: str = _TOGETHER,
 ) -> Check:
     """Whether a row's latency grew by more than `limit`.
 
@@ -52,7 +52,7 @@ def time_check(
         doubts: what does not let it pass, though it may still fail.
         values: before and now, for the reader.
         reference: the model that `values` are ratios to; `None` where they are seconds.
-        cure: what decides it, where this does not.
+        hint: what decides it, where this does not.
     """
     few = [_too_few(number) for number in processes if number < LEAST_PROCESSES]
     invalid = list(spoilt) or few  # what spoils a run names its processes too
@@ -61,8 +61,8 @@ def time_check(
     ratios = None if interval is None or invalid else interval.exp()
     outcome, reasons = judged(ratios, 1 + limit, invalid, doubts)
     if outcome is Outcome.REGRESSION:
-        cure = "Find where the time goes, detrbench latency --stages; or allow it: "
-        cure += "--max-latency-increase."
+        hint = "Find where the time goes, detrbench latency --stages; or allow it: "
+        hint += "--max-latency-increase."
     return Check(
         outcome,
         row.model,
@@ -73,11 +73,11 @@ def time_check(
         interval=ratios,
         reference=reference,
         reasons=reasons,
-        cure=None if outcome is Outcome.PASS else cure,
+        hint=None if outcome is Outcome.PASS else hint,
     )
 
 
-def doubts_about(limit: float, row: Cell, known: Known) -> list[str]:
+def doubts_about(limit: float, row: Result, known: Known) -> list[str]:
     """Why a machine that cannot tell `limit` apart must not let a row pass it."""
     resolution = known.get(str(row.settings.get("device")))
     if resolution is None or limit >= resolution.detectable:
@@ -109,7 +109,7 @@ def time_checks(
             Outcome.INVALID,
             metric=TIME.key,
             reasons=("a limit on latency is asked for, and the baseline has timed nothing",),
-            cure="Time both, detrbench latency -o run.json; or use detrbench gate --rev.",
+            hint="Time both, detrbench latency -o run.json; or use detrbench gate --rev.",
         )
 
 
@@ -121,7 +121,7 @@ class _Runs:
         self._limit, self._known = policy.latency_limit, known
         self._then, self._today = pairs_of(baseline, "the baseline"), pairs_of(report)
 
-    def only_refer_to(self, before: Cell, now: Cell) -> bool:
+    def only_refer_to(self, before: Result, now: Result) -> bool:
         """Whether both runs measured others with this row, and the baseline it with no other."""
         return (
             any(pair.refers_to(before) for pair in self._then)
@@ -129,7 +129,7 @@ class _Runs:
             and not any(pair.is_of(before) for pair in self._then)
         )
 
-    def check(self, before: Cell, now: Cell) -> Check:
+    def check(self, before: Result, now: Result) -> Check:
         """Whether a row's time grew, as far as the runs can tell."""
         then = [pair for pair in self._then if pair.is_of(before)]
         today = [pair for pair in self._today if pair.is_of(now)]
@@ -153,7 +153,7 @@ class _Runs:
             reference=a.baseline,
         )
 
-    def _not_comparable(self, before: Cell, now: Cell) -> Iterator[str]:
+    def _not_comparable(self, before: Result, now: Result) -> Iterator[str]:
         for which, report in (("the baseline", self._baseline), ("this run", self._report)):
             if not (report.environment.get("processor") and report.environment.get("torch")):
                 yield f"{which} does not say on what it was measured"
@@ -183,7 +183,7 @@ class _Runs:
                     )
 
 
-def _there(row: Cell, keys: Sequence[str]) -> dict[str, float]:
+def _there(row: Result, keys: Sequence[str]) -> dict[str, float]:
     return {key: value for key in keys if (value := row.metrics.get(key)) is not None}
 
 
@@ -192,14 +192,14 @@ def _too_few(processes: int) -> str:
     return f"{has} a ratio, and {LEAST_PROCESSES} are needed"
 
 
-def _undecided(row: Cell, reason: str) -> Check:
+def _undecided(row: Result, reason: str) -> Check:
     return Check(
         Outcome.INCONCLUSIVE,
         row.model,
         row.settings,
         TIME.key,
         reasons=(reason,),
-        cure="In both runs, time a model that does not change first; or time both together: "
+        hint="In both runs, time a model that does not change first; or time both together: "
         "detrbench gate --rev REV MODEL.yaml.",
     )
 

@@ -12,7 +12,7 @@ from detrbench.compare.gate.pairs import Pair, pairs_of
 from detrbench.core.errors import UsageError
 from detrbench.experiments.guidelines.rules import findings
 from detrbench.machine.environment import Environment
-from detrbench.reports.report import OF_THE_MODEL, Cell, Report
+from detrbench.reports.report import OF_THE_MODEL, Report, Result
 from detrbench.reports.verdicts import MARGIN, Judgement, judge
 
 
@@ -30,7 +30,7 @@ class Bench:
     baseline: str
     settings: Mapping[str, Any]
     pairs: Mapping[str, Pair]
-    rows: Mapping[str, Cell]
+    rows: Mapping[str, Result]
     machine: str = ""
     margin: float = MARGIN
 
@@ -166,7 +166,7 @@ def _check_guidelines(report: Report, file: str) -> None:
     try:
         findings(report)
     except UsageError as error:
-        raise UsageError(error.what, where=file, cure=error.cure) from error
+        raise UsageError(error.what, where=file, hint=error.hint) from error
 
 
 def _all_benches(reports: Mapping[str, Report], needed: str) -> tuple[Bench, ...]:
@@ -177,13 +177,13 @@ def _all_benches(reports: Mapping[str, Report], needed: str) -> tuple[Bench, ...
             raise UsageError(
                 f"the report holds no comparison with {needed}",
                 where=file,
-                cure="Give the run.json of detrbench run.",
+                hint="Give the run.json of detrbench run.",
             )
         found.extend(here)
     return tuple(found)
 
 
-def _bench(group: Sequence[tuple[Pair, float]], rows: Iterable[Cell], machine: str) -> Bench:
+def _bench(group: Sequence[tuple[Pair, float]], rows: Iterable[Result], machine: str) -> Bench:
     pairs = [pair for pair, _ in group]
     return Bench(
         baseline=pairs[0].baseline,

@@ -12,12 +12,13 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from detrbench.core.errors import UsageError
+from detrbench.core.files import write_atomically
 from detrbench.experiments import suites
 from detrbench.experiments.claims.evidence import Evidence
 from detrbench.experiments.guidelines.measuring import measure_guidelines
+from detrbench.machine.devices import parse_device
 from detrbench.render import render
-from detrbench.reports.report import Report, write_atomically
-from detrbench.runtimes.devices import parse_device
+from detrbench.reports.report import Report
 from detrbench.timing.session import OnProgress
 
 SUITES = ("article", "rivals")
@@ -68,7 +69,7 @@ def _done(file: Path, device: str) -> Report | None:
         raise UsageError(
             f"holds a run on {', '.join(sorted(of))}, not on {device}",
             where=str(file),
-            cure="Give a folder of its own with -o.",
+            hint="Give a folder of its own with -o.",
         )
     return None if report.exit_code else report
 

@@ -449,12 +449,12 @@ _JudgeBench = Callable[[Bench, str], Part]
 _APART = (Verdict.FASTER, Verdict.SLOWER)
 
 
-def _over(benches: Sequence[Bench], text: str, judge: _JudgeBench, cure: str, *models: str) -> Part:
+def _over(benches: Sequence[Bench], text: str, judge: _JudgeBench, hint: str, *models: str) -> Part:
     """The ruling of every bench that has all of `models`, together."""
     able = [bench for bench in benches if bench.has(*models)]
     if not able:
         lacking = f"no report has timed all of {', '.join(models)}; " if benches else ""
-        return Part(text, Ruling.NOT_MEASURED, f"Not measured: {lacking}{cure}.")
+        return Part(text, Ruling.NOT_MEASURED, f"Not measured: {lacking}{hint}.")
     parts = [judge(bench, text) for bench in able]
     return Part(
         text,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from detrbench import __version__
+from detrbench.core.version import __version__
 from detrbench.experiments.claims.rules import Claim, Part
 from detrbench.machine.environment import Environment
 from detrbench.render.layout import Column, Document, Line, Table

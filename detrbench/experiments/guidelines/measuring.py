@@ -14,7 +14,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from detrbench import __version__
+from detrbench.core.version import __version__
 from detrbench.experiments.guidelines.paper import (
     GUIDELINES,
     SIDE,
@@ -25,15 +25,15 @@ from detrbench.experiments.guidelines.paper import (
     check_guideline,
     experiments,
 )
+from detrbench.machine.devices import parse_device
 from detrbench.machine.environment import Environment
-from detrbench.reports.report import Cell, Report
+from detrbench.reports.report import Report, Result
 from detrbench.reports.verdicts import MARGIN
-from detrbench.runtimes.devices import parse_device
 from detrbench.timing.folders import naming, run_folder
-from detrbench.timing.plan import Wish
+from detrbench.timing.plan import Budget
 from detrbench.timing.process import Request
 from detrbench.timing.replication import Run, replicate
-from detrbench.timing.rows import METRIC_KEYS, latency_cells, latency_comparisons
+from detrbench.timing.rows import METRIC_KEYS, latency_comparisons, latency_results
 from detrbench.timing.schedule import Plan
 from detrbench.timing.session import OnProgress, Progress
 
@@ -92,17 +92,17 @@ def measure_guidelines(
         # their weights still in the cache.
         plan=Plan(budget_s=30.0, seed=seed, order="shuffled"),
     )
-    wish = Wish(
+    budget = Budget(
         budget_s=BUDGET_S if budget_s is None else budget_s / len(asked),
         margin=margin,
         early=False,
     )
     with run_folder(folder, "guidelines") as where:
-        going = _Going(
+        going = _Runner(
             asked=asked,
             widths=widths or widths_for(device),
             request=request,
-            wish=wish,
+            budget=budget,
             folder=where,
             progress=naming(where, announce, progress),
             announce=announce or (lambda text: None),
@@ -124,13 +124,13 @@ def widths_for(device: str) -> str:
 
 
 @dataclasses.dataclass
-class _Going:
+class _Runner:
     """The runs on their way, guideline after guideline."""
 
     asked: tuple[str, ...]
     widths: str
     request: Request
-    wish: Wish
+    budget: Budget
     folder: Path
     progress: OnProgress | None
     announce: Callable[[str], None]
@@ -149,7 +149,7 @@ class _Going:
             networks = [one for each in self._experiments(guideline) for one in each.networks]
             self.runs[guideline] = self.replicate(
                 dataclasses.replace(self.request, models=tuple(one.name for one in networks)),
-                self.wish,
+                self.budget,
                 where,
                 progress=self._teller(guideline),
                 announce=self.announce,
@@ -160,7 +160,7 @@ class _Going:
             self.announce(f"cut short; the same command with --folder {self.folder} goes on")
 
     def report(self) -> Report:
-        rows: list[Cell] = []
+        rows: list[Result] = []
         comparisons: list[dict[str, Any]] = []
         for guideline in self.asked:
             for experiment in self._experiments(guideline):
@@ -184,7 +184,7 @@ class _Going:
 
     def _teller(self, guideline: str) -> OnProgress | None:
         """Turns one guideline's progress into that of all."""
-        tell, budget_s = self.progress, self.wish.budget_s or 0.0
+        tell, budget_s = self.progress, self.budget.budget_s or 0.0
         if tell is None:
             return None
         before_s = budget_s * self.asked.index(guideline)
@@ -206,11 +206,11 @@ class _Going:
         ]
         return measured[0] if measured else Environment.read().to_dict()
 
-    def _unreached(self, experiment: Experiment) -> list[Cell]:
+    def _unreached(self, experiment: Experiment) -> list[Result]:
         reason = "the run ended before it was timed"
         return [
             _cell(
-                Cell(
+                Result(
                     network.name,
                     network.name,
                     {"device": self.request.device, "batch": self.request.batch},
@@ -237,8 +237,8 @@ def _view(run: Run, experiment: Experiment) -> Run:
     return dataclasses.replace(run, request=dataclasses.replace(run.request, models=names))
 
 
-def _rows(run: Run, experiment: Experiment, widths: str) -> list[Cell]:
-    timed = latency_cells(_view(run, experiment))
+def _rows(run: Run, experiment: Experiment, widths: str) -> list[Result]:
+    timed = latency_results(_view(run, experiment))
     return [
         _cell(cell, network, experiment, widths)
         for cell, network in zip(timed, experiment.networks, strict=True)
@@ -254,7 +254,7 @@ def _comparisons(run: Run, experiment: Experiment) -> list[dict[str, Any]]:
     ]
 
 
-def _cell(timed: Cell, network: Network, experiment: Experiment, widths: str) -> Cell:
+def _cell(timed: Result, network: Network, experiment: Experiment, widths: str) -> Result:
     """A timed row with what the network costs by our trace, and what the paper printed of it."""
     paper = WIDTHS[widths]
     table = GUIDELINES[network.guideline].table

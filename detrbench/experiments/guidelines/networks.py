@@ -53,7 +53,7 @@ def parse(rest: str) -> tuple[str, dict[str, int]]:
     pairs = [pair.partition("=") for pair in text.split(",")]
     if [key for key, _, _ in pairs] != wanted or not all(n.isdecimal() for *_, n in pairs):
         example = ",".join(f"{key}=1" for key in wanted)
-        raise UsageError(f"{rest!r} is no network", cure=f"Write {guideline}/{example}.")
+        raise UsageError(f"{rest!r} is no network", hint=f"Write {guideline}/{example}.")
     return guideline, {key: int(number) for key, _, number in pairs}
 
 

@@ -142,7 +142,7 @@ def experiments(guideline: str, widths: str) -> tuple[Experiment, ...]:
     """
     check_guideline(guideline)
     if widths not in WIDTHS:
-        raise UsageError(f"unknown widths {widths!r}", cure=nearest(widths, WIDTHS))
+        raise UsageError(f"unknown widths {widths!r}", hint=nearest(widths, WIDTHS))
     return tuple(
         Experiment(
             guideline,
@@ -163,7 +163,7 @@ def check_guideline(name: str) -> str:
         UsageError: none is.
     """
     if name not in GUIDELINES:
-        raise UsageError(f"unknown guideline {name!r}", cure=nearest(name, GUIDELINES))
+        raise UsageError(f"unknown guideline {name!r}", hint=nearest(name, GUIDELINES))
     return name
 
 

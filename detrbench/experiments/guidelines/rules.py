@@ -26,7 +26,7 @@ from detrbench.compare.gate.pairs import pairs_of
 from detrbench.core.errors import UsageError
 from detrbench.core.units import ratio, show_change
 from detrbench.experiments.guidelines.paper import GUIDELINES, WIDTHS, Guideline
-from detrbench.reports.report import Cell, Report, is_of
+from detrbench.reports.report import Report, Result, is_of
 from detrbench.reports.verdicts import Verdict
 
 Pair = Mapping[str, Any]
@@ -52,7 +52,7 @@ class Trial:
     """
 
     column: str
-    cells: tuple[Cell, ...]
+    cells: tuple[Result, ...]
     pairs: Mapping[str, Pair]
     answer: Answer
     reasons: tuple[str, ...] = ()
@@ -109,7 +109,7 @@ def findings(report: Report) -> tuple[Finding, ...]:
     if not names:
         raise UsageError(
             "the report has no rows of the guidelines' experiments",
-            cure="Make one with: detrbench guidelines -o guidelines.json",
+            hint="Make one with: detrbench guidelines -o guidelines.json",
         )
     return tuple(_finding(report, GUIDELINES[name]) for name in names)
 
@@ -150,7 +150,7 @@ def judge_guideline(answers: Sequence[Answer]) -> Answer:
     return Answer.INCONCLUSIVE
 
 
-def paper_ratio(cell: Cell, first: Cell) -> float | None:
+def paper_ratio(cell: Result, first: Result) -> float | None:
     """Time over the first row's, as the paper measured it: the inverse of its speeds."""
     speeds = [_printed_speed(each) for each in (first, cell)]
     if None in speeds:
@@ -158,7 +158,7 @@ def paper_ratio(cell: Cell, first: Cell) -> float | None:
     return ratio(float(speeds[0] or 0), float(speeds[1] or 0))
 
 
-def label_of(cell: Cell) -> str:
+def label_of(cell: Result) -> str:
     """The row of the paper's table that `cell` is."""
     return str(cell.settings["network"])
 
@@ -184,7 +184,7 @@ def _trial(report: Report, guideline: Guideline, column: str) -> Trial:
     return Trial(column, cells, there, answer, tuple(reasons))
 
 
-def _rows(report: Report, **settings: str) -> tuple[Cell, ...]:
+def _rows(report: Report, **settings: str) -> tuple[Result, ...]:
     return tuple(
         row
         for row in report.rows
@@ -192,7 +192,7 @@ def _rows(report: Report, **settings: str) -> tuple[Cell, ...]:
     )
 
 
-def _pair(report: Report, cell: Cell) -> Pair | None:
+def _pair(report: Report, cell: Result) -> Pair | None:
     return next(
         (pair for pair in report.comparisons if is_of(pair, cell)),
         None,
@@ -233,7 +233,7 @@ def interval_text(pair: Pair) -> str:
     return f"{show_change(pair['ci_low'])} to {show_change(pair['ci_high'])}"
 
 
-def _printed_speed(cell: Cell) -> str | None:
+def _printed_speed(cell: Result) -> str | None:
     for figure in cell.published:
         for widths in WIDTHS.values():
             if widths.machine in str(figure.get("label")):

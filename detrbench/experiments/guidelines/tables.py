@@ -16,7 +16,7 @@ from detrbench.experiments.guidelines.rules import (
     paper_ratio,
 )
 from detrbench.render.layout import Column, Document, Line, Table, provenance, settings_text
-from detrbench.reports.report import Cell, Report
+from detrbench.reports.report import Report, Result
 
 OPEN_POINTS = (
     "The paper leaves open, and it was decided here: the batch (its figures allow one image only); "
@@ -81,18 +81,18 @@ def _trial_lines(trial: Trial) -> Iterator[Line]:
         )
 
 
-def _value(cell: Cell, key: str, unit: str) -> str:
+def _value(cell: Result, key: str, unit: str) -> str:
     value = cell.metrics.get(key)
     return "n/a" if value is None else show(value, unit)
 
 
-def _change(cell: Cell, first: Cell, key: str) -> str:
+def _change(cell: Result, first: Result, key: str) -> str:
     value, reference = cell.metrics.get(key), first.metrics.get(key)
     change = None if value is None or reference is None else ratio(value, reference)
     return "" if change is None else show_change(change)
 
 
-def _settings(cell: Cell) -> str:
+def _settings(cell: Result) -> str:
     of_networks = ("guideline", "experiment", "network", "imgsz")
     text = settings_text({k: v for k, v in cell.settings.items() if k not in of_networks})
     return f": {text}" if text else ""

@@ -87,7 +87,7 @@ def resolve(name: str, extra: Mapping[str, type[nn.Module]] | None = None) -> ty
         return _torch_block(name)
     raise SpecError(
         f"there is no block {name}",
-        cure=f"{nearest(name, [*BLOCKS, *extra])} Your own blocks come from a file: --blocks FILE.",
+        hint=f"{nearest(name, [*BLOCKS, *extra])} Your own blocks come from a file: --blocks FILE.",
     )
 
 
@@ -97,5 +97,5 @@ def _torch_block(name: str) -> type[nn.Module]:
     known = {f"nn.{n}": c for n, c in vars(nn).items() if isinstance(c, type)}
     found = known.get(name)
     if found is None or not issubclass(found, nn.Module):
-        raise SpecError(f"torch has no {name}", cure=nearest(name, known))
+        raise SpecError(f"torch has no {name}", hint=nearest(name, known))
     return found

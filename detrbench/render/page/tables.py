@@ -28,7 +28,7 @@ from detrbench.render.layout import (
     settings_text,
 )
 from detrbench.reports.metrics import METRICS, Metric
-from detrbench.reports.report import Cell, Report, missing_value
+from detrbench.reports.report import Report, Result, missing_value
 
 # --- every way of counting ---------------------------------------------------------------------
 
@@ -57,7 +57,7 @@ def _fine(one: Metric) -> str:
 
 
 def _reconciled_lines(
-    row: Cell, report: Report, shown: Sequence[Metric], marks: Marks
+    row: Result, report: Report, shown: Sequence[Metric], marks: Marks
 ) -> Iterator[Line]:
     texts = [_count_text(row, one, marks) for one in shown]
     yield Line(row_label(row, report.rows), tuple(texts))
@@ -96,7 +96,7 @@ def _reconciled_lines(
         )
 
 
-def _count_text(row: Cell, one: Metric, marks: Marks) -> str:
+def _count_text(row: Result, one: Metric, marks: Marks) -> str:
     value = row.metrics.get(one.key)
     if value is not None:
         return show(value, _fine(one))
@@ -183,7 +183,7 @@ def processes(report: Report) -> Table | None:
     return Table("What happened around the samples, process by process.", columns, tuple(lines))
 
 
-def _process_facts(row: Cell) -> list[dict[str, str]]:
+def _process_facts(row: Result) -> list[dict[str, str]]:
     """What is known of each process that `row` was timed in: a column's title -> its text."""
     held = {name: row.samples.get(name) or () for name in ("process_status", "process_s", "ledger")}
     return [

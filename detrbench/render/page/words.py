@@ -10,7 +10,7 @@ from detrbench.core.units import ratio, show_change, show_many, show_part, show_
 from detrbench.render.layout import pair_label, row_label
 from detrbench.render.plots import named_pairs
 from detrbench.reports.metrics import METRICS
-from detrbench.reports.report import Cell, Report
+from detrbench.reports.report import Report, Result
 from detrbench.reports.verdicts import Verdict
 
 
@@ -102,7 +102,7 @@ def savings(report: Report) -> tuple[str, ...]:
     return tuple(_saving(row, report) for row in report.rows)
 
 
-def _saving(row: Cell, report: Report) -> str:
+def _saving(row: Result, report: Report) -> str:
     name, reference = row_label(row, report.rows), report.reference(row)
     asked = row.settings.get("convention", "core")
     facts = []

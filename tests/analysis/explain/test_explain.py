@@ -40,7 +40,7 @@ from detrbench.analysis.probe.ceilings import Ceiling, Ceilings, Work, work_of
 from detrbench.analysis.probe.probes import Bench, ceilings
 from detrbench.core.errors import UsageError
 from detrbench.render import render, render_document
-from detrbench.reports.report import Cell, Report
+from detrbench.reports.report import Report, Result
 from detrbench.runtimes.devices import open_device
 from detrbench.runtimes.eager import Eager
 from detrbench.timing.process import Request
@@ -309,7 +309,7 @@ def a_report(explanation: Explanation) -> Report:
     return Report(
         rows=tuple(
             row_of(
-                Cell(
+                Result(
                     side.model,
                     side.title,
                     settings,

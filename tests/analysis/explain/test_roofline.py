@@ -6,7 +6,7 @@ import xml.etree.ElementTree as ElementTree
 from typing import Any
 
 from detrbench.analysis.explain.roofline import roofline
-from detrbench.reports.report import Cell, Report
+from detrbench.reports.report import Report, Result
 
 SVG = "{http://www.w3.org/2000/svg}"
 CEILINGS = [
@@ -38,7 +38,7 @@ def a_report(**explanation: Any) -> Report:
         part("upsampling", 0, 0.1e9, 0.01),
     ]
     rows = tuple(
-        Cell(model, model, {"device": "cpu"}, {"flops": 90e9}, parts={"stage": parts})
+        Result(model, model, {"device": "cpu"}, {"flops": 90e9}, parts={"stage": parts})
         for model in ("large", "small")
     )
     pair = {"baseline": "large", "model": "small", "settings": {}, "ratio": 1.0}

@@ -19,7 +19,7 @@ from detrbench.compare.gate.tables import document
 from detrbench.core.errors import DetrbenchWarning
 from detrbench.core.stats import Interval
 from detrbench.render import render_document
-from detrbench.reports.report import Cell, Report
+from detrbench.reports.report import Report, Result
 from tests.compare.gates import MACHINE, run
 
 SETTINGS = {"imgsz": "640x640", "batch": 1}
@@ -28,17 +28,17 @@ PASSED = Check(Outcome.PASS, "mine", SETTINGS, "kernels", 742, 742, 0.0)
 SLOWER = Check(
     Outcome.REGRESSION, "models/mine.yaml", SETTINGS, "latency_median_s", 0.8, 0.9, 0.05,
     interval=Interval(1.125, 1.11, 1.14), reference="ref",
-    reasons=("the whole interval is beyond the limit",), cure="Find where the time goes.",
+    reasons=("the whole interval is beyond the limit",), hint="Find where the time goes.",
 )  # fmt: skip
 LARGER = Check(
     Outcome.REGRESSION, "mine", SETTINGS, "params", None, 32_970_476, 20e6, ceiling=True,
-    reasons=("32,970,476 is more than 20,000,000",), cure="Make it smaller.",
+    reasons=("32,970,476 is more than 20,000,000",), hint="Make it smaller.",
 )  # fmt: skip
 UNDECIDED = Check(
     Outcome.INCONCLUSIVE, "mine", SETTINGS, "latency_median_s", 0.5, 0.51, 0.05,
-    interval=Interval(1.02, 0.98, 1.06), reasons=("it reaches across",), cure="Measure longer.",
+    interval=Interval(1.02, 0.98, 1.06), reasons=("it reaches across",), hint="Measure longer.",
 )  # fmt: skip
-GONE = Check(Outcome.INVALID, "gone", SETTINGS, reasons=("this run does not have it",), cure="Go.")
+GONE = Check(Outcome.INVALID, "gone", SETTINGS, reasons=("this run does not have it",), hint="Go.")
 RESULT = GateResult((PASSED, SLOWER, UNDECIDED, GONE, LARGER), notes=("this run: here",))
 
 
@@ -69,7 +69,7 @@ def test_golden(name: str) -> None:
 
 @pytest.mark.parametrize("outcome", Outcome)
 def test_the_first_line_says_the_outcome_and_what_to_do(outcome: Outcome) -> None:
-    check = Check(outcome, "mine", reasons=("so",), cure="Do this.")
+    check = Check(outcome, "mine", reasons=("so",), hint="Do this.")
     line = document(GateResult((PASSED, check))).tables[0].caption
     assert line.startswith(f"{outcome.value}: ")
     assert line.endswith("Do this.")
@@ -169,7 +169,7 @@ def test_junit_counts_what_it_holds() -> None:
 
 @given(model=st.text(), reason=st.text(min_size=1))
 def test_junit_is_xml_whatever_the_texts_hold(model: str, reason: str) -> None:
-    check = Check(Outcome.INVALID, model, reasons=(reason,), cure="<&>")
+    check = Check(Outcome.INVALID, model, reasons=(reason,), hint="<&>")
     case = ElementTree.fromstring(junit(GateResult((check,))).encode()).find(".//error")
     assert case is not None
     plain = "".join(letter for letter in reason if letter.isalnum())
@@ -212,8 +212,8 @@ def test_bencher_keeps_base_units_and_intervals() -> None:
 
 
 def test_what_is_missing_or_failed_is_no_zero_in_a_series() -> None:
-    failed = Cell("bad", "Bad", SETTINGS, {"params": 1}, status="failed", reason="so")
-    partial = Cell("part", "Part", SETTINGS, {"params": None, "kernels": 7})
+    failed = Result("bad", "Bad", SETTINGS, {"params": 1}, status="failed", reason="so")
+    partial = Result("part", "Part", SETTINGS, {"params": None, "kernels": 7})
     report = Report((failed, partial), MACHINE)
     (entry,) = json.loads(series.smaller_is_better(report))
     assert (entry["name"], entry["value"]) == ("part (image 640x640, batch 1): Kernels", 7)
@@ -223,5 +223,5 @@ def test_what_is_missing_or_failed_is_no_zero_in_a_series() -> None:
 
 
 def test_the_same_model_under_other_settings_is_another_series() -> None:
-    rows = tuple(Cell("m", "M", {"imgsz": size}, {"params": 1}) for size in ("64x64", "32x32"))
+    rows = tuple(Result("m", "M", {"imgsz": size}, {"params": 1}) for size in ("64x64", "32x32"))
     assert len(json.loads(series.bencher(Report(rows, MACHINE)))) == 2

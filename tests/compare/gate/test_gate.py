@@ -18,7 +18,7 @@ from detrbench.compare.gate import Check, GateResult, Outcome, gate, time_check
 from detrbench.compare.gate.policy import ANY, LATENCY_INCREASE, Policy, load_policy, policy_of
 from detrbench.core.stats import Interval, welch_interval
 from detrbench.reports.metrics import METRICS
-from detrbench.reports.report import Cell, Report, ReportError
+from detrbench.reports.report import Report, ReportError, Result
 from detrbench.timing.resolution import Resolution
 from tests.compare.gates import COUNTED, COUNTS, MACHINE, NOISE, SETTINGS, counted, pair, run
 
@@ -417,7 +417,7 @@ def test_a_limit_below_what_the_machine_resolves_never_passes() -> None:
 
 
 def test_checks_of_time_may_be_brought_along() -> None:
-    row = Cell("mine", "Mine", dict(SETTINGS), {})
+    row = Result("mine", "Mine", dict(SETTINGS), {})
     inside, beyond = Interval(0.01, -0.01, 0.03), Interval(0.2, 0.1, 0.3)
     for interval, expected in ((inside, Outcome.PASS), (beyond, Outcome.REGRESSION)):
         check = time_check(row, interval, 0.05, processes=(6,), values=(0.5, 0.51))
@@ -428,13 +428,13 @@ def test_checks_of_time_may_be_brought_along() -> None:
 
 @pytest.mark.parametrize("confirmed", [(), (6,), (5, 6), (6, 6)])
 def test_a_check_of_time_needs_processes_in_every_run(confirmed: tuple[int, ...]) -> None:
-    row = Cell("mine", "Mine", dict(SETTINGS), {})
+    row = Result("mine", "Mine", dict(SETTINGS), {})
     check = time_check(row, Interval(0.0, -0.01, 0.01), 0.05, processes=confirmed)
     assert check.outcome is (Outcome.INVALID if 5 in confirmed else Outcome.PASS)
 
 
 def test_no_interval_is_invalid_and_says_so() -> None:
-    check = time_check(Cell("m", "M", {}, {}), None, 0.05, processes=(9, 9))
+    check = time_check(Result("m", "M", {}, {}), None, 0.05, processes=(9, 9))
     assert (check.outcome, check.reasons) == (Outcome.INVALID, ("it has no interval",))
 
 

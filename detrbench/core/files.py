@@ -1,0 +1,53 @@
+"""Files that are the old ones or the whole new ones, whoever reads them and whenever."""
+
+from __future__ import annotations
+
+import os
+import stat
+import tempfile
+from pathlib import Path
+
+from detrbench.core.errors import UsageError
+
+
+def write_atomically(path: Path | str, text: str) -> None:
+    """Write `text` to `path` so that a reader sees the old file or the whole new one.
+
+    Raises:
+        UsageError: the folder is not there or cannot be written to.
+    """
+    path = Path(path)
+    try:
+        if path.exists() and not path.is_file():  # /dev/stdout, a pipe: nothing to replace
+            path.write_text(text, encoding="utf-8")
+            return
+        _replace(Path(os.path.realpath(path)), text)
+    except OSError as error:
+        raise UsageError(
+            f"cannot be written: {error.strerror or error}",
+            where=str(path),
+            hint="name a file in a folder that exists and that you may write to",
+        ) from error
+
+
+def _replace(target: Path, text: str) -> None:
+    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(name).chmod(_mode_for(target))
+        Path(name).replace(target)
+    except BaseException:
+        Path(name).unlink()
+        raise
+
+
+def _mode_for(target: Path) -> int:
+    """The permissions a plain `open` would have left; mkstemp's own are for the owner alone."""
+    if target.exists():
+        return stat.S_IMODE(target.stat().st_mode)
+    umask = os.umask(0)
+    os.umask(umask)
+    return 0o666 & ~umask
