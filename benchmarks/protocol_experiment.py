@@ -31,10 +31,11 @@ from typing import Any
 from keeping import Kept, arguments, dated, go_on, goal, note, save
 
 from detrbench.core.stats import mean_interval, median, welch_interval
+from detrbench.reports.case import Case, make_cases
 from detrbench.timing.plan import Budget
-from detrbench.timing.process import Request, StandIn
+from detrbench.timing.process import Request
 from detrbench.timing.replication import Run, replicate
-from detrbench.timing.selfcheck import share_of_a_unit
+from detrbench.timing.selfcheck import case_with_load, share_of_a_unit
 
 COPY, BURDENED = "copy", "burdened"
 EFFECT = 0.05
@@ -85,8 +86,9 @@ def _arguments() -> argparse.Namespace:
 def _experiment(asked: argparse.Namespace, kept: Kept) -> None:
     comparisons = 2 * asked.trials + asked.injected + (SIZING if asked.injected else 0)
     budget_s = asked.total / comparisons if asked.total else asked.budget
-    request = Request((asked.model,), imgsz=(asked.imgsz,) * 2, threads=asked.threads)
-    designs: dict[str, Callable[[Request, float], dict[str, Any]]] = {
+    settings = {"imgsz": [(asked.imgsz, asked.imgsz)], "threads": [asked.threads]}
+    (case,) = make_cases([asked.model], settings)
+    designs: dict[str, Callable[[Case, float], dict[str, Any]]] = {
         "protocol": _protocol,
         "sequential": _sequential,
     }
@@ -96,37 +98,36 @@ def _experiment(asked: argparse.Namespace, kept: Kept) -> None:
             for name in list(designs)[:: 1 if trial % 2 == 0 else -1]:
                 if len(kept[name]) <= trial:
                     note(f"{name} {trial + 1} of {asked.trials}")
-                    kept[name].append(dated(designs[name](request, budget_s)))
+                    kept[name].append(dated(designs[name](case, budget_s)))
                     save(asked, kept)
     if asked.injected and kept["unit"] is None:
         note("size of a burden")
         kept["unit"] = share_of_a_unit(
-            asked.model,
+            case,
             SIZING * budget_s,
-            lambda stand_ins, seconds, name: _run(request, stand_ins, seconds),
+            lambda others, seconds, name: _run((case, *others), seconds),
         )
         save(asked, kept)
     while len(kept["injected"]) < asked.injected:
         note(f"injected {len(kept['injected']) + 1} of {asked.injected}")
         units = max(1, round(EFFECT / kept["unit"]))
-        burdened = StandIn(BURDENED, asked.model, units)
-        run = _run(request, (burdened,), budget_s)
+        run = _run((case, case_with_load(case, BURDENED, units)), budget_s)
         record = _of_pair(run.log_ratios(BURDENED), run)
         kept["injected"].append(dated({**record, "known": units * kept["unit"]}))
         save(asked, kept)
 
 
-def _protocol(request: Request, budget_s: float) -> dict[str, Any]:
-    run = _run(request, (StandIn(COPY, request.models[0]),), budget_s)
+def _protocol(case: Case, budget_s: float) -> dict[str, Any]:
+    run = _run((case, case_with_load(case, COPY, 0)), budget_s)
     return _of_pair(run.log_ratios(COPY), run)
 
 
-def _sequential(request: Request, budget_s: float) -> dict[str, Any]:
+def _sequential(case: Case, budget_s: float) -> dict[str, Any]:
     """All of A in half of the time, then all of B in the other half, each in fresh processes."""
     began = time.monotonic()
-    first = _run(request, (), budget_s / 2)
-    second = _run(request, (StandIn(COPY, request.models[0]),), budget_s / 2, alone=True)
-    a, b = _log_medians(first, request.models[0]), _log_medians(second, COPY)
+    first = _run((case,), budget_s / 2)
+    second = _run((case_with_load(case, COPY, 0),), budget_s / 2)
+    a, b = _log_medians(first, case.name), _log_medians(second, COPY)
     interval = welch_interval(a, b)
     return {
         "log_ratio": statistics.fmean(b) - statistics.fmean(a) if a and b else None,
@@ -138,18 +139,9 @@ def _sequential(request: Request, budget_s: float) -> dict[str, Any]:
     }
 
 
-def _run(
-    request: Request, stand_ins: tuple[StandIn, ...], budget_s: float, alone: bool = False
-) -> Run:
-    names = tuple(each.name for each in stand_ins)
-    asked = Request(
-        models=names if alone else (*request.models, *names),
-        imgsz=request.imgsz,
-        threads=request.threads,
-        stand_ins=stand_ins,
-    )
+def _run(cases: tuple[Case, ...], budget_s: float) -> Run:
     with tempfile.TemporaryDirectory(prefix="detrbench-experiment-") as folder:
-        run = replicate(asked, Budget(budget_s=budget_s, early=False), Path(folder))
+        run = replicate(Request(cases), Budget(budget_s=budget_s, early=False), Path(folder))
     if run.stopped == "interrupted":
         raise KeyboardInterrupt
     return run

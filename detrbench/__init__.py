@@ -10,20 +10,24 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from detrbench.core.version import __version__
-from detrbench.render import LAYOUTS
+from detrbench.render import LAYOUTS, render_inline
+from detrbench.render import render as render_text
+from detrbench.reports import VIEWS
 
 if TYPE_CHECKING:
     from detrbench.counting.profiling import profile
     from detrbench.counting.tracing import trace
     from detrbench.experiments.suites import run
-    from detrbench.models.nn import Detections, build, postprocess
+    from detrbench.models.builder import build
+    from detrbench.models.nn import Detections, postprocess
     from detrbench.reports.report import Report
-    from detrbench.timing.measuring import measure_latency
+    from detrbench.timing.measuring import latency, measure_latency
 
 _HOMES = {
     "Detections": "detrbench.models.nn",
     "Report": "detrbench.reports.report",
-    "build": "detrbench.models.nn",
+    "build": "detrbench.models.builder",
+    "latency": "detrbench.timing.measuring",
     "measure_latency": "detrbench.timing.measuring",
     "postprocess": "detrbench.models.nn",
     "profile": "detrbench.counting.profiling",
@@ -38,11 +42,14 @@ LAYOUTS |= {
     ),
 }
 
+VIEWS |= {"text": render_text, "html": render_inline}
+
 __all__ = [
     "Detections",
     "Report",
     "__version__",
     "build",
+    "latency",
     "measure_latency",
     "postprocess",
     "profile",
@@ -55,3 +62,7 @@ def __getattr__(name: str) -> Any:
     if name in _HOMES:
         return getattr(importlib.import_module(_HOMES[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -29,7 +29,7 @@ os.environ["YOLO_VERBOSE"] = "false"
 from detrbench.counting.conventions import CONVENTIONS
 from detrbench.counting.counters import run_counter
 from detrbench.counting.tracing import Trace, trace
-from detrbench.models.nn import build
+from detrbench.models.builder import build
 
 GOLDEN = ROOT / "tests" / "data" / "golden" / "ultralytics_thop.json"
 IMGSZ = (640, 640)

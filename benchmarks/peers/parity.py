@@ -36,7 +36,9 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from ultralytics.nn.tasks import RTDETRDetectionModel
 
-from detrbench.models.nn import Detections, Detector, build
+from detrbench.models.builder import build
+from detrbench.models.detector import Detector
+from detrbench.models.nn import Detections
 from tests.models.filling import fill, image
 
 CLASSES = {"rtdetr-l": (1, 3, 80), "rtdetr-x": (1, 80)}

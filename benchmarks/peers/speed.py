@@ -98,7 +98,7 @@ def print_forwards(pairs: int) -> None:
     import torch
     from ultralytics.nn.tasks import RTDETRDetectionModel
 
-    from detrbench.models.nn import build
+    from detrbench.models.builder import build
 
     theirs = RTDETRDetectionModel("rtdetr-l.yaml", nc=80, verbose=False).eval()
     ours = build("rtdetr-l", 80)

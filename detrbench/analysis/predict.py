@@ -19,10 +19,14 @@ from detrbench.analysis.probe.ceilings import Ceilings
 from detrbench.analysis.probe.device_profile import DeviceProfile
 from detrbench.core.errors import DetrbenchError, UsageError
 from detrbench.core.stats import median, quantile
-from detrbench.core.units import parse_imgsz, show_imgsz
+from detrbench.core.units import parse_imgsz
 from detrbench.counting.cost import ATTENTION, CONVOLUTION, MATMUL
 from detrbench.machine.environment import Environment
+from detrbench.models.model import Model
+from detrbench.models.sources import resolve
+from detrbench.reports.case import Case, Execution
 from detrbench.reports.report import Report, Result
+from detrbench.reports.settings import SETTINGS, not_of, settings_text
 
 if TYPE_CHECKING:
     import numpy as np
@@ -46,31 +50,52 @@ SHARE = 0.9
 """Of the models left out, so many were within the error bar."""
 
 
-@dataclass(frozen=True)
-class Settings:
-    """What of a model's settings changes what it costs; the rest is the profile's."""
+def what_is_predicted(
+    model: str,
+    imgsz: tuple[int, int] = (640, 640),
+    batch: int = 1,
+    nc: int | None = None,
+    fuse: bool = False,
+    blocks: str | None = None,
+) -> Case:
+    """A case of nothing but what decides a model's cost on a profile's device; the rest is the
+    profile's. Equal cases of two reports are one thing to learn from."""
+    built = Model(model, model, nc=nc, blocks=blocks)
+    return Case(model, built, Execution(imgsz, batch, fuse))
 
-    model: str
-    imgsz: tuple[int, int] = (640, 640)
-    batch: int = 1
-    nc: int | None = None
-    fuse: bool = False
-    blocks: str | None = None
 
-    def text(self) -> str:
-        """For a table: the model's size and whatever is not usual."""
-        parts = [show_imgsz(self.imgsz)]
-        parts += [f"batch {self.batch}"] if self.batch != 1 else []
-        parts += [f"nc={self.nc}"] if self.nc is not None else []
-        parts += ["fused"] if self.fuse else []
-        return ", ".join(parts)
+def _plain(case: Case) -> dict[str, Any]:
+    """The arguments of `what_is_predicted`, as profiles hold them."""
+    return {
+        "model": case.model.reference,
+        "imgsz": list(case.execution.imgsz),
+        "batch": case.execution.batch,
+        "nc": case.model.nc,
+        "fuse": case.execution.fused,
+        "blocks": case.model.blocks,
+    }
+
+
+def short_text(case: Case) -> str:
+    """For a table: the image size and whatever is not usual."""
+    counted = case.settings_of_counts(case.model.nc)
+    told = {
+        key: value
+        for key, value in counted.items()
+        if key == "imgsz" or value != SETTINGS[key].default
+    }
+    return settings_text(told, short=True)
 
 
 @dataclass(frozen=True)
 class Learned:
-    """One measured model: what it took, what it is given by the fit, and by one without it."""
+    """One measured case: what it took, what it is given by the fit, and by one without its model.
 
-    settings: Settings
+    Attributes:
+        case: as `what_is_predicted` makes it.
+    """
+
+    case: Case
     measured_s: float
     fitted_s: float
     left_out_s: float
@@ -79,6 +104,11 @@ class Learned:
     def error(self) -> float:
         """Of the prediction without it, 0.05 for 5 % too long."""
         return self.left_out_s / self.measured_s - 1
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, for a profile."""
+        return {"settings": _plain(self.case), "measured_s": self.measured_s,
+                "fitted_s": self.fitted_s, "left_out_s": self.left_out_s}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -109,7 +139,9 @@ class Lesson:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, for a profile."""
-        return dataclasses.asdict(self) | {
+        return {
+            "coefficients": dict(self.coefficients),
+            "models": [one.to_dict() for one in self.models],
             "median_abs_error": self.median_error,
             "error_bar": self.bar,
         }
@@ -124,7 +156,9 @@ class Lesson:
         try:
             models = tuple(
                 Learned(
-                    Settings(**{**one["settings"], "imgsz": tuple(one["settings"]["imgsz"])}),
+                    what_is_predicted(
+                        **{**one["settings"], "imgsz": tuple(one["settings"]["imgsz"])}
+                    ),
                     one["measured_s"],
                     one["fitted_s"],
                     one["left_out_s"],
@@ -151,33 +185,35 @@ class Prediction:
         by_class: what `seconds` is the sum of.
     """
 
-    settings: Settings
+    case: Case
     seconds: float
     low: float | None
     high: float | None
     by_class: Mapping[str, float]
 
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, for a file."""
+        return {"settings": _plain(self.case), "seconds": self.seconds, "low": self.low,
+                "high": self.high, "by_class": dict(self.by_class)}  # fmt: skip
+
 
 # --- floors of a model -------------------------------------------------------------------------
 
 
-def floors_of(settings: Settings, profile: DeviceProfile) -> dict[str, float]:
-    """Seconds by class that the model takes at least, as traced in the profile's number format.
+def floors_of(case: Case, profile: DeviceProfile) -> dict[str, float]:
+    """Seconds by class that a case takes at least, as traced in the profile's number format.
 
     Raises:
-        UsageError: there is no such model, or it does not fit the settings.
+        UsageError: there is no such model, or it does not fit its settings.
     """
     import torch
 
-    from detrbench.counting.profiling import Subject
-    from detrbench.counting.tracing import trace
+    from detrbench.counting.profiling import build_to_count, trace_case
 
-    subject = Subject(
-        settings.model, settings.imgsz, settings.batch, settings.nc, settings.fuse, settings.blocks
-    )
     dtype: torch.dtype = getattr(torch, profile.settings["dtype"])
-    model = subject.build().to(dtype)
-    return class_floors(trace(model, settings.imgsz, settings.batch).ops, profile.ceilings)
+    built = build_to_count(case)
+    built = dataclasses.replace(built, module=built.module.to(dtype))
+    return class_floors(trace_case(case, built).ops, profile.ceilings)
 
 
 def class_floors(ops: Sequence[Op], ceilings: Ceilings) -> dict[str, float]:
@@ -211,7 +247,7 @@ def _floor_of(op: Op, ceilings: Ceilings) -> float:
 # --- learning ----------------------------------------------------------------------------------
 
 
-def learn(measured: Mapping[Settings, float], profile: DeviceProfile) -> Lesson:
+def learn(measured: Mapping[Case, float], profile: DeviceProfile) -> Lesson:
     """Coefficients from models timed on the profile's device, and how well they would have been
     predicted by the others.
 
@@ -220,7 +256,7 @@ def learn(measured: Mapping[Settings, float], profile: DeviceProfile) -> Lesson:
     Raises:
         UsageError: fewer than `LEAST_MODELS` models.
     """
-    models = list(dict.fromkeys(settings.model for settings in measured))
+    models = list(dict.fromkeys(case.model.reference for case in measured))
     if len(models) < LEAST_MODELS:
         raise UsageError(
             f"{len(models)} models with a latency under the profile's settings, and learning takes "
@@ -228,10 +264,12 @@ def learn(measured: Mapping[Settings, float], profile: DeviceProfile) -> Lesson:
             where="--learn",
             hint="Time more of them: detrbench run rivals, or detrbench latency MODEL ...",
         )
-    floors = {settings: floors_of(settings, profile) for settings in measured}
+    floors = {case: floors_of(case, profile) for case in measured}
     everything = fit([(floors[one], seconds) for one, seconds in measured.items()])
     without = {
-        model: fit([(floors[one], measured[one]) for one in measured if one.model != model])
+        model: fit(
+            [(floors[one], measured[one]) for one in measured if one.model.reference != model]
+        )
         for model in models
     }
     return Lesson(
@@ -241,7 +279,7 @@ def learn(measured: Mapping[Settings, float], profile: DeviceProfile) -> Lesson:
                 one,
                 seconds,
                 _weighted(everything, floors[one]),
-                _weighted(without[one.model], floors[one]),
+                _weighted(without[one.model.reference], floors[one]),
             )
             for one, seconds in measured.items()
         ),
@@ -289,21 +327,37 @@ def _weighted(coefficients: Mapping[str, float], floors: Mapping[str, float]) ->
 # --- predicting --------------------------------------------------------------------------------
 
 
-def predict(settings: Settings, profile: DeviceProfile, lesson: Lesson | None) -> Prediction:
+def predict(case: Case, profile: DeviceProfile, lesson: Lesson | None) -> Prediction:
     """How long one forward pass takes on the profile's device.
 
     Raises:
-        UsageError: there is no such model, or it does not fit the settings.
+        UsageError: there is no such model, it does not fit its settings, or the profile is of
+            others.
     """
-    floors = floors_of(settings, profile)
+    _check_settings(case, profile)
+    floors = floors_of(case, profile)
     weights = lesson.coefficients if lesson else dict.fromkeys(CLASSES, 1.0)
     by_class = {name: weights[name] * floors[name] for name in CLASSES}
     seconds = sum(by_class.values())
     if lesson is None:
-        return Prediction(settings, seconds, None, None, by_class)
+        return Prediction(case, seconds, None, None, by_class)
     # Errors are relative to what was measured, so the bar is of quotients too.
     low, high = seconds / (1 + lesson.bar), seconds / max(1 - lesson.bar, 1e-9)
-    return Prediction(settings, seconds, low, high, by_class)
+    return Prediction(case, seconds, low, high, by_class)
+
+
+def _check_settings(case: Case, profile: DeviceProfile) -> None:
+    """Raises UsageError where a case asks for what only another profile could tell."""
+    usual = Execution()
+    for key in [key for key in SETTINGS if key in not_of("counts")]:
+        wanted = getattr(case.execution, key, None)
+        if wanted not in (getattr(usual, key, None), profile.settings.get(key)):
+            raise UsageError(
+                f"a prediction is for the settings of its profile, and {key}={wanted} is not of "
+                "them",
+                where=case.name,
+                hint=f"The profile is of {settings_text(profile.settings)}; probe with others.",
+            )
 
 
 # --- what to learn from ------------------------------------------------------------------------
@@ -314,7 +368,7 @@ _OF_THE_MACHINE = ("processor", "accelerator", "torch")
 
 def measured_in(
     reports: Mapping[str, Report], profile: DeviceProfile
-) -> tuple[dict[Settings, float], list[str]]:
+) -> tuple[dict[Case, float], list[str]]:
     """Latencies of saved reports that were measured as the profile was, and what was left out.
 
     Args:
@@ -323,7 +377,7 @@ def measured_in(
     Raises:
         UsageError: a report is of another machine.
     """
-    found: dict[Settings, float] = {}
+    found: dict[Case, float] = {}
     left: list[str] = []
     for name, report in reports.items():
         _check_machine(report, profile, name)
@@ -332,16 +386,17 @@ def measured_in(
             if why:
                 left.append(f"{name}: {row.model}: {why}")
                 continue
-            settings = _settings_of(row)
-            if settings in found:
-                left.append(f"{name}: {row.model} {settings.text()}: stands in an earlier report")
+            case = _case_of(row)
+            if case in found:
+                left.append(f"{name}: {row.model} {short_text(case)}: stands in an earlier report")
                 continue
             try:
-                floors_of(settings, profile)
+                _check_code(case, row)
+                floors_of(case, profile)
             except DetrbenchError as error:
                 left.append(f"{name}: {row.model}: {error.what}")
                 continue
-            found[settings] = float(row.metrics["latency_median_s"] or 0)
+            found[case] = float(row.metrics["latency_median_s"] or 0)
     return found, left
 
 
@@ -376,14 +431,26 @@ def _unusable(row: Result, profile: DeviceProfile) -> str | None:
     return None
 
 
-def _settings_of(row: Result) -> Settings:
-    return Settings(
-        model=row.model,
-        imgsz=parse_imgsz(str(row.settings.get("imgsz", 640))),
-        batch=int(row.settings.get("batch", 1)),
-        nc=row.settings.get("nc"),
-        fuse=bool(row.settings.get("fused", False)),
+def _case_of(row: Result) -> Case:
+    model = Model(row.model, row.model) if row.case is None else row.case.model
+    return what_is_predicted(
+        model.reference,
+        parse_imgsz(str(row.settings.get("imgsz", 640))),
+        int(row.settings.get("batch", 1)),
+        row.settings.get("nc"),
+        bool(row.settings.get("fused", False)),
+        model.blocks,
     )
+
+
+def _check_code(case: Case, row: Result) -> None:
+    """Raises UsageError where code would be run that is not what the report was measured with: a
+    report is read, and only whoever names code has it run."""
+    measured = () if row.case is None else row.case.model.files
+    known = {file.sha256 for file in measured}
+    for file in resolve(case.model).files:
+        if Path(file.path).suffix == ".py" and file.sha256 not in known:
+            raise UsageError(f"{file.path} is not the code that was measured")
 
 
 def load_reports(paths: Sequence[Path]) -> dict[str, Report]:

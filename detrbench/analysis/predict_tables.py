@@ -6,11 +6,12 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
-from detrbench.analysis.predict import CLASSES, SHARE, Lesson, Prediction
+from detrbench.analysis.predict import CLASSES, SHARE, Lesson, Prediction, short_text
 from detrbench.analysis.probe.device_profile import DeviceProfile
 from detrbench.core.units import show, show_change, show_number, show_part, show_range, show_share
 from detrbench.machine.environment import Environment
-from detrbench.render.layout import Column, Document, Line, Table, settings_text
+from detrbench.render.layout import Column, Document, Line, Table
+from detrbench.reports.settings import settings_text
 
 
 def document(
@@ -33,8 +34,8 @@ def document(
         tables[-1] = dataclasses.replace(tables[-1], notes=(*tables[-1].notes, *notes))
     records = [_record(one) for one in predictions] or [
         {
-            "model": one.settings.model,
-            "settings": one.settings.text(),
+            "model": one.case.model.name,
+            "settings": short_text(one.case),
             "measured_s": one.measured_s,
             "left_out_s": one.left_out_s,
             "error": one.error,
@@ -43,15 +44,15 @@ def document(
     ]
     data = {
         "profile": profile.to_dict(),
-        "predictions": [dataclasses.asdict(one) for one in predictions],
+        "predictions": [one.to_dict() for one in predictions],
     }
     return Document(tuple(tables), tuple(records), data)
 
 
 def _record(one: Prediction) -> dict[str, Any]:
     return {
-        "model": one.settings.model,
-        "settings": one.settings.text(),
+        "model": one.case.model.name,
+        "settings": short_text(one.case),
         "predicted_s": one.seconds,
         "low_s": one.low,
         "high_s": one.high,
@@ -65,9 +66,9 @@ def _predictions_table(
     what = "Latency, predicted" if lesson else "The least latency, by floors alone"
     lines = tuple(
         Line(
-            one.settings.model,
+            one.case.model.name,
             (
-                one.settings.text(),
+                short_text(one.case),
                 show(one.seconds, "s")
                 + (f" {show_range(one.low, one.high, 's')}" if one.low and one.high else ""),
                 *(show(one.by_class[name], "s") for name in CLASSES),
@@ -113,9 +114,9 @@ def _lesson_table(profile: DeviceProfile, lesson: Lesson) -> Table:
         ),
         lines=tuple(
             Line(
-                one.settings.model,
+                one.case.model.name,
                 (
-                    one.settings.text(),
+                    short_text(one.case),
                     show(one.measured_s, "s"),
                     show(one.left_out_s, "s"),
                     show_change(1 + one.error),

@@ -12,11 +12,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TextIO
 
-from detrbench.cli.output import say
+from detrbench.cli.output import FAILED, INTERRUPTED, OK, UNEXPECTED, say
 from detrbench.core.errors import DetrbenchError, DetrbenchWarning
-
-OK, FAILED, UNEXPECTED, INTERRUPTED = 0, 4, 70, 130
-"""Exit codes beside 2, which every usage error has: 70 is EX_SOFTWARE, 130 is 128 + SIGINT."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -16,20 +16,23 @@ if TYPE_CHECKING:
 
 
 def explain(
-    baseline: Annotated[
-        str, typer.Argument(metavar="BASELINE", help="A name, or the path of a model file.")
-    ],
+    baseline: Annotated[str, typer.Argument(metavar="BASELINE", help=f"{options.MODEL_HELP}.")],
     variant: Annotated[str, typer.Argument(metavar="VARIANT", help="Likewise.")],
-    device: options.Device = "cpu",
-    imgsz: options.ImageSize = "640",
-    batch: options.Batch = 1,
+    device: options.Device = None,
+    imgsz: options.ImageSize = None,
+    batch: options.Batch = None,
     nc: options.Classes = None,
     fuse: options.Fuse = False,
     by: Annotated[str, typer.Option("--by", metavar="PART", help="stage, module or op.")] = "stage",
-    dtype: options.Dtype = "float32",
-    memory_format: options.MemoryFormat = "contiguous",
+    dtype: options.Dtype = None,
+    memory_format: options.MemoryFormat = None,
+    tf32: options.Tf32 = None,
+    cudnn_benchmark: options.CudnnBenchmark = None,
+    cold_l2: options.ColdL2 = False,
     threads: options.Threads = None,
     blocks: options.Blocks = None,
+    backbone_weights: options.BackboneWeights = None,
+    seed: options.Seed = None,
     budget: Annotated[
         float, typer.Option("--budget", metavar="SECONDS", help="For the rounds.")
     ] = 90.0,
@@ -38,8 +41,8 @@ def explain(
         typer.Option(
             "--try",
             metavar="REMEDY",
-            help="Also measure, on VARIANT: channels_last, batch, compile or cudagraph. May be "
-            "given several times; each takes half of the budget more.",
+            help="Also measure, on VARIANT: channels_last, batch, compile, cudagraph, or any "
+            "setting as KEY=VALUE. May be given several times; each takes half of the budget more.",
         ),
     ] = None,
     pictures: Annotated[
@@ -53,11 +56,11 @@ def explain(
 ) -> None:
     """Explain where the time of two models goes, and what became of the FLOPs saved.
 
-    Both models, their parts and probes of what the device can do at best are timed in the same
-    rounds. Each part gets a floor, the largest of FLOPs over their rate, traffic over bandwidth and
-    kernels times a launch, its efficiency against that, and which of the three binds. A paragraph
-    made from these numbers says how much of the FLOP saving reached the clock, where the rest
-    stayed, and what to try next.
+    Both models, each under its own settings, their parts and probes of what the device can do at
+    best, under the baseline's settings, are timed in the same rounds. Each part gets a floor, the
+    largest of FLOPs over their rate, traffic over bandwidth and kernels times a launch, its
+    efficiency against that, and which of the three binds. A paragraph made from these numbers says
+    how much of the FLOP saving reached the clock, where the rest stayed, and what to try next.
 
     The numbers are medians over rounds of one process with their quartiles; a verdict on which
     model is faster is the business of `detrbench latency`.
@@ -66,58 +69,55 @@ def explain(
     Examples:
       detrbench explain rtdetr-l shufflev2
       detrbench explain rtdetr-l shufflev2 --by op --budget 120
-      detrbench explain rtdetr-l ./my-variant.yaml --try channels_last --try compile -o why.json
+      detrbench explain rtdetr-l rtdetr-l@memory_format=channels_last
+      detrbench explain rtdetr-l ./my-variant.yaml --try channels_last --try threads=1 -o why.json
     """
+    from detrbench.analysis.explain.pair import check_pair
+    from detrbench.analysis.explain.remedies import measure_tries, with_remedy
     from detrbench.core.errors import UsageError
-    from detrbench.core.units import parse_imgsz
     from detrbench.render.layout import PARTS
-    from detrbench.runtimes import check_runtime
-    from detrbench.runtimes.options import Options, check_options
+    from detrbench.timing.process import Request
+    from detrbench.timing.schedule import Plan
 
     chosen = options.check_format(format, options.check_output(output))
-    size = parse_imgsz(imgsz, where="--imgsz")
-    if pictures is not None:
-        _check_folder(pictures)
     options.check_choice(by, PARTS, flag="--by")
-    options.check_device(device)
-    execution = check_options(Options(dtype, memory_format), device)
-    options.check_file(blocks, flag="--blocks")
-    asked = options.check_models([baseline, variant])
-    wanted = list(dict.fromkeys(tries or ()))
-    for name in wanted:
-        options.check_choice(name, ("channels_last", "batch", "compile", "cudagraph"), flag="--try")
-        if name in ("compile", "cudagraph"):
-            check_runtime(name, device)
+    asked = options.cases(
+        (baseline, variant),
+        device=device,
+        imgsz=imgsz,
+        batch=batch,
+        nc=nc,
+        fused=fuse,
+        dtype=dtype,
+        memory_format=memory_format,
+        tf32=tf32,
+        cudnn_benchmark=cudnn_benchmark,
+        cold_l2=cold_l2,
+        threads=threads,
+        blocks=blocks,
+        backbone_weights=backbone_weights,
+        seed=seed,
+    )
+    check_pair(asked)
+    changed = list(dict.fromkeys(with_remedy(asked[1], wanted) for wanted in tries or ()))
     if not budget > 0:
         raise UsageError(
             f"{budget:g} seconds leave no time", where="--budget", hint="Give more than 0."
         )
+    if pictures is not None:
+        _check_folder(pictures)
 
     from detrbench.analysis.explain.measuring import explain_pair
-    from detrbench.analysis.explain.remedies import measure_tries
     from detrbench.analysis.explain.tables import document, explanation_report
     from detrbench.render import render_document
-    from detrbench.timing.process import Request
-    from detrbench.timing.schedule import Plan
 
-    request = Request(
-        models=tuple(asked),
-        device=device,
-        batch=batch,
-        imgsz=size,
-        nc=nc,
-        fuse=fuse,
-        threads=threads,
-        blocks=None if blocks is None else str(blocks),
-        options=execution,
-        plan=Plan(budget_s=budget),
-    )
+    request = Request(asked, plan=Plan(budget_s=budget, seed=asked[0].model.seed))
     progress = ProgressLine()
     try:
         found = explain_pair(request, cast(Any, by), progress=progress)  # checked above
         tried = (
-            measure_tries(request, wanted, budget_s=budget * len(wanted) / 2, progress=progress)
-            if wanted and not found.interrupted
+            measure_tries(asked[1], changed, budget_s=budget * len(changed) / 2, progress=progress)
+            if changed and not found.interrupted
             else ()
         )
     finally:

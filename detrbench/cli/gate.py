@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from detrbench.cli import INTERRUPTED, options
-from detrbench.cli.output import ProgressLine, deliver, say
+from detrbench.cli import options
+from detrbench.cli.output import INTERRUPTED, ProgressLine, deliver, say
 from detrbench.core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -26,7 +26,8 @@ def gate(
     subjects: Annotated[
         list[str],
         typer.Argument(
-            metavar="RUN.json|MODEL...", help="The report to check; with --rev, models by path."
+            metavar="RUN.json|MODEL...",
+            help="The report to check; with --rev, model files, or callables: FILE.py:NAME.",
         ),
     ],
     baseline: Annotated[
@@ -84,9 +85,9 @@ def gate(
     counts_only: Annotated[
         bool, typer.Option("--counts-only", help="Leave time out of the comparison.")
     ] = False,
-    device: options.Device = "cpu",
-    imgsz: options.ImageSize = "640",
-    batch: options.Batch = 1,
+    device: options.Device = None,
+    imgsz: options.ImageSize = None,
+    batch: options.Batch = None,
     nc: options.Classes = None,
     fuse: options.Fuse = False,
     threads: options.Threads = None,
@@ -146,6 +147,7 @@ def gate(
       detrbench gate run.json --baseline base.json --max-increase kernels=5% --junit gate.xml
       detrbench gate run.json --max-params 20M --max-gflops 65
       detrbench gate --rev origin/main models/mine.yaml --blocks my_blocks.py
+      detrbench gate --rev HEAD~1 models/mine.py:build --counts-only
     """
     chosen = options.check_format(format, options.check_output(output))
     for path, flag in (
@@ -173,7 +175,15 @@ def gate(
     else:
         _check_given(context, ("baseline",), rev)
         request = _request(
-            subjects, device, imgsz, batch, nc, fuse, threads, blocks, backbone_weights
+            subjects,
+            device=device,
+            imgsz=imgsz,
+            batch=batch,
+            nc=nc,
+            fused=fuse,
+            threads=threads,
+            blocks=blocks,
+            backbone_weights=backbone_weights,
         )
         result, report = _of_revision(request, rev, limits, budget, counts_only)
         if run is not None:
@@ -221,43 +231,14 @@ def _of_reports(
         return unreadable(error), report
 
 
-def _request(
-    models: list[str],
-    device: str,
-    imgsz: str,
-    batch: int,
-    nc: int | None,
-    fuse: bool,
-    threads: int | None,
-    blocks: Path | None,
-    backbone_weights: Path | None,
-) -> Request:
-    from detrbench.core.units import parse_imgsz
+def _request(models: list[str], **settings: str | bool | None) -> Request:
+    from detrbench.compare.revisions import file_of
+    from detrbench.reports.case import split_reference
     from detrbench.timing.process import Request
 
     for model in models:
-        if not Path(model).is_file():
-            raise UsageError(
-                "there is no such file",
-                where=model,
-                hint="With --rev, models are named by their files in the repository.",
-            )
-    options.check_models(models)
-    options.check_device(device)
-    options.check_file(blocks, flag="--blocks")
-    options.check_file(backbone_weights, flag="--backbone-weights")
-    return Request(
-        tuple(models),
-        device=device,
-        batch=batch,
-        imgsz=parse_imgsz(imgsz, where="--imgsz"),
-        nc=nc,
-        fuse=fuse,
-        threads=threads,
-        blocks=None if blocks is None else str(blocks),
-        backbone_weights=None if backbone_weights is None else str(backbone_weights),
-        weigh=False,
-    )
+        file_of(split_reference(model)[0])
+    return Request(options.cases(models, **settings), resources=False)
 
 
 def _of_revision(
@@ -265,15 +246,14 @@ def _of_revision(
 ) -> tuple[GateResult, Report]:
     """Models against their own past, counted and timed now."""
     from detrbench.compare.regression import Asked, gate_revision
-    from detrbench.timing.resolution import remembered
 
-    known = remembered(request.device)
+    devices = {case.execution.device for case in request.cases}
     progress = ProgressLine()
     try:
         result, versus = gate_revision(
             Asked(request, rev, budget_s=budget, counts_only=counts_only),
             limits,
-            known={} if known is None else {request.device: known},
+            known=_known(devices),
             progress=progress,
             announce=progress.say,
         )
@@ -313,13 +293,18 @@ def _policy(
 def _resolutions(report: Report) -> dict[str, Resolution]:
     """What the self-checks of this machine found, where it is the one that `report` is from."""
     from detrbench.machine.environment import Environment
-    from detrbench.timing.resolution import remembered
 
     here, there = Environment.read(), Environment.from_dict(report.environment)
     facts = ("processor", "logical_cpus", "cpu_quota", "memory_bytes", "torch")
     if any(getattr(here, fact) != getattr(there, fact) for fact in facts):
         return {}
-    devices = {str(row.settings["device"]) for row in report.rows if "device" in row.settings}
+    return _known({str(row.settings["device"]) for row in report.rows if "device" in row.settings})
+
+
+def _known(devices: Iterable[str]) -> dict[str, Resolution]:
+    """What the self-checks of this machine found on each of `devices`."""
+    from detrbench.timing.resolution import remembered
+
     return {device: found for device in devices if (found := remembered(device)) is not None}
 
 

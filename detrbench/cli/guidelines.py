@@ -21,7 +21,7 @@ def guidelines(
             metavar="GUIDELINE", help="G1, G2, G3 or G4.  [default: all]", show_default=False
         ),
     ] = None,
-    device: options.Device = "cpu",
+    device: options.Device = None,
     widths: Annotated[
         str | None,
         typer.Option(
@@ -31,7 +31,7 @@ def guidelines(
             show_default=False,
         ),
     ] = None,
-    batch: options.Batch = 1,
+    batch: options.Batch = None,
     threads: options.Threads = None,
     budget: Annotated[
         float | None,
@@ -88,7 +88,8 @@ def guidelines(
     if saved is not None:
         options.check_alone(context, "saved", "The file says what was measured")
     asked = [check_guideline(name.upper()) for name in names or ()]
-    options.check_device(device)
+    given = {"device": device, "batch": batch, "threads": threads}
+    settings = {key: options.value(key, text) for key, text in given.items()}
     if widths is not None:
         options.check_choice(widths, WIDTHS, flag="--widths")
     if budget is not None and not budget > 0:
@@ -109,15 +110,13 @@ def guidelines(
         try:
             report = measure_guidelines(
                 asked,
-                device=device,
                 widths=widths,
-                batch=batch,
-                threads=threads,
                 budget_s=budget,
                 margin=smallest,
                 folder=folder,
                 progress=progress,
                 announce=progress.say,
+                **settings,
             )
         finally:
             progress.close()

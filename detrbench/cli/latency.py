@@ -23,42 +23,22 @@ def latency(
         list[str] | None,
         typer.Argument(
             metavar="MODEL",
-            help="Names, or paths of model files.  [default: rtdetr-l shufflev2]",
+            help=f"{options.MODEL_HELP}.  [default: rtdetr-l shufflev2]",
             show_default=False,
         ),
     ] = None,
-    device: options.Device = "cpu",
-    imgsz: options.ImageSize = "640",
-    batch: options.Batch = 1,
+    device: options.Device = None,
+    imgsz: options.ImageSize = None,
+    batch: options.Batch = None,
     nc: options.Classes = None,
     fuse: options.Fuse = False,
-    runtime: Annotated[
-        str, typer.Option("--runtime", metavar="RUNTIME", help="eager, compile or cudagraph.")
-    ] = "eager",
-    dtype: options.Dtype = "float32",
-    memory_format: options.MemoryFormat = "contiguous",
-    tf32: Annotated[
-        bool | None,
-        typer.Option(
-            "--tf32/--no-tf32", help="CUDA: float32 products with 10-bit factors, or not at all."
-        ),
-    ] = None,
-    cudnn_benchmark: Annotated[
-        bool | None,
-        typer.Option(
-            "--cudnn-benchmark/--no-cudnn-benchmark", help="CUDA: let cuDNN try its algorithms."
-        ),
-    ] = None,
-    cold_l2: Annotated[
-        bool, typer.Option("--cold-l2", help="CUDA: flush the L2 cache between samples.")
-    ] = False,
-    stages: Annotated[
-        bool,
-        typer.Option(
-            "--stages",
-            help="Time preprocessing, backbone, neck, decoder and postprocessing beside the whole.",
-        ),
-    ] = False,
+    runtime: options.Runtime = None,
+    dtype: options.Dtype = None,
+    memory_format: options.MemoryFormat = None,
+    tf32: options.Tf32 = None,
+    cudnn_benchmark: options.CudnnBenchmark = None,
+    cold_l2: options.ColdL2 = False,
+    stages: options.Stages = False,
     threads: options.Threads = None,
     blocks: options.Blocks = None,
     backbone_weights: options.BackboneWeights = None,
@@ -110,9 +90,7 @@ def latency(
             "--margin", metavar="SHARE", help="The smallest difference that is worth a verdict."
         ),
     ] = "2%",
-    seed: Annotated[
-        int, typer.Option("--seed", min=0, metavar="N", help="Of weights and images.")
-    ] = 0,
+    seed: options.Seed = None,
     folder: Annotated[
         Path | None,
         typer.Option(
@@ -132,9 +110,10 @@ def latency(
 ) -> None:
     """Time forward passes against each other, and give a verdict.
 
-    Every fresh process builds all models and times them in rounds, each model once a round; the
-    ratio to the first model, its interval and the verdict are over processes. Raw samples are kept
-    in JSON. Ctrl-C reports what was measured until then.
+    Every fresh process builds all models and times them in rounds, each once a round; the ratio to
+    the first, its interval and the verdict are over processes. A flag with several values makes
+    every combination, all in the same rounds; what is compared is of one image size and batch. Raw
+    samples are kept in JSON. Ctrl-C reports what was measured until then.
 
     \b
     Verdicts:
@@ -147,55 +126,56 @@ def latency(
     Examples:
       detrbench latency
       detrbench latency rtdetr-l rtdetr-x --device cuda:0 --fuse --budget 300
+      detrbench latency rtdetr-l rtdetr-l@memory_format=channels_last rtdetr-l@runtime=compile
+      detrbench latency rtdetr-l shufflev2 --runtime eager,compile --batch 1,8
       detrbench latency ./my-variant.yaml rtdetr-l --threads 1 --margin 5% -o latency.json
       detrbench latency --resume /tmp/detrbench-latency-x1y2z3
     """
-    from detrbench.core.units import parse_imgsz, parse_part
-    from detrbench.runtimes import check_runtime
-    from detrbench.runtimes.options import Options, check_options
+    from detrbench.core.units import parse_part
 
     chosen = options.check_format(format, options.check_output(output))
     if resume is not None:
         options.check_alone(context, "resume", "The folder says what is measured")
-    size = parse_imgsz(imgsz, where="--imgsz")
-    options.check_device(device)
-    check_runtime(runtime, device)
-    execution = check_options(Options(dtype, memory_format, tf32, cudnn_benchmark, cold_l2), device)
-    options.check_file(blocks, flag="--blocks")
-    options.check_file(backbone_weights, flag="--backbone-weights")
-    asked = options.check_models(models or ARTICLE_PAIR)
+    asked = options.cases(
+        models or ARTICLE_PAIR,
+        device=device,
+        imgsz=imgsz,
+        batch=batch,
+        nc=nc,
+        fused=fuse,
+        runtime=runtime,
+        dtype=dtype,
+        memory_format=memory_format,
+        tf32=tf32,
+        cudnn_benchmark=cudnn_benchmark,
+        cold_l2=cold_l2,
+        stages=stages,
+        threads=threads,
+        blocks=blocks,
+        backbone_weights=backbone_weights,
+        seed=seed,
+    )
     target = None if target_ci is None else parse_part(target_ci, where="--target-ci")
     smallest = parse_part(margin, where="--margin")
     seconds = _budget(budget, quick, thorough, processes)
 
     from detrbench.render import render
-    from detrbench.timing.measuring import measure_latency, resume_latency
+    from detrbench.timing.measuring import latency as measure
+    from detrbench.timing.measuring import resume_latency
 
     progress = ProgressLine()
     try:
         if resume is not None:
             report = resume_latency(resume, progress=progress, announce=progress.say)
         else:
-            report = measure_latency(
+            report = measure(
                 asked,
-                device=device,
-                batch=batch,
-                imgsz=size,
-                nc=nc,
-                fuse=fuse,
-                threads=threads,
-                blocks=blocks,
-                backbone_weights=backbone_weights,
-                runtime=runtime,
-                options=execution,
-                stages=stages,
                 budget_s=seconds,
                 processes=processes,
                 rounds=rounds,
                 target=target,
                 margin=smallest,
                 early=not thorough,
-                seed=seed,
                 folder=folder,
                 progress=progress,
                 announce=progress.say,

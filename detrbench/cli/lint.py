@@ -29,8 +29,8 @@ def lint(
             "--least", metavar="SHARE", help="Leave out what costs less of the whole model."
         ),
     ] = "0.5%",
-    imgsz: options.ImageSize = "640",
-    batch: options.Batch = 1,
+    imgsz: options.ImageSize = None,
+    batch: options.Batch = None,
     nc: options.Classes = None,
     fuse: options.Fuse = False,
     blocks: options.Blocks = None,
@@ -50,25 +50,22 @@ def lint(
       detrbench latency rtdetr-l --stages -o times.json
       detrbench lint rtdetr-l --times times.json
     """
-    from detrbench.core.units import parse_imgsz, parse_part
+    from detrbench.core.units import parse_part
 
-    size = parse_imgsz(imgsz, where="--imgsz")
     smallest = parse_part(least, where="--least")
     chosen = options.check_format(format, options.check_output(output))
     options.check_file(times, flag="--times")
-    options.check_file(blocks, flag="--blocks")
-    options.check_models([model])
+    case = options.case(model, imgsz=imgsz, batch=batch, nc=nc, fused=fuse, blocks=blocks)
 
     from detrbench.counting.lint import lint as lint_trace
     from detrbench.counting.lint import time_shares
     from detrbench.counting.lint_tables import document
-    from detrbench.counting.profiling import Subject
+    from detrbench.counting.profiling import build_to_count, trace_case
     from detrbench.render import render_document
     from detrbench.reports.report import Report
 
-    subject = Subject(model, size, batch, nc, fuse, blocks)
-    detector = subject.build()
-    shares, timed = time_shares(Report.load(times), model) if times else ({}, None)
-    found = lint_trace(subject.trace(detector), shares)
-    page = document(found, subject, detector.spec, timed, smallest)
+    built = build_to_count(case)
+    shares, timed = time_shares(Report.load(times), case.model.name) if times else ({}, None)
+    found = lint_trace(trace_case(case, built), shares)
+    page = document(found, case, built, timed, smallest)
     deliver(render_document(page, chosen), output)

@@ -1,4 +1,7 @@
-"""Options that commands share, and the checks that need no torch: a typo is said at once."""
+"""Options that commands share, and the checks that need no torch: a typo is said at once.
+
+What a setting is, its help and its values are in `detrbench.reports.settings`; here it gets a flag.
+"""
 
 from __future__ import annotations
 
@@ -6,52 +9,54 @@ import os
 import sys
 from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from detrbench.core.errors import UsageError, nearest
+from detrbench.reports.settings import SETTINGS
 
-ImageSize = Annotated[
-    str,
-    typer.Option("--imgsz", metavar="N|HxW", help="Image size in pixels, such as 640 or 480x640."),
-]
-Device = Annotated[str, typer.Option("--device", metavar="DEVICE", help="cpu, cuda or cuda:N.")]
-Threads = Annotated[
-    int | None,
-    typer.Option(
-        "--threads",
-        min=1,
-        metavar="N",
-        help="Threads of the processor.  [default: what the control group allows]",
-    ),
-]
-Dtype = Annotated[
-    str, typer.Option("--dtype", metavar="DTYPE", help="float32, float16 or bfloat16.")
-]
-MemoryFormat = Annotated[
-    str,
-    typer.Option(
-        "--memory-format", metavar="LAYOUT", help="Of images: contiguous or channels_last."
-    ),
-]
-Batch = Annotated[int, typer.Option("--batch", min=1, metavar="N", help="Images per forward pass.")]
-Classes = Annotated[
-    int | None,
-    typer.Option("--nc", min=1, metavar="N", help="Number of classes.  [default: from the file]"),
-]
-Fuse = Annotated[
-    bool, typer.Option("--fuse", help="Fold batch norms and merge RepConv branches first.")
-]
-Blocks = Annotated[
-    Path | None,
-    typer.Option("--blocks", metavar="FILE.py", help="Your own blocks. The file is executed."),
-]
-BackboneWeights = Annotated[
-    Path | None,
-    typer.Option(
-        "--backbone-weights", metavar="FILE", help="A torchvision state_dict for the backbone."
-    ),
+if TYPE_CHECKING:
+    from detrbench.reports.case import Case
+
+
+def _flag(key: str, *more: str) -> Any:
+    """The option of a setting, as a text that `cases` reads: one value, or several with commas."""
+    one = SETTINGS[key]
+    usual = "" if one.default is None or "[default" in one.help else f"  [default: {_shown(key)}]"
+    return typer.Option(
+        one.flag, *more, metavar=one.metavar, help=f"{one.help}{usual}", show_default=False
+    )
+
+
+def _shown(key: str) -> str:
+    default = SETTINGS[key].default
+    return str(default[0]) if isinstance(default, tuple) else str(default)
+
+
+def _switch(key: str, *flags: str) -> Any:
+    """The option of a setting that is on or off."""
+    one = SETTINGS[key]
+    return typer.Option(*(flags or (one.flag,)), help=one.help, show_default=False)
+
+
+ImageSize = Annotated[str | None, _flag("imgsz")]
+Batch = Annotated[str | None, _flag("batch")]
+Classes = Annotated[str | None, _flag("nc")]
+Device = Annotated[str | None, _flag("device")]
+Runtime = Annotated[str | None, _flag("runtime")]
+Dtype = Annotated[str | None, _flag("dtype")]
+MemoryFormat = Annotated[str | None, _flag("memory_format")]
+Threads = Annotated[str | None, _flag("threads")]
+Seed = Annotated[str | None, _flag("seed")]
+Blocks = Annotated[str | None, _flag("blocks")]
+BackboneWeights = Annotated[str | None, _flag("backbone_weights")]
+Fuse = Annotated[bool, _switch("fused")]
+Stages = Annotated[bool, _switch("stages")]
+ColdL2 = Annotated[bool, _switch("cold_l2")]
+Tf32 = Annotated[bool | None, _switch("tf32", "--tf32/--no-tf32")]
+CudnnBenchmark = Annotated[
+    bool | None, _switch("cudnn_benchmark", "--cudnn-benchmark/--no-cudnn-benchmark")
 ]
 Format = Annotated[
     str | None,
@@ -66,20 +71,75 @@ Output = Annotated[
     typer.Option("-o", "--output", metavar="FILE", help="Write to FILE instead of stdout."),
 ]
 
+MODEL_HELP = (
+    "A name of `detrbench models`, the path of a model file, or a callable, which is run: "
+    "FILE.py:NAME, PACKAGE.MODULE:NAME. Behind an @, settings of its own: rtdetr-l@runtime=compile"
+)
 
-def check_models(models: Sequence[str]) -> list[str]:
-    """The models asked for, each of which has a file and stands once.
+
+def cases(references: Sequence[str], **given: str | bool | None) -> tuple[Case, ...]:
+    """Every reference under every combination of what the flags say.
+
+    Args:
+        given: key of a setting -> as typed; `None` and False where it was not.
 
     Raises:
-        UsageError: there is no such model, or one is named twice.
+        UsageError: as `make_cases`, or an execution that no runtime or device has.
     """
-    from detrbench.models.catalog import find_model
+    from detrbench.reports.case import make_cases
+    from detrbench.runtimes import check_execution
 
-    for index, model in enumerate(models):
-        find_model(model)
-        if model in models[:index]:
-            raise UsageError(f"{model} is named twice", where="MODEL", hint="Name each model once.")
-    return list(models)
+    defaults = {
+        key: _values(key, value)
+        for key, value in given.items()
+        if value is not None and value is not False
+    } | {key: [False] for key in ("tf32", "cudnn_benchmark") if given.get(key) is False}
+    made = make_cases(references, defaults)
+    for case in made:
+        check_execution(case.execution, where=case.name if "@" in case.name else None)
+    return made
+
+
+def case(reference: str, **given: str | bool | None) -> Case:
+    """The one case of a command that takes one.
+
+    Raises:
+        UsageError: as `cases`, or a flag with several values.
+    """
+    several = next((key for key, value in given.items() if _is_several(key, value)), None)
+    if several is not None:
+        raise UsageError(
+            f"{given[several]} are several values, and this command takes one",
+            where=SETTINGS[several].flag,
+            hint="Give one of them.",
+        )
+    return cases([reference], **given)[0]
+
+
+def value(key: str, text: str | None) -> Any:
+    """What one flag of a setting says, or the usual value; for commands that make no cases.
+
+    Raises:
+        UsageError: it cannot be read, or there are several.
+    """
+    from detrbench.reports.case import parse_setting
+
+    one = SETTINGS[key]
+    return one.default if text is None else parse_setting(key, text, one.flag)
+
+
+def _values(key: str, value: str | bool) -> list[Any]:
+    from detrbench.reports.case import parse_setting
+
+    if isinstance(value, bool):
+        return [value]
+    texts = value.split(",") if _is_several(key, value) else [value]
+    return [parse_setting(key, text.strip(), SETTINGS[key].flag) for text in texts]
+
+
+def _is_several(key: str, value: str | bool | None) -> bool:
+    paths = ("blocks", "backbone_weights")
+    return isinstance(value, str) and "," in value and key not in paths
 
 
 def check_choice(value: str, known: Collection[str], *, flag: str) -> str:
@@ -138,21 +198,6 @@ def check_format(format: str | None, output: Path | None) -> str:
     if format is None:
         return format_of(output)
     return check_choice(format, FORMATS, flag="--format")
-
-
-def check_device(device: str) -> str:
-    """`device`, if it is written like one; whether it is there is for torch to say.
-
-    Raises:
-        UsageError: it is not.
-    """
-    from detrbench.machine.devices import parse_device
-
-    try:
-        parse_device(device)
-    except UsageError as error:
-        raise UsageError(error.what, where="--device", hint=error.hint) from error
-    return device
 
 
 def check_alone(context: typer.Context, name: str, why: str) -> None:

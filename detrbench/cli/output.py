@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from detrbench.timing.session import Progress
 
+OK, FAILED, UNEXPECTED, INTERRUPTED = 0, 4, 70, 130
+"""Exit codes beside 2, which every usage error has: 70 is EX_SOFTWARE, 130 is 128 + SIGINT."""
+
 SIGPIPE_CODE = 141
 """128 + SIGPIPE, what a shell says of a program whose reader went away."""
 

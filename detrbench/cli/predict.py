@@ -21,7 +21,7 @@ def predict(
         list[str] | None,
         typer.Argument(
             metavar="MODEL",
-            help="Names, or paths of model files; none where --learn is all there is to do.",
+            help=f"{options.MODEL_HELP}. None where --learn is all there is to do.",
             show_default=False,
         ),
     ] = None,
@@ -44,8 +44,8 @@ def predict(
             "profile. May be given several times.",
         ),
     ] = None,
-    imgsz: options.ImageSize = "640",
-    batch: options.Batch = 1,
+    imgsz: options.ImageSize = None,
+    batch: options.Batch = None,
     nc: options.Classes = None,
     fuse: options.Fuse = False,
     blocks: options.Blocks = None,
@@ -65,16 +65,13 @@ def predict(
       detrbench predict rtdetr-x ./my-variant.yaml --device-profile device.json
     """
     from detrbench.core.errors import UsageError
-    from detrbench.core.units import parse_imgsz
 
     chosen = options.check_format(format, options.check_output(output))
-    size = parse_imgsz(imgsz, where="--imgsz")
-    options.check_file(blocks, flag="--blocks")
-    asked = options.check_models(models or [])
+    asked = options.cases(models or [], imgsz=imgsz, batch=batch, nc=nc, fused=fuse, blocks=blocks)
     if not (asked or learn):
         raise UsageError("there is no model to predict", hint="Name one, or give --learn RUN.json.")
 
-    from detrbench.analysis.predict import Lesson, Settings, load_reports, measured_in
+    from detrbench.analysis.predict import Lesson, load_reports, measured_in
     from detrbench.analysis.predict import learn as learn_from
     from detrbench.analysis.predict import predict as predict_one
     from detrbench.analysis.predict_tables import document
@@ -90,14 +87,7 @@ def predict(
         lesson = learn_from(measured, profile)
         profile = dataclasses.replace(profile, learned=lesson.to_dict())
         say(f"kept in {_keep(profile, device_profile)}")
-    predictions = [
-        predict_one(
-            Settings(model, size, batch, nc, fuse, None if blocks is None else str(blocks)),
-            profile,
-            lesson,
-        )
-        for model in asked
-    ]
+    predictions = [predict_one(case, profile, lesson) for case in asked]
     notes = made({}, __version__, "", options.command_line())
     page = document(profile, predictions, lesson, learned_now=bool(learn), notes=notes)
     deliver(render_document(page, chosen), output)

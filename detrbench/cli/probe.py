@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 
 def probe(
-    device: options.Device = "cpu",
-    dtype: options.Dtype = "float32",
-    memory_format: options.MemoryFormat = "contiguous",
+    device: options.Device = None,
+    dtype: options.Dtype = None,
+    memory_format: options.MemoryFormat = None,
     threads: options.Threads = None,
     budget: Annotated[
         float, typer.Option("--budget", metavar="SECONDS", help="For everything.")
@@ -39,10 +39,17 @@ def probe(
       detrbench probe --device cuda -o device.json
     """
     from detrbench.core.errors import UsageError
-    from detrbench.runtimes.options import Options, check_options
+    from detrbench.reports.case import Execution
+    from detrbench.runtimes import check_execution
 
-    options.check_device(device)
-    execution = check_options(Options(dtype, memory_format), device)
+    execution = check_execution(
+        Execution(
+            device=options.value("device", device),
+            dtype=options.value("dtype", dtype),
+            memory_format=options.value("memory_format", memory_format),
+            threads=options.value("threads", threads),
+        )
+    )
     chosen = options.check_format(format, options.check_output(output))
     if not budget > 0:
         raise UsageError(
@@ -54,7 +61,7 @@ def probe(
 
     progress = ProgressLine()
     try:
-        found = probe_device(device, execution, threads=threads, budget_s=budget, progress=progress)
+        found = probe_device(execution, budget_s=budget, progress=progress)
     finally:
         progress.close()
     deliver(render_document(_document(found), chosen), output)
@@ -63,7 +70,8 @@ def probe(
 
 def _document(found: DeviceProfile) -> Document:
     from detrbench.analysis.probe.tables import ceilings_table
-    from detrbench.render.layout import Document, made, settings_text
+    from detrbench.render.layout import Document, made
+    from detrbench.reports.settings import settings_text
 
     records: list[dict[str, Any]] = [
         {**vars(one), "unit": one.unit} for one in found.ceilings.each.values()

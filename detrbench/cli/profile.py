@@ -15,8 +15,8 @@ def profile(
     models: Annotated[
         list[str], typer.Argument(metavar="MODEL", help="Names, or paths of model files.")
     ],
-    imgsz: options.ImageSize = "640",
-    batch: options.Batch = 1,
+    imgsz: options.ImageSize = None,
+    batch: options.Batch = None,
     nc: options.Classes = None,
     fuse: options.Fuse = False,
     by: Annotated[
@@ -47,33 +47,27 @@ def profile(
       detrbench profile rtdetr-l --nc 1 --convention thop --by stage
       detrbench profile ./my-variant.yaml --blocks my_blocks.py -o table.md
     """
-    from detrbench.core.units import parse_imgsz
     from detrbench.render.layout import PARTS
     from detrbench.reports.metrics import CONVENTION_METRICS
 
-    size = parse_imgsz(imgsz, where="--imgsz")
     options.check_choice(convention, CONVENTION_METRICS, flag="--convention")
     if by is not None:
         options.check_choice(by, PARTS, flag="--by")
     chosen = options.check_format(format, options.check_output(output))
-    options.check_file(blocks, flag="--blocks")
-    options.check_file(backbone_weights, flag="--backbone-weights")
-    options.check_models(models)
+    asked = options.cases(
+        models,
+        imgsz=imgsz,
+        batch=batch,
+        nc=nc,
+        fused=fuse,
+        blocks=blocks,
+        backbone_weights=backbone_weights,
+    )
 
     from detrbench.counting.profiling import profile as profile_models
     from detrbench.render import render
 
-    report = profile_models(
-        models,
-        imgsz=size,
-        batch=batch,
-        nc=nc,
-        fuse=fuse,
-        by=cast(Any, by),  # checked above
-        convention=convention,
-        blocks=blocks,
-        backbone_weights=backbone_weights,
-    )
+    report = profile_models(asked, by=cast(Any, by), convention=convention)  # checked above
     report = dataclasses.replace(report, command=options.command_line())
     by_shown = by if by and any(row.parts.get(by) for row in report.rows) else None
     deliver(render(report, chosen, by=by_shown), output)

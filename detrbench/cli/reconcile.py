@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from detrbench.core.units import Printed
     from detrbench.counting.reconcile import Match, Reconciliation, Search
     from detrbench.render.layout import Document, Table
+    from detrbench.reports.case import Case
 
 
 def reconcile(
@@ -26,8 +27,8 @@ def reconcile(
         str | None,
         typer.Option("--gflops", metavar="108.0", help="Find what prints these GFLOPs."),
     ] = None,
-    imgsz: options.ImageSize = "640",
-    batch: options.Batch = 1,
+    imgsz: options.ImageSize = None,
+    batch: options.Batch = None,
     nc: options.Classes = None,
     fuse: options.Fuse = False,
     blocks: options.Blocks = None,
@@ -45,9 +46,7 @@ def reconcile(
       detrbench reconcile rtdetr-l
       detrbench reconcile rtdetr-l --params 32.8M --gflops 108.0
     """
-    from detrbench.core.units import parse_imgsz, parse_printed, printed_factor
-
-    size = parse_imgsz(imgsz, where="--imgsz")
+    from detrbench.core.units import parse_printed, printed_factor
 
     def printed(text: str | None, unit: str, flag: str) -> Printed | None:
         return (
@@ -57,28 +56,26 @@ def reconcile(
     wanted_params = printed(params, "parameter", "--params")
     wanted_flops = printed(gflops, "FLOP", "--gflops")
     searching = bool(wanted_params or wanted_flops)
-    if searching and (nc is not None or fuse or size != (640, 640)):
+    if searching and (nc is not None or fuse or imgsz is not None):
         raise UsageError(
             "with --params or --gflops, these settings are what is searched for",
             where="--nc, --fuse, --imgsz",
             hint="leave them out",
         )
     chosen = options.check_format(format, options.check_output(output))
-    options.check_file(blocks, flag="--blocks")
-    options.check_models([model])
+    case = options.case(model, imgsz=imgsz, batch=batch, nc=nc, fused=fuse, blocks=blocks)
 
     from detrbench.counting import reconcile as counting
-    from detrbench.counting.profiling import Subject
     from detrbench.render import render_document
 
-    subject, status = Subject(model, size, batch, nc, fuse, blocks), StatusLine()
+    status = StatusLine()
     try:
         if searching:
-            found = counting.search(subject, wanted_params, wanted_flops, status.show)
+            found = counting.search(case, wanted_params, wanted_flops, status.show)
             document = _search_document(found, params, gflops)
         else:
-            result = counting.reconcile(subject, status.show)
-            document = _components_document(result, subject)
+            result = counting.reconcile(case, status.show)
+            document = _components_document(result, case)
     finally:
         status.close()
     deliver(render_document(document, chosen), output)
@@ -87,8 +84,7 @@ def reconcile(
 # --- components --------------------------------------------------------------------------------
 
 
-def _components_document(result: Reconciliation, subject: Any) -> Document:
-    from detrbench.core.units import show_imgsz
+def _components_document(result: Reconciliation, case: Case) -> Document:
     from detrbench.counting.conventions import CONVENTIONS
     from detrbench.render.layout import Document
 
@@ -96,12 +92,7 @@ def _components_document(result: Reconciliation, subject: Any) -> Document:
         {"component": part} | {f"{name}_macs": booked.get(name) for name in CONVENTIONS}
         for part, booked in result.components.items()
     ]
-    settings = {
-        "imgsz": show_imgsz(subject.imgsz),
-        "batch": subject.batch,
-        "nc": result.nc,
-        "fused": subject.fuse,
-    }
+    settings = case.settings_of_counts(result.nc)
     data = {
         "model": result.model,
         "settings": settings,

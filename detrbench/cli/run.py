@@ -18,7 +18,9 @@ def run(
     device: Annotated[
         str | None,
         typer.Option(
-            "--device", metavar="DEVICE", help="cpu, cuda or cuda:N.  [default: from the suite]"
+            "--device",
+            metavar="DEVICE",
+            help="cpu, cuda or cuda:N, for every case.  [default: from the suite]",
         ),
     ] = None,
     folder: Annotated[
@@ -36,8 +38,10 @@ def run(
 ) -> None:
     """Count and time every model of a suite.
 
-    Keeps run.json, table.md, table.csv and report.html in a folder of their own. Whatever is found
-    is on disk before the next model begins.
+    A suite's models are named as for `latency`, with settings of their own behind an @, and its
+    settings are those of `latency`, each one value or a list of several. Keeps run.json, table.md,
+    table.csv and report.html in a folder of their own. Whatever is found is on disk before the next
+    step begins.
 
     The suite claims measures all that `detrbench claims` asks for, about twenty minutes: the suites
     article and rivals and the guidelines, each in a folder of its own. The same command with the
@@ -55,8 +59,7 @@ def run(
     if suite != CLAIMS:
         find_suite(suite)
     options.check_format(format, None)
-    if device is not None:
-        options.check_device(device)
+    options.value("device", device)  # a typo is said before the suite is read
     if folder is not None and folder.exists() and not folder.is_dir():
         from detrbench.core.errors import UsageError
 

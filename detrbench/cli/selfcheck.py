@@ -19,8 +19,10 @@ def selfcheck(
     model: Annotated[
         str, typer.Argument(metavar="MODEL", help="What is timed against itself.")
     ] = "rtdetr-l",
-    device: options.Device = "cpu",
-    imgsz: options.ImageSize = "320",
+    device: options.Device = None,
+    imgsz: Annotated[
+        str, typer.Option("--imgsz", metavar="N|HxW", help="Image size in pixels, such as 320.")
+    ] = "320",
     threads: options.Threads = None,
     budget: Annotated[
         float, typer.Option("--budget", metavar="SECONDS", help="For everything.")
@@ -40,11 +42,7 @@ def selfcheck(
       detrbench selfcheck
       detrbench selfcheck shufflev2 --device cuda --budget 120
     """
-    from detrbench.core.units import parse_imgsz
-
-    size = parse_imgsz(imgsz, where="--imgsz")
-    options.check_device(device)
-    options.check_models([model])
+    asked = options.case(model, device=device, imgsz=imgsz, threads=threads).execution
     chosen = options.check_format(format, options.check_output(output))
 
     from detrbench.render import render_document
@@ -58,9 +56,9 @@ def selfcheck(
         with run_folder(None, "selfcheck") as folder:
             found = check_machine(
                 model,
-                device=device,
-                imgsz=size,
-                threads=threads,
+                device=asked.device,
+                imgsz=asked.imgsz,
+                threads=asked.threads,
                 budget_s=budget,
                 folder=folder,
                 progress=naming(folder, progress.say, progress),
@@ -72,7 +70,7 @@ def selfcheck(
     code = exit_code(found)
     processes = len(found.run.finished)
     if code == 0 and processes >= LEAST_PROCESSES:
-        say(f"remembered in {remember(found.resolution, device)}")
+        say(f"remembered in {remember(found.resolution, asked.device)}")
     else:
         say(f"not remembered: {processes} processes, and that takes {LEAST_PROCESSES}")
     if code == 0:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from detrbench.core.units import header, ratio, show_change
@@ -11,13 +12,20 @@ from detrbench.reports.merge import is_measured, machine_differences
 from detrbench.reports.metrics import METRICS, Metric
 from detrbench.reports.report import Report, Result, metric_keys, missing_value, setting_differences
 
-Pair = tuple[Result | None, Result | None]
+
+@dataclass(frozen=True)
+class _Pair:
+    """A row of each report, the same model's; `None` where one of them has it not."""
+
+    label: str
+    one: Result | None
+    other: Result | None
 
 
 def difference(here: Report, there: Report, names: tuple[str, str] = ("A", "B")) -> Document:
     """Every value that differs between `here` and `there`, and what makes them hard to compare.
 
-    Rows are matched by model, and by settings where a model has several rows.
+    Rows are matched by model; of several rows of one model, those with the same settings first.
 
     Args:
         names: what the two are called.
@@ -42,19 +50,29 @@ def difference(here: Report, there: Report, names: tuple[str, str] = ("A", "B"))
     return Document(tuple(tables), records, data)
 
 
-def _pairs(here: Report, there: Report) -> list[Pair]:
-    left = list(there.rows)
-    found: list[Pair] = []
-    for row in here.rows:
-        alike = [other for other in left if other.model == row.model]
-        partner = min(
-            alike, key=lambda other: len(setting_differences(row.settings, other.settings)),
-            default=None,
-        )  # fmt: skip
-        if partner is not None:
-            left.remove(partner)
-        found.append((row, partner))
-    return [*found, *((None, row) for row in left)]
+def _pairs(here: Report, there: Report) -> list[_Pair]:
+    found = _matched(here, there)
+    pairs = []
+    for index, one in enumerate(here.rows):
+        other = there.rows[found[index]] if index in found else None
+        pairs.append(_Pair(here.label(one), one, other))
+    new = [row for index, row in enumerate(there.rows) if index not in found.values()]
+    return [*pairs, *(_Pair(there.label(row), None, row) for row in new)]
+
+
+def _matched(here: Report, there: Report) -> dict[int, int]:
+    """Which row of `there` each row of `here` is compared with, by their places."""
+    alike = sorted(
+        (len(setting_differences(one.settings, other.settings)), index, place)
+        for index, one in enumerate(here.rows)
+        for place, other in enumerate(there.rows)
+        if one.model == other.model
+    )
+    found: dict[int, int] = {}
+    for _, index, place in alike:
+        if index not in found and place not in found.values():
+            found[index] = place
+    return found
 
 
 def _changed(one: Result, other: Result) -> list[str]:
@@ -62,8 +80,8 @@ def _changed(one: Result, other: Result) -> list[str]:
     return [key for key in keys if one.metrics.get(key) != other.metrics.get(key)]
 
 
-def _values(pairs: list[Pair], names: tuple[str, str], measured: bool) -> Table:
-    lines = [line for pair in pairs for line in _value_lines(*pair)]
+def _values(pairs: list[_Pair], names: tuple[str, str], measured: bool) -> Table:
+    lines = [line for pair in pairs for line in _value_lines(pair)]
     caption = f"From {names[0]} to {names[1]}"
     notes = []
     if measured and lines:
@@ -79,17 +97,18 @@ def _values(pairs: list[Pair], names: tuple[str, str], measured: bool) -> Table:
     )
 
 
-def _value_lines(one: Result | None, other: Result | None) -> Iterator[Line]:
-    row = one or other
-    assert row is not None
+def _value_lines(pair: _Pair) -> Iterator[Line]:
+    one, other = pair.one, pair.other
     if one is None or other is None:
-        yield Line(row.model, ("absent", "there", "") if one is None else ("there", "absent", ""))
+        told = ("absent", "there", "") if one is None else ("there", "absent", "")
+        yield Line(pair.label, told)
         return
     changed = [METRICS[key] for key in _changed(one, other) if key in METRICS]
     shown = [each for each in changed if not _is_end(each)]
     if not shown and one.status == other.status:
         return
-    yield Line(row.model, ("", "", "") if one.status == other.status else _statuses(one, other))
+    same = one.status == other.status
+    yield Line(pair.label, ("", "", "") if same else _statuses(one, other))
     for each in shown:
         yield Line(
             header(each.title, each.unit),
@@ -117,7 +136,7 @@ def _change(one: Result, other: Result, shown: Metric) -> str:
     return "" if change is None else show_change(change)
 
 
-def _settings(pairs: list[Pair], names: tuple[str, str]) -> Table | None:
+def _settings(pairs: list[_Pair], names: tuple[str, str]) -> Table | None:
     lines = [
         Line(model, (setting, str(values["a"]), str(values["b"])))
         for model, found in _setting_records(pairs).items()
@@ -130,14 +149,14 @@ def _settings(pairs: list[Pair], names: tuple[str, str]) -> Table | None:
                  tuple(lines))  # fmt: skip
 
 
-def _setting_records(pairs: list[Pair]) -> dict[str, dict[str, dict[str, Any]]]:
+def _setting_records(pairs: list[_Pair]) -> dict[str, dict[str, dict[str, Any]]]:
     found: dict[str, dict[str, dict[str, Any]]] = {}
-    for one, other in pairs:
-        if one is None or other is None:
+    for pair in pairs:
+        if pair.one is None or pair.other is None:
             continue
-        differing = setting_differences(one.settings, other.settings, unsaid=True)
+        differing = setting_differences(pair.one.settings, pair.other.settings, unsaid=True)
         if differing:
-            found[one.model] = {key: {"a": a, "b": b} for key, (a, b) in differing.items()}
+            found[pair.label] = {key: {"a": a, "b": b} for key, (a, b) in differing.items()}
     return found
 
 
@@ -156,19 +175,17 @@ def _said(value: Any) -> str:
     return "unknown" if value is None else str(value)
 
 
-def _records(pairs: list[Pair]) -> Iterator[Mapping[str, Any]]:
-    for one, other in pairs:
-        row = one or other
-        assert row is not None
+def _records(pairs: list[_Pair]) -> Iterator[Mapping[str, Any]]:
+    for pair in pairs:
+        one, other = pair.one, pair.other
         if one is None or other is None:
             continue
         for key in _changed(one, other):
             before, after = one.metrics.get(key), other.metrics.get(key)
-            both = before is not None and after is not None
             yield {
-                "model": row.model,
+                "model": pair.label,
                 "metric": key,
                 "a": before,
                 "b": after,
-                "ratio": ratio(after, before) if both else None,  # type: ignore[arg-type]
+                "ratio": None if before is None or after is None else ratio(after, before),
             }

@@ -15,9 +15,10 @@ from typing import Any
 from detrbench.core.errors import UsageError, nearest
 from detrbench.core.units import header, ratio, show_change
 from detrbench.machine.environment import Environment
-from detrbench.render.layout import Column, Document, Line, Table, settings_text, value_text
+from detrbench.render.layout import Column, Document, Line, Table, value_text
 from detrbench.reports.metrics import METRICS, Metric
 from detrbench.reports.report import Report, ReportError, Result, missing_value
+from detrbench.reports.settings import settings_text
 
 
 @dataclass(frozen=True)

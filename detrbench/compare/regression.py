@@ -1,40 +1,47 @@
 """Models as their files are now against the same files at a git revision, in one paired run.
 
 Two runs of continuous integration are hours and machines apart. Here both sets of files (models,
-blocks, weights) are built and timed in the same rounds of the same processes, so that whatever the
-machine does, it does to both.
+their Python, blocks, weights) are timed in the same rounds of the same processes, so that whatever
+the machine does, it does to both. What is counted needs no such company: each side is counted in a
+process of its own, which never sees the other's modules.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from detrbench.compare.gate import Check, GateResult, Outcome, Policy, gate
 from detrbench.compare.gate.paired import CONFIRMATION, paired_checks, undecided
-from detrbench.compare.gate.pairs import Pair, pairs_of
+from detrbench.compare.gate.pairs import pairs_of
+from detrbench.compare.gate.rows import TIME
 from detrbench.compare.gate.times import Known
-from detrbench.compare.revisions import Revision, unpacked
-from detrbench.core.errors import UsageError
+from detrbench.compare.revisions import Revision, file_of, unpacked
+from detrbench.core.errors import DetrbenchError
 from detrbench.core.version import __version__
-from detrbench.counting.profiling import profile
+from detrbench.counting.worker import Past, count_apart
 from detrbench.machine.environment import Environment
+from detrbench.models.model import Model
+from detrbench.models.sources import resolve
+from detrbench.reports.case import Case
+from detrbench.reports.comparison import Comparison, Side
 from detrbench.reports.merge import join
 from detrbench.reports.report import Report, Result
 from detrbench.reports.verdicts import LEAST_PROCESSES
 from detrbench.timing.plan import Budget
-from detrbench.timing.process import Request, StandIn
+from detrbench.timing.process import Request
 from detrbench.timing.replication import Run, replicate
 from detrbench.timing.rows import latency_comparisons, latency_results
 from detrbench.timing.session import OnProgress
 
 Replicate = Callable[..., Run]
+Count = Callable[..., Report]
 
 STRETCH = 1.5
 """Of its time a run may take, where a busy minute left it without the processes of a verdict."""
@@ -45,10 +52,10 @@ class Asked:
     """What is compared, and how much time there is for it.
 
     Attributes:
-        request: its models are paths of files in a git repository, its settings those of all runs.
+        request: its cases' models are files in a git repository, or callables in such files.
         revision: a branch, tag or commit.
         limit: the largest increase of latency that is no regression, 0.05 for 5 %.
-        budget_s: seconds for one run of a model; what it leaves open takes up to two more.
+        budget_s: seconds for one run of a case; what it leaves open takes up to two more.
         counts_only: nothing is timed.
     """
 
@@ -66,8 +73,8 @@ class Versus:
     Attributes:
         now: rows of the files as they are.
         then: rows of the files as the revision had them, under the same names.
-        new: models that the revision did not have.
-        broken: model -> why the revision's files of it cannot be built.
+        new: names of cases whose models the revision did not have.
+        broken: name of a case -> why the revision's files of its model cannot be built.
         report: everything measured as one Report, for keeping: the revision's rows are called
             model@revision, and rows of further runs have their number among their settings.
     """
@@ -85,6 +92,7 @@ def gate_revision(
     *,
     known: Known | None = None,
     replicate: Replicate = replicate,
+    count: Count = count_apart,
     progress: OnProgress | None = None,
     announce: Callable[[str], None] | None = None,
 ) -> tuple[GateResult, Versus]:
@@ -103,6 +111,7 @@ def gate_revision(
             counts_only=asked.counts_only or not policy.judges_time,
         ),
         replicate=replicate,
+        count=count,
         progress=progress,
         announce=announce,
     )
@@ -110,11 +119,11 @@ def gate_revision(
     broken = [
         Check(
             Outcome.INVALID,
-            model,
+            name,
             reasons=(f"{asked.revision} cannot be built: {why}",),
             hint="Name a revision that has a whole model: --rev.",
         )
-        for model, why in versus.broken.items()
+        for name, why in versus.broken.items()
     ]
     return gate(versus.now, versus.then, policy, timed=[*broken, *timed]), versus
 
@@ -123,114 +132,134 @@ def compare_with_revision(
     asked: Asked,
     *,
     replicate: Replicate = replicate,
+    count: Count = count_apart,
     progress: OnProgress | None = None,
     announce: Callable[[str], None] | None = None,
 ) -> Versus:
-    """Count and time every model of `asked` against its own past.
+    """Count and time every case of `asked` against its own past.
 
-    A model that looks slower beyond the limit, or that may be, is timed again in fresh processes:
-    what a gate fails for must have been seen twice.
+    One that looks slower beyond the limit, or that may be, is timed again in fresh processes: what
+    a gate fails for must have been seen twice.
 
     Args:
         replicate: the protocol.
+        count: counts cases, those of one side alone.
         announce: is told what is being done, in sentences.
 
     Raises:
         UsageError: no such revision, files outside of the repository, or a request that cannot be
             carried out as given.
+        DetrbenchError: a case of now ends the process that counts it.
     """
-    request = asked.request
-    with unpacked(asked.revision, Path(request.models[0])) as revision:
-        going = _Runner(asked, revision, replicate, progress, announce)
-        for model in request.models:
-            going.count(model)
+    cases = asked.request.cases
+    with unpacked(asked.revision, file_of(cases[0].model.reference)) as revision:
+        going = _Runner(asked, revision, replicate, count, progress, announce)
+        going.count_all()
         with suppress(KeyboardInterrupt):  # what was timed until then is in the rows
-            for model in () if asked.counts_only else going.both:
-                going.time(model)
+            for case in () if asked.counts_only else going.both:
+                going.time(case)
         return going.versus()
 
 
 class _Runner:
-    """A comparison on its way."""
+    """A comparison on its way. Everything is kept by the names of the cases of now."""
 
     def __init__(
         self,
         asked: Asked,
         revision: Revision,
         replicate: Replicate,
+        count: Count,
         progress: OnProgress | None,
         announce: Callable[[str], None] | None,
     ) -> None:
-        self._asked, self._revision, self._replicate = asked, revision, replicate
+        self._asked, self._revision = asked, revision
+        self._replicate, self._count = replicate, count
         self._progress, self._announce = progress, announce
+        self._cases = {case.name: case for case in asked.request.cases}
         self._now: dict[str, Result] = {}
         self._then: dict[str, Result] = {}
         self._confirmed: list[Result] = []
-        self._comparisons: list[dict[str, Any]] = []
+        self._comparisons: list[Comparison] = []
         self._new: list[str] = []
         self._broken: dict[str, str] = {}
         self._environment = Environment.read().to_dict()
 
     @property
-    def both(self) -> list[str]:
-        """Models that both sides have and can build."""
-        return list(self._then)
+    def both(self) -> list[Case]:
+        """Cases that both sides have and can build."""
+        return [self._cases[name] for name in self._then]
 
-    def count(self, model: str) -> None:
-        request = self._asked.request
-        self._now[model] = self._counted(model, request)
-        stand_in = self._past(model)
-        if stand_in is None:
-            self._new.append(model)
+    def count_all(self) -> None:
+        """Everything as it is, and, one after the other, as it was. Cases that differ in nothing
+        that a count depends on are counted once."""
+        for row in self._count(list(self._cases.values())).rows:
+            alike = [case for case in self._cases.values() if _counts_like(case, row.case)]
+            self._now |= {case.name: dataclasses.replace(row, case=case) for case in alike}
+            self._count_past(alike)
+
+    def _count_past(self, alike: list[Case]) -> None:
+        past = self._past_model(alike[0].model)
+        if past is None:
+            self._new += [case.name for case in alike]
             return
+        place = Past(
+            str(self._revision.repository),
+            str(self._revision.folder),
+            beside=not self._asked.counts_only,
+        )
         try:
-            counted = self._counted(stand_in.model, stand_in.files_of(request))
-        except UsageError as error:  # the files of the past are not the user's to mend
-            self._broken[model] = str(error)
+            model = resolve(past)
+            cases = {case.name: self._past_case(case, model) for case in alike}
+            (row,) = self._count([cases[alike[0].name]], place).rows
+        except DetrbenchError as error:  # the files of the past are not the user's to mend
+            why = str(error).replace(f"{self._revision.folder}/", f"{self._revision.name}:")
+            self._broken |= {case.name: why for case in alike}
         else:
-            self._then[model] = dataclasses.replace(counted, model=model)
+            self._then |= {
+                name: dataclasses.replace(row, case=case) for name, case in cases.items()
+            }
 
-    def time(self, model: str) -> None:
+    def time(self, case: Case) -> None:
         """In as many runs as it takes to decide."""
         number = 1
-        self._time_once(model, number)
-        while (why := undecided(self._runs(model), self._asked.limit)) is not None:
+        self._time_once(case, number)
+        while (why := undecided(self._runs(case), self._asked.limit)) is not None:
             number += 1
-            self._say(f"{model}: {why}; run {number}, in fresh processes")
-            self._time_once(model, number)
+            self._say(f"{case.name}: {why}; run {number}, in fresh processes")
+            self._time_once(case, number)
 
     def versus(self) -> Versus:
-        now, then = self._report(self._now.values()), self._report(self._then.values())
+        then = [_called(row, self._cases[name]) for name, row in self._then.items()]
+        now = self._now.values()
+        kept = self._report([*self._then.values(), *now, *self._confirmed])
         commit = {"revision": self._revision.commit[:12]}
-        then = dataclasses.replace(then, environment=then.environment | commit)
-        past = [
-            dataclasses.replace(row, model=self._past_name(row.model))
-            for row in self._then.values()
-        ]
-        kept = self._report([*past, *self._now.values(), *self._confirmed])
-        kept = dataclasses.replace(
-            kept,
-            comparisons=tuple(self._comparisons),
-            title=f"Against {self._asked.revision} ({self._revision.commit[:12]})",
+        return Versus(
+            self._report(now),
+            self._report(then, commit),
+            tuple(self._new),
+            dict(self._broken),
+            dataclasses.replace(
+                kept,
+                comparisons=tuple(self._comparisons),
+                title=f"Against {self._asked.revision} ({self._revision.commit[:12]})",
+            ),
         )
-        return Versus(now, then, tuple(self._new), dict(self._broken), kept)
 
-    def _runs(self, model: str) -> list[Pair]:
-        pairs = pairs_of(Report((), comparisons=tuple(self._comparisons)))
-        return [pair for pair in pairs if pair.model == model]
+    def _runs(self, case: Case) -> list[Comparison]:
+        pairs = pairs_of(Report(comparisons=tuple(self._comparisons)))
+        return [pair for pair in pairs if pair.case.case == case]
 
-    def _time_once(self, model: str, number: int) -> None:
-        run = self._run(model)
-        self._keep(model, run, number)
+    def _time_once(self, case: Case, number: int) -> None:
+        run = self._run(case)
+        self._keep(case, run, number)
         if run.stopped == "interrupted":
             raise KeyboardInterrupt
 
-    def _run(self, model: str) -> Run:
-        past = self._past(model)
-        assert past is not None  # only models of both sides are timed
-        request = dataclasses.replace(
-            self._asked.request, models=(past.name, model), stand_ins=(past,)
-        )
+    def _run(self, case: Case) -> Run:
+        past = self._then[case.name].case
+        assert past is not None  # as it was counted
+        request = dataclasses.replace(self._asked.request, cases=(past, case))
         budget = Budget(budget_s=self._asked.budget_s, margin=self._asked.limit)
         longer = dataclasses.replace(
             budget, budget_s=STRETCH * self._asked.budget_s, processes=LEAST_PROCESSES
@@ -242,59 +271,58 @@ class _Runner:
                 run = self._replicate(request, longer, Path(folder), **told)  # goes on
         return run
 
-    def _keep(self, model: str, run: Run, number: int) -> None:
+    def _keep(self, case: Case, run: Run, number: int) -> None:
         then, now = latency_results(run)
-        pairs = list(latency_comparisons(run))
+        pairs = latency_comparisons(run)
         measured = next((one.measurement for one in run.outcomes if one.measurement), None)
         if measured is not None:
             self._environment = measured.environment
         if number > 1:
-            again = {CONFIRMATION: number}
-            self._confirmed += [
-                dataclasses.replace(cell, settings=cell.settings | again) for cell in (then, now)
+            self._confirmed += [_numbered(row, number) for row in (then, now)]
+            self._comparisons += [
+                dataclasses.replace(
+                    pair,
+                    baseline=_numbered(pair.baseline, number),
+                    case=_numbered(pair.case, number),
+                )
+                for pair in pairs
             ]
-            pairs = [{**pair, "settings": pair["settings"] | again} for pair in pairs]
         else:
-            self._now[model] = join(self._now[model], now)
-            self._then[model] = join(self._then[model], dataclasses.replace(then, model=model))
-        self._comparisons += pairs
+            self._now[case.name] = join(self._now[case.name], now)
+            self._then[case.name] = join(self._then[case.name], then)
+            self._comparisons += pairs
 
-    def _past(self, model: str) -> StandIn | None:
+    def _past_model(self, model: Model) -> Model | None:
         """The model as the revision had it; `None` if it had none."""
-        there = self._revision.counterpart(model)
+        there = self._revision.reference(model.reference)
         if there is None:
             return None
-        request = self._asked.request
-        return StandIn(
-            self._past_name(model),
-            str(there),
-            own_files=True,
-            blocks=self._past_file(request.blocks),
-            backbone_weights=self._past_file(request.backbone_weights),
+        return dataclasses.replace(
+            model,
+            name=self._past_name(model),
+            reference=there,
+            blocks=self._past_file(model.blocks),
+            backbone_weights=self._past_file(model.backbone_weights),
+            files=(),
         )
 
     def _past_file(self, file: str | None) -> str | None:
         there = None if file is None else self._revision.counterpart(file)
         return None if there is None else str(there)
 
-    def _past_name(self, model: str) -> str:
-        return f"{model}@{self._revision.name}"
+    def _past_name(self, model: Model) -> str:
+        return f"{model.name}@{self._revision.name}"
 
-    def _counted(self, model: str, request: Request) -> Result:
-        report = profile(
-            [model],
-            imgsz=request.imgsz,
-            batch=request.batch,
-            nc=request.nc,
-            fuse=request.fuse,
-            blocks=request.blocks,
-        )
-        return report.rows[0]
+    def _past_case(self, case: Case, model: Model) -> Case:
+        """`case` of the past's `model`; its own settings stay behind the revision's name."""
+        own = case.name.removeprefix(case.model.name)
+        name = f"{model.name}{own}" if own != case.name else f"{own}@{self._revision.name}"
+        return Case(name, model, case.execution)
 
-    def _report(self, rows: Iterable[Result]) -> Report:
+    def _report(self, rows: Iterable[Result], facts: Mapping[str, Any] | None = None) -> Report:
         return Report(
-            tuple(rows),
-            self._environment,
+            tuple(_apart(rows)),
+            {**self._environment, **(facts or {})},
             created=datetime.now().astimezone().isoformat(timespec="seconds"),
             detrbench_version=__version__,
         )
@@ -302,3 +330,38 @@ class _Runner:
     def _say(self, text: str) -> None:
         if self._announce is not None:
             self._announce(text)
+
+
+def _counts_like(case: Case, other: Case | None) -> bool:
+    """Whether both have the same counts, whatever these are."""
+    return (
+        other is not None
+        and case.model == other.model
+        and case.settings_of_counts(None) == other.settings_of_counts(None)
+    )
+
+
+def _apart(rows: Iterable[Result]) -> Iterator[Result]:
+    """`rows`, once each; of cases that were counted together and not timed there are several."""
+    seen = set()
+    for row in rows:
+        if TIME.key in row.metrics or row.identity not in seen:
+            yield row
+        seen.add(row.identity)
+
+
+def _called(row: Result, case: Case) -> Result:
+    """A row of the past under the name of its case of now."""
+    assert row.case is not None  # as it was counted
+    model = dataclasses.replace(row.case.model, name=case.model.name)
+    return dataclasses.replace(
+        row, model=model.name, case=dataclasses.replace(row.case, name=case.name, model=model)
+    )
+
+
+_Settings = TypeVar("_Settings", Result, Side)
+
+
+def _numbered(one: _Settings, number: int) -> _Settings:
+    """What a further run is of, told from the first one's by which run it is."""
+    return dataclasses.replace(one, settings={**one.settings, CONFIRMATION: number})

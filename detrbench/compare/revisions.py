@@ -15,6 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from detrbench.core.errors import UsageError
+from detrbench.models.sources import source_of
+from detrbench.models.sources.callables import Callables
+from detrbench.models.usercode import module_file
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,55 @@ class Revision:
             )
         there = self.folder / path.relative_to(self.repository)
         return there if there.is_file() else None
+
+    def reference(self, reference: str) -> str | None:
+        """What is named as the model that the revision had under `reference`; `None` if it had no
+        such file.
+
+        Raises:
+            UsageError: as `counterpart` and `file_of`.
+        """
+        there = self.counterpart(file_of(reference))
+        _, name = _parts(reference)
+        return None if there is None else f"{there}:{name}" if name else str(there)
+
+
+def file_of(reference: str) -> Path:
+    """The file of the user's that a reference names, be it a model file or a callable in one.
+
+    Raises:
+        UsageError: it names none, or a module of a package, which is more than a file.
+    """
+    place, name = _parts(reference)
+    if name and not place.endswith(".py"):
+        return _module(place, name)
+    if not Path(place).is_file():
+        raise UsageError(
+            "there is no such file",
+            where=reference,
+            hint="With --rev, models are named by their files in the repository.",
+        )
+    return Path(place)
+
+
+def _module(dotted: str, name: str) -> Path:
+    _, file = module_file(dotted)
+    if "." in dotted or file.name == "__init__.py":
+        shown = file.relative_to(Path.cwd()) if file.is_relative_to(Path.cwd()) else file
+        raise UsageError(
+            "a package cannot be imported twice, as it is and as it was",
+            where=f"{dotted}:{name}",
+            hint=f"Name the file, if what it imports lies beside it: {shown}:{name}.",
+        )
+    return file
+
+
+def _parts(reference: str) -> tuple[str, str]:
+    """The file or module of a reference, and the callable in it; none in a model file."""
+    if not isinstance(source_of(reference), Callables):
+        return reference, ""
+    place, _, name = reference.rpartition(":")
+    return place, name
 
 
 @contextmanager

@@ -5,30 +5,29 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from detrbench.core.units import show_imgsz, show_part, show_share
+from detrbench.core.units import show_part, show_share
 from detrbench.counting.lint import GUIDELINES, Finding
-from detrbench.counting.profiling import Subject
+from detrbench.models.sources.built import Built
 from detrbench.models.spec import ModelSpec
-from detrbench.render.layout import Column, Document, Line, Table, settings_text
+from detrbench.render.layout import Column, Document, Line, Table
+from detrbench.reports.case import Case
 from detrbench.reports.report import Result
+from detrbench.reports.settings import settings_text
 
 
 def document(
-    found: Sequence[Finding], subject: Subject, spec: ModelSpec, timed: Result | None, least: float
+    found: Sequence[Finding], case: Case, built: Built, timed: Result | None, least: float
 ) -> Document:
     """The findings that cost at least `least` of the model as a table, and all of them as data."""
-    settings = {
-        "imgsz": show_imgsz(subject.imgsz),
-        "batch": subject.batch,
-        "nc": spec.nc,
-        "fused": subject.fuse,
-    }
+    settings = case.settings_of_counts(built.nc)
+    spec = None if built.detector is None else built.detector.spec
+    name = case.model.name if spec is None else spec.name
     records = [_record(finding, spec) for finding in found]
     shown = [finding for finding in found if finding.share >= least]
     times = (Column("Time (model)"),) if timed else ()
     table = Table(
         caption=(
-            f"{spec.name}, {settings_text(settings)}: what breaks ShuffleNetV2's guidelines, "
+            f"{name}, {settings_text(settings)}: what breaks ShuffleNetV2's guidelines, "
             "worst first."
         ),
         columns=(
@@ -53,7 +52,7 @@ def document(
         ),
     )
     data = {
-        "model": spec.name,
+        "model": name,
         "settings": settings,
         "timed_at": timed.settings if timed else None,
         "guidelines": {
@@ -68,8 +67,8 @@ def document(
     return Document((table,), records, data)
 
 
-def _record(finding: Finding, spec: ModelSpec) -> dict[str, Any]:
-    rows: Mapping[str, Any] = {f"model.{row.index}": row for row in spec.rows}
+def _record(finding: Finding, spec: ModelSpec | None) -> dict[str, Any]:
+    rows: Mapping[str, Any] = {f"model.{row.index}": row for row in (spec.rows if spec else ())}
     row = rows.get(finding.block)
     return {
         "block": finding.block,

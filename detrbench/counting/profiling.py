@@ -1,103 +1,111 @@
-"""Models in, a Report of counts out: parameters, FLOPs under every convention, memory access."""
+"""Cases in, a Report of counts out: parameters, FLOPs under every convention, memory access."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+import copy
+from collections.abc import Iterable
+from dataclasses import replace
 from datetime import datetime
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from detrbench.core.errors import DetrbenchError, UsageError
-from detrbench.core.units import parse_imgsz, show_imgsz, show_share
+from detrbench.core.units import parse_imgsz, show_share
 from detrbench.core.version import __version__
 from detrbench.counting.conventions import CONVENTIONS, find_convention
 from detrbench.counting.tracing import COUNTED, Grouping, Op, Totals, Trace, qualified, trace
 from detrbench.machine.environment import Environment
-from detrbench.models.nn import Detector, build
 from detrbench.models.shapes import ShapesOnly
-from detrbench.models.spec import Published
+from detrbench.models.sources import build_model
+from detrbench.models.sources.built import Built, described
+from detrbench.reports.case import Case, Subjects, cases_of
 from detrbench.reports.metrics import CONVENTION_METRICS
 from detrbench.reports.report import Report, Result
+from detrbench.reports.settings import SETTINGS, not_of
+
+if TYPE_CHECKING:
+    from torch import nn
 
 MODULE_DEPTH = 2
 """Names of a module path that `by="module"` shows: "model.7", a row of the model's file."""
 
 
-@dataclass(frozen=True)
-class Subject:
-    """One model at the settings that decide what it costs.
-
-    Attributes:
-        model: a name, or the path of a model's file.
-        imgsz: (H, W) in pixels.
-        nc: number of classes; the file's own where None.
-        fuse: whether batch norms are folded and RepConv branches merged first.
-        blocks: a Python file with the user's own blocks.
-    """
-
-    model: str | Path
-    imgsz: tuple[int, int] = (640, 640)
-    batch: int = 1
-    nc: int | None = None
-    fuse: bool = False
-    blocks: str | Path | None = None
-
-    def build(self, backbone_weights: str | Path | None = None) -> Detector:
-        """The detector, as shapes only unless weights are to be loaded."""
-        device = "meta" if backbone_weights is None else "cpu"
-        detector = build(
-            self.model, self.nc, self.blocks, device=device, backbone_weights=backbone_weights
-        )
-        detector.check_image_size(*self.imgsz)
-        with ShapesOnly():
-            return detector.fuse() if self.fuse else detector
-
-    def trace(self, detector: Detector | None = None) -> Trace:
-        """What one evaluation call costs."""
-        return trace(detector or self.build(), self.imgsz, self.batch)
-
-
 def profile(
-    models: Sequence[str | Path],
+    models: Subjects,
     *,
-    imgsz: int | tuple[int, int] = 640,
-    batch: int = 1,
-    nc: int | None = None,
-    fuse: bool = False,
     by: Grouping | None = None,
     convention: str = "core",
-    blocks: str | Path | None = None,
-    backbone_weights: str | Path | None = None,
+    **settings: Any,
 ) -> Report:
     """Count what one evaluation call of each model costs; nothing is computed.
 
     Args:
-        models: names, or paths of model files.
-        imgsz: H = W, or (H, W), in pixels.
-        nc: number of classes; each file's own by default.
-        fuse: fold batch norms and merge RepConv branches first.
+        models: references, such as "rtdetr-l", "./my.yaml", "./my.py:build" and
+            "rtdetr-l@batch=8"; or modules whose forward takes images (B, 3, H, W).
         by: also break each model down by "stage", "module" or "op".
         convention: whose FLOPs the tables show; a report holds those of all.
-        blocks: a Python file with blocks of your own. It is run.
-        backbone_weights: loaded to see that they fit; no count depends on them.
+        settings: of all models, by the keys of `detrbench.reports.settings.SETTINGS`: imgsz (H = W,
+            or (H, W), in pixels), batch, nc, fuse (fold batch norms and merge RepConv branches
+            first), blocks (a Python file with blocks of your own, which is run), backbone_weights
+            (loaded to see that they fit). A list of several values makes every combination.
 
     Returns:
-        One row per model. A model that cannot be traced is a row with the reason.
+        One row per case. A model that cannot be traced is a row with the reason.
 
     Raises:
         UsageError: a name, file, size or number that cannot be used.
     """
-    size = (imgsz, imgsz) if isinstance(imgsz, int) else imgsz
     find_convention(convention)
-    subjects = [Subject(model, size, batch, nc, fuse, blocks) for model in models]
+    cases, modules = cases_of(models, settings)
     return Report(
-        rows=tuple(_cell(subject, by, convention, backbone_weights) for subject in subjects),
+        rows=tuple(
+            counted(case, by, convention, modules.get(case.model.reference))
+            for case in _counted_apart(cases)
+        ),
         environment=Environment.read().to_dict(),
         title="Cost of one forward pass",
         created=datetime.now().astimezone().isoformat(timespec="seconds"),
         detrbench_version=__version__,
     )
+
+
+def _counted_apart(cases: Iterable[Case]) -> list[Case]:
+    """`cases` without those that differ from an earlier one in nothing that a count depends on."""
+    kept = {key for key, one in SETTINGS.items() if one.of == "execution"} - not_of("counts")
+    found: dict[tuple[Any, ...], Case] = {}
+    for case in cases:
+        values = tuple(getattr(case.execution, key) for key in sorted(kept))
+        found.setdefault((case.model, values), case)
+    return list(found.values())
+
+
+def build_to_count(case: Case, module: nn.Module | None = None) -> Built:
+    """The model of `case`, of shapes only where its source can do that, fused where asked for.
+
+    Args:
+        module: what the reference stands for, where somebody has made it already; it is copied
+            before anything in it is changed.
+
+    Raises:
+        UsageError: it cannot be built so.
+    """
+    built = (
+        build_model(case.model, "meta") if module is None else described(module, case.model.name)
+    )
+    built.check_image_size(case.execution.imgsz, case.execution.batch)
+    if not case.execution.fused:
+        return built
+    if module is not None:
+        built = replace(built, module=copy.deepcopy(module))
+    with ShapesOnly():
+        return built.fused()
+
+
+def trace_case(case: Case, built: Built | None = None) -> Trace:
+    """What one evaluation call of `case` costs."""
+    built = built or build_to_count(case)
+    channels = 3 if built.images is None else built.images.shape[1]
+    with built.beside():
+        return trace(built.module, case.execution.imgsz, case.execution.batch, channels)
 
 
 def metrics_of(totals: Totals, ops: Iterable[Op]) -> dict[str, int | float | None]:
@@ -112,30 +120,26 @@ def metrics_of(totals: Totals, ops: Iterable[Op]) -> dict[str, int | float | Non
     return counted | emulated
 
 
-def _cell(
-    subject: Subject,
-    by: Grouping | None,
-    convention: str,
-    backbone_weights: str | Path | None,
+def counted(
+    case: Case, by: Grouping | None, convention: str, module: nn.Module | None = None
 ) -> Result:
-    detector = subject.build(backbone_weights)
-    spec = detector.spec
+    """The row of one case.
+
+    Raises:
+        UsageError: it cannot be built.
+    """
+    built = build_to_count(case, module)
     blank = Result(
-        model=str(subject.model),
-        title=spec.title,
-        settings={
-            "imgsz": show_imgsz(subject.imgsz),
-            "batch": subject.batch,
-            "nc": spec.nc,
-            "fused": subject.fuse,
-            "convention": convention,
-        },
+        model=case.model.name,
+        title=built.title,
+        settings={**case.settings_of_counts(built.nc), "convention": convention},
         metrics={},
-        notes=spec.notes,
+        notes=built.notes,
+        case=case,
     )
     try:
-        traced = subject.trace(detector)
-        published = [_published(figure, subject, spec.nc, traced) for figure in spec.published]
+        traced = trace_case(case, built)
+        published = [_published(figure, case, built, traced) for figure in built.published]
     except UsageError:
         raise
     except DetrbenchError as error:
@@ -145,7 +149,7 @@ def _cell(
         metrics=metrics_of(traced, traced.ops),
         parts={by: _parts(traced, by)} if by else {},
         published=published,
-        notes=(*spec.notes, *_uncounted(traced)),
+        notes=(*built.notes, *_uncounted(traced)),
     )
 
 
@@ -173,24 +177,13 @@ def _uncounted(traced: Trace) -> tuple[str, ...]:
     )
 
 
-def _published(figure: Published, subject: Subject, nc: int, traced: Trace) -> dict[str, Any]:
+def _published(figure: dict[str, Any], case: Case, built: Built, traced: Trace) -> dict[str, Any]:
     """A printed figure, beside ours at the settings that it was printed for."""
-    settings = dict(figure.settings)
-    likewise = replace(
-        subject,
+    settings = figure["settings"]
+    likewise = case.with_classes(settings.get("nc", built.nc)).replace(
         imgsz=parse_imgsz(str(settings.get("imgsz", 640))),
         batch=settings.get("batch", 1),
-        nc=settings.get("nc", nc),
-        fuse=settings.get("fused", False),
+        fused=settings.get("fused", False),
     )
-    same = replace(subject, nc=nc) == likewise
-    ours = traced if same else likewise.trace()
-    return {
-        "label": figure.label,
-        "source": figure.source,
-        "params": figure.params,
-        "gflops": figure.gflops,
-        "latency_ms": figure.latency_ms,
-        "settings": settings,
-        "ours": metrics_of(ours, ours.ops),
-    }
+    ours = traced if likewise == case.with_classes(built.nc) else trace_case(likewise)
+    return {**figure, "ours": metrics_of(ours, ours.ops)}

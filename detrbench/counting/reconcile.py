@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import groupby, product
 from typing import NamedTuple
 
@@ -11,8 +11,10 @@ from detrbench.core.errors import UsageError
 from detrbench.core.units import Printed
 from detrbench.counting.conventions import CONVENTIONS
 from detrbench.counting.counters import COUNTERS, Counted, CounterMissing, run_counter
-from detrbench.counting.profiling import Subject
-from detrbench.models.nn import build
+from detrbench.counting.profiling import build_to_count, trace_case
+from detrbench.models.sources import build_model
+from detrbench.models.sources.built import Built
+from detrbench.reports.case import Case
 
 Progress = Callable[[str, str], None]
 """Told what is being done, and the phase it belongs to."""
@@ -37,7 +39,7 @@ class Reconciliation:
     """
 
     model: str
-    nc: int
+    nc: int | None
     components: dict[str, dict[str, int]]
     counted: tuple[Counted, ...]
     missing: dict[str, str]
@@ -56,7 +58,7 @@ class Reconciliation:
         return None if counter is None else counter.flops - 2 * self.total(convention)
 
 
-def reconcile(subject: Subject, progress: Progress = _silent) -> Reconciliation:
+def reconcile(case: Case, progress: Progress = _silent) -> Reconciliation:
     """Break a model's FLOPs down by component and convention, and run the counters installed here.
 
     The counters run the model for real: a few seconds each. Those that are not installed are named
@@ -65,23 +67,24 @@ def reconcile(subject: Subject, progress: Progress = _silent) -> Reconciliation:
     Raises:
         UsageError: a model, file, size or number that cannot be used.
     """
-    detector = subject.build()
-    traced = subject.trace(detector)
+    traced = trace_case(case, build_to_count(case))
     components: dict[str, dict[str, int]] = {}
     for name, rule in CONVENTIONS.items():
         for part, macs in rule.components(traced.ops).items():
             components.setdefault(part, {})[name] = macs
-    real = build(subject.model, subject.nc, subject.blocks)
-    if subject.fuse:
-        real.fuse()
+    real = build_model(case.model)
+    real = real.fused() if case.execution.fused else real
     counted, missing = [], {}
     for name in COUNTERS:
         progress(f"running {name}", "running the counters")
         try:
-            counted.append(run_counter(name, real, subject.imgsz, subject.batch))
+            counted.append(
+                run_counter(name, real.module, case.execution.imgsz, case.execution.batch)
+            )
         except CounterMissing as error:
             missing[name] = str(error)
-    return Reconciliation(detector.spec.name, detector.spec.nc, components, tuple(counted), missing)
+    name = case_title(case, real)
+    return Reconciliation(name, real.nc, components, tuple(counted), missing)
 
 
 # --- searching ---------------------------------------------------------------------------------
@@ -135,7 +138,7 @@ class Search:
 
 
 def search(
-    subject: Subject,
+    case: Case,
     params: Printed | None,
     gflops: Printed | None,
     progress: Progress = _silent,
@@ -146,7 +149,7 @@ def search(
     what is found is traced once more, to be sure.
 
     Args:
-        subject: the model, its batch and blocks; its other settings are what is searched for.
+        case: the model, its batch and blocks; its other settings are what is searched for.
         params, gflops: as printed, at least one.
 
     Raises:
@@ -158,7 +161,7 @@ def search(
         if printed and not printed.value:
             raise UsageError("no detector has 0 of these", where=flag, hint="give a figure above 0")
     # Parameters depend on neither image nor convention: without FLOPs one of each will do.
-    lines = list(_lines(subject, progress, everything=gflops is not None))
+    lines = list(_lines(case, progress, everything=gflops is not None))
     best: tuple[float, Match] | None = None
     matches = []
     for line in lines:
@@ -169,10 +172,9 @@ def search(
             if best is None or off < best[0]:
                 best = off, line.match(nc, nc)
     assert best is not None  # every stride divides 640, so there is at least one line
-    confirmed = tuple(match for match in matches if _confirmed(subject, match))
+    confirmed = tuple(match for match in matches if _confirmed(case, match))
     sizes = tuple(dict.fromkeys(line.settings.imgsz for line in lines))
-    name = subject.build().spec.name
-    return Search(name, confirmed, best[1], best[0], sizes)
+    return Search(case_title(case, build_to_count(case)), confirmed, best[1], best[0], sizes)
 
 
 @dataclass(frozen=True)
@@ -208,17 +210,18 @@ class _Line:
         return Match(self.settings, low, high, (ends[0][0], ends[1][0]), (ends[0][1], ends[1][1]))
 
 
-def _lines(subject: Subject, progress: Progress, everything: bool) -> Iterator[_Line]:
+def _lines(case: Case, progress: Progress, everything: bool) -> Iterator[_Line]:
     for fused in (False, True):
-        pair = [replace(subject, fuse=fused, nc=nc) for nc in (1, 2)]
-        detectors = [one.build() for one in pair]
-        fitting = [size for size in SIZES if size % detectors[0].stride == 0]
+        pair = [case.with_classes(nc).replace(fused=fused) for nc in (1, 2)]
+        builts = [build_to_count(one) for one in pair]
+        stride = 1 if builts[0].detector is None else builts[0].detector.stride
+        fitting = [size for size in SIZES if size % stride == 0]
         for size in fitting if everything else fitting[:1]:
             state = "fused" if fused else "unfused"
             progress(f"tracing {state} at {size}x{size}", "searching settings")
             one, two = (
-                replace(s, imgsz=(size, size)).trace(d)
-                for s, d in zip(pair, detectors, strict=True)
+                trace_case(one.replace(imgsz=(size, size)), built)
+                for one, built in zip(pair, builts, strict=True)
             )
             rules = CONVENTIONS.items() if everything else [("core", CONVENTIONS["core"])]
             for (name, rule), doubled in product(rules, (True, False) if everything else (True,)):
@@ -230,17 +233,22 @@ def _lines(subject: Subject, progress: Progress, everything: bool) -> Iterator[_
                 )
 
 
+def case_title(case: Case, built: Built) -> str:
+    """What sentences call the model: the name in its file, where it has one."""
+    return case.model.name if built.detector is None else built.detector.spec.name
+
+
 def _runs(numbers: Sequence[int]) -> Iterator[list[int]]:
     """Consecutive numbers: 1 2 3 7 8 -> [1 2 3] [7 8]."""
     for _, run in groupby(enumerate(numbers), key=lambda pair: pair[1] - pair[0]):
         yield [number for _, number in run]
 
 
-def _confirmed(subject: Subject, match: Match) -> bool:
+def _confirmed(case: Case, match: Match) -> bool:
     """Whether the ends of a match, really traced, have these figures."""
     fused, size, convention, doubled = match.settings
     for end, nc in enumerate((match.nc_low, match.nc_high)):
-        traced = replace(subject, fuse=fused, nc=nc, imgsz=(size, size)).trace()
+        traced = trace_case(case.with_classes(nc).replace(fused=fused, imgsz=(size, size)))
         flops = CONVENTIONS[convention].flops(traced.ops) // (1 if doubled else 2)
         if (traced.params, flops) != (match.params[end], match.flops[end]):
             return False

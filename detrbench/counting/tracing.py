@@ -396,7 +396,7 @@ class _Recorder(ShapesOnly):  # type: ignore[no-untyped-call]  # torch leaves it
         super().__init__()
         self.model = model
         self.modules = {name: type(module) for name, module in model.named_modules()}
-        self.stages: Mapping[str, str] = dict(getattr(model, "stages", {}))
+        self.stages: Mapping[str, str] = dict(getattr(model, "detrbench_stages", {}))
         self.ops: list[Op] = []
         self.stack: list[str] = []
         self.storages = _Storages()

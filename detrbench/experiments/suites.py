@@ -1,7 +1,7 @@
 """Suites: models x settings x limits in one YAML file, and the run that makes a Report of it.
 
-Whatever a run has found is on disk before it goes on to the next cell, so that neither Ctrl-C nor a
-lost machine costs more than the cell in hand.
+Whatever a run has found is on disk before it goes on to the next step, so that neither Ctrl-C nor a
+lost machine costs more than the step in hand.
 """
 
 from __future__ import annotations
@@ -10,89 +10,41 @@ import dataclasses
 import itertools
 import re
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-from detrbench.core.errors import SpecError, UsageError, nearest
+from detrbench.core.errors import SpecError, UsageError
 from detrbench.core.files import write_atomically
+from detrbench.core.reading import (
+    at,
+    mapping,
+    one_of,
+    one_or_more,
+    parsed,
+    positive,
+    read,
+    text,
+    whole,
+)
 from detrbench.core.strict_yaml import Node, read_yaml
-from detrbench.core.units import parse_imgsz
 from detrbench.core.version import __version__
 from detrbench.machine.devices import parse_device
 from detrbench.machine.environment import Environment
+from detrbench.reports.case import Case, make_cases, named, split_reference
+from detrbench.reports.comparison import Comparison
 from detrbench.reports.merge import join
 from detrbench.reports.metrics import CONVENTION_METRICS
 from detrbench.reports.report import Report, Result
+from detrbench.reports.settings import Setting, parse_choice, setting
 from detrbench.reports.verdicts import MARGIN, check_margin
-from detrbench.runtimes import check_runtime
+from detrbench.runtimes import RUNTIMES, check_execution
 from detrbench.runtimes.devices import open_device
-from detrbench.runtimes.options import DTYPES, MEMORY_FORMATS, Options, check_choice
-from detrbench.timing.measuring import measure_latency
+from detrbench.timing.measuring import latency
 from detrbench.timing.rows import METRIC_KEYS
 from detrbench.timing.session import OnProgress, Progress
-
-Value = TypeVar("Value")
-
-
-@dataclass(frozen=True)
-class Setting:
-    """One way to run every model of a suite.
-
-    Attributes:
-        nc: classes; `None` for what each model's file says.
-        imgsz: height and width in pixels.
-        tf32, cudnn_benchmark, cold_l2: CUDA only; see `detrbench.runtimes.options.Options`.
-        stages: time each model's stages beside the whole.
-        threads: `None` for what the control group allows.
-    """
-
-    nc: int | None = None
-    imgsz: tuple[int, int] = (640, 640)
-    batch: int = 1
-    fuse: bool = False
-    device: str = "cpu"
-    runtime: str = "eager"
-    dtype: str = "float32"
-    memory_format: str = "contiguous"
-    tf32: bool | None = None
-    cudnn_benchmark: bool | None = None
-    cold_l2: bool = False
-    stages: bool = False
-    threads: int | None = None
-
-    def as_settings(self) -> dict[str, Any]:
-        """As a report's row says it, as long as nothing has been read back from the run."""
-        height, width = self.imgsz
-        # What is left to the device is read back later; what is asked for tells rows apart now.
-        asked = {
-            "tf32_conv": self.tf32,
-            "tf32_matmul": self.tf32,
-            "cudnn_benchmark": self.cudnn_benchmark,
-            "cold_l2": self.cold_l2 or None,
-            "stages": self.stages or None,
-        }
-        return {
-            "imgsz": f"{height}x{width}",
-            "batch": self.batch,
-            "nc": self.nc,
-            "fused": self.fuse,
-            "device": self.device,
-            "runtime": self.runtime,
-            "dtype": self.dtype,
-            "memory_format": self.memory_format,
-            "threads": self.threads,
-            **{name: value for name, value in asked.items() if value is not None},
-        }
-
-    @property
-    def options(self) -> Options:
-        """What the runtime is asked for."""
-        return Options(
-            self.dtype, self.memory_format, self.tf32, self.cudnn_benchmark, self.cold_l2
-        )
 
 
 @dataclass(frozen=True)
@@ -101,25 +53,32 @@ class Suite:
 
     Attributes:
         name: the file's name without its ending.
-        models: names or paths; the first is the baseline.
-        settings: every combination of the file's settings, in the order written.
+        cases: every model under every combination of the file's settings, in the order written; the
+            first of each workload (image size, batch, ...) is its baseline.
         convention: how the table counts FLOPs; the report holds all of them.
-        seconds: for the latency of all settings together.
+        seconds: for the latency of all workloads together.
         rounds: timed rounds of each process, instead of what the first one suggests.
-        processes: exactly so many for each setting, if the time lasts.
+        processes: exactly so many for each workload, if the time lasts.
         margin: the smallest difference worth a verdict, 0.02 for 2 %.
     """
 
     name: str
     path: Path
     title: str
-    models: tuple[str, ...]
-    settings: tuple[Setting, ...]
+    cases: tuple[Case, ...]
     convention: str = "core"
     seconds: float = 60.0
     rounds: int | None = None
     processes: int | None = None
     margin: float = MARGIN
+
+    @property
+    def workloads(self) -> tuple[tuple[Case, ...], ...]:
+        """Its cases by what may be compared: each group is timed in the same rounds."""
+        groups: dict[tuple[Any, ...], list[Case]] = {}
+        for case in self.cases:
+            groups.setdefault(case.execution.workload, []).append(case)
+        return tuple(map(tuple, groups.values()))
 
 
 # --- reading ----------------------------------------------------------------------------------
@@ -135,158 +94,110 @@ def load_suite(name_or_path: str | Path) -> Suite:
     from detrbench.models.catalog import find_suite
 
     path = find_suite(name_or_path)
-    fields = _mapping(read_yaml(path), ("title", "models", "settings", "convention", "limits"))
+    fields = mapping(read_yaml(path), ("title", "models", "settings", "convention", "limits"))
     if "models" not in fields:
         raise SpecError(
             "has no models", where=str(path), hint="Add `models: [rtdetr-l, shufflev2]`."
         )
     known = ("seconds", "rounds", "processes", "margin")
-    limits = _mapping(fields["limits"], known) if "limits" in fields else {}
+    limits = mapping(fields["limits"], known) if "limits" in fields else {}
+    values = _settings(fields["settings"], path.parent) if "settings" in fields else {}
     return Suite(
         name=path.stem,
         path=path,
-        title=_read(fields, "title", _text, path.stem),
-        models=_models(fields["models"], path),
-        settings=_settings(fields.get("settings")),
-        convention=_read(fields, "convention", _convention, Suite.convention),
-        seconds=_read(limits, "seconds", _positive, Suite.seconds),
-        rounds=_read(limits, "rounds", _whole, None),
-        processes=_read(limits, "processes", _whole, None),
-        margin=_read(limits, "margin", _margin, MARGIN),
+        title=read(fields, "title", text, path.stem),
+        convention=read(
+            fields, "convention", one_of("convention", CONVENTION_METRICS), Suite.convention
+        ),
+        seconds=read(limits, "seconds", positive, Suite.seconds),
+        rounds=read(limits, "rounds", whole, None),
+        processes=read(limits, "processes", whole, None),
+        margin=read(limits, "margin", _margin, MARGIN),
+        cases=_cases(fields["models"], values, path.parent),
     )
 
 
-def _settings(node: Node | None) -> tuple[Setting, ...]:
-    """The product of every setting's values: a scalar is one value, a list is several."""
-    readers: dict[str, Callable[[Node], Any]] = {
-        "nc": _whole,
-        "imgsz": _parsed(parse_imgsz),
-        "batch": _whole,
-        "fuse": _boolean,
-        "device": _parsed(_device),
-        "runtime": _parsed(check_runtime),
-        "dtype": _one_of("dtype", DTYPES),
-        "memory_format": _one_of("memory format", MEMORY_FORMATS),
-        "tf32": _boolean,
-        "cudnn_benchmark": _boolean,
-        "cold_l2": _boolean,
-        "stages": _boolean,
-        "threads": _whole,
-    }
-    if node is None:
-        return (Setting(),)
-    fields = _mapping(node, readers)
-    axes = [
-        [readers[name](value) for value in _one_or_more(field)] for name, field in fields.items()
-    ]
-    return tuple(
-        Setting(**dict(zip(fields, point, strict=True))) for point in itertools.product(*axes)
-    )
+_PATHS = ("blocks", "backbone_weights")
+"""Settings that are files."""
+
+_known_runtime = parse_choice("runtime", tuple(RUNTIMES))
 
 
-def _models(node: Node, path: Path) -> tuple[str, ...]:
-    """Names, or paths that start at the suite's own folder."""
-    models = [_text(item) for item in _one_or_more(node)]
-    twice = next((item for item in _one_or_more(node) if models.count(_text(item)) > 1), None)
+def _settings(node: Node, folder: Path) -> dict[str, list[Any]]:
+    """Key of a setting -> its values, in the order written: a scalar is one, a list several."""
+    found: dict[str, list[Any]] = {}
+    for key, field in mapping(node, hint="Write such as `imgsz: 640`.").items():
+        one = _setting(key, field)
+        if one.key in found:
+            raise field.error(f"{one.key} is given twice", "Give it once.")
+        found[one.key] = [_reader(one, folder)(value) for value in one_or_more(field)]
+    return found
+
+
+def _setting(key: str, node: Node) -> Setting:
+    one = at(node, lambda: setting(key))
+    if one.key == "name":
+        raise node.error(
+            "a name is of one model", "Write it behind that model: rtdetr-l@name=copy."
+        )
+    return one
+
+
+def _reader(one: Setting, folder: Path) -> Callable[[Node], Any]:
+    """What reads a value of a setting; a file is looked for beside the suite first."""
+
+    def path(written: str) -> str:
+        file = _beside(folder, one.parse(written))
+        if not Path(file).is_file():
+            raise UsageError(f"{written} is not a file that can be read", hint="Check the path.")
+        return file
+
+    if one.key in _PATHS:
+        return parsed(path)
+    return parsed(_known_runtime if one.key == "runtime" else one.parse)
+
+
+def _cases(node: Node, values: Mapping[str, Sequence[Any]], folder: Path) -> tuple[Case, ...]:
+    """Every model under every combination of `values`."""
+    items = one_or_more(node)
+    written = [text(item) for item in items]
+    twice = next((item for item in items if written.count(item.text) > 1), None)
     if twice is not None:
-        raise twice.error(f"{_text(twice)} stands here twice", hint="Name each model once.")
-    beside = {model: path.parent / model for model in models}
-    return tuple(str(beside[model]) if beside[model].is_file() else model for model in models)
+        raise twice.error(f"{twice.text} stands here twice", "Name each model once.")
+    references = [_model(item, values, folder) for item in items]
+    return at(node, lambda: make_cases(references, values))
 
 
-def _mapping(node: Node, known: Mapping[str, Any] | tuple[str, ...]) -> Mapping[str, Node]:
-    if not isinstance(node.value, Mapping):
-        raise node.error(
-            f"{node.kind} stands where a mapping belongs",
-            hint=f"Write {', '.join(known)} as `key: value`.",
-        )
-    for key, value in node.value.items():
-        if key not in known:
-            raise value.error(f"unknown key {key!r}", hint=nearest(key, known))
-    return node.value
+def _model(item: Node, values: Mapping[str, Sequence[Any]], folder: Path) -> str:
+    """The reference to one model, if nothing is wrong with it by itself."""
+
+    def reference() -> str:
+        found = _reference(item.text, folder)
+        for case in make_cases([found], values):
+            _known_runtime(case.execution.runtime)
+        return found
+
+    return at(item, reference)
 
 
-def _one_or_more(node: Node) -> tuple[Node, ...]:
-    if not isinstance(node.value, tuple):
-        return (node,)
-    if not node.value:
-        raise node.error("the list is empty", hint="Put at least one value into it.")
-    return node.value
+def _reference(written: str, folder: Path) -> str:
+    """A reference in which every file that lies beside the suite is found from anywhere."""
+    reference, own = split_reference(written)
+    place, colon, name = reference.rpartition(":")
+    found = _beside(folder, reference)
+    if place.endswith(".py"):
+        found = f"{_beside(folder, place)}{colon}{name}"
+    told = {key: _beside(folder, value) if key in _PATHS else value for key, value in own.items()}
+    return named(found, told)
 
 
-def _read(
-    fields: Mapping[str, Node], key: str, reader: Callable[[Node], Value], default: Value
-) -> Value:
-    return reader(fields[key]) if key in fields else default
-
-
-def _text(node: Node) -> str:
-    if not isinstance(node.value, str) or not node.value:
-        raise node.error(
-            f"{node.kind} stands where a text belongs", hint="Put it in quotes if it is one."
-        )
-    return node.value
-
-
-def _boolean(node: Node) -> bool:
-    if not isinstance(node.value, bool):
-        raise node.error(f"{node.kind} is neither true nor false", hint="Write true or false.")
-    return node.value
-
-
-def _whole(node: Node) -> int:
-    if not isinstance(node.value, int) or isinstance(node.value, bool) or node.value < 1:
-        raise node.error(
-            f"{node.kind} is not a whole number from 1",
-            hint="Write 1 or more, or leave the key out.",
-        )
-    return node.value
-
-
-def _positive(node: Node) -> float:
-    if (
-        not isinstance(node.value, (int, float))
-        or isinstance(node.value, bool)
-        or not node.value > 0
-    ):
-        raise node.error(f"{node.kind} is not a positive number", hint="Write more than 0.")
-    return float(node.value)
+def _beside(folder: Path, written: str) -> str:
+    """A path that starts at `folder`, if it leads to a file from there."""
+    return str(folder / written) if (folder / written).is_file() else written
 
 
 def _margin(node: Node) -> float:
-    try:
-        return check_margin(_positive(node))
-    except UsageError as error:
-        raise node.error(error.what, error.hint) from error
-
-
-def _convention(node: Node) -> str:
-    if node.value not in CONVENTION_METRICS:
-        raise node.error(
-            f"unknown convention {node.text!r}", hint=nearest(node.text, CONVENTION_METRICS)
-        )
-    return str(node.value)
-
-
-def _parsed(parse: Callable[[str], Value]) -> Callable[[Node], Value]:
-    """A reader of what `parse` understands, whose errors name the file and the line."""
-
-    def read(node: Node) -> Value:
-        try:
-            return parse(node.text)
-        except UsageError as error:
-            raise node.error(error.what, error.hint) from error
-
-    return read
-
-
-def _one_of(what: str, known: tuple[str, ...]) -> Callable[[Node], str]:
-    return _parsed(lambda text: check_choice(what, text, known))
-
-
-def _device(text: str) -> str:
-    parse_device(text)
-    return text
+    return at(node, lambda: check_margin(positive(node)))
 
 
 # --- running ----------------------------------------------------------------------------------
@@ -300,7 +211,9 @@ def run(
     progress: OnProgress | None = None,
     announce: Callable[[str], None] | None = None,
 ) -> Report:
-    """Count and time every model of `suite` under every setting, saving after each cell.
+    """Count and time every case of `suite`, saving after each step.
+
+    What is of one workload is timed in the same rounds, in its share of the suite's time.
 
     Args:
         suite: a name, a path, or a loaded Suite.
@@ -309,7 +222,7 @@ def run(
             `reports/<date>-<device>-<suite>` of the current folder (with -2, -3, ... if that is
             taken) if `None`.
         progress: called with where the run is.
-        announce: is told the plan of each setting's latency, in sentences.
+        announce: is told the plan of each workload's latency, in sentences.
 
     Returns:
         The Report as saved. A model that fails is a row with its reason; after Ctrl-C the rows that
@@ -321,28 +234,40 @@ def run(
     loaded = suite if isinstance(suite, Suite) else load_suite(suite)
     if device is not None:
         loaded = on_device(loaded, device)
-    for wanted in {setting.device for setting in loaded.settings}:
+    for case in loaded.cases:
+        check_execution(case.execution, where=case.name if len(loaded.cases) > 1 else None)
+    for wanted in dict.fromkeys(case.execution.device for case in loaded.cases):
         open_device(wanted)  # a device that is not there is said now, not after the counting
     folder = report_folder(loaded) if output is None else Path(output)
     going = _Run(loaded, folder, progress, announce)
     try:
-        for setting in loaded.settings:
-            going.count(setting)
-            going.time(setting)
+        for index, cases in enumerate(loaded.workloads, 1):
+            going.count(cases)
+            going.time(cases, folder / f"processes-{index}")
     except KeyboardInterrupt:
         going.save()  # every row already says how far it came
     return going.report
 
 
 def on_device(suite: Suite, device: str) -> Suite:
-    """`suite` with every setting on `device`, each combination once.
+    """`suite` with every case on `device`; what differed in nothing else is one case.
 
     Raises:
         UsageError: an unknown device.
     """
     parse_device(device)
-    moved = [dataclasses.replace(setting, device=device) for setting in suite.settings]
-    return dataclasses.replace(suite, settings=tuple(dict.fromkeys(moved)))
+    found: dict[tuple[Any, ...], Case] = {}
+    for case in suite.cases:
+        moved = _moved(case, device)
+        found.setdefault((moved.model, moved.execution), moved)
+    return dataclasses.replace(suite, cases=tuple(found.values()))
+
+
+def _moved(case: Case, device: str) -> Case:
+    """`case` on another device, of which its name then says nothing."""
+    reference, told = split_reference(case.name)
+    rest = {key: value for key, value in told.items() if key != "device"}
+    return dataclasses.replace(case, name=named(reference, rest)).replace(device=device)
 
 
 def report_folder(suite: Suite, root: Path | None = None) -> Path:
@@ -350,12 +275,13 @@ def report_folder(suite: Suite, root: Path | None = None) -> Path:
 
     A folder of an earlier run is never written into: the next free of -2, -3, ... is taken.
     """
-    return free_folder(suite.name, suite.settings[0].device, root)
+    return free_folder(suite.name, suite.cases[0].execution.device, root)
 
 
 def free_folder(name: str, device: str, root: Path | None = None) -> Path:
     """`report_folder` of what is called `name` and runs on `device`."""
-    name = f"{_now().date().isoformat()}-{_machine(Environment.read(device))}-{name}"
+    today = datetime.now().astimezone().date().isoformat()
+    name = f"{today}-{_machine(Environment.read(device))}-{name}"
     reports = (root or Path.cwd()) / "reports"
     names = itertools.chain([name], (f"{name}-{number}" for number in itertools.count(2)))
     return next(reports / free for free in names if not (reports / free).exists())
@@ -372,10 +298,6 @@ def _machine(environment: Environment) -> str:
     return "-".join(re.findall(r"[a-z0-9.]+", plain))
 
 
-def _now() -> datetime:
-    return datetime.now().astimezone()
-
-
 class _Run:
     """A run on its way: what was found so far, and where it is kept."""
 
@@ -388,24 +310,29 @@ class _Run:
     ) -> None:
         self._suite, self._folder = suite, folder
         self._progress, self._announce = progress, announce
-        self._created = _now().isoformat(timespec="seconds")
-        self._environment = Environment.read(suite.settings[0].device).to_dict()
-        self._counted: dict[tuple[Setting, str], Result] = {}
-        self._timed: dict[tuple[Setting, str], Result] = {}
-        self._comparisons: tuple[dict[str, Any], ...] = ()
+        self._created = datetime.now().astimezone().isoformat(timespec="seconds")
+        self._environment = Environment.read(suite.cases[0].execution.device).to_dict()
+        self._counted: dict[tuple[Any, ...], Result] = {}
+        self._timed: dict[Case, Result] = {}
+        self._comparisons: tuple[Comparison, ...] = ()
 
     @property
     def report(self) -> Report:
         """What would be left if the run ended now, rows not reached yet included."""
-        places = itertools.product(self._suite.settings, self._suite.models)
+        cases = itertools.chain.from_iterable(self._suite.workloads)
+        rows = _unique(
+            _row(case, self._counted.get(_counted_as(case)), self._timed.get(case))
+            for case in cases
+        )
+        kept = {row.case for row in rows}
         return Report(
             title=self._suite.title,
             command=f"detrbench run {self._suite.name}",
             created=self._created,
             detrbench_version=__version__,
             environment=self._environment,
-            rows=_unique(_row(*at, self._counted.get(at), self._timed.get(at)) for at in places),
-            comparisons=self._comparisons,
+            rows=rows,
+            comparisons=tuple(pair for pair in self._comparisons if pair.case.case in kept),
         )
 
     def save(self) -> None:
@@ -413,33 +340,29 @@ class _Run:
         report = self.report
         self._folder.mkdir(parents=True, exist_ok=True)
         report.save(self._folder / "run.json")
-        for name, text in _renderings(report):
-            write_atomically(self._folder / name, text)
+        for name, content in _renderings(report):
+            write_atomically(self._folder / name, content)
 
-    def count(self, setting: Setting) -> None:
-        """Profile each model, saving after each."""
-        for done, model in enumerate(self._suite.models):
+    def count(self, cases: Sequence[Case]) -> None:
+        """Count each case, saving after each; what differs in no count is counted once."""
+        for done, case in enumerate(cases):
+            if _counted_as(case) in self._counted:
+                continue
             if self._progress:
-                self._progress(Progress(f"counting {model}", done, len(self._suite.models), None))
-            self._counted[setting, model] = _profiled(model, setting, self._suite.convention)
+                self._progress(Progress(f"counting {case.name}", done, len(cases), None))
+            self._counted[_counted_as(case)] = _profiled(case, self._suite.convention)
             self.save()
 
-    def time(self, setting: Setting) -> None:
-        """Time all models against each other, in this setting's share of the suite's time."""
-        # Every process's samples are here before the next begins; afterwards they are in run.json.
-        processes = self._folder / f"processes-{1 + self._suite.settings.index(setting)}"
-        report = measure_latency(
-            self._suite.models,
-            device=setting.device,
-            batch=setting.batch,
-            imgsz=setting.imgsz,
-            nc=setting.nc,
-            fuse=setting.fuse,
-            threads=setting.threads,
-            runtime=setting.runtime,
-            options=setting.options,
-            stages=setting.stages,
-            budget_s=self._suite.seconds / len(self._suite.settings),
+    def time(self, cases: Sequence[Case], processes: Path) -> None:
+        """Time the cases of a workload against each other, in their share of the suite's time.
+
+        Args:
+            processes: every process's samples are there before the next begins; afterwards they are
+                in run.json.
+        """
+        report = latency(
+            cases,
+            budget_s=self._suite.seconds / len(self._suite.workloads),
             rounds=self._suite.rounds,
             processes=self._suite.processes,
             margin=self._suite.margin,
@@ -449,45 +372,44 @@ class _Run:
         )
         self._environment = report.environment
         self._comparisons += report.comparisons
-        for cell in report.rows:
-            self._timed[setting, cell.model] = cell
+        self._timed |= {row.case: row for row in report.rows if row.case is not None}
         self.save()
         shutil.rmtree(processes, ignore_errors=True)
-        if any(cell.status == "interrupted" for cell in report.rows):
+        if any(row.status == "interrupted" for row in report.rows):
             raise KeyboardInterrupt  # the session kept what it had; the rest is off too
 
 
-def _profiled(model: str, setting: Setting, convention: str) -> Result:
-    """The counts of one model; a model that cannot be counted is a row that says why."""
-    from detrbench.counting.profiling import profile
+def _counted_as(case: Case) -> tuple[Any, ...]:
+    """What its counts depend on."""
+    return (case.model, *case.settings_of_counts(case.model.nc).values())
+
+
+def _profiled(case: Case, convention: str) -> Result:
+    """The counts of one case; a model that cannot be counted is a row that says why."""
+    from detrbench.counting.profiling import counted
 
     try:
-        report: Report = profile(
-            [model],
-            nc=setting.nc,
-            imgsz=setting.imgsz,
-            batch=setting.batch,
-            fuse=setting.fuse,
-            by="stage",
-            convention=convention,
-        )
+        return counted(case, "stage", convention)
     except UsageError:
         raise
     except Exception as error:
+        name, settings = case.model.name, case.settings_of_counts(case.model.nc)
         reason = f"{type(error).__name__}: {error}"
-        return Result(model, model, setting.as_settings(), {}, status="failed", reason=reason)
-    return report.rows[0]
+        return Result(name, name, settings, {}, status="failed", reason=reason)
 
 
-def _row(setting: Setting, model: str, counted: Result | None, timed: Result | None) -> Result:
-    """One row out of what was counted and what was timed of one model, or of what there is yet."""
+def _row(case: Case, counted: Result | None, timed: Result | None) -> Result:
+    """One row out of what was counted and what was timed of one case, or of what there is yet."""
+    name = case.model.name
     if counted is None:
         reason = "the run ended before it was counted"
-        return Result(model, model, setting.as_settings(), {}, status="interrupted", reason=reason)
+        return Result(
+            name, name, case.settings(), {}, status="interrupted", reason=reason, case=case
+        )
     if timed is None:
         reason = "the run ended before it was timed"
         timed = Result(
-            model,
+            name,
             counted.title,
             {},
             dict.fromkeys(METRIC_KEYS),
@@ -496,9 +418,7 @@ def _row(setting: Setting, model: str, counted: Result | None, timed: Result | N
             missing=dict.fromkeys(METRIC_KEYS, reason),
         )
     joined = join(counted, timed)
-    return dataclasses.replace(
-        joined, model=model, settings=setting.as_settings() | joined.settings
-    )
+    return dataclasses.replace(joined, settings=case.settings() | joined.settings, case=case)
 
 
 def _unique(rows: Iterable[Result]) -> tuple[Result, ...]:

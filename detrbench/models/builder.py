@@ -11,15 +11,18 @@ import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from detrbench.core.errors import DetrbenchError, DetrbenchWarning, SpecError
-from detrbench.models.nn import resolve
+from detrbench.core.errors import DetrbenchError, DetrbenchWarning, SpecError, UsageError
+from detrbench.models.catalog import find_model
+from detrbench.models.detector import Detector
+from detrbench.models.nn import BLOCKS, resolve
 from detrbench.models.shapes import ShapesOnly
-from detrbench.models.spec import ModelSpec, Row
+from detrbench.models.spec import ModelSpec, Row, load_model_spec
 
 # The shapes in messages are those of this size; its maps are the familiar 80, 40 and 20.
 DRY_RUN_SIZE = 640
@@ -245,3 +248,63 @@ def _stride(spec: ModelSpec, last: Row, maps: list[Any]) -> int:
             hint="halve maps with stride 2 and padding k // 2, so that sizes stay exact.",
         )
     return math.lcm(*map(int, strides))
+
+
+# --- the whole ---------------------------------------------------------------------------------
+
+
+def build(
+    name_or_path: str | Path,
+    nc: int | None = None,
+    blocks: str | Path | None = None,
+    *,
+    device: str | torch.device = "cpu",
+    backbone_weights: str | Path | None = None,
+    seed: int = 0,
+) -> Detector:
+    """A detector in evaluation mode, from a model's name or the path of its file.
+
+    Args:
+        nc: number of classes; the file's by default.
+        blocks: a Python file with blocks of your own. It is run.
+        device: "meta" builds shapes only: no memory, no initial values.
+        backbone_weights: a torchvision state_dict, or one with this model's own keys.
+        seed: of the initial values, which are the same on every device.
+
+    Raises UsageError (SpecError for the model's file) saying what does not fit, and the hint.
+    """
+    extra = _load_blocks(blocks)
+    spec = load_model_spec(find_model(name_or_path), nc=nc, known_blocks={*BLOCKS, *extra})
+    return build_spec(spec, extra, device=device, backbone_weights=backbone_weights, seed=seed)
+
+
+def build_spec(
+    spec: ModelSpec,
+    extra: dict[str, type[nn.Module]] | None = None,
+    *,
+    device: str | torch.device = "cpu",
+    backbone_weights: str | Path | None = None,
+    seed: int = 0,
+) -> Detector:
+    """`build` from a spec that is already read; `extra` are the user's own blocks by name."""
+    blueprint = draw(spec, extra)
+    if torch.device(device).type == "meta":
+        if backbone_weights is not None:
+            raise UsageError("a model on `meta` has no memory for weights", hint="use cpu or cuda.")
+        return Detector(spec, blueprint.modules, blueprint.stride).eval()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        detector = Detector(spec, blueprint.make(), blueprint.stride).eval()
+    if backbone_weights is not None:
+        from detrbench.models.weights import load_backbone
+
+        load_backbone(detector, backbone_weights)
+    return detector.to(device)
+
+
+def _load_blocks(path: str | Path | None) -> dict[str, type[nn.Module]]:
+    if path is None:
+        return {}
+    from detrbench.models.userblocks import load_blocks
+
+    return load_blocks(path)

@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from detrbench.core.errors import UsageError
-from detrbench.models.builder import draw
-from detrbench.models.catalog import find_model
-from detrbench.models.nn import BLOCKS
 from detrbench.models.nn.detections import Detections
-from detrbench.models.spec import ModelSpec, Row, load_model_spec
+from detrbench.models.spec import ModelSpec, Row
 
 
 class Detector(nn.Module):
     """A detector as its file describes it; state_dict keys are `model.<row>.<...>`.
 
-    spec: what was built. stages: path of each row's module -> "backbone", "neck" or "decoder".
-    stride: image sizes must be multiples of it.
+    spec: what was built. stride: image sizes must be multiples of it. detrbench_stages: path
+    of each row's module -> "backbone", "neck" or "decoder", as the trace reads it of any module.
     """
 
     def __init__(self, spec: ModelSpec, modules: Sequence[nn.Module], stride: int) -> None:
@@ -29,7 +24,7 @@ class Detector(nn.Module):
         self.model = nn.ModuleList(modules)
         self.spec = spec
         self.stride = stride
-        self.stages = {f"model.{row.index}": row.stage for row in spec.rows}
+        self.detrbench_stages = {f"model.{row.index}": row.stage for row in spec.rows}
         self._release = _last_uses(spec.rows)
 
     def forward(self, images: Tensor, selected: Tensor | None = None) -> Detections:
@@ -111,63 +106,6 @@ class Detector(nn.Module):
             f"which {height}x{width} pixels are not a multiple of",
             hint=f"take multiples of {self.stride}, e.g. {near}.",
         )
-
-
-def build(
-    name_or_path: str | Path,
-    nc: int | None = None,
-    blocks: str | Path | None = None,
-    *,
-    device: str | torch.device = "cpu",
-    backbone_weights: str | Path | None = None,
-    seed: int = 0,
-) -> Detector:
-    """A detector in evaluation mode, from a model's name or the path of its file.
-
-    Args:
-        nc: number of classes; the file's by default.
-        blocks: a Python file with blocks of your own. It is run.
-        device: "meta" builds shapes only: no memory, no initial values.
-        backbone_weights: a torchvision state_dict, or one with this model's own keys.
-        seed: of the initial values, which are the same on every device.
-
-    Raises UsageError (SpecError for the model's file) saying what does not fit, and the hint.
-    """
-    extra = _load_blocks(blocks)
-    spec = load_model_spec(find_model(name_or_path), nc=nc, known_blocks={*BLOCKS, *extra})
-    return build_spec(spec, extra, device=device, backbone_weights=backbone_weights, seed=seed)
-
-
-def build_spec(
-    spec: ModelSpec,
-    extra: dict[str, type[nn.Module]] | None = None,
-    *,
-    device: str | torch.device = "cpu",
-    backbone_weights: str | Path | None = None,
-    seed: int = 0,
-) -> Detector:
-    """`build` from a spec that is already read; `extra` are the user's own blocks by name."""
-    blueprint = draw(spec, extra)
-    if torch.device(device).type == "meta":
-        if backbone_weights is not None:
-            raise UsageError("a model on `meta` has no memory for weights", hint="use cpu or cuda.")
-        return Detector(spec, blueprint.modules, blueprint.stride).eval()
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        detector = Detector(spec, blueprint.make(), blueprint.stride).eval()
-    if backbone_weights is not None:
-        from detrbench.models.weights import load_backbone
-
-        load_backbone(detector, backbone_weights)
-    return detector.to(device)
-
-
-def _load_blocks(path: str | Path | None) -> dict[str, type[nn.Module]]:
-    if path is None:
-        return {}
-    from detrbench.models.userblocks import load_blocks
-
-    return load_blocks(path)
 
 
 def _gather(row: Row, outputs: dict[int, Any]) -> Any:

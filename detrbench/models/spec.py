@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from detrbench.core.errors import SpecError, nearest
+from detrbench.core.reading import is_positive, is_whole, mapping, scalar, sequence, unknown_key
 from detrbench.core.strict_yaml import Node, read_yaml, shorten, shown
 
 IMAGE = -1  # the source of a row that reads the image itself
@@ -149,7 +150,7 @@ def load_model_spec(
     """
     path = Path(path)
     root = read_yaml(path)
-    top = _mapping(root, "a model file", "nc: 80, backbone: [...], head: [...]")
+    top = mapping(root, name="a model file", hint="write nc: 80, backbone: [...], head: [...].")
     _check_top_level(root, top)
     scaling = _scaling(top)
     classes = _classes(top, path, nc)
@@ -179,7 +180,7 @@ def _check_top_level(root: Node, top: Mapping[str, Node]) -> None:
             continue
         if key in _NOT_BUILT:
             raise node.error(f"`{key}: {node.kind}` is not implemented", _NOT_BUILT[key])
-        raise _unknown("top-level key", key, _READ, node)
+        raise unknown_key(key, node, _READ, "top-level key")
     for section in ("backbone", "head"):
         if section not in top:
             raise root.error(
@@ -211,7 +212,7 @@ def _classes(top: Mapping[str, Node], path: Path, given: object) -> int:
 
 
 def _given_classes(nc: object) -> int:
-    if isinstance(nc, int) and not isinstance(nc, bool) and 1 <= nc <= MAX_CLASSES:
+    if is_whole(nc, 1, MAX_CLASSES):
         return nc
     what = f"{shorten(repr(nc))} is not a whole number from 1 to {MAX_CLASSES}"
     raise SpecError(what, where="the number of classes (nc)", hint="give a number such as 80.")
@@ -234,7 +235,7 @@ def _scaling(top: Mapping[str, Node]) -> _Scaling:
             depth=_multiple(top.get("depth_multiple")), width=_multiple(top.get("width_multiple"))
         )
     form = "scales: {l: [1.00, 1.00, 1024]}, each [depth, width, max_channels]"
-    scales = _mapping(top["scales"], "`scales`", form)
+    scales = mapping(top["scales"], name="`scales`", hint=f"write {form}.")
     if not scales:
         raise top["scales"].error("`scales` is empty", f"write {form}, or remove it.")
     name, notes = next(iter(scales)), tuple[str, ...]()
@@ -242,7 +243,7 @@ def _scaling(top: Mapping[str, Node]) -> _Scaling:
         notes = (f"no scale given, using the first: {name}",)
     elif (name := chosen.text) not in scales:
         raise chosen.error(f"there is no scale {chosen.kind}", nearest(name, scales))
-    factors = _list(scales[name], f"the scale {name}", form)
+    factors = sequence(scales[name], name=f"the scale {name}", hint=form)
     if len(factors) != 3:
         raise scales[name].error(f"the scale {name} has {len(factors)} values, not 3", form)
     depth, width, max_channels = factors
@@ -276,7 +277,7 @@ class _Rows:
     def read(self, root: Node, top: Mapping[str, Node]) -> tuple[Row, ...]:
         rows: list[Row] = []
         for section, stage in (("backbone", "backbone"), ("head", "neck")):
-            listed = _list(top[section], f"`{section}`", _ROW_FORM)
+            listed = sequence(top[section], name=f"`{section}`", hint=_ROW_FORM)
             if not listed:
                 raise top[section].error(f"`{section}` has no rows", _ROW_FORM)
             rows += [self._row(node, len(rows) + i, stage) for i, node in enumerate(listed)]
@@ -396,10 +397,14 @@ class _Ours:
     def read(cls, node: Node | None, rows: tuple[Row, ...]) -> _Ours:
         if node is None:
             return cls()
-        entries = _mapping(node, "`detrbench`", "title: ..., params: ..., published: [...]")
-        _only(entries, ("title", "params", "origin", "published", "backbone_weights"))
+        entries = mapping(
+            node,
+            ("title", "params", "origin", "published", "backbone_weights"),
+            name="`detrbench`",
+            hint="write title: ..., params: ..., published: [...].",
+        )
         published = entries.get("published")
-        listed = () if published is None else _list(published, "`published`", "- label: ...")
+        listed = sequence(published, name="`published`", hint="- label: ...") if published else ()
         weights = entries.get("backbone_weights")
         return cls(
             title=_text(entries.get("title")),
@@ -417,8 +422,8 @@ def _parameters(node: Node | None) -> int | None:
 
 
 def _weights(node: Node, rows: tuple[Row, ...]) -> dict[str, int]:
-    form = "conv1: 0, stage2: 1 (prefix in the state_dict: row)"
-    entries = _mapping(node, "`backbone_weights`", form)
+    form = "write conv1: 0, stage2: 1 (prefix in the state_dict: row)."
+    entries = mapping(node, name="`backbone_weights`", hint=form)
     last = len(rows) - 1
     return {
         prefix: _integer(row, f"the row for {prefix}", 0, last, "name a row by its number.")
@@ -428,8 +433,8 @@ def _weights(node: Node, rows: tuple[Row, ...]) -> dict[str, int]:
 
 def _published(node: Node) -> Published:
     form = "label: ..., source: ..., and what it prints: params, gflops, latency_ms"
-    entries = _mapping(node, "a published figure", form)
-    _only(entries, ("label", "source", "params", "gflops", "latency_ms", "settings"))
+    known = ("label", "source", "params", "gflops", "latency_ms", "settings")
+    entries = mapping(node, known, name="a published figure", hint=f"write {form}.")
     label, source = _text(entries.get("label")), _text(entries.get("source"))
     if not label or not source:
         raise node.error("a published figure needs a label and a source", form)
@@ -446,10 +451,9 @@ def _published(node: Node) -> Published:
 
 def _settings(node: Node) -> dict[str, Any]:
     form = "{nc: 80, fused: false, convention: core, imgsz: 640}"
-    entries = _mapping(node, "`settings`", form)
     # Exact types: a bool is an int to Python, but not to the reader of a table.
     kinds = {"nc": (int,), "fused": (bool,), "convention": (str,), "imgsz": (int, str)}
-    _only(entries, kinds)
+    entries = mapping(node, kinds, name="`settings`", hint=f"write {form}.")
     for key, item in entries.items():
         if type(item.value) not in kinds[key]:
             raise item.error(f"`{key}` is {item.kind}", f"write it as in {form}.")
@@ -459,55 +463,24 @@ def _settings(node: Node) -> dict[str, Any]:
 # ------------------------------------------------------------------------------- kinds of value
 
 
-def _mapping(node: Node, name: str, form: str) -> Mapping[str, Node]:
-    if isinstance(node.value, Mapping):
-        return node.value
-    raise node.error(f"{name} is {node.kind}, not a mapping", f"write {form}.")
-
-
-def _list(node: Node, name: str, form: str) -> tuple[Node, ...]:
-    if isinstance(node.value, tuple):
-        return node.value
-    raise node.error(f"{name} is {node.kind}, not a list", form)
-
-
 def _text(node: Node | None) -> str | None:
     """A scalar as written: 108.0 stays "108.0"."""
     if node is None or node.value is None:
         return None
-    if isinstance(node.value, tuple | Mapping):
-        raise node.error(f"{node.kind} stands where text belongs", "write one line of text.")
-    return node.text
+    return scalar(node, "text", "write one line of text.")
 
 
 def _integer(
     node: Node, name: str, low: int, high: int | None, hint: str, place: str | None = None
 ) -> int:
-    value = node.value
-    if (
-        isinstance(value, int)
-        and not isinstance(value, bool)
-        and low <= value
-        and (high is None or value <= high)
-    ):
-        return value
+    if is_whole(node.value, low, high):
+        return node.value
     reach = f"of at least {low}" if high is None else f"from {low} to {high}"
     what = f"`{name}` is {node.kind}, not a whole number {reach}"
     raise SpecError(what, where=place or node.where, hint=hint)
 
 
 def _number(node: Node, name: str) -> int | float:
-    value = node.value
-    if isinstance(value, int | float) and not isinstance(value, bool) and value > 0:
-        return value
+    if is_positive(node.value):
+        return node.value
     raise node.error(f"{name} is {node.kind}, not a number above 0", "write e.g. 1.0.")
-
-
-def _only(entries: Mapping[str, Node], known: Collection[str]) -> None:
-    for key, node in entries.items():
-        if key not in known:
-            raise _unknown("key", key, known, node)
-
-
-def _unknown(kind: str, key: str, known: Collection[str], node: Node) -> SpecError:
-    return node.error(f"unknown {kind} `{shorten(key)}`", nearest(key, known))

@@ -56,6 +56,13 @@ def render(
     return render_document(translated(_laid_out(report, by), lang), format)
 
 
+def render_inline(report: Report) -> str:
+    """A report's tables as HTML that can stand inside a page, such as a notebook's."""
+    from detrbench.render.html import fragment
+
+    return fragment(_laid_out(report, None))
+
+
 LAYOUTS: dict[str, Callable[[Report], bool]] = {}
 """Module whose `document(report)` lays out what a command of its own has measured -> whether a
 report is such a one. Filled by the package's `__init__`, since no format knows a feature."""

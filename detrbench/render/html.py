@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Literal
 
 from detrbench.core.version import __version__
 from detrbench.render import csv, json, plots
-from detrbench.render.layout import PARTS, Document, Line, Table, provenance
+from detrbench.render.layout import PARTS, Document, Line, Table, provenance, workloads
 from detrbench.render.layout import document as lay_out
 from detrbench.render.page import tables, words
 
@@ -36,7 +36,7 @@ def render(document: Document) -> str:
     """The page, as text; the same document gives the same text."""
     report = document.report
     script = _read("page.js")
-    return _template().render(
+    return _template("page").render(
         title=_title(document),
         findings=words.findings(report) if report else (),
         savings=words.savings(report) if report else (),
@@ -53,6 +53,14 @@ def render(document: Document) -> str:
         data=_markup(_inside_script(json.render(document))),
         records=_markup(_inside_script(dumps(csv.render(document), ensure_ascii=False))),
     )
+
+
+def fragment(document: Document) -> str:
+    """The tables alone, to stand inside another page; they have their own small style, no script,
+    and ids that another report's do not share."""
+    name = hashlib.sha256(repr(document.tables).encode("utf-8", "replace")).hexdigest()[:8]
+    tables = [Shown(table, "") for table in document.tables]
+    return _template("fragment").render(tables=tables, name=f"detrbench-{name}", provenance=())
 
 
 # --- what stands where -------------------------------------------------------------------------
@@ -123,7 +131,7 @@ def _sections(document: Document) -> Iterator[Section]:
     yield Section(
         "latency",
         "Latency, every sample",
-        _pictures(samples=plots.samples(report)),
+        _samples(report),
         missing="No forward pass was timed. `detrbench latency` and `detrbench run` do that.",
     )
     yield Section(
@@ -136,8 +144,8 @@ def _sections(document: Document) -> Iterator[Section]:
         "parts",
         "Stages and operators",
         # Modules are every model's own, so that bars of them would compare nothing.
-        _pictures(**{by: plots.parts(report, by) for by in by_part if by != "module"})
-        + _own_pictures(document, "parts"),
+        _own_pictures(document, "parts")
+        + _pictures(**{by: plots.parts(report, by) for by in by_part if by != "module"}),
         tuple(Shown(table, "lines") for table in by_part.values()),
         missing="No parts were kept. `detrbench profile --by stage` (or op, or module) counts "
         "them, `detrbench latency --stages` times them.",
@@ -155,6 +163,15 @@ def _sections(document: Document) -> Iterator[Section]:
         tables=_shown(tables.environment(report), "") + _shown(tables.processes(report), "lines"),
         missing="The report names no machine.",
     )
+
+
+def _samples(report: Report) -> tuple[Drawn, ...]:
+    """A picture for each workload: no axis suits the times of several."""
+    drawn = [
+        _pictures(samples=plots.samples(report, rows, place))
+        for place, rows in enumerate(workloads(report), start=1)
+    ]
+    return tuple(picture for pictures in drawn for picture in pictures)
 
 
 def _own_pictures(document: Document, section: str) -> tuple[Drawn, ...]:
@@ -216,7 +233,7 @@ def _title(document: Document) -> str:
 
 
 @cache
-def _template() -> Template:
+def _template(name: str) -> Template:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     page = Environment(
@@ -229,7 +246,7 @@ def _template() -> Template:
     page.filters["marked"] = _marked
     page.filters["note_number"] = _note_number
     page.filters["coded"] = _coded
-    return page.get_template("page.html.jinja")
+    return page.get_template(f"{name}.html.jinja")
 
 
 def _read(name: str) -> str:

@@ -123,6 +123,9 @@ def _cell(text: str) -> str:
     return text.replace(" to ", " 至 ")
 
 
+_AGAINST = re.compile(r"Latency against (.*)(, paired within rounds.*)")
+_OTHERWISE = " where a row does not say otherwise"
+
 _PHRASES = _patterns(
     (r"image (\S+)", r"图像 \1"),
     (r"batch (\d+)", r"批大小 \1"),
@@ -141,14 +144,17 @@ _PHRASES = _patterns(
     (r"By op", "按算子"),
     (r"Cost of one forward pass", "一次前向计算的开销"),
     (r"Latency", "推理速度"),
-    (r"Latency against (.*)", r"相对 \1 的推理速度"),
+    (_OTHERWISE, " (行内另有说明者除外)"),
 )
 _phrase = _replacing(_PHRASES)
 
 
 def _sentence(caption: str) -> str:
     """A caption is phrases between commas and colons."""
-    pieces = re.split(r"(, |: |\.$)", caption)
+    against = _AGAINST.fullmatch(caption)
+    if against is not None:
+        return f"相对 {against[1]} 的推理速度{_sentence(against[2])}"
+    pieces = re.split(rf"(, |: |; |{_OTHERWISE}|\.$)", caption)
     return "".join(map(_phrase, pieces))
 
 

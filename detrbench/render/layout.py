@@ -7,7 +7,7 @@ with is data in `detrbench.reports.metrics`.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from detrbench.core.errors import UsageError, nearest
@@ -18,21 +18,21 @@ from detrbench.core.units import (
     ratio,
     show,
     show_change,
-    show_many,
     show_part,
     show_range,
     show_share,
 )
 from detrbench.machine.environment import Environment
+from detrbench.reports.comparison import Comparison, Side
 from detrbench.reports.metrics import CONVENTION_METRICS, METRICS, Metric, Spread
 from detrbench.reports.report import (
     Report,
     Result,
-    is_of,
     measured_like,
     metric_keys,
     missing_value,
 )
+from detrbench.reports.settings import SETTINGS, settings_text
 
 PARTS = ("stage", "module", "op")
 """What a model can be broken down by."""
@@ -107,7 +107,7 @@ def document(report: Report, by: str | None = None) -> Document:
     Raises:
         UsageError: `by` is none of these, or no row of the report holds such parts.
     """
-    tables = [_summary(report)]
+    tables = _summaries(report)
     verdicts = _verdicts(report)
     if verdicts is not None:
         tables.append(verdicts)
@@ -119,27 +119,46 @@ def document(report: Report, by: str | None = None) -> Document:
 # --- one line per model ------------------------------------------------------------------------
 
 
-def _summary(report: Report) -> Table:
-    shown = _summary_metrics(report.rows)
+def _summaries(report: Report) -> list[Table]:
+    """A table for each workload: what is in one is compared."""
+    *tables, last = (_summary(report, rows) for rows in workloads(report))
+    return [*tables, replace(last, notes=(*last.notes, *provenance(report)))]
+
+
+def workloads(report: Report) -> list[tuple[Result, ...]]:
+    """The rows, those of one workload together; what has no cases is one."""
+    groups: dict[tuple[Any, ...], list[Result]] = {}
+    for row in report.rows:
+        workload = () if row.case is None else row.case.execution.workload
+        groups.setdefault(workload, []).append(row)
+    return [tuple(rows) for rows in groups.values()] or [()]
+
+
+def _summary(report: Report, rows: tuple[Result, ...]) -> Table:
+    shown = _summary_metrics(rows)
     marks = Marks()
     lines: list[Line] = []
-    for row in report.rows:
-        lines.append(_values_line(row, row_label(row, report.rows), shown, marks))
+    printed: set[tuple[str, tuple[Line, ...]]] = set()  # of a model, what was and how far off
+    for row in rows:
+        lines.append(_values_line(row, row_label(row, rows), shown, marks))
         reference = report.reference(row)
         if reference is not None and row.status == reference.status == "ok":
-            lines.append(_difference_line(row, reference, report, shown, marks))
+            lines.append(_difference_line(row, reference, report, shown, marks, rows))
         for figure in row.published:
-            lines.extend(_published_lines(figure, row, shown, marks))
+            beneath = tuple(_published_lines(figure, row, shown, marks))
+            ends = row.model, (*beneath[:1], *beneath[-1:])
+            if row.case is None or ends not in printed:  # once for all cases of a model
+                lines.extend(beneath)
+                printed.add(ends)
     return Table(
-        caption=_caption(report, shown),
+        caption=_caption(report.title, rows, shown),
         columns=(Column("Model", "left"), *map(_column, shown)),
         lines=tuple(lines),
         notes=(
             *marks.notes,
-            *_brackets(report.rows, shown),
+            *_brackets(rows, shown),
             *(f"{one.title}: {one.footnote}" for one in shown if one.footnote),
-            *_said(report.rows),
-            *provenance(report),
+            *_said(rows),
         ),
     )
 
@@ -208,10 +227,20 @@ def _brackets(rows: tuple[Result, ...], shown: list[Metric]) -> list[str]:
 
 
 def _difference_line(
-    row: Result, reference: Result, report: Report, shown: list[Metric], marks: Marks
+    row: Result,
+    reference: Result,
+    report: Report,
+    shown: list[Metric],
+    marks: Marks,
+    rows: tuple[Result, ...],
 ) -> Line:
     texts = tuple(_difference_text(row, reference, report, one, marks) for one in shown)
-    return Line(f"against {reference.model}", texts, level=1)
+    return Line(f"against {reference_label(reference, rows)}", texts, level=1)
+
+
+def reference_label(reference: Result, rows: tuple[Result, ...]) -> str:
+    """Its model's name; with its settings where the caption does not say what is as in it."""
+    return reference.model if reference.case is None else row_label(reference, rows)
 
 
 def _difference_text(
@@ -232,26 +261,19 @@ def _difference_text(
     return f"{show_change(change)} {mark}"
 
 
-def _pair_text(pair: Mapping[str, Any], marks: Marks) -> str:
+def _pair_text(pair: Comparison, marks: Marks) -> str:
     """Such as "-9.5% FASTER"; its interval and its reasons are in the table of comparisons."""
-    if pair.get("verdict"):
-        return f"{show_change(pair['ratio'])} {pair['verdict']}"
-    reasons = "; ".join(pair.get("reasons") or ())
-    return show_change(pair["ratio"]) + (f" {marks.mark(reasons)}" if reasons else "")
+    change = show_change(pair.ratio or 1)
+    if pair.verdict:
+        return f"{change} {pair.verdict}"
+    reasons = "; ".join(pair.reasons)
+    return change + (f" {marks.mark(reasons)}" if reasons else "")
 
 
-def comparison_of(row: Result, report: Report) -> Mapping[str, Any] | None:
+def comparison_of(row: Result, report: Report) -> Comparison | None:
     """The measured pair of `row` and its reference, if there is one."""
-    reference = report.reference(row)
-    return next(
-        (
-            pair
-            for pair in report.comparisons
-            if is_of(pair, row) and pair.get("ratio")
-            if reference is not None and pair.get("baseline") == reference.model
-        ),
-        None,
-    )
+    pair = report.comparison(row)
+    return pair if pair is not None and pair.ratio and report.reference(row) is not None else None
 
 
 def _overlap(row: Result, other: Result, one: Metric) -> bool:
@@ -267,7 +289,7 @@ def _overlap(row: Result, other: Result, one: Metric) -> bool:
 
 def _verdicts(report: Report) -> Table | None:
     """Every measured pair with its interval and verdict; `None` where nothing was judged."""
-    judged = [pair for pair in report.comparisons if pair.get("verdict")]
+    judged = [pair for pair in report.comparisons if pair.verdict]
     if not judged:
         return None
     marks = Marks()
@@ -275,17 +297,17 @@ def _verdicts(report: Report) -> Table | None:
         Line(
             pair_label(pair, report),
             (
-                show_change(pair["ratio"]) if pair.get("ratio") else "n/a",
+                show_change(pair.ratio) if pair.ratio else "n/a",
                 _pair_interval(pair),
-                str(len(pair.get("process_log_ratios") or ())),
+                str(len(pair.process_log_ratios)),
                 _pair_verdict(pair, marks),
             ),
         )
         for pair in judged
     ]
-    margins = sorted({float(pair["margin"]) for pair in judged if pair.get("margin")})
+    margins = sorted({pair.margin for pair in judged if pair.margin})
     margin = f", margin {' and '.join(map(show_part, margins))}" if margins else ""
-    baselines = ", ".join(dict.fromkeys(str(pair["baseline"]) for pair in judged))
+    baselines = ", ".join(dict.fromkeys(baseline_label(pair, report) for pair in judged))
     return Table(
         caption=f"Latency against {baselines}, paired within rounds{margin}.",
         columns=(
@@ -300,23 +322,31 @@ def _verdicts(report: Report) -> Table | None:
     )
 
 
-def pair_label(pair: Mapping[str, Any], report: Report) -> str:
+def pair_label(pair: Comparison, report: Report) -> str:
     """As its row is called above, so that settings tell pairs apart where they must."""
-    row = next((row for row in report.rows if is_of(pair, row)), None)
-    return str(pair["model"]) if row is None else row_label(row, report.rows)
+    return _side_label(pair.case, report)
 
 
-def _pair_interval(pair: Mapping[str, Any]) -> str:
-    low, high = pair.get("ci_low"), pair.get("ci_high")
-    if low is None or high is None:
+def baseline_label(pair: Comparison, report: Report) -> str:
+    """What a comparison is against, likewise."""
+    return pair.baseline.model if pair.baseline.case is None else _side_label(pair.baseline, report)
+
+
+def _side_label(side: Side, report: Report) -> str:
+    row = next((row for row in report.rows if side.is_of(row)), None)
+    return side.model if row is None else row_label(row, report.rows)
+
+
+def _pair_interval(pair: Comparison) -> str:
+    if pair.ci_low is None or pair.ci_high is None:
         return "n/a"
-    how = f" ({show_part(pair['confidence'])})" if pair.get("confidence") else ""
-    return f"{show_change(low)} to {show_change(high)}{how}"
+    how = f" ({show_part(pair.confidence)})" if pair.confidence else ""
+    return f"{show_change(pair.ci_low)} to {show_change(pair.ci_high)}{how}"
 
 
-def _pair_verdict(pair: Mapping[str, Any], marks: Marks) -> str:
-    notes = " ".join(marks.mark(reason) for reason in pair.get("reasons") or ())
-    return f"{pair['verdict']} {notes}".strip()
+def _pair_verdict(pair: Comparison, marks: Marks) -> str:
+    notes = " ".join(marks.mark(reason) for reason in pair.reasons)
+    return f"{pair.verdict} {notes}".strip()
 
 
 # --- figures that others published -------------------------------------------------------------
@@ -347,7 +377,7 @@ def _published_lines(
 
 def _published_note(figure: Mapping[str, Any], likewise: bool) -> str:
     label, source = figure.get("label") or "published", figure.get("source")
-    settings = settings_text(figure.get("settings") or {}, SHORT_SETTINGS)
+    settings = settings_text(figure.get("settings") or {}, short=True)
     timed = any(figure.get(one.published_as or "") for one in _MEASURED)
     return (
         label
@@ -455,41 +485,6 @@ def _part_text(
 
 # --- words -------------------------------------------------------------------------------------
 
-SETTINGS: dict[str, Callable[[Any], str]] = {
-    "imgsz": lambda size: f"image {size}",
-    "batch": lambda batch: f"batch {batch}",
-    "nc": lambda nc: f"nc={nc}",
-    "fused": lambda fused: "fused" if fused else "unfused",
-    "convention": lambda convention: f"convention {convention}",
-    "device": lambda device: f"on {device}",
-    "dtype": str,
-    "memory_format": str,
-    "runtime": str,
-    "threads": lambda threads: show_many(threads, "thread"),
-    "stages": lambda timed: "stages timed" if timed else "stages not timed",
-    "confirmation": lambda number: f"run {number or 1}",
-}
-"""How a setting is put into words; any other is written `name=value`."""
-
-SHORT_SETTINGS: dict[str, Callable[[Any], str]] = {
-    **SETTINGS,
-    "imgsz": str,
-    "convention": str,
-}
-
-
-def settings_text(
-    settings: Mapping[str, Any], words: Mapping[str, Callable[[Any], str]] = SETTINGS
-) -> str:
-    """Settings in words, such as "image 640x640, batch 1, nc=80, unfused"."""
-    known = [(name, settings[name]) for name in words if name in settings]
-    others = [(name, value) for name, value in settings.items() if name not in words]
-    return ", ".join(
-        words[name](value) if name in words else f"{name}={value}"
-        for name, value in (*known, *others)
-        if value is not None
-    )
-
 
 def _common_settings(rows: tuple[Result, ...]) -> dict[str, Any]:
     first = rows[0].settings if rows else {}
@@ -500,32 +495,96 @@ def _common_settings(rows: tuple[Result, ...]) -> dict[str, Any]:
     }
 
 
-def _common_text(rows: tuple[Result, ...]) -> str:
-    return settings_text(_common_settings(rows))
+def _usual_settings(rows: tuple[Result, ...]) -> dict[str, Any]:
+    """Of cases, what holds where a row says nothing else: the first row's settings, and where that
+    failed before they were read back, those of the first that did not. What keeps workloads apart
+    is usual in none of them, nor is what a row leaves out that could have it."""
+    sound = next((row for row in rows if row.status == "ok"), rows[0])
+    found = {**sound.settings, **_told(rows[0].settings)}
+    alike = [row for row in rows if row.settings.get("device") == found.get("device")]
+    return {
+        name: value
+        for name, value in found.items()
+        if _all_have(rows, name, value)
+        or (
+            (name not in SETTINGS or SETTINGS[name].comparable)
+            and all(name in row.settings or row.status != "ok" for row in alike)
+        )
+    }
+
+
+def _all_have(rows: tuple[Result, ...], name: str, value: Any) -> bool:
+    """Whether no row has another value; what failed may have none."""
+    return all(
+        row.settings.get(name) == value or (row.status != "ok" and row.settings.get(name) is None)
+        for row in rows
+    )
+
+
+def _told(settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in settings.items() if value is not None}
+
+
+def _common_text(rows: tuple[Result, ...], *more: str) -> str:
+    """What is the same in all rows, and `more` that is; of cases, also what holds where a row says
+    nothing else."""
+    usual = _usual_settings(rows) if _are_cases(rows) else _common_settings(rows)
+    common = {name: value for name, value in usual.items() if _all_have(rows, name, value)}
+    rest = settings_text({name: value for name, value in usual.items() if name not in common})
+    everywhere = ", ".join(text for text in (settings_text(common), *more) if text)
+    otherwise = f"{rest} where a row does not say otherwise" if rest else ""
+    return "; ".join(text for text in (everywhere, otherwise) if text)
+
+
+def _are_cases(rows: tuple[Result, ...]) -> bool:
+    return bool(rows) and all(row.case is not None for row in rows)
 
 
 def row_label(row: Result, rows: tuple[Result, ...]) -> str:
-    """The model's name, with whatever of its settings the caption cannot say for all rows."""
-    common = _common_settings(rows)
-    own = {name: value for name, value in row.settings.items() if name not in common}
-    text = settings_text(own, SHORT_SETTINGS)
+    """The model's name, with whatever of its settings the caption cannot say for all rows; of
+    cases, with whatever is not usual among them, or their name if that is nothing."""
+    if row.case is not None and any(_runs_alike(row, one) for one in rows):
+        return row.case.name
+    common = _usual_settings(rows) if _are_cases(rows) else _common_settings(rows)
+    own = {
+        name: value
+        for name, value in row.settings.items()
+        if name not in common or common[name] != value
+    }
+    text = settings_text(own, short=True)
     return f"{row.model} ({text})" if text else row.model
 
 
-def _caption(report: Report, shown: list[Metric]) -> str:
+def _runs_alike(row: Result, other: Result) -> bool:
+    """Whether another case turned out to run as this one does."""
+    same = row.model == other.model and row.settings == other.settings
+    return same and other.case is not None and other.case != row.case
+
+
+def _caption(title: str, rows: tuple[Result, ...], shown: list[Metric]) -> str:
     doubling = "1 MAC = 2 FLOPs" if any(one.convention for one in shown) else ""
-    settings = ", ".join(part for part in (_common_text(report.rows), doubling) if part)
-    caption = ": ".join(part for part in (report.title, settings) if part)
+    caption = ": ".join(part for part in (title, _common_text(rows, doubling)) if part)
     return f"{caption}." if caption else ""
 
 
 def _said(rows: tuple[Result, ...]) -> list[str]:
-    """The notes of all rows, each once, with the models it is of."""
-    models: dict[str, list[str]] = {}
+    """The notes of all rows, each once, with the models, or else the cases, it is of."""
+    said: dict[str, list[Result]] = {}
     for row in rows:
         for note in row.notes:
-            models.setdefault(note, []).append(row.model)
-    return [f"{', '.join(dict.fromkeys(names))}: {note}" for note, names in models.items()]
+            said.setdefault(note, []).append(row)
+    return [f"{', '.join(_names(of, rows))}: {note}" for note, of in said.items()]
+
+
+def _names(some: list[Result], rows: tuple[Result, ...]) -> list[str]:
+    """What to call some of `rows`: their models, wherever these are all rows of one."""
+    others = {row.model for row in rows if not any(row is one for one in some)}
+    return list(
+        dict.fromkeys(
+            row_label(row, rows) if row.case is not None and row.model in others else row.model
+            for row in some
+        )
+    )
 
 
 def provenance(report: Report) -> list[str]:

@@ -7,8 +7,8 @@ who does not see it, and none names a metric: which are drawn is data in `report
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 from detrbench.core.stats import median, quantile
 from detrbench.core.units import (
@@ -38,13 +38,16 @@ from detrbench.render.drawing import (
     unit_ticks,
 )
 from detrbench.render.layout import (
+    baseline_label,
     comparison_of,
     ends_of,
     pair_label,
     part_metrics,
+    reference_label,
     row_label,
     spread_of,
 )
+from detrbench.reports.comparison import Comparison
 from detrbench.reports.metrics import METRICS, Metric
 from detrbench.reports.report import Report, Result
 
@@ -63,7 +66,7 @@ _MEMORY = tuple(one for one in METRICS.values() if one.unit in ("element", "B"))
 
 def verdicts(report: Report) -> str | None:
     """Every measured pair: each process's ratio, the interval, and the margin it is judged by."""
-    pairs = [pair for pair in named_pairs(report) if pair.get("ratio")]
+    pairs = [pair for pair in named_pairs(report) if pair.ratio]
     if not pairs:
         return None
     with style():
@@ -72,24 +75,24 @@ def verdicts(report: Report) -> str | None:
             _draw_pair(panel, pair, pair_label(pair, report))
         share_range(panels, [0.0], pad=0.08)
         percent_ticks(panels[-1].xaxis)
-        baselines = ", ".join(dict.fromkeys(str(pair["baseline"]) for pair in pairs))
+        baselines = ", ".join(dict.fromkeys(baseline_label(pair, report) for pair in pairs))
         panels[-1].set_xlabel(f"Latency against {shortened(baselines, 40)}")
-        return svg_text(figure, "verdicts", "Verdicts", " ".join(map(_pair_words, pairs)))
+        words = " ".join(_pair_words(pair, pair_label(pair, report)) for pair in pairs)
+        return svg_text(figure, "verdicts", "Verdicts", words)
 
 
-def named_pairs(report: Report) -> list[Mapping[str, Any]]:
+def named_pairs(report: Report) -> list[Comparison]:
     """The comparisons that say what they are of; a file may hold others."""
-    wanted = {"baseline", "model", "settings"}
-    return [pair for pair in report.comparisons if wanted <= pair.keys()]
+    return [pair for pair in report.comparisons if pair.model and pair.baseline.model]
 
 
-def _draw_pair(panel: Axes, pair: Mapping[str, Any], title: str) -> None:
+def _draw_pair(panel: Axes, pair: Comparison, title: str) -> None:
     """One comparison: the processes' ratios above, the interval with its middle below."""
-    margin = pair.get("margin")
+    margin, low, high = pair.margin, pair.ci_low, pair.ci_high
     if margin:
         panel.axvspan(1 / (1 + margin) - 1, margin, color=PALETTE["shade"], linewidth=0)
     panel.axvline(0, color=PALETTE["soft"], linewidth=0.8)
-    processes = [math.expm1(each) for each in pair.get("process_log_ratios") or ()]
+    processes = [math.expm1(each) for each in pair.process_log_ratios]
     panel.plot(
         processes,
         [0.7] * len(processes),
@@ -100,20 +103,19 @@ def _draw_pair(panel: Axes, pair: Mapping[str, Any], title: str) -> None:
         markeredgecolor=PALETTE["1"],
         markeredgewidth=0.9,
     )
-    low, high = pair.get("ci_low"), pair.get("ci_high")
     if low is not None and high is not None:
         panel.plot([low - 1, high - 1], [0.28] * 2, color=PALETTE["ink"], linewidth=2)
-    panel.plot([pair["ratio"] - 1], [0.28], marker="D", markersize=5, color=PALETTE["ink"])
+    panel.plot([(pair.ratio or 1) - 1], [0.28], marker="D", markersize=5, color=PALETTE["ink"])
     panel.set_ylim(0, 1)
     panel.set_yticks([])
-    put_title(panel, title, str(pair.get("verdict") or ""))
+    put_title(panel, title, pair.verdict or "")
 
 
-def _pair_words(pair: Mapping[str, Any]) -> str:
-    low, high = pair.get("ci_low"), pair.get("ci_high")
+def _pair_words(pair: Comparison, label: str) -> str:
+    low, high = pair.ci_low, pair.ci_high
     between = "" if low is None or high is None else f", {show_change(low)} to {show_change(high)}"
-    verdict = f": {pair['verdict']}" if pair.get("verdict") else ""
-    return f"{pair['model']} {show_change(pair['ratio'])}{between}{verdict}."
+    verdict = f": {pair.verdict}" if pair.verdict else ""
+    return f"{label} {show_change(pair.ratio or 1)}{between}{verdict}."
 
 
 def savings(report: Report) -> str | None:
@@ -129,7 +131,8 @@ def savings(report: Report) -> str | None:
         for index, (row, reference) in enumerate(zip(report.rows, references, strict=True))
         if reference is not None and row.status == reference.status == "ok"
     ]
-    against = ", ".join(dict.fromkeys(one.model for one in references if one is not None))
+    labels = [reference_label(one, report.rows) for one in references if one is not None]
+    against = ", ".join(dict.fromkeys(labels))
     if len(shown) < 2 or not models:  # a single change is the verdicts' picture
         return None
     titles = [one.title for one in shown]
@@ -190,9 +193,8 @@ class _Change(NamedTuple):
 def _change(one: Metric, row: Result, reference: Result, report: Report) -> _Change | None:
     pair = comparison_of(row, report) if one.spread else None
     if pair is not None:
-        ends = (pair.get("ci_low"), pair.get("ci_high"))
-        low, high = (None if end is None else end - 1 for end in ends)
-        return _Change(pair["ratio"] - 1, low, high)
+        low, high = (None if end is None else end - 1 for end in (pair.ci_low, pair.ci_high))
+        return _Change((pair.ratio or 1) - 1, low, high)
     value, before = row.metrics.get(one.key), reference.metrics.get(one.key)
     change = None if value is None or before is None else ratio(value, before)
     return None if change is None else _Change(change - 1)
@@ -226,9 +228,14 @@ def _draw_changes(panel: Axes, model: _Changes, shift: float, in_figures: bool) 
 # --- latency -----------------------------------------------------------------------------------
 
 
-def samples(report: Report) -> str | None:
-    """Every timed forward pass of every model, process by process."""
-    rows = [row for row in report.rows if any(_processes(row))]
+def samples(report: Report, rows: Sequence[Result] | None = None, place: int = 1) -> str | None:
+    """Every timed forward pass of every model, process by process.
+
+    Args:
+        rows: those of one workload, whose times an axis can show; all, if `None`.
+        place: the picture's among several on a page.
+    """
+    rows = [row for row in (report.rows if rows is None else rows) if any(_processes(row))]
     if not rows:
         return None
     lowest = min(min(each) for row in rows for each in _processes(row) if each)
@@ -246,7 +253,8 @@ def samples(report: Report) -> str | None:
             panel.tick_params(labelbottom=panel is panels[-1])
         panels[-1].set_xlabel(header(_MEASURED[0].title, "s"))
         words = [_samples_words(row, report) for row in rows]
-        return svg_text(figure, "samples", "Every sample, by process", " ".join(words))
+        name = "samples" if place == 1 else f"samples-{place}"
+        return svg_text(figure, name, "Every sample, by process", " ".join(words))
 
 
 def _processes(row: Result) -> list[list[float]]:

@@ -39,7 +39,8 @@ def merge(reports: Mapping[str, Report]) -> Report:
 def join(counted: Result, timed: Result) -> Result:
     """One row out of what was counted and what was timed of the same model.
 
-    Where both have a key, the timed one has the last word; the status is the worse of the two.
+    Where both have a key, the timed one has the last word; the status is the worse of the two. The
+    case is that of whichever says on what it ran.
     """
     worse = counted if counted.status != "ok" else timed
     values = counted.metrics | {
@@ -48,6 +49,7 @@ def join(counted: Result, timed: Result) -> Result:
         if value is not None or key not in counted.metrics
     }
     missing = counted.missing | timed.missing
+    run = next((row for row in (timed, counted) if "device" in row.settings), timed)
     return dataclasses.replace(
         counted,
         model=timed.model,
@@ -63,6 +65,7 @@ def join(counted: Result, timed: Result) -> Result:
             for figure in counted.published or timed.published
         ],
         notes=tuple(dict.fromkeys(counted.notes + timed.notes)),
+        case=run.case or timed.case or counted.case,
     )
 
 
@@ -134,14 +137,14 @@ def _compares(here: Mapping[str, Any], there: Mapping[str, Any]) -> bool:
 
 
 def _added(merged: Report, report: Report, name: str) -> Report:
-    rows = list(merged.rows)
-    for row in report.rows:
-        at = next((index for index, known in enumerate(rows) if _same(known, row)), None)
-        if at is None:
-            rows.append(row)
-        else:
-            _check_values(rows[at], row, name)
-            rows[at] = join(rows[at], row)
+    rows: list[Result] = []
+    for known in merged.rows:
+        same = [row for row in report.rows if _same(known, row)]
+        for row in same:
+            _check_values(known, row, name)
+        # Of several, each is a row: what was counted once was timed in several ways.
+        rows.extend([join(known, row) for row in same] or [known])
+    rows.extend(row for row in report.rows if not any(_same(one, row) for one in merged.rows))
     measured = report if is_measured(report) and not is_measured(merged) else merged
     return dataclasses.replace(
         merged,

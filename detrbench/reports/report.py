@@ -4,7 +4,9 @@ A saved Report is the only truth on disk. Every table, page or verdict is made f
 full precision and raw samples, and a value that is missing says why.
 
 The format's history:
-    1: the first.
+    1: the first. A comparison names two models and one set of settings for both.
+    2: a report holds its cases (what was built of which files, executed how), a row names its own,
+       and a comparison names two, each with its settings.
 """
 
 from __future__ import annotations
@@ -18,17 +20,17 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from detrbench.core.errors import UsageError
 from detrbench.core.files import write_atomically
-from detrbench.core.units import column_name, is_finite, parse_imgsz, show_imgsz
+from detrbench.core.units import column_name, is_finite, parse_imgsz, show_imgsz, show_many
+from detrbench.reports import VIEWS
+from detrbench.reports.case import Case
+from detrbench.reports.comparison import OF_THE_MODEL, Comparison
 from detrbench.reports.metrics import METRICS, metric
 
 if TYPE_CHECKING:
     import pandas as pd
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 STATUSES = ("ok", "failed", "interrupted")
-
-OF_THE_MODEL = frozenset({"nc"})
-"""Settings that models side by side may each have their own of."""
 
 
 class ReportError(UsageError):
@@ -52,6 +54,8 @@ class Result:
         published: figures others printed: label, source, params, gflops, latency_ms (text), the
             settings that reproduce them, and `ours`: metric key -> our value at those settings.
         notes: sentences a reader of the numbers must not miss.
+        case: what was built and how it was executed, as it was asked for; `None` in reports of
+            schema 1, and where nobody asked for one.
     """
 
     model: str
@@ -65,17 +69,18 @@ class Result:
     parts: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     published: list[dict[str, Any]] = field(default_factory=list)
     notes: tuple[str, ...] = ()
+    case: Case | None = None
 
     @property
     def identity(self) -> str:
-        """The model and its settings: what must be unique in a Report."""
+        """The model and its settings; of one case, what must be unique in a Report."""
         return json.dumps([self.model, self.settings], sort_keys=True, default=str)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, as it stands in a file."""
         # Not dataclasses.asdict, which would copy every raw sample.
         plain = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        return {**plain, "notes": list(self.notes)}
+        return {**plain, "notes": list(self.notes), "case": self.case and self.case.id}
 
 
 @dataclass(frozen=True)
@@ -85,7 +90,7 @@ class Report:
     Attributes:
         rows: one Result per model and settings, in the order asked for.
         environment: what `detrbench.machine.environment` read on the machine.
-        comparisons: pairs of rows with their ratio and verdict.
+        comparisons: pairs of cases with their ratio and verdict.
         title: what the report is of.
         command: the command line or call that made it.
         created: ISO 8601 date and time with offset.
@@ -95,12 +100,28 @@ class Report:
 
     rows: tuple[Result, ...] = ()
     environment: dict[str, Any] = field(default_factory=dict)
-    comparisons: tuple[dict[str, Any], ...] = ()
+    comparisons: tuple[Comparison, ...] = ()
     title: str = ""
     command: str = ""
     created: str = ""
     detrbench_version: str = ""
     schema_version: int = SCHEMA_VERSION
+
+    def __repr__(self) -> str:
+        """Its size; its samples would fill a screen."""
+        rows = show_many(len(self.rows), "row")
+        pairs = show_many(len(self.comparisons), "comparison")
+        return f"<Report {self.title!r}: {rows}, {pairs}>"
+
+    def __str__(self) -> str:
+        """Its tables, where something has said how to lay them out."""
+        view = VIEWS.get("text")
+        return repr(self) if view is None else view(self)
+
+    def _repr_html_(self) -> str | None:
+        """What a notebook shows."""
+        view = VIEWS.get("html")
+        return None if view is None else view(self)
 
     def with_row(self, cell: Result) -> Report:
         """This report with one row more."""
@@ -116,10 +137,19 @@ class Report:
         """Plain data in the order a reader of the file wants: what it is, then the rows."""
         names = ("schema_version", "detrbench_version", "title", "command", "created")
         plain: dict[str, Any] = {name: getattr(self, name) for name in names}
+        plain["schema_version"] = SCHEMA_VERSION  # also of what was read from an older file
         plain["environment"] = self.environment
+        plain["cases"] = [{"id": key, **case.to_dict()} for key, case in self.cases.items()]
         plain["rows"] = [row.to_dict() for row in self.rows]
-        plain["comparisons"] = list(self.comparisons)
+        plain["comparisons"] = [pair.to_dict() for pair in self.comparisons]
         return plain
+
+    @property
+    def cases(self) -> dict[str, Case]:
+        """The cases of all rows and comparisons, by id."""
+        sides = (side for pair in self.comparisons for side in (pair.baseline, pair.case))
+        named = [*(row.case for row in self.rows), *(side.case for side in sides)]
+        return {case.id: case for case in named if case is not None}
 
     def to_json(self) -> str:
         """The report as JSON text, in full precision.
@@ -152,12 +182,15 @@ class Report:
                 f"not JSON ({error})", where=where, hint="is the file complete?"
             ) from error
         _check(plain, where)
-        rows = tuple(_cell(row) for row in plain["rows"])
+        cases = _cases(plain, where)
         known = {f.name for f in dataclasses.fields(cls)} - {"rows", "comparisons"}
+        values = {name: plain[name] for name in known if name in plain}
         return cls(
-            rows=rows,
-            comparisons=tuple(plain.get("comparisons", ())),
-            **{name: plain[name] for name in known if name in plain},
+            rows=tuple(_result(row, cases) for row in plain["rows"]),
+            comparisons=tuple(
+                Comparison.from_dict(pair, cases) for pair in plain.get("comparisons", ())
+            ),
+            **values,
         )
 
     @classmethod
@@ -180,7 +213,8 @@ class Report:
     def records(self, by: str | None = None) -> list[dict[str, Any]]:
         """One flat record per row: model, settings, values under names that carry their unit.
 
-        Every record has the same names in the same order; None where a row has no value.
+        Every record has the same names in the same order; None where a row has no value. Where
+        models have several cases, `case` tells them apart, as `compared_with` names them.
 
         Args:
             by: "stage", "module" or "op" adds a column `part` and a record for every such part
@@ -188,10 +222,12 @@ class Report:
         """
         settings = list(dict.fromkeys(name for row in self.rows for name in row.settings))
         keys = metric_keys(self.rows)
+        apart = any(self.label(row) != row.model for row in self.rows)
         return [
             {
                 "model": row.model,
                 "title": row.title,
+                **({"case": self.label(row)} if apart else {}),
                 **({"part": part} if by else {}),
                 **{name: _flat(row.settings.get(name)) for name in settings},
                 **{column_name(key, metric(key).unit): values.get(key) for key in keys},
@@ -210,25 +246,45 @@ class Report:
     @property
     def explanation(self) -> Mapping[str, Any] | None:
         """What `detrbench explain` kept; None where it did not make the report."""
-        found = (pair.get("explanation") for pair in self.comparisons)
-        return next((each for each in found if each), None)
+        return next((pair.explanation for pair in self.comparisons if pair.explanation), None)
+
+    def comparison(self, row: Result) -> Comparison | None:
+        """The one that `row` is the subject of; of several runs', that of its own."""
+        found = [pair for pair in self.comparisons if pair.case.is_of(row)]
+        return max(found, key=lambda pair: len(pair.settings), default=None)
 
     def reference(self, row: Result) -> Result | None:
-        """What `row` is read against: the first row under the same settings, classes apart, which
-        models may have their own number of; None for that row itself."""
-        first = next(
-            one
-            for one in self.rows
-            if not setting_differences(one.settings, row.settings).keys() - OF_THE_MODEL
-        )
+        """What `row` is read against: the row of its comparison's baseline, or else the first row
+        of the same workload; None for that row itself."""
+        pair = self.comparison(row)
+        rows = self.rows if pair is None else [one for one in self.rows if pair.baseline.is_of(one)]
+        first = next((one for one in rows if pair is not None or self._alike(one, row)), row)
         return None if first is row else first
+
+    def _alike(self, one: Result, row: Result) -> bool:
+        """Whether both are of one workload. Rows of schema 1 differ in nothing but their classes;
+        what nobody timed may differ in whatever their figures are there to show."""
+        differing = setting_differences(one.settings, row.settings).keys()
+        if one.case is None or row.case is None:
+            return not differing - OF_THE_MODEL
+        same = one.case.execution.workload == row.case.execution.workload
+        return same and "confirmation" not in differing
 
     def _judged(self, row: Result) -> dict[str, Any]:
         """The comparison that `row` is the subject of; None where it is of none."""
-        pair = next((one for one in self.comparisons if is_of(one, row)), {})
-        names = {"baseline": "compared_with", "ratio": "ratio", "ci_low": "ratio_low",
-                 "ci_high": "ratio_high", "verdict": "verdict"}  # fmt: skip
-        return {column: pair.get(key) for key, column in names.items()}
+        pair, reference = self.comparison(row), None
+        if pair is not None:
+            found = next((one for one in self.rows if pair.baseline.is_of(one)), None)
+            reference = pair.baseline.model if found is None else self.label(found)
+        names = {"ratio": "ratio", "ci_low": "ratio_low", "ci_high": "ratio_high",
+                 "verdict": "verdict"}  # fmt: skip
+        judged = {column: getattr(pair, key, None) for key, column in names.items()}
+        return {"compared_with": reference, **judged}
+
+    def label(self, row: Result) -> str:
+        """What tells `row` from the others: its case's name, if others are of the same model."""
+        same = [one for one in self.rows if one.model == row.model]
+        return row.case.name if row.case is not None and len(same) > 1 else row.model
 
     def to_pandas(self) -> pd.DataFrame:
         """`records()` as a table; whole numbers stay whole (Int64) where some are missing."""
@@ -241,12 +297,6 @@ class Report:
             if {type(record[name]) for record in records} == {int, type(None)}
         }
         return pd.DataFrame.from_records(records).astype(whole)
-
-
-def is_of(pair: Mapping[str, Any], row: Result) -> bool:
-    """Whether `row` is of the model that the comparison `pair` is about, under its settings."""
-    settings = pair.get("settings") or {}
-    return pair.get("model") == row.model and settings.items() <= row.settings.items()
 
 
 def setting_differences(
@@ -307,20 +357,39 @@ def _flat(value: Any) -> Any:
     return value if simple else json.dumps(value, sort_keys=True, default=str)
 
 
-def _cell(plain: Mapping[str, Any]) -> Result:
+def _result(plain: Mapping[str, Any], cases: Mapping[str, Case]) -> Result:
     known = {f.name for f in dataclasses.fields(Result)}
     values = {name: plain[name] for name in known if name in plain}
     values.setdefault("title", plain["model"])
     values["notes"] = tuple(plain.get("notes", ()))
+    values["case"] = cases.get(plain.get("case") or "")
     return Result(**values)
+
+
+def _cases(plain: Mapping[str, Any], where: str) -> dict[str, Case]:
+    """The cases of a report by the ids that it gives them."""
+    found: dict[str, Case] = {}
+    for index, case in enumerate(plain.get("cases", ())):
+        if not isinstance(case, dict) or not isinstance(case.get("id"), str):
+            raise ReportError(f"cases[{index}] is not an object with an `id`", where=where)
+        if case["id"] in found:
+            raise ReportError(f"cases[{index}] repeats the id {case['id']}", where=where)
+        try:
+            found[case["id"]] = Case.from_dict(case)
+        except (KeyError, TypeError, ValueError) as error:
+            raise ReportError(
+                f"cases[{index}] is not a case: {type(error).__name__}: {error}", where=where
+            ) from error
+    return found
 
 
 # --- checking plain data -------------------------------------------------------------------------
 # By hand, because jsonschema is not needed to run detrbench; the tests hold this and
-# report.schema.json together.
+# the schemas beside this file together.
 
 _TOP: dict[str, tuple[type, ...]] = {
     "environment": (dict,),
+    "cases": (list,),
     "comparisons": (list,),
     "title": (str,),
     "command": (str,),
@@ -328,6 +397,7 @@ _TOP: dict[str, tuple[type, ...]] = {
     "detrbench_version": (str,),
 }
 _ROW: dict[str, tuple[type, ...]] = {
+    "case": (str, type(None)),
     "model": (str,),
     "title": (str,),
     "settings": (dict,),
@@ -377,10 +447,17 @@ def _check(plain: Any, where: str) -> None:
     rows = plain["rows"]
     if not isinstance(rows, list):
         _wrong_type(where, "rows", rows, (list,))
-    seen: dict[str, int] = {}
+    for index, pair in enumerate(plain.get("comparisons", ())):
+        if not isinstance(pair, dict):
+            _wrong_type(where, f"comparisons[{index}]", pair, (dict,))
+    ids = set(_cases(plain, where))
+    seen: dict[tuple[str, str | None], int] = {}
     for index, row in enumerate(rows):
         _check_row(row, where, f"rows[{index}]")
-        identity = _cell(row).identity
+        if row.get("case") is not None and row["case"] not in ids:
+            raise ReportError(f"rows[{index}].case names no case of `cases`", where=where)
+        # Cases that were asked for apart (two threads, and as many as there are) may run alike.
+        identity = _result(row, {}).identity, row.get("case")
         if identity in seen:
             raise ReportError(
                 f"rows[{index}] repeats rows[{seen[identity]}]: {row['model']} with the same "

@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from detrbench.core.errors import UsageError, nearest
 from detrbench.machine.devices import parse_device
+from detrbench.reports.case import check_values
+from detrbench.reports.settings import SETTINGS
 from detrbench.runtimes.clocks import Step
 from detrbench.runtimes.devices import open_device
-from detrbench.runtimes.options import Options, check_options
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from detrbench.reports.case import Execution
     from detrbench.runtimes.devices import Device
 
 # One line per runtime: name -> "module:Class", imported when asked for.
@@ -34,9 +36,13 @@ ONLY_ON: dict[str, tuple[str, ...]] = {"cudagraph": ("cuda",)}
 class Runtime(Protocol):
     """Turns a model and an image batch into a step that can be timed.
 
-    A class is constructed with a `Device` and `Options`. Whatever making the step costs (moving,
-    compiling, capturing) belongs into `prepare`, so that no sample pays for it.
+    A class is constructed with a `Device` and an `Execution`. Whatever making the step costs
+    (moving, compiling, capturing) belongs into `prepare`, so that no sample pays for it.
     """
+
+    def activate(self) -> None:
+        """Put the process's own switches (threads, TF32, autotuning) where this execution wants
+        them. Called before every call of a step, outside of its sample: other cases run between."""
 
     def prepare(self, model: nn.Module, images: Tensor) -> Step:
         """The step that runs `model` on `images` (B, 3, H, W), in evaluation mode. Takes the model
@@ -60,33 +66,55 @@ class Runtime(Protocol):
         """Put process-wide switches back; for a process that goes on to other work."""
 
 
-def check_runtime(name: str, device: str | None = None) -> str:
-    """`name`, if a runtime is called so, and if it runs on this kind of device.
+def check_execution(execution: Execution, *, where: str | None = None) -> Execution:
+    """`execution`, if there is such a runtime and it can have all of that on such a device. Whether
+    the device is there is not asked, and no torch is imported.
 
     Raises:
-        UsageError: none is, or it does not.
+        UsageError: there is none, or it cannot; `where` says which case it is.
     """
-    if name not in RUNTIMES:
-        raise UsageError(f"unknown runtime {name!r}", hint=nearest(name, RUNTIMES))
-    kinds = ONLY_ON.get(name)
-    if device is not None and kinds is not None and parse_device(device)[0] not in kinds:
+    check_values(execution)
+    kind, _ = parse_device(execution.device)
+    if execution.runtime not in RUNTIMES:
+        raise UsageError(
+            f"unknown runtime {execution.runtime!r}",
+            where=where,
+            hint=nearest(execution.runtime, RUNTIMES),
+        )
+    kinds = ONLY_ON.get(execution.runtime)
+    if kinds is not None and kind not in kinds:
         able = [other for other in RUNTIMES if other not in ONLY_ON]
         raise UsageError(
-            f"the runtime {name} does not run on {device}",
+            f"the runtime {execution.runtime} does not run on {execution.device}",
+            where=where,
             hint=f"Give --device {kinds[0]}, or take {' or '.join(able)}.",
         )
-    return name
+    for key, one in SETTINGS.items():
+        if one.of != "execution" or getattr(execution, key) == one.default:
+            continue
+        if one.devices is not None and kind not in one.devices:
+            raise UsageError(
+                f"{key} is a setting of {' and '.join(one.devices)} devices, not of "
+                f"{execution.device}",
+                where=where,
+                hint=f"Leave it out, or give --device {one.devices[0]}.",
+            )
+        if one.runtimes is not None and execution.runtime not in one.runtimes:
+            raise UsageError(
+                f"the runtime {execution.runtime} knows no {key}",
+                where=where,
+                hint=f"Leave {one.flag} out, or give --runtime {one.runtimes[0]}.",
+            )
+    return execution
 
 
-def open_runtime(name: str, device: str = "cpu", options: Options | None = None) -> Runtime:
-    """The runtime called `name` on `device` ("cpu", "cuda" or "cuda:N").
+def open_runtime(execution: Execution) -> Runtime:
+    """The runtime that carries out `execution`, with its device.
 
     Raises:
-        UsageError: an unknown runtime or device, a device that is not there, or options or a
-            runtime that it cannot have.
+        UsageError: as `check_execution`, or a device that is not there.
     """
-    module, class_name = RUNTIMES[check_runtime(name, device)].split(":")
-    wanted = check_options(options or Options(), device)
-    opened: Device = open_device(device)
+    module, class_name = RUNTIMES[check_execution(execution).runtime].split(":")
+    opened: Device = open_device(execution.device)
     make: type[Any] = getattr(import_module(module), class_name)
-    return cast(Runtime, make(opened, wanted))
+    return cast(Runtime, make(opened, execution))

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from detrbench.core.errors import DetrbenchError
+from detrbench.reports.case import Execution
 from detrbench.runtimes.agreement import Observed, check_agreement, given, observed
 from detrbench.runtimes.devices import Device
 from detrbench.runtimes.eager import Eager, ModelStep
-from detrbench.runtimes.options import Options
 
 # What a compiler needs that a torch wheel does not bring, by the exception that says so.
 _HINTS = {
@@ -31,8 +31,8 @@ class Compile:
 
     name = "compile"
 
-    def __init__(self, device: Device, options: Options | None = None) -> None:
-        self.eager = Eager(device, options)
+    def __init__(self, device: Device, execution: Execution | None = None) -> None:
+        self.eager = Eager(device, execution)
         self.prepared: dict[str, float] = {}
 
     def prepare(self, model: nn.Module, images: Tensor) -> ModelStep:
@@ -53,6 +53,9 @@ class Compile:
             )
         self.prepared = agreed(self.eager, found) | {"compile_s": compile_s}
         return ModelStep(lambda: run(placed)[0], self.eager.device.clock)
+
+    def activate(self) -> None:
+        self.eager.activate()
 
     def settings(self, images: Tensor) -> Mapping[str, Any]:
         return {**self.eager.settings(images), "runtime": self.name}

@@ -13,11 +13,11 @@ import torch
 from torch import Tensor, nn
 
 from detrbench.core.errors import DetrbenchError
+from detrbench.reports.case import Execution
 from detrbench.runtimes.agreement import check_agreement, given, observed
 from detrbench.runtimes.compile import agreed
 from detrbench.runtimes.devices import Device
 from detrbench.runtimes.eager import Eager, ModelStep
-from detrbench.runtimes.options import Options
 
 WARM_UPS = 3  # as torch's notes on CUDA graphs do: libraries choose and allocate before the capture
 
@@ -32,9 +32,9 @@ class CudaGraph:
     name = "cudagraph"
 
     def __init__(
-        self, device: Device, options: Options | None = None, cuda: Any = torch.cuda
+        self, device: Device, execution: Execution | None = None, cuda: Any = torch.cuda
     ) -> None:
-        self.eager, self._cuda = Eager(device, options), cuda
+        self.eager, self._cuda = Eager(device, execution), cuda
         self.prepared: dict[str, float] = {}
 
     def prepare(self, model: nn.Module, images: Tensor) -> ModelStep:
@@ -63,6 +63,9 @@ class CudaGraph:
             return outputs
 
         return ModelStep(replay, self.eager.device.clock)
+
+    def activate(self) -> None:
+        self.eager.activate()
 
     def settings(self, images: Tensor) -> Mapping[str, Any]:
         return {**self.eager.settings(images), "runtime": self.name}

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from weakref import WeakSet
 
 from detrbench.core.errors import UsageError
 from detrbench.machine.devices import parse_device
 from detrbench.runtimes.clocks import Clock, WallClock
 
 if TYPE_CHECKING:
-    from detrbench.runtimes.options import Options
+    from detrbench.reports.case import Execution
 
 # As triton's do_bench: larger than any L2 cache there is, so that nothing of before is left in it.
 FLUSH_BYTES = 256 * 2**20
@@ -29,15 +30,19 @@ class Device(Protocol):
     def flags(self) -> dict[str, Any]:
         """Process-wide switches that change how fast, or how exactly, this device computes."""
 
-    def configure(self, options: Options) -> None:
-        """Set the switches that `options` ask for, checked by `check_options` before.
+    def configure(self, execution: Execution) -> None:
+        """Take and set the switches that `execution` asks for, checked by `check_execution` before.
 
         Raises:
             UsageError: this very device cannot compute so.
         """
 
+    def activate(self) -> None:
+        """Set them again: another device object of this process may have been active since."""
+
     def restore(self) -> None:
-        """The switches as they were before `configure`."""
+        """The switches as they were before the first `configure`: whoever is still to be run
+        activates its own."""
 
 
 class Cpu:
@@ -55,7 +60,10 @@ class Cpu:
     def flags(self) -> dict[str, Any]:
         return {}
 
-    def configure(self, options: Options) -> None:
+    def configure(self, execution: Execution) -> None:
+        """There are no switches here."""
+
+    def activate(self) -> None:
         """There are no switches here."""
 
     def restore(self) -> None:
@@ -64,6 +72,11 @@ class Cpu:
 
 class Cuda:
     """One NVIDIA GPU, the process's current device from here on."""
+
+    # As torch had the process's switches before anything here set them, which is what "not asked"
+    # means, and those that have set them and not put them back.
+    _before: ClassVar[tuple[bool, bool, bool] | None] = None
+    _configured: ClassVar[WeakSet[Cuda]] = WeakSet()
 
     def __init__(self, index: int | None = None) -> None:
         import torch
@@ -81,7 +94,7 @@ class Cuda:
         self.name = wanted
         self.clock: Clock = CudaClock(event=_timing_event, synchronize=torch.cuda.synchronize)
         self._cold = False
-        self._before: tuple[bool, bool, bool] | None = None
+        self._wanted: tuple[bool, bool, bool] | None = None
 
     def flags(self) -> dict[str, Any]:
         """TF32 (float32 products with 10-bit mantissas) and the convolution autotuner."""
@@ -94,10 +107,10 @@ class Cuda:
             "cold_l2": self._cold,
         }
 
-    def configure(self, options: Options) -> None:
+    def configure(self, execution: Execution) -> None:
         import torch
 
-        if options.dtype == "bfloat16" and not torch.cuda.is_bf16_supported(
+        if execution.dtype == "bfloat16" and not torch.cuda.is_bf16_supported(
             including_emulation=False
         ):
             name = torch.cuda.get_device_name(self.name)
@@ -105,21 +118,33 @@ class Cuda:
                 f"{name} has no bfloat16 units, torch would emulate them",
                 hint="Give --dtype float16.",
             )
-        conv, matmul, benchmark = self._before = self._switches()
-        asked = options.tf32
-        self._switch(
+        if Cuda._before is None:
+            Cuda._before = self._switches()
+        Cuda._configured.add(self)
+        conv, matmul, benchmark = Cuda._before
+        asked = execution.tf32
+        self._wanted = (
             conv if asked is None else asked,
             matmul if asked is None else asked,
-            benchmark if options.cudnn_benchmark is None else options.cudnn_benchmark,
+            benchmark if execution.cudnn_benchmark is None else execution.cudnn_benchmark,
         )
-        self._cold = options.cold_l2
+        self.activate()
+        self._cold = execution.cold_l2
         if self._cold:
             flush = torch.empty(FLUSH_BYTES, dtype=torch.int8, device=self.name).zero_
             self.clock = CudaClock(_timing_event, torch.cuda.synchronize, before=flush)
 
+    def activate(self) -> None:
+        if self._wanted is not None:
+            self._switch(*self._wanted)
+
     def restore(self) -> None:
-        if self._before is not None:
-            self._switch(*self._before)
+        if Cuda._before is not None and self in Cuda._configured:
+            self._switch(*Cuda._before)
+            self._wanted = None
+            Cuda._configured.discard(self)
+            if not Cuda._configured:
+                Cuda._before = None
 
     def _switches(self) -> tuple[bool, bool, bool]:
         flags = self.flags()

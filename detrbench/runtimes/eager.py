@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from detrbench.core.errors import DetrbenchError
+from detrbench.reports.case import Execution
 from detrbench.runtimes.agreement import (
     TOLERANCES,
     check_agreement,
@@ -20,7 +21,8 @@ from detrbench.runtimes.agreement import (
 )
 from detrbench.runtimes.clocks import Clock
 from detrbench.runtimes.devices import Device
-from detrbench.runtimes.options import Options
+
+_GRAIN = 2 * 32_768  # elements that torch gives to a thread at least, twice
 
 LAYOUTS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
 
@@ -29,15 +31,24 @@ class Eager:
     """Evaluation mode under `inference_mode`, on one device.
 
     It is what other runtimes are compared with. It itself is compared with float32 in torch's own
-    layout, wherever the options ask for something else.
+    layout, wherever something else is asked for.
     """
 
     name = "eager"
 
-    def __init__(self, device: Device, options: Options | None = None) -> None:
-        self.device, self.options = device, options or Options()
-        device.configure(self.options)
+    def __init__(self, device: Device, execution: Execution | None = None) -> None:
+        self.device, self.execution = device, execution or Execution(device=device.name)
+        device.configure(self.execution)
         self.prepared: dict[str, float] = {}
+
+    def activate(self) -> None:
+        """Threads and the device's switches as this execution wants them."""
+        threads = self.execution.threads
+        if threads is not None and threads != torch.get_num_threads():
+            torch.set_num_threads(threads)
+            # Starts those that are missing: the next sample must not pay for it.
+            torch.ones(threads * _GRAIN).add_(1)
+        self.device.activate()
 
     def prepare(self, model: nn.Module, images: Tensor) -> ModelStep:
         """The step that calls `model`, moved and cast in place, on `images` (B, 3, H, W).
@@ -58,7 +69,7 @@ class Eager:
         return ModelStep(lambda: model(images), self.device.clock)
 
     def place(self, images: Tensor) -> Tensor:
-        """`images` on the device, in the dtype and the layout of the options."""
+        """`images` on the device, in the dtype and the layout asked for."""
         return images.to(self.device.name, self._dtype).contiguous(memory_format=self._layout)
 
     def settings(self, images: Tensor) -> Mapping[str, Any]:
@@ -81,21 +92,21 @@ class Eager:
         """How far outputs may be from another runtime's or from float32's."""
         flags = self.device.flags()
         rounded = flags.get("tf32_conv") or flags.get("tf32_matmul")
-        dtype = self.options.dtype
+        dtype = self.execution.dtype
         return TOLERANCES["tf32" if dtype == "float32" and rounded else dtype]
 
     @property
     def _dtype(self) -> torch.dtype:
-        dtype: torch.dtype = getattr(torch, self.options.dtype)
+        dtype: torch.dtype = getattr(torch, self.execution.dtype)
         return dtype
 
     @property
     def _layout(self) -> torch.memory_format:
-        return LAYOUTS[self.options.memory_format]
+        return LAYOUTS[self.execution.memory_format]
 
     def _cast(self, model: nn.Module, images: Tensor) -> dict[str, float]:
         """Cast `model` in place, and compare its outputs before and after."""
-        asked = (self.options.dtype, self.options.memory_format)
+        asked = (self.execution.dtype, self.execution.memory_format)
         if asked == ("float32", "contiguous"):
             model.to(self._dtype)
             return {}

@@ -1,4 +1,4 @@
-"""Latency of models against each other: models and settings in, a Report out."""
+"""Latency of cases against each other: models and settings in, a Report out."""
 
 from __future__ import annotations
 
@@ -6,17 +6,18 @@ import copy
 import dataclasses
 import shutil
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from detrbench.core.errors import DetrbenchWarning, UsageError
+from detrbench.core.errors import DetrbenchWarning
+from detrbench.models.sources.built import Built
+from detrbench.reports.case import Case, Subjects, cases_of
 from detrbench.reports.report import Report
 from detrbench.reports.verdicts import ALPHA, MARGIN
-from detrbench.runtimes.options import Options
 from detrbench.timing.folders import naming, run_folder
 from detrbench.timing.plan import Budget
-from detrbench.timing.process import Build, Request, build_model, measure_process
+from detrbench.timing.process import Build, Request, build_case, measure_process
 from detrbench.timing.records import Outcome, measured
 from detrbench.timing.replication import Run, replicate, resumable
 from detrbench.timing.resolution import remembered
@@ -31,48 +32,32 @@ if TYPE_CHECKING:
 _CUT = ("interrupted", "failures")  # runs whose folder is worth keeping
 
 
-def measure_latency(
-    models: Sequence[str | Path | nn.Module],
+def latency(
+    models: Subjects,
     *,
-    device: str = "cpu",
-    batch: int = 1,
-    imgsz: int | tuple[int, int] = 640,
-    nc: int | None = None,
-    fuse: bool = False,
-    threads: int | None = None,
-    blocks: str | Path | None = None,
-    backbone_weights: str | Path | None = None,
-    runtime: str = "eager",
-    options: Options | None = None,
-    stages: bool = False,
     budget_s: float | None = 120.0,
     processes: int | None = None,
     rounds: int | None = None,
     target: float | None = None,
     margin: float = MARGIN,
     early: bool = True,
-    seed: int = 0,
     folder: str | Path | None = None,
     progress: OnProgress | None = None,
     announce: Callable[[str], None] | None = None,
+    **settings: Any,
 ) -> Report:
     """Time `models` against each other: interleaved in rounds, replicated in fresh processes.
 
     Args:
-        models: names or paths of detectors, or modules whose forward takes images (B, 3, H, W). The
-            first is the baseline of the ratios. A module cannot be sent to another process: with
-            one among them, all are timed in this process, copied and not changed, and there is no
-            verdict.
-        device: "cpu", "cuda" or "cuda:N".
-        imgsz: pixels of a square, or (height, width).
-        nc: classes; `None` for what each file says.
-        fuse: fold batch norms and re-parameterised branches first.
-        threads: of the processor; `None` for what the control group allows.
-        blocks: a Python file with blocks of your own. It is executed.
-        backbone_weights: a torchvision state_dict to load into the backbone.
-        runtime: a name of `detrbench.runtimes.RUNTIMES`.
-        options: number format, memory layout and switches of the device.
-        stages: time preprocessing, backbone, neck, decoder and postprocessing beside the whole.
+        models: references, such as "rtdetr-l", "./my.yaml", "./my.py:build" and
+            "rtdetr-l@runtime=compile,threads=1"; or modules whose forward takes images
+            (B, 3, H, W). The first is the baseline of the ratios of its workload (image size and
+            batch). A module cannot be sent to another process: with one among them, all are timed
+            in this process, copied and not changed, and there is no verdict.
+        settings: of all models, by the keys of `detrbench.reports.settings.SETTINGS`: device,
+            batch, imgsz (pixels of a square, or (height, width)), nc, fuse, threads, blocks,
+            backbone_weights, runtime, dtype, memory_format, tf32, cudnn_benchmark, cold_l2,
+            stages, seed. A list of several values makes every combination.
         budget_s: seconds for everything, every process's start included; `None` for no limit.
         processes: exactly so many, if the budget lasts.
         rounds: timed rounds of each process, instead of what the first one suggests.
@@ -85,36 +70,24 @@ def measure_latency(
         announce: is told the plan in sentences, and where the samples of a cut run are.
 
     Returns:
-        A Report with one row per model, every raw sample beside its statistics, and a comparison of
-        each model with the first. After Ctrl-C, what was measured until then.
+        A Report with one row per case, every raw sample beside its statistics, and a comparison of
+        each case with the first of its workload. After Ctrl-C, what was measured until then.
 
     Raises:
         UsageError: the request cannot be carried out as given.
     """
-    given = {_name(model): model for model in models}
-    if len(given) < len(models):
-        raise UsageError("two of the models have the same name", hint="Name each model once.")
-    request = Request(
-        models=tuple(given),
-        device=device,
-        batch=batch,
-        imgsz=(imgsz, imgsz) if isinstance(imgsz, int) else imgsz,
-        nc=nc,
-        fuse=fuse,
-        threads=threads,
-        blocks=None if blocks is None else str(blocks),
-        backbone_weights=None if backbone_weights is None else str(backbone_weights),
-        runtime=runtime,
-        options=options or Options(),
-        stages=stages,
-        seed=seed,
-        plan=Plan(budget_s=30.0, seed=seed),
-    )
-    if all(isinstance(model, (str, Path)) for model in models):
+    cases, modules = cases_of(models, settings)
+    seed = cases[0].model.seed
+    request = Request(cases, plan=Plan(budget_s=30.0, seed=seed))
+    if not modules:
         budget = Budget(budget_s, processes, rounds, target, margin, early)
         return latency_report(measure_run(request, budget, folder, progress, announce))
     request = dataclasses.replace(request, plan=Plan(budget_s=budget_s, rounds=rounds, seed=seed))
-    return latency_report(_in_this_process(request, given, margin, progress))
+    return latency_report(_in_this_process(request, modules, margin, progress))
+
+
+measure_latency = latency
+"""The name it had first."""
 
 
 def resume_latency(
@@ -165,11 +138,11 @@ def measure_run(
 
 def _in_this_process(
     request: Request,
-    given: Mapping[str, str | Path | nn.Module],
+    modules: Mapping[str, nn.Module],
     margin: float,
     progress: OnProgress | None,
 ) -> Run:
-    measurement = measure_process(request, build=_builder(given), progress=progress)
+    measurement = measure_process(request, build=_builder(modules), progress=progress)
     cut = [series for series in measurement.series if series.status == "interrupted"]
     status, reason = ("interrupted", cut[0].reason) if cut else ("ok", None)
     outcome = Outcome(1, status, reason, measurement.took_s, measurement=measurement)
@@ -183,20 +156,11 @@ def _in_this_process(
     )
 
 
-def _name(model: str | Path | nn.Module) -> str:
-    if isinstance(model, (str, Path)):
-        return str(model)
-    spec = getattr(model, "spec", None)
-    return type(model).__name__ if spec is None else str(spec.name)
+def _builder(modules: Mapping[str, nn.Module]) -> Build:
+    """Builds what was given by reference, and copies what was given as a module."""
 
-
-def _builder(given: Mapping[str, str | Path | nn.Module]) -> Build:
-    """Builds what was given by name, and copies what was given as a module."""
-
-    def build(name: str, request: Request) -> nn.Module:
-        model = given[name]
-        return (
-            build_model(name, request) if isinstance(model, (str, Path)) else copy.deepcopy(model)
-        )
+    def build(case: Case) -> Built:
+        module = modules.get(case.model.reference)
+        return build_case(case, None if module is None else copy.deepcopy(module))
 
     return build

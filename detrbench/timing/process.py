@@ -11,18 +11,19 @@ import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from importlib import import_module
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from detrbench.core.errors import UsageError
-from detrbench.machine.devices import parse_device
 from detrbench.machine.environment import Environment
 from detrbench.machine.threads import check_threads
 from detrbench.machine.usage import energy_per_image, peak_memory
 from detrbench.machine.validity import Entry, Ledger, open_ledger
-from detrbench.runtimes import Runtime, check_runtime, open_runtime
+from detrbench.models.sources import build_model
+from detrbench.models.sources.built import Built, described
+from detrbench.reports.case import Case, baseline_of
+from detrbench.runtimes import Runtime, check_execution, open_runtime
 from detrbench.runtimes.clocks import Step
-from detrbench.runtimes.options import Options, check_options
 from detrbench.timing.journal import Journal
 from detrbench.timing.schedule import Plan
 from detrbench.timing.session import Observer, OnProgress, Progress, Series, measure_steps
@@ -32,94 +33,53 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class StandIn:
-    """A model under another name, so that it can be timed against itself or its own past.
-
-    Attributes:
-        name: as in the request's models.
-        model: what is really built.
-        extra_work: convolutions added to every call, a known burden; see `timing.burden`.
-        own_files: build it with the two files below instead of the request's.
-        blocks: as in the request.
-        backbone_weights: as in the request.
-    """
-
-    name: str
-    model: str
-    extra_work: int = 0
-    own_files: bool = False
-    blocks: str | None = None
-    backbone_weights: str | None = None
-
-    def files_of(self, request: Request) -> Request:
-        """`request` with the files that this one is built with."""
-        if not self.own_files:
-            return request
-        return dataclasses.replace(
-            request, blocks=self.blocks, backbone_weights=self.backbone_weights
-        )
-
-
-@dataclass(frozen=True)
 class Request:
     """Everything that decides what one process measures.
 
     Attributes:
-        models: names or paths; the first is the baseline.
-        imgsz: height and width in pixels.
-        nc: classes; `None` for what each model's file says.
-        threads: `None` for what this process is allowed.
-        blocks: the user's file of blocks, a path.
-        backbone_weights: a torchvision state_dict for the backbone, a path.
-        options: number format, memory layout and switches, for the runtime.
-        seed: of weights and images.
-        stages: time each model's stages beside the whole, from the camera's bytes to boxes.
-        weigh: look for peak memory and energy after the samples.
-        stand_ins: names among `models` that are another model in truth.
+        cases: what is timed in the same rounds; the first of each workload is its baseline.
+        resources: look for peak memory and energy after the samples.
 
     Raises:
-        UsageError: an argument that is wrong in itself, before anything heavy is imported.
+        UsageError: a case that is wrong in itself, or two of one name, before anything heavy is
+            imported.
     """
 
-    models: tuple[str, ...]
-    device: str = "cpu"
-    batch: int = 1
-    imgsz: tuple[int, int] = (640, 640)
-    nc: int | None = None
-    fuse: bool = False
-    threads: int | None = None
-    blocks: str | None = None
-    backbone_weights: str | None = None
-    runtime: str = "eager"
-    options: Options = field(default_factory=Options)
-    seed: int = 0
-    stages: bool = False
-    weigh: bool = True
-    stand_ins: tuple[StandIn, ...] = ()
+    cases: tuple[Case, ...]
+    resources: bool = True
     plan: Plan = field(default_factory=Plan)
 
     def __post_init__(self) -> None:
-        parse_device(self.device)
-        check_runtime(self.runtime, self.device)
-        check_options(self.options, self.device)
-        if self.stages and self.runtime != "eager":
-            raise UsageError(
-                f"a model has no stages under the runtime {self.runtime}",
-                hint="Leave --stages out, or give --runtime eager.",
-            )
-        check_threads(self.threads)
-        if not self.models:
+        if not self.cases:
             raise UsageError("there is no model to measure", hint="Name one or more.")
-        twice = sorted({name for name in self.models if self.models.count(name) > 1})
+        for case in self.cases:
+            check_execution(case.execution, where=case.name if len(self.cases) > 1 else None)
+        twice = sorted({name for name in self.names if self.names.count(name) > 1})
         if twice:
             raise UsageError(f"{twice[0]} is named twice", hint="Name each model once.")
-        for what, number in (
-            ("a batch", self.batch),
-            ("an image height", self.imgsz[0]),
-            ("an image width", self.imgsz[1]),
-        ):
-            if number < 1:
-                raise UsageError(f"{what} of {number} holds no image", hint="Give 1 or more.")
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(case.name for case in self.cases)
+
+    def case(self, name: str) -> Case:
+        return next(case for case in self.cases if case.name == name)
+
+    def baseline(self, name: str) -> str | None:
+        """What the case of that name is compared with; `None` where others are with it."""
+        found = baseline_of(self.case(name), self.cases)
+        return None if found is None else found.name
+
+    @property
+    def compared(self) -> tuple[str, ...]:
+        """The names of all cases that have a baseline."""
+        return tuple(name for name in self.names if self.baseline(name) is not None)
+
+    @property
+    def device(self) -> str:
+        """Of whose cases a ledger is kept: the first that is no processor, else the processor."""
+        devices = [case.execution.device for case in self.cases]
+        return next((each for each in devices if each != "cpu"), devices[0])
 
     def to_json(self) -> str:
         return json.dumps(dataclasses.asdict(self))
@@ -134,36 +94,31 @@ class Request:
         return cls(
             **{
                 **plain,
-                "models": tuple(plain["models"]),
-                "imgsz": tuple(plain["imgsz"]),
-                "stand_ins": tuple(StandIn(**each) for each in plain["stand_ins"]),
-                "options": Options(**plain["options"]),
+                "cases": tuple(map(Case.from_dict, plain["cases"])),
                 "plan": Plan(**plain["plan"]),
             }
         )
 
-    def stand_in(self, name: str) -> StandIn:
-        """What is built under `name`: the model called so, or what was said to stand in for it."""
-        return next((each for each in self.stand_ins if each.name == name), StandIn(name, name))
-
 
 @dataclass(frozen=True)
 class Subject:
-    """A model as it was really built.
+    """A case as it was really built and run.
 
     Attributes:
-        model: as in the request.
+        case: its name in the request.
         title: its name for readers.
         nc: its classes, where it knows them.
         published: figures that others printed of it, as in a report's rows, without ours.
         notes: what its file leaves open and was decided for it.
+        settings: read back from the runtime, not assumed: device, dtype, threads and so on.
     """
 
-    model: str
+    case: str
     title: str
     nc: int | None = None
     published: tuple[dict[str, Any], ...] = ()
     notes: tuple[str, ...] = ()
+    settings: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -171,7 +126,6 @@ class Measurement:
     """What one process measured: `series[i]` is of `subjects[i]`, in the order of the request.
 
     Attributes:
-        settings: read back from the runtime, not assumed: device, dtype, threads and so on.
         environment: of this process, as it started.
         started_s: from its start to its first timed round.
         took_s: from its start to its end.
@@ -180,7 +134,6 @@ class Measurement:
     """
 
     request: Request
-    settings: dict[str, Any]
     environment: dict[str, Any]
     subjects: tuple[Subject, ...]
     series: tuple[Series, ...]
@@ -214,7 +167,7 @@ class Measurement:
         )
 
 
-Build = Callable[[str, Request], "nn.Module"]
+Build = Callable[[Case], Built]
 
 
 def measure_process(
@@ -226,12 +179,12 @@ def measure_process(
     progress: OnProgress | None = None,
     journal: Journal | None = None,
 ) -> Measurement:
-    """Build the models of `request` and time them against each other in this process.
+    """Build the cases of `request` and time them against each other in this process.
 
-    A model that cannot be built or run is a "failed" series; Ctrl-C makes "interrupted" ones.
+    A case that cannot be built or run is a "failed" series; Ctrl-C makes "interrupted" ones.
 
     Args:
-        build: makes a model from its name; detrbench's own `build`, if `None`.
+        build: makes a case's model; by its source, if `None`.
         now: seconds of a monotonic clock, for the budget.
         started: when the process began, on that clock; now, if it begins here.
         journal: is told of everything while it happens.
@@ -242,33 +195,28 @@ def measure_process(
     """
     import torch
 
-    from detrbench.runtimes.images import natural_images
-
     started = now() if started is None else started
     threads_before = torch.get_num_threads()
-    # Before the first operator, which starts the pool.
-    torch.set_num_threads(check_threads(request.threads))
+    contenders: list[_Contender] = []
     try:
-        runtime = open_runtime(request.runtime, request.device, request.options)
+        contenders.extend(_Contender(case) for case in request.cases)
+        contenders[0].activate()  # before the first operator, which starts the pool of threads
         environment = Environment.read(request.device).to_dict()
-        images = natural_images(request.batch, *request.imgsz, seed=request.seed)
-        contenders = [_Contender(request.stand_in(name)) for name in request.models]
-        _prepare_all(contenders, request, runtime, images, build or build_model, progress, journal)
-        contenders = [each for one in contenders for each in (one, *one.parts)]
-        watch = _Watch(contenders, now, journal, open_ledger(request.device))
+        _prepare_all(contenders, build or build_case, progress, journal)
+        timed = [each for one in contenders for each in (one, *one.parts)]
+        watch = _Watch(timed, now, journal, open_ledger(request.device))
         watch.take(request.plan, started, progress)
-        if request.weigh:
-            watch.weigh(request)
-        settings = dict(runtime.settings(images))
-        runtime.close()
+        if request.resources:
+            watch.look_for_resources()
     finally:
+        for contender in reversed(contenders):
+            contender.close()
         torch.set_num_threads(threads_before)
     return Measurement(
         request=request,
-        settings=settings,
         environment=environment,
-        subjects=tuple(contender.subject for contender in contenders),
-        series=tuple(contender.series for contender in contenders),
+        subjects=tuple(contender.subject for contender in timed),
+        series=tuple(contender.series for contender in timed),
         started_s=watch.began - started,
         took_s=now() - started,
         timed_s=watch.timed_s,
@@ -277,93 +225,123 @@ def measure_process(
     )
 
 
-# What stands before the colon of a name that is no detector's -> "module:function", which builds
-# it from what stands behind the colon and the request.
-SCHEMES: dict[str, str] = {"guideline": "detrbench.experiments.guidelines.networks:build"}
+def build_case(case: Case, module: nn.Module | None = None) -> Built:
+    """The model of `case`, fused where it is to be, for images that it can take.
 
-
-def build_model(name: str, request: Request) -> nn.Module:
-    """The detector called `name`, or what one of `SCHEMES` builds, as the request wants it.
+    Args:
+        module: what its reference stands for, where somebody has made it already.
 
     Raises:
-        UsageError: there is none, or it does not fit the request.
+        UsageError: there is none, or it does not fit.
     """
-    scheme, _, rest = name.partition(":")
-    if scheme in SCHEMES:
-        module, function = SCHEMES[scheme].split(":")
-        built: nn.Module = getattr(import_module(module), function)(rest, request)
-        return built
-
-    from detrbench.models.nn import build
-
-    detector = build(
-        name,
-        request.nc,
-        request.blocks,
-        backbone_weights=request.backbone_weights,
-        seed=request.seed,
-    )
-    detector.check_image_size(*request.imgsz)
-    return detector
+    built = build_model(case.model) if module is None else described(module, case.model.name)
+    built.check_image_size(case.execution.imgsz, case.execution.batch)
+    return built.fused() if case.execution.fused else built
 
 
-def part_name(model: str, part: str) -> str:
-    """What a measurement calls a stage of `model`."""
-    return f"{model}: {part}"
+def images_for(case: Case, built: Built) -> Tensor:
+    """What goes into the model: its own example, or images of the size asked for."""
+    if built.images is not None:
+        return built.images
+    return _images(case.execution.batch, *case.execution.imgsz, case.model.seed)
+
+
+@lru_cache(maxsize=4)
+def _images(batch: int, height: int, width: int, seed: int) -> Tensor:
+    from detrbench.runtimes.images import natural_images
+
+    return natural_images(batch, height, width, seed=seed)
+
+
+def part_name(case: str, part: str) -> str:
+    """What a measurement calls a stage of a case."""
+    return f"{case}: {part}"
 
 
 class _Contender:
-    """One model, or a stage of one, on its way from a name to a series."""
+    """One case, or a stage of one, on its way from a request to a series."""
 
-    def __init__(self, stand_in: StandIn) -> None:
-        self._stand_in = stand_in
-        self.subject = Subject(stand_in.name, stand_in.name)
+    def __init__(self, case: Case, runtime: Runtime | None = None) -> None:
+        threads = check_threads(case.execution.threads)
+        self.case = case.replace(threads=threads)
+        self.subject = Subject(case.name, case.model.name)
         self.series = Series(status="interrupted", reason="interrupted before it was built")
         self.step: Step | None = None
         self.parts: list[_Contender] = []
+        self.is_part = runtime is not None
+        self._runtime = runtime or open_runtime(self.case.execution)
 
-    def prepare(self, request: Request, runtime: Runtime, images: Tensor, build: Build) -> None:
+    def activate(self) -> None:
+        """Have the process's switches as this case wants them."""
+        self._runtime.activate()
+
+    def close(self) -> None:
+        if not self.is_part:
+            self._runtime.close()
+
+    def prepare(self, build: Build) -> None:
         began = time.perf_counter()
+        self.activate()
         try:
-            model = build(self._stand_in.model, self._stand_in.files_of(request))
-            self.subject = _describe(self._stand_in, model)
-            model = _fused(model) if request.fuse else model
-            if request.stages:
-                self._take_stages(model, runtime, request)
+            built = build(self.case)
+            images = images_for(self.case, built)
+            self.subject = _subject(self.case, built)
+            if self.case.execution.stages:
+                self._take_stages(built)
             else:
-                step = runtime.prepare(model, images)
-                self.step = _burdened(step, self._stand_in.extra_work, request)
+                step = self._runtime.prepare(built.module, images)
+                self.step = _loaded(step, self.case)
+            self.subject = dataclasses.replace(
+                self.subject, settings=dict(self._runtime.settings(images))
+            )
         except UsageError:
             raise
         except Exception as error:
             self.series = Series(status="failed", reason=f"{type(error).__name__}: {error}")
         else:
             self.series = Series(
-                build_s=time.perf_counter() - began, prepared=dict(runtime.prepared)
+                build_s=time.perf_counter() - began, prepared=dict(self._runtime.prepared)
             )
 
-    def _take_stages(self, model: nn.Module, runtime: Runtime, request: Request) -> None:
+    def _take_stages(self, built: Built) -> None:
         from detrbench.models.detector import Detector
         from detrbench.runtimes.stages import PARTS, WHOLE, stage_steps
 
-        if not isinstance(model, Detector):
+        execution = self.case.execution
+        if not isinstance(built.module, Detector):
             raise UsageError(
-                f"a {type(model).__name__} has no stages", hint="Give a detrbench detector."
+                f"a {type(built.module).__name__} has no stages",
+                where=self.case.name,
+                hint="Leave --stages out, or write NAME@stages=false for this one.",
             )
-        steps = stage_steps(model, runtime, request.imgsz, request.batch, seed=request.seed)
+        steps = stage_steps(
+            built.module, self._runtime, execution.imgsz, execution.batch, seed=self.case.model.seed
+        )
         self.step = steps[WHOLE]
         for part in PARTS:
-            name = part_name(self.subject.model, part)
-            contender = _Contender(StandIn(name, name))
+            named = dataclasses.replace(self.case, name=part_name(self.case.name, part))
+            contender = _Contender(named, self._runtime)
             contender.series, contender.step = Series(), steps[part]
             self.parts.append(contender)
+
+    def look_for_resources(self) -> None:
+        """Memory and energy of a whole model that ran to the end; no sample pays for it."""
+        if self.series.status == "ok" and self.step is not None and not self.is_part:
+            self.activate()
+            self.series = dataclasses.replace(
+                self.series, **_resources(self.step, self.series, self.case)
+            )
+
+
+def _subject(case: Case, built: Built) -> Subject:
+    """Figures that were published of a model are not of the same one under another name."""
+    if not case.model.name.startswith(case.model.reference):
+        return Subject(case.name, case.model.name, built.nc)
+    return Subject(case.name, built.title, built.nc, built.published, built.notes)
 
 
 def _prepare_all(
     contenders: Sequence[_Contender],
-    request: Request,
-    runtime: Runtime,
-    images: Tensor,
     build: Build,
     progress: OnProgress | None,
     journal: Journal | None,
@@ -374,8 +352,8 @@ def _prepare_all(
             if progress:
                 progress(Progress("building", done, len(contenders), None))
             if journal:
-                journal.at(contender.subject.model)
-            contender.prepare(request, runtime, images, build)
+                journal.at(contender.subject.case)
+            contender.prepare(build)
     except KeyboardInterrupt:
         for contender in contenders:
             contender.step, contender.parts = None, []
@@ -415,24 +393,23 @@ class _Watch(Observer):
                 series, build_s=made.build_s, prepared=made.prepared
             )
 
-    def weigh(self, request: Request) -> None:
-        """Memory and energy of every whole model that ran to the end; no sample pays for it."""
-        for contender, step in self._ready:
-            if contender.series.status == "ok" and contender.subject.model in request.models:
-                contender.series = dataclasses.replace(
-                    contender.series, **_weight(step, contender.series, request)
-                )
+    def look_for_resources(self) -> None:
+        for contender, _ in self._ready:
+            contender.look_for_resources()
 
     def first_call(self, index: int) -> None:
         if self._journal:
-            self._journal.at(self._ready[index][0].subject.model)
+            self._journal.at(self._ready[index][0].subject.case)
+
+    def before(self, index: int) -> None:
+        self._ready[index][0].activate()
 
     def begin(self) -> None:
         self.began = self._now()
         if self._journal:
             self._journal.at(None)
             self._journal.channels(
-                {one.subject.model: step.clock.channels for one, step in self._ready}
+                {one.subject.case: step.clock.channels for one, step in self._ready}
             )
         self._ledger.start()
 
@@ -446,48 +423,26 @@ class _Watch(Observer):
         self.entry = self._ledger.stop()
 
 
-def _weight(step: Step, series: Series, request: Request) -> dict[str, Any]:
-    """`Series.weight` and `Series.unmeasured`; metric keys."""
-    peak = peak_memory(step, request.device, series.prepared.get("resident_bytes", 0))
-    energy = energy_per_image(step, request.batch, request.device)
+def _resources(step: Step, series: Series, case: Case) -> dict[str, Any]:
+    """`Series.resources` and `Series.unmeasured`; metric keys."""
+    execution = case.execution
+    peak = peak_memory(step, execution.device, series.prepared.get("resident_bytes", 0))
+    energy = energy_per_image(step, execution.batch, execution.device)
     values = {f"peak_{name}": getattr(peak, name) for name in _PEAKS}
     missing = {f"peak_{name}": why for name, why in peak.missing.items()}
     values["energy_per_image_j"] = energy.joules_per_image
     if energy.reason is not None:
         missing["energy_per_image_j"] = energy.reason
-    return {"weight": values, "unmeasured": missing}
+    return {"resources": values, "unmeasured": missing}
 
 
 _PEAKS = ("allocated_bytes", "reserved_bytes", "rss_growth_bytes")
 
 
-def _burdened(step: Step, extra_work: int, request: Request) -> Step:
-    if not extra_work:
+def _loaded(step: Step, case: Case) -> Step:
+    execution = case.execution
+    if not execution.extra_work:
         return step
-    from detrbench.timing.synthetic_load import Burdened
+    from detrbench.timing.synthetic_load import Loaded
 
-    return Burdened(step, extra_work, request.batch, request.imgsz, request.device)
-
-
-def _describe(stand_in: StandIn, model: nn.Module) -> Subject:
-    name, spec = stand_in.name, getattr(model, "spec", None)
-    if spec is None:
-        return Subject(name, name)
-    if name != stand_in.model:
-        return Subject(name, name, spec.nc)
-    published = tuple(
-        {**dataclasses.asdict(figure), "settings": dict(figure.settings)}
-        for figure in spec.published
-    )
-    return Subject(name, spec.title, spec.nc, published, tuple(spec.notes))
-
-
-def _fused(model: nn.Module) -> nn.Module:
-    fuse = getattr(model, "fuse", None)
-    if fuse is None:
-        raise UsageError(
-            f"a {type(model).__name__} cannot be fused",
-            hint="Leave fuse out, or give a detrbench detector.",
-        )
-    fused: nn.Module = fuse()
-    return fused
+    return Loaded(step, execution.extra_work, execution.batch, execution.imgsz, execution.device)

@@ -15,6 +15,7 @@ from typing import Protocol
 
 from detrbench.core.errors import UsageError
 from detrbench.core.stats import median, paired_log_ratios, robust_sd
+from detrbench.reports.case import Case
 from detrbench.reports.verdicts import LEAST_PROCESSES, Judgement, judge
 from detrbench.timing.plan import (
     BETWEEN_SD,
@@ -62,12 +63,12 @@ class Run:
     """Everything that a run measured, and how it ended.
 
     Attributes:
-        request: of the run; its models are all that were asked for.
+        request: of the run; its cases are all that were asked for.
         plan: `None` if it ended with its pilot.
         outcomes: of its processes.
         stopped: "verdicts", "target", "processes", "budget", "interrupted", "failures" or "single".
         alpha: of the intervals: what the look that ended the run may err.
-        dropped: model -> why later processes went on without it.
+        dropped: name of a case -> why later processes went on without it.
     """
 
     request: Request
@@ -83,30 +84,33 @@ class Run:
         """The processes that came to their end."""
         return tuple(one for one in self.outcomes if one.status == "ok")
 
-    def series(self, outcome: Outcome, model: str) -> Series | None:
-        """What `outcome` has of `model`."""
+    def series(self, outcome: Outcome, name: str) -> Series | None:
+        """What `outcome` has of the case, or the part of one, called `name`."""
         measured = outcome.measurement
         if measured is None:
             return None
         pairs = zip(measured.subjects, measured.series, strict=True)
-        return next((series for subject, series in pairs if subject.model == model), None)
+        return next((series for subject, series in pairs if subject.case == name), None)
 
-    def log_ratios(self, model: str) -> list[float]:
+    def log_ratios(self, name: str) -> list[float]:
         """One number per finished process: the median of its paired log-ratios to the baseline."""
-        found = (self._paired(outcome, self.request.models[0], model) for outcome in self.finished)
+        baseline = self.request.baseline(name)
+        if baseline is None:
+            return []
+        found = (self._paired(outcome, baseline, name) for outcome in self.finished)
         return [median(ratios) for ratios in found if ratios]
 
     def judgements(self, alpha: float, spoilt: Sequence[str] = ()) -> dict[str, Judgement]:
-        """The verdict on every model but the baseline, as far as its ratios tell."""
+        """The verdict on every case that has a baseline, as far as its ratios tell."""
         return {
-            model: judge(
-                self.log_ratios(model), margin=self.budget.margin, alpha=alpha, spoilt=spoilt
+            name: judge(
+                self.log_ratios(name), margin=self.budget.margin, alpha=alpha, spoilt=spoilt
             )
-            for model in self.request.models[1:]
+            for name in self.request.compared
         }
 
-    def _paired(self, outcome: Outcome, baseline: str, model: str) -> list[float]:
-        here, there = self.series(outcome, baseline), self.series(outcome, model)
+    def _paired(self, outcome: Outcome, baseline: str, name: str) -> list[float]:
+        here, there = self.series(outcome, baseline), self.series(outcome, name)
         if here is None or there is None or "failed" in (here.status, there.status):
             return []
         return paired_log_ratios(here.latency_s, there.latency_s)
@@ -127,11 +131,10 @@ class Run:
         if measured is None or not rounds:
             return None
         start_s = measured.started_s + max(0.0, outcome.took_s - measured.took_s)
-        baseline, *others = self.request.models
         spreads = [
             robust_sd(ratios)
-            for model in others
-            if (ratios := self._paired(outcome, baseline, model))
+            for name in self.request.compared
+            if (ratios := self._paired(outcome, self.request.baseline(name) or "", name))
         ]
         return Pilot(
             start_s=start_s,
@@ -269,8 +272,8 @@ class _Runner:
         save_request(self._folder, self._request, self._budget, plan)
         changed = before is None or plan.processes != before.processes
         if self._announce is not None and (news or changed):
-            # With one model there is no ratio to speak of; a plan that moves need not say it again.
-            whole = news and len(self._request.models) > 1
+            # With one case there is no ratio to speak of; a plan that moves need not say it again.
+            whole = news and bool(self._request.compared)
             for sentence in plan.sentences()[: None if whole else 1]:
                 self._announce(sentence)
 
@@ -313,13 +316,14 @@ class _Runner:
         plan = dataclasses.replace(self._request.plan, budget_s=budget_s, rounds=rounds)
         # Another seed for every process: a drawn order must not be the same accident each time.
         plan = dataclasses.replace(plan, seed=self._request.plan.seed + index)
-        # Which model is built first, and where in memory that puts it, takes turns too.
-        models = self._live() if index % 2 else self._live()[::-1]
+        # Which case is built first, and where in memory that puts it, takes turns too.
+        cases = self._live() if index % 2 else self._live()[::-1]
         request = dataclasses.replace(
             self._request,
-            models=models,
+            cases=cases,
             plan=plan,
-            weigh=self._request.weigh and not self.run("").finished,  # once is enough
+            # Once is enough.
+            resources=self._request.resources and not self.run("").finished,
         )
         silence_s = 300.0 if self._plan is None else max(60.0, 5 * self._plan.process_s)
         return self._launch(
@@ -336,23 +340,23 @@ class _Runner:
             return self._plan.process_s, self._plan.rounds
         return pilot_share_s(self._budget) or _PILOT_S, self._budget.rounds
 
-    def _live(self) -> tuple[str, ...]:
-        return tuple(name for name in self._request.models if name not in self._dropped)
+    def _live(self) -> tuple[Case, ...]:
+        return tuple(case for case in self._request.cases if case.name not in self._dropped)
 
     def _drop_failed(self, outcome: Outcome) -> None:
-        """Go on without a model that fails by itself, or that processes die of in the making."""
+        """Go on without a case that fails by itself, or that processes die of in the making."""
         measured = outcome.measurement
         if measured is not None:
             for subject, series in zip(measured.subjects, measured.series, strict=True):
                 if series.status == "failed":
-                    self._dropped.setdefault(subject.model, series.reason or "failed")
+                    self._dropped.setdefault(subject.case, series.reason or "failed")
         elif outcome.at is not None:
             deaths = [one for one in self._outcomes if one.at == outcome.at and not one.measurement]
             if len(deaths) >= _MOST_DEATHS:
                 self._dropped.setdefault(outcome.at, outcome.reason or "its process died")
 
     def _deaths_in_a_row(self) -> int:
-        """Of processes, counted anew whenever a model was dropped for it."""
+        """Of processes, counted anew whenever a case was dropped for it."""
         count = 0
         for outcome in reversed(self._outcomes):
             if outcome.status != "failed" or outcome.at in self._dropped:

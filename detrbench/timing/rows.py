@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -17,6 +18,8 @@ from detrbench.core.units import show_change, show_many, show_quantity
 from detrbench.core.version import __version__
 from detrbench.machine.environment import Environment
 from detrbench.machine.validity import Condition, Entry, conditions
+from detrbench.reports.case import Case
+from detrbench.reports.comparison import Comparison, Side
 from detrbench.reports.report import Report, Result
 from detrbench.reports.verdicts import LEAST_PROCESSES, judge
 from detrbench.timing.process import Measurement, Subject, part_name
@@ -62,39 +65,43 @@ def latency_report(run: Run) -> Report:
 
 
 def latency_results(run: Run) -> tuple[Result, ...]:
-    """One row per model of the run."""
-    return tuple(_cell(run, model) for model in run.request.models)
+    """One row per case of the run, those of one workload beside each other."""
+    workloads = list(dict.fromkeys(case.execution.workload for case in run.request.cases))
+    ordered = sorted(run.request.cases, key=lambda case: workloads.index(case.execution.workload))
+    return tuple(_result(run, case) for case in ordered)
 
 
-def latency_comparisons(run: Run) -> tuple[dict[str, Any], ...]:
-    """Every model against the first: the ratio with its interval, and the verdict."""
-    baseline, *others = run.request.models
-    return tuple(_comparison(run, baseline, model) for model in others)
+def latency_comparisons(run: Run) -> tuple[Comparison, ...]:
+    """Every case against the first of its workload: the ratio with its interval, the verdict."""
+    return tuple(_comparison(run, name) for name in run.request.compared)
 
 
-def _comparison(run: Run, baseline: str, model: str) -> dict[str, Any]:
-    ratios = run.log_ratios(model)
+def _comparison(run: Run, name: str) -> Comparison:
+    baseline = run.request.baseline(name)
+    assert baseline is not None
+    ratios = run.log_ratios(name)
+    broken = _broken(run, baseline, name)
     judged = judge(
-        ratios,
-        margin=run.budget.margin,
-        alpha=run.alpha,
-        spoilt=[*_broken(run, baseline, model), *spoilt(run)],
+        ratios, margin=run.budget.margin, alpha=run.alpha, spoilt=[*broken, *spoilt(run)]
     )
-    usable = not _broken(run, baseline, model)
-    interval = judged.interval if usable else None
-    return {
-        "baseline": baseline,
-        "model": model,
-        "settings": _settings(run, model),
-        "ratio": judged.ratio if usable else None,
-        "ci_low": interval.low if interval else None,
-        "ci_high": interval.high if interval else None,
-        "verdict": judged.verdict.value,
-        "reasons": list(judged.reasons),
-        "margin": run.budget.margin,
-        "confidence": 1 - run.alpha,
-        "process_log_ratios": ratios if usable else [],
-    }
+    interval = None if broken else judged.interval
+    return Comparison(
+        baseline=_side(run, baseline),
+        case=_side(run, name),
+        ratio=None if broken else judged.ratio,
+        ci_low=interval.low if interval else None,
+        ci_high=interval.high if interval else None,
+        verdict=judged.verdict.value,
+        reasons=judged.reasons,
+        margin=run.budget.margin,
+        confidence=1 - run.alpha,
+        process_log_ratios=() if broken else tuple(ratios),
+    )
+
+
+def _side(run: Run, name: str) -> Side:
+    case = run.request.case(name)
+    return Side(case.model.name, _settings(run, case), case)
 
 
 def _broken(run: Run, baseline: str, model: str) -> list[str]:
@@ -159,46 +166,48 @@ def _latency(run: Run, outcome: Outcome, model: str) -> list[float]:
     return outcome.rounds.get(model, {}).get("latency_s", [])
 
 
-def _cell(run: Run, model: str) -> Result:
-    subject = _subject(run, model)
+def _result(run: Run, case: Case) -> Result:
+    model = case.name
+    subject = _subject(run, case)
     processes = [_latency(run, outcome, model) for outcome in run.outcomes]
     status, reason = _status(run, model, processes)
     absent = reason or "no timed round was finished"
     metrics, missing = (
         (dict[str, Any](), dict[str, str]())
         if status == "failed" or not any(processes)
-        else _metrics(run, model, [each for each in processes if each])
+        else _metrics(run, case, [each for each in processes if each])
     )
     metrics = {key: metrics.get(key) for key in METRIC_KEYS}
     return Result(
-        model=model,
+        model=case.model.name,
         title=subject.title,
-        settings=_settings(run, model),
+        settings=_settings(run, case),
         metrics=metrics,
         status=status,
         reason=reason,
         missing={key: missing.get(key, absent) for key, value in metrics.items() if value is None},
         samples=_samples(run, model),
-        parts={"stage": parts} if (parts := _parts(run, model)) else {},
+        parts={"stage": parts} if (parts := _parts(run, case)) else {},
         published=[
             {**figure, "ours": {"latency_median_s": metrics["latency_median_s"]}}
             for figure in subject.published
             if figure["latency_ms"] is not None
         ],
         notes=(*subject.notes, *_notes(run, model), *_sum_note(metrics, parts)),
+        case=case,
     )
 
 
-def _parts(run: Run, model: str) -> list[dict[str, Any]]:
+def _parts(run: Run, case: Case) -> list[dict[str, Any]]:
     """A model's stages, from the camera's bytes to boxes, each timed like a model."""
-    if not run.request.stages:
+    if not case.execution.stages:
         return []
     found = []
     for part in STAGES:
-        name = part_name(model, part)
-        rounds = [each for one in run.outcomes if (each := _latency(run, one, name))]
+        named = dataclasses.replace(case, name=part_name(case.name, part))
+        rounds = [each for one in run.outcomes if (each := _latency(run, one, named.name))]
         if rounds:
-            values, _ = _metrics(run, name, rounds)
+            values, _ = _metrics(run, named, rounds)
             kept = {key: value for key, value in values.items() if value is not None}
             found.append({"part": part, **kept, "samples_s": rounds})
     return found
@@ -231,7 +240,7 @@ def _status(run: Run, model: str, processes: Sequence[Sequence[float]]) -> tuple
 
 
 def _metrics(
-    run: Run, model: str, processes: Sequence[Sequence[float]]
+    run: Run, case: Case, processes: Sequence[Sequence[float]]
 ) -> tuple[dict[str, int | float | None], dict[str, str]]:
     """Values, and why some are not there. The median and its interval are over processes, the unit
     of replication; quartiles and percentiles are of all rounds together."""
@@ -239,7 +248,7 @@ def _metrics(
     middle = median(medians)
     interval = median_interval(medians)
     rounds = [sample for each in processes for sample in each]
-    first = next((s.first.get("latency_s") for s in _serieses(run, model) if s.first), None)
+    first = next((s.first.get("latency_s") for s in _serieses(run, case.name) if s.first), None)
     values: dict[str, int | float | None] = {
         "latency_median_s": middle,
         "latency_median_low_s": interval.low if interval else None,
@@ -249,7 +258,7 @@ def _metrics(
         "latency_first_s": first,
         "latency_samples": len(rounds),
         "latency_processes": len(processes),
-        "images_per_s": run.request.batch / middle,
+        "images_per_s": case.execution.batch / middle,
     }
     why = f"{show_many(len(processes), 'process', 'processes')} < {LEAST_PROCESSES}"
     missing = dict.fromkeys(("latency_median_low_s", "latency_median_high_s"), why)
@@ -257,12 +266,12 @@ def _metrics(
         refused = too_few_for(share, len(rounds))
         values[key] = None if refused else quantile(rounds, share)
         missing[key] = refused or ""
-    weighed = next((series for series in _serieses(run, model) if series.weight), Series())
-    missing |= dict.fromkeys(_WEIGHTS, "not looked for") | weighed.unmeasured
-    return values | weighed.weight, missing
+    found = next((one for one in _serieses(run, case.name) if one.resources), Series())
+    missing |= dict.fromkeys(_RESOURCES, "not looked for") | found.unmeasured
+    return values | found.resources, missing
 
 
-_WEIGHTS = (
+_RESOURCES = (
     "peak_allocated_bytes",
     "peak_reserved_bytes",
     "peak_rss_growth_bytes",
@@ -275,36 +284,25 @@ def _serieses(run: Run, model: str) -> list[Series]:
     return [series for series in found if series is not None]
 
 
-def _subject(run: Run, model: str) -> Subject:
+def _subject(run: Run, case: Case) -> Subject:
+    """As the first process had it that built it."""
     for measured in _measurements(run):
         for subject in measured.subjects:
-            if subject.model == model and (subject.title != model or subject.nc is not None):
+            known = subject.settings or subject.title != case.model.name or subject.nc is not None
+            if subject.case == case.name and known:
                 return subject
-    return Subject(model, model)
+    return Subject(case.name, case.model.name)
 
 
-def _settings(run: Run, model: str) -> dict[str, Any]:
-    request, measured = run.request, _measurements(run)
-    height, width = request.imgsz
-    nc = _subject(run, model).nc
-    return {
-        "imgsz": f"{height}x{width}",
-        "batch": request.batch,
-        "nc": nc if nc is not None else request.nc,
-        "fused": request.fuse,
-        **({"stages": True} if request.stages else {}),
-        **(
-            measured[0].settings
-            if measured
-            else {
-                "device": request.device,
-                "dtype": request.options.dtype,
-                "memory_format": request.options.memory_format,
-                "runtime": request.runtime,
-                "threads": request.threads,
-            }
-        ),
-    }
+def _settings(run: Run, case: Case) -> dict[str, Any]:
+    """As they were read back, or else as they were asked for."""
+    subject, asked = _subject(run, case), case.settings()
+    nc = subject.nc if subject.nc is not None else asked["nc"]
+    if not subject.settings:
+        return asked
+    first = {key: asked[key] for key in ("imgsz", "batch")}
+    stages = {"stages": True} if case.execution.stages else {}
+    return {**first, "nc": nc, "fused": asked["fused"], **stages, **subject.settings}
 
 
 def _samples(run: Run, model: str) -> dict[str, Any]:

@@ -15,9 +15,10 @@ from pathlib import Path
 
 from detrbench.core.errors import DetrbenchError
 from detrbench.core.stats import mean_interval, median
+from detrbench.reports.case import Case, make_cases
 from detrbench.reports.verdicts import ALPHA, LEAST_PROCESSES, Verdict, judge
 from detrbench.timing.plan import Budget
-from detrbench.timing.process import Request, StandIn
+from detrbench.timing.process import Request
 from detrbench.timing.replication import Run, replicate
 from detrbench.timing.resolution import Resolution, detectable
 from detrbench.timing.session import OnProgress
@@ -101,30 +102,28 @@ def check_machine(
         DetrbenchError: too few processes came to their end to say anything.
         UsageError: the request cannot be carried out as given.
     """
-    request = Request((model,), device=device, imgsz=imgsz, threads=threads)
+    (case,) = make_cases([model], {"device": [device], "imgsz": [imgsz], "threads": [threads]})
 
-    def run(stand_ins: tuple[StandIn, ...], seconds: float, name: str) -> Run:
+    def run(others: tuple[Case, ...], seconds: float, name: str) -> Run:
         where = folder / name
         where.mkdir(parents=True, exist_ok=True)
-        asked = dataclasses.replace(
-            request, models=(model, *(each.name for each in stand_ins)), stand_ins=stand_ins
-        )
         budget = Budget(budget_s=seconds, margin=margin, early=False)
         said = announce if name == _CHECK else None  # the trials' plans are nobody's concern
-        return replicate(asked, budget, where, progress=progress, announce=said)
+        return replicate(Request((case, *others)), budget, where, progress=progress, announce=said)
 
-    unit = share_of_a_unit(model, budget_s / 5, run)
-    burdens = {
-        f"{extra:.0%} more": StandIn(f"{extra:.0%} more", model, max(1, round(extra / unit)))
+    unit = share_of_a_unit(case, budget_s / 5, run)
+    loaded = {
+        f"{extra:.0%} more": case_with_load(case, f"{extra:.0%} more", max(1, round(extra / unit)))
         for extra in EXTRA
     }
-    done = run((StandIn(COPY, model), *burdens.values()), budget_s * 4 / 5, _CHECK)
+    done = run((case_with_load(case, COPY, 0), *loaded.values()), budget_s * 4 / 5, _CHECK)
     if len(done.finished) < 2:
         why = next((one.reason for one in done.outcomes if one.reason), "the budget was too short")
         raise DetrbenchError(
             f"{len(done.finished)} processes came to their end: {why}", hint="Raise --budget."
         )
-    known = {COPY: 0.0, **{name: each.extra_work * unit for name, each in burdens.items()}}
+    sizes = {name: each.execution.extra_work * unit for name, each in loaded.items()}
+    known = {COPY: 0.0, **sizes}
     windows = _windows(done.log_ratios(COPY))
     return SelfCheck(
         findings=tuple(_finding(done, name, share) for name, share in known.items()),
@@ -135,16 +134,22 @@ def check_machine(
     )
 
 
+def case_with_load(case: Case, name: str, units: int) -> Case:
+    """`case` under another name, with so many units of extra work."""
+    model = dataclasses.replace(case.model, name=name)
+    return dataclasses.replace(case, name=name, model=model).replace(extra_work=units)
+
+
 def share_of_a_unit(
-    model: str, seconds: float, run: Callable[[tuple[StandIn, ...], float, str], Run]
+    case: Case, seconds: float, run: Callable[[tuple[Case, ...], float, str], Run]
 ) -> float:
-    """What one unit of extra work takes, as a share of the model's time, found by timing.
+    """What one unit of extra work takes, as a share of the case's time, found by timing.
 
     The trial grows until noise is little beside it; most models need two.
 
     Args:
         seconds: for all trials.
-        run: lets stand-ins be timed against `model`, in so many seconds, under a name.
+        run: lets cases be timed against `case`, in so many seconds, under a name.
 
     Raises:
         DetrbenchError: it cannot be told.
@@ -152,7 +157,7 @@ def share_of_a_unit(
     units = _TRIAL_UNITS
     for trial in range(1, 5):
         name = f"{units} units more"
-        done = run((StandIn(name, model, units),), seconds / 2**trial, f"trial-{trial}")
+        done = run((case_with_load(case, name, units),), seconds / 2**trial, f"trial-{trial}")
         ratios = done.log_ratios(name)
         if not ratios:
             why = next((one.reason for one in done.outcomes if one.reason), "nothing was timed")
@@ -196,8 +201,9 @@ def _resolution(run: Run, budget_s: float) -> Resolution:
     rounds = run.plan.rounds if run.plan else 6
     within = _NOISE * shown.within_sd / math.sqrt(rounds)
     # Two models instead of all of these: a comparison's usual process.
-    process_s = shown.start_s + rounds * shown.round_s * 2 / len(run.request.models)
-    height, width = run.request.imgsz
+    process_s = shown.start_s + rounds * shown.round_s * 2 / len(run.request.cases)
+    first = run.request.cases[0]
+    height, width = first.execution.imgsz
     return Resolution(
         process_sd=sd,
         # Never quite nothing: a small sample may scatter less than its rounds let one expect.
@@ -205,7 +211,7 @@ def _resolution(run: Run, budget_s: float) -> Resolution:
         process_s=process_s,
         budget_s=budget_s,
         detectable=detectable(sd, max(2, int(budget_s // process_s))),
-        model=run.request.models[0],
+        model=first.model.name,
         imgsz=f"{height}x{width}",
         created=datetime.now().astimezone().date().isoformat(),
     )

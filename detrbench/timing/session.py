@@ -41,6 +41,9 @@ class Observer:
     def first_call(self, index: int) -> None:
         """Step `index` is about to be called for the first time."""
 
+    def before(self, index: int) -> None:
+        """Step `index` is about to be called and timed."""
+
     def begin(self) -> None:
         """The timed rounds begin."""
 
@@ -68,7 +71,7 @@ class Series:
             the timed rounds.
         build_s: seconds to make it ready, outside all samples; filled in by who built it.
         prepared: what the runtime told of that: compile or capture time, agreement with eager, ...
-        weight: peak memory and energy by metric key, looked for after the samples; `unmeasured`
+        resources: peak memory and energy by metric key, looked for after the samples; `unmeasured`
             says why one is not known. Filled in likewise.
     """
 
@@ -82,7 +85,7 @@ class Series:
     settled: bool = False
     build_s: float | None = None
     prepared: dict[str, float] = field(default_factory=dict)
-    weight: dict[str, float | None] = field(default_factory=dict)
+    resources: dict[str, float | None] = field(default_factory=dict)
     unmeasured: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -193,7 +196,7 @@ class _Session:
     ) -> None:
         self._tracks = [_Track(step) for step in steps]
         self._plan, self._now, self._started = plan, now, started
-        self._progress, self._witness = progress, observer
+        self._progress, self._observer = progress, observer
         self._orders = ORDERS[plan.order](len(self._tracks), plan.seed)
 
     def series(self) -> tuple[Series, ...]:
@@ -203,8 +206,9 @@ class _Session:
         """Each step's first call: it allocates, compiles and reads what later calls find ready."""
         for done, track in enumerate(self._tracks):
             self._tell("first calls", done, len(self._tracks), None)
-            self._witness.first_call(done)
+            self._observer.first_call(done)
             with track:
+                self._observer.before(done)
                 track.first = track.time()
                 track.verify()
                 track.overhead_s = sampling_overhead(track.clock)
@@ -236,18 +240,18 @@ class _Session:
                 track.settled = settled(track.warmup[0], track.samples[0], self._plan.tolerance)
 
     def timed_rounds(self) -> None:
-        self._witness.begin()
+        self._observer.begin()
         try:
             self._timed_rounds()
         finally:
-            self._witness.end()
+            self._observer.end()
 
     def _timed_rounds(self) -> None:
         began = self._now()
         for rounds in count(1):
             if not self._live():
                 return
-            self._witness.round(self._round("samples"))
+            self._observer.round(self._round("samples"))
             if rounds == self._plan.window:
                 self._settle_late()
             ended = self._now()
@@ -277,6 +281,7 @@ class _Session:
             if track.status != "ok":
                 continue
             with track:
+                self._observer.before(index)
                 reading = track.time()
                 for channel, seconds in zip(getattr(track, into), reading, strict=True):
                     channel.append(seconds)

@@ -10,7 +10,7 @@ from detrbench.runtimes.clocks import Step
 CHANNELS, STRIDE = 32, 8
 
 
-class Burdened:
+class Loaded:
     """A step, and after it some convolutions of the kind that detectors are made of.
 
     One unit of work is a 3x3 convolution of 32 channels at an eighth of the image's size: a tenth

@@ -20,18 +20,21 @@ from detrbench.analysis.predict import (
     WIDE,
     Learned,
     Lesson,
-    Settings,
     class_floors,
     fit,
     floors_of,
     learn,
     measured_in,
     predict,
+    short_text,
+    what_is_predicted,
 )
 from detrbench.analysis.probe.ceilings import Ceiling, Ceilings
 from detrbench.analysis.probe.device_profile import DeviceProfile
 from detrbench.cli import main
 from detrbench.core.errors import UsageError
+from detrbench.core.units import show_imgsz
+from detrbench.reports.case import Case, make_cases
 from detrbench.reports.report import Report, Result
 
 VALUES = {"convolution": 100e9, "matmul": 50e9, "memory": 10e9, "cache": 40e9, "dispatch": 10e-6}
@@ -46,24 +49,24 @@ MODELS = ("rtdetr-l", "shufflev2", "shufflev2-x0.5", "mobilenetv2-x0.6", "densen
 KNOWN = {WIDE: 1.2, POINTWISE: 1.5, GROUPED: 3.0, PRODUCTS: 1.4, MOVED: 2.0, LAUNCHED: 4.0}
 
 
-def measured_with(known: dict[str, float]) -> dict[Settings, float]:
+def measured_with(known: dict[str, float]) -> dict[Case, float]:
     """Latencies of a device for which the model of the world is exactly true."""
     found = {}
     for model in MODELS:
         for size in (64, 128):
-            settings = Settings(model, (size, size), nc=1)
-            floors = floors_of(settings, PROFILE)
-            found[settings] = sum(known[name] * floors[name] for name in CLASSES)
+            case = what_is_predicted(model, (size, size), nc=1)
+            floors = floors_of(case, PROFILE)
+            found[case] = sum(known[name] * floors[name] for name in CLASSES)
     return found
 
 
 @pytest.fixture(scope="module")
-def measured() -> dict[Settings, float]:
+def measured() -> dict[Case, float]:
     return measured_with(KNOWN)
 
 
 @pytest.fixture(scope="module")
-def lesson(measured: dict[Settings, float]) -> Lesson:
+def lesson(measured: dict[Case, float]) -> Lesson:
     return learn(measured, PROFILE)
 
 
@@ -91,9 +94,9 @@ def test_floors_by_class_by_hand() -> None:
 
 def test_the_profile_s_number_format_is_traced() -> None:
     half = dataclasses.replace(PROFILE, settings={**SETTINGS, "dtype": "bfloat16"})
-    settings = Settings("shufflev2-x0.5", (64, 64), nc=1)
+    case = what_is_predicted("shufflev2-x0.5", (64, 64), nc=1)
     # Halving every element halves what is bound by traffic.
-    assert floors_of(settings, half)[MOVED] < 0.8 * floors_of(settings, PROFILE)[MOVED]
+    assert floors_of(case, half)[MOVED] < 0.8 * floors_of(case, PROFILE)[MOVED]
 
 
 # --- learning ------------------------------------------------------------------------------------
@@ -124,22 +127,23 @@ def test_classes_that_nobody_has_take_the_common_coefficient() -> None:
     assert fit(seen) == pytest.approx(dict.fromkeys(CLASSES, 1.5))
 
 
-def test_errors_are_those_of_models_left_out(measured: dict[Settings, float]) -> None:
+def test_errors_are_those_of_models_left_out(measured: dict[Case, float]) -> None:
     """One model that is not like the others is not predicted by them, however well it is fitted."""
     odd = {
-        one: seconds * (3 if one.model == "densenet" else 1) for one, seconds in measured.items()
+        one: seconds * (3 if one.model.name == "densenet" else 1)
+        for one, seconds in measured.items()
     }
     found = learn(odd, PROFILE)
-    errors = {one.settings: one.error for one in found.models}
-    for settings, error in errors.items():
-        if settings.model == "densenet":
+    errors = {one.case: one.error for one in found.models}
+    for case, error in errors.items():
+        if case.model.name == "densenet":
             assert error < -0.5
     assert found.bar > 0.4
 
 
 def test_statistics_of_a_lesson_by_hand() -> None:
     models = tuple(
-        Learned(Settings(str(n)), 1.0, 1.0, 1 + error)
+        Learned(what_is_predicted(str(n)), 1.0, 1.0, 1 + error)
         for n, error in enumerate((0.1, -0.2, 0.0, 0.05, -0.15))
     )
     found = Lesson(dict.fromkeys(CLASSES, 1.0), models)
@@ -158,8 +162,31 @@ def test_a_lesson_survives_the_journey(lesson: Lesson, tmp_path: Path) -> None:
         Lesson.from_dict({"models": [], "coefficients": {}}, "x")
 
 
-def test_too_few_models_teach_nothing(measured: dict[Settings, float]) -> None:
-    few = {one: seconds for one, seconds in measured.items() if one.model in MODELS[:2]}
+def test_a_profile_holds_settings_as_it_always_has(lesson: Lesson) -> None:
+    first = lesson.to_dict()["models"][0]
+    assert list(first) == ["settings", "measured_s", "fitted_s", "left_out_s"]
+    assert first["settings"] == {
+        "model": "rtdetr-l",
+        "imgsz": [64, 64],
+        "batch": 1,
+        "nc": 1,
+        "fuse": False,
+        "blocks": None,
+    }
+
+
+def test_what_was_learned_before_there_were_cases_is_read() -> None:
+    """Of a saved profile, as it is."""
+    (folder,) = (Path(__file__).parents[2] / "reports").glob("*-predict")
+    plain = DeviceProfile.load(folder / "device.json").learned
+    assert plain is not None
+    found = Lesson.from_dict(plain, "x")
+    assert found.to_dict() == plain
+    assert {short_text(one.case) for one in found.models} == {"320x320, nc=80"}
+
+
+def test_too_few_models_teach_nothing(measured: dict[Case, float]) -> None:
+    few = {one: seconds for one, seconds in measured.items() if one.model.name in MODELS[:2]}
     with pytest.raises(UsageError, match="2 models"):
         learn(few, PROFILE)
 
@@ -168,9 +195,9 @@ def test_too_few_models_teach_nothing(measured: dict[Settings, float]) -> None:
 
 
 def test_a_model_that_was_never_measured_is_predicted(lesson: Lesson) -> None:
-    settings = Settings("shufflev1", (96, 96), nc=1)
-    found = predict(settings, PROFILE, lesson)
-    floors = floors_of(settings, PROFILE)
+    case = what_is_predicted("shufflev1", (96, 96), nc=1)
+    found = predict(case, PROFILE, lesson)
+    floors = floors_of(case, PROFILE)
     truth = sum(KNOWN[name] * floors[name] for name in CLASSES)
     assert found.seconds == pytest.approx(truth, rel=0.05)
     assert found.low is not None
@@ -180,10 +207,32 @@ def test_a_model_that_was_never_measured_is_predicted(lesson: Lesson) -> None:
 
 
 def test_without_a_lesson_the_floor_is_all_there_is() -> None:
-    settings = Settings("shufflev2-x0.5", (64, 64), nc=1)
-    found = predict(settings, PROFILE, None)
-    assert found.seconds == pytest.approx(sum(floors_of(settings, PROFILE).values()))
+    case = what_is_predicted("shufflev2-x0.5", (64, 64), nc=1)
+    found = predict(case, PROFILE, None)
+    assert found.seconds == pytest.approx(sum(floors_of(case, PROFILE).values()))
     assert (found.low, found.high) == (None, None)
+
+
+def test_only_what_is_not_usual_is_said_of_a_case() -> None:
+    assert short_text(what_is_predicted("m")) == "640x640"
+    case = what_is_predicted("m", (480, 640), 8, 1, True)
+    assert short_text(case) == "480x640, batch 8, nc=1, fused"
+
+
+@pytest.mark.parametrize(
+    "asked", ["threads=1", "dtype=bfloat16", "runtime=compile", "device=cuda", "stages=true"]
+)
+def test_what_only_another_profile_could_tell_is_refused(asked: str) -> None:
+    (case,) = make_cases([f"shufflev2-x0.5@{asked}"])
+    with pytest.raises(UsageError, match="the settings of its profile") as caught:
+        predict(case, PROFILE, None)
+    assert caught.value.where == f"shufflev2-x0.5@{asked}"
+    assert "2 threads" in (caught.value.hint or "")
+
+
+def test_what_the_profile_is_of_may_be_said() -> None:
+    plain, told = make_cases(["shufflev2-x0.5", "shufflev2-x0.5@threads=2"], {"imgsz": [(64, 64)]})
+    assert predict(told, PROFILE, None).seconds == predict(plain, PROFILE, None).seconds
 
 
 # --- reports to learn from -----------------------------------------------------------------------
@@ -207,8 +256,8 @@ def test_only_what_was_measured_alike_is_learned_from() -> None:
     )
     found, left = measured_in({"a.json": Report(rows), "b.json": Report(rows[:1])}, PROFILE)
     assert found == {
-        Settings("shufflev2", (64, 64), 1, 1): 0.1,
-        Settings("rtdetr-l", (64, 64), 1, 1, True): 0.2,
+        what_is_predicted("shufflev2", (64, 64), 1, 1): 0.1,
+        what_is_predicted("rtdetr-l", (64, 64), 1, 1, True): 0.2,
     }
     assert [each.split(": ", 2)[2].split(",")[0].split(" ")[0] for each in left[:4]] == [
         "no",
@@ -218,6 +267,33 @@ def test_only_what_was_measured_alike_is_learned_from() -> None:
     ]
     assert len(left) == 7
     assert "earlier report" in left[-1]
+
+
+def test_rows_that_name_their_case_are_learned_from_like_those_that_do_not() -> None:
+    settings = {"imgsz": [(64, 64)], "nc": [1]}
+    case, copy = make_cases(["shufflev2", "shufflev2@name=copy"], settings)
+    rows = (
+        dataclasses.replace(a_row(), case=case),
+        dataclasses.replace(a_row("copy"), case=copy),
+    )
+    found, left = measured_in({"a.json": Report(rows), "b.json": Report((a_row(),))}, PROFILE)
+    assert found == {what_is_predicted("shufflev2", (64, 64), 1, 1): 0.1}
+    assert [each.split(": ")[-1] for each in left] == ["stands in an earlier report"] * 2
+
+
+def test_code_is_run_for_a_report_only_if_it_is_what_was_measured(tmp_path: Path) -> None:
+    file = tmp_path / "net.py"
+    file.write_text("from torch import nn\ndef make():\n    return nn.Conv2d(3, 8, 3)\n")
+    (case,) = make_cases([f"{file}:make"], {"imgsz": [(64, 64)]})
+    row = dataclasses.replace(a_row(case.model.name, nc=None), case=case)
+    (found,), left = measured_in({"a.json": Report((row,))}, PROFILE)
+    assert (found.model.reference, left) == (case.model.reference, [])
+    unsaid = dataclasses.replace(row, case=None)
+    file.write_text("raise SystemExit('run')\ndef make(): ...\n")
+    for other in (row, unsaid):
+        found_now, (why,) = measured_in({"a.json": Report((other,))}, PROFILE)
+        assert not found_now
+        assert "is not the code that was measured" in why
 
 
 def test_another_machine_s_report_is_refused() -> None:
@@ -230,7 +306,7 @@ def test_another_machine_s_report_is_refused() -> None:
 
 
 def test_learn_then_predict(
-    measured: dict[Settings, float], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    measured: dict[Case, float], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     device, run = tmp_path / "device.json", tmp_path / "run.json"
     PROFILE.save(device)
@@ -239,7 +315,7 @@ def test_learn_then_predict(
     assert "by floors alone" in told
     assert "--learn" in told
     rows = tuple(
-        a_row(one.model, seconds, imgsz=f"{one.imgsz[0]}x{one.imgsz[1]}")
+        a_row(one.model.name, seconds, imgsz=show_imgsz(one.execution.imgsz))
         for one, seconds in measured.items()
     )
     Report(rows, environment={"processor": "x"}).save(run)
@@ -252,6 +328,13 @@ def test_learn_then_predict(
     assert main([*asked, "--format", "csv"]) == 0
     names = capsys.readouterr().out.splitlines()[0].split(",")
     assert names[:5] == ["model", "settings", "predicted_s", "low_s", "high_s"]
+    several = ["shufflev2-x0.5@nc=1", "--batch", "1,2", "--format", "csv"]
+    assert main(["predict", *several, "--device-profile", str(device), "--imgsz", "64"]) == 0
+    lines = capsys.readouterr().out.splitlines()[1:]
+    assert [line.rpartition('"')[0] for line in lines] == [
+        'shufflev2-x0.5,"64x64, nc=1',
+        'shufflev2-x0.5,"64x64, batch 2, nc=1',
+    ]
     assert main(asked) == 0
     told = capsys.readouterr().out
     assert "error bar" in told

@@ -21,8 +21,9 @@ from detrbench import __version__
 from detrbench.cli import main, options
 from detrbench.cli.output import ProgressLine, _progress_text
 from detrbench.core.errors import DetrbenchError, DetrbenchWarning, UsageError
+from detrbench.models.model import Model
+from detrbench.reports.case import Case, Execution
 from detrbench.reports.report import Report, Result
-from detrbench.runtimes.options import Options
 from detrbench.timing.session import Progress
 
 OK_ROW = Result(
@@ -99,10 +100,17 @@ USAGE: dict[str, tuple[list[str], list[str]]] = {
     "runtime device": (["latency", "--runtime", "cudagraph"], ["cudagraph", "--device cuda"]),
     "dtype": (["latency", "--dtype", "float8"], ["float8", "float16"]),
     "layout": (["latency", "--memory-format", "nhwc"], ["nhwc", "channels_last"]),
-    "cold l2": (["latency", "--cold-l2"], ["cold L2", "--device cuda"]),
-    "tf32": (["latency", "--no-tf32"], ["TF32", "--device cuda"]),
+    "cold l2": (["latency", "--cold-l2"], ["cold_l2", "--device cuda"]),
+    "tf32": (["latency", "--no-tf32"], ["tf32", "--device cuda"]),
     "resume": (["latency", "--resume", "none"], ["none", "request.json"]),
     "selfcheck model": (["selfcheck", "rtdetr-1"], ["rtdetr-1", "rtdetr-l"]),
+    "threads twice": (["lint", "rtdetr-l", "--batch", "1,8"], ["--batch", "one of them"]),
+    "setting": (["latency", "rtdetr-l@thread=1"], ["rtdetr-l@thread=1", "threads"]),
+    "setting's value": (["latency", "rtdetr-l@threads=x"], ["rtdetr-l@threads=x", "'x'"]),
+    "no setting": (["latency", "rtdetr-l@=1"], ["rtdetr-l@=1"]),
+    "runtime behind @": (["latency", "rtdetr-l@runtime=eagre"], ["eagre", "eager?"]),
+    "same case": (["latency", "rtdetr-l", "rtdetr-l@batch=1"], ["same", "name=copy"]),
+    "callable": (["profile", "./none.py:build"], ["none.py", "no such file"]),
     "threads 0": (["latency", "--threads", "0"], ["--threads"]),
     "convention": (["profile", "rtdetr-l", "--convention", "thopp"], ["--convention", "thop?"]),
     "by": (["profile", "rtdetr-l", "--by", "stages"], ["--by", "stage?"]),
@@ -191,11 +199,10 @@ def test_profile_hands_the_options_on(
         main(["profile", *arguments, "--fuse", "--convention", "thop", "--blocks", str(blocks)])
         == 0
     )
-    assert fake.models == ["rtdetr-l", "shufflev2"]
-    assert fake.options == {
-        "imgsz": (480, 640), "batch": 3, "nc": 1, "fuse": True, "by": None, "convention": "thop",
-        "blocks": blocks, "backbone_weights": None,
-    }  # fmt: skip
+    assert [case.name for case in fake.models] == ["rtdetr-l", "shufflev2"]
+    assert {case.execution for case in fake.models} == {Execution((480, 640), 3, fused=True)}
+    assert [(case.model.nc, case.model.blocks) for case in fake.models] == [(1, str(blocks))] * 2
+    assert fake.options == {"by": None, "convention": "thop"}
     captured = capsys.readouterr()
     assert "rtdetr-l" in captured.out
     assert captured.err == ""
@@ -320,29 +327,73 @@ def test_latency_takes_the_article_s_pair_by_default(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     fake = Fake(Report((OK_ROW, FAILED_ROW)))
-    monkeypatch.setattr("detrbench.timing.measuring.measure_latency", fake)
+    monkeypatch.setattr("detrbench.timing.measuring.latency", fake)
     assert main(["latency", "--threads", "2", "--device", "cuda:1"]) == 4
-    assert fake.models == ["rtdetr-l", "shufflev2"]
+    executed = Execution(device="cuda:1", threads=2)
+    assert [(case.name, case.execution) for case in fake.models] == [
+        ("rtdetr-l", executed),
+        ("shufflev2", executed),
+    ]
+    assert {case.model for case in fake.models} == {
+        Model(name, name, files=case.model.files)
+        for name, case in zip(("rtdetr-l", "shufflev2"), fake.models, strict=True)
+    }
     progress = fake.options.pop("progress")
     assert isinstance(progress, ProgressLine)
     assert fake.options.pop("announce") == progress.say
     assert fake.options == {
-        "device": "cuda:1", "batch": 1, "imgsz": (640, 640), "nc": None, "fuse": False,
-        "threads": 2, "blocks": None, "backbone_weights": None, "runtime": "eager",
-        "options": Options(), "stages": False,
         "budget_s": 120.0, "processes": None, "rounds": None, "target": None, "margin": 0.02,
-        "early": True, "seed": 0, "folder": None,
+        "early": True, "folder": None,
     }  # fmt: skip
 
 
 def test_how_a_model_is_executed_is_passed_on(monkeypatch: pytest.MonkeyPatch) -> None:
     fake = Fake(Report((OK_ROW,)))
-    monkeypatch.setattr("detrbench.timing.measuring.measure_latency", fake)
+    monkeypatch.setattr("detrbench.timing.measuring.latency", fake)
     flags = ["--device", "cuda", "--dtype", "float16", "--memory-format", "channels_last"]
     switches = ["--no-tf32", "--cudnn-benchmark", "--cold-l2", "--runtime", "cudagraph"]
     assert main(["latency", *flags, *switches]) == 0
-    assert fake.options["runtime"] == "cudagraph"
-    assert fake.options["options"] == Options("float16", "channels_last", False, True, True)
+    assert {case.execution for case in fake.models} == {
+        Execution(
+            device="cuda", runtime="cudagraph", dtype="float16", memory_format="channels_last",
+            tf32=False, cudnn_benchmark=True, cold_l2=True,
+        )
+    }  # fmt: skip
+
+
+def names(cases: list[Case]) -> list[str]:
+    return [case.name for case in cases]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["rtdetr-l", "rtdetr-l@runtime=compile"], ["rtdetr-l", "rtdetr-l@runtime=compile"]),
+        (
+            ["rtdetr-l", "shufflev2", "--batch", "1,8"],
+            ["rtdetr-l@batch=1", "shufflev2@batch=1", "rtdetr-l@batch=8", "shufflev2@batch=8"],
+        ),
+        (
+            ["rtdetr-l", "--runtime", "eager,compile", "--dtype", "float32,bfloat16"],
+            [
+                "rtdetr-l@runtime=eager,dtype=float32", "rtdetr-l@runtime=eager,dtype=bfloat16",
+                "rtdetr-l@runtime=compile,dtype=float32",
+                "rtdetr-l@runtime=compile,dtype=bfloat16",
+            ],
+        ),
+        (
+            ["rtdetr-l@threads=1", "shufflev2", "--threads", "1,2"],
+            ["rtdetr-l@threads=1", "shufflev2@threads=1", "shufflev2@threads=2"],
+        ),
+    ],
+)  # fmt: skip
+def test_settings_make_cases(
+    arguments: list[str], expected: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake = Fake(Report((OK_ROW,)))
+    monkeypatch.setattr("detrbench.timing.measuring.latency", fake)
+    assert main(["latency", *arguments]) == 0
+    assert names(fake.models) == expected
 
 
 @pytest.mark.parametrize(
@@ -360,7 +411,7 @@ def test_latency_s_time_and_precision(
     flags: list[str], expected: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fake = Fake(Report((OK_ROW,)))
-    monkeypatch.setattr("detrbench.timing.measuring.measure_latency", fake)
+    monkeypatch.setattr("detrbench.timing.measuring.latency", fake)
     assert main(["latency", *flags]) == 0
     assert {name: fake.options[name] for name in expected} == expected
 
@@ -380,7 +431,7 @@ def test_an_interrupted_latency_prints_what_it_has_and_exits_130(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     row = Result("rtdetr-l", "x", OK_ROW.settings, OK_ROW.metrics, "interrupted", "Ctrl-C")
-    monkeypatch.setattr("detrbench.timing.measuring.measure_latency", Fake(Report((row,))))
+    monkeypatch.setattr("detrbench.timing.measuring.latency", Fake(Report((row,))))
     assert main(["latency"]) == 130
     captured = capsys.readouterr()
     assert "Ctrl-C" in captured.out
@@ -392,7 +443,7 @@ def test_run_prints_the_table_and_the_paths(
 ) -> None:
     def run(suite: Any, *, output: Path, progress: Any, announce: Any) -> Report:
         assert suite.name == "article"
-        assert {setting.device for setting in suite.settings} == {"cuda:0"}
+        assert {case.execution.device for case in suite.cases} == {"cuda:0"}
         output.mkdir()
         Report((OK_ROW,)).save(output / "run.json")
         return Report((OK_ROW,))

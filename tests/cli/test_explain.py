@@ -24,6 +24,18 @@ WRONG: dict[str, tuple[list[str], str]] = {
         "--pictures",
     ),
     "not a size": (["rtdetr-l", "shufflev2", "--imgsz", "big"], "--imgsz"),
+    "a remedy without a value": (["rtdetr-l", "shufflev2", "--try", "threads=none"], "--try"),
+    "a remedy that changes nothing": (
+        ["rtdetr-l", "shufflev2@threads=1", "--try", "threads=1"],
+        "changes nothing of shufflev2@threads=1",
+    ),
+    "no such setting": (["rtdetr-l", "rtdetr-l@layout=channels_last"], "unknown setting"),
+    "no seams": (["rtdetr-l", "rtdetr-l@runtime=compile"], "rtdetr-l@runtime=compile: under"),
+    "two workloads": (["rtdetr-l", "rtdetr-l@batch=8"], "rtdetr-l@batch=8: it has another"),
+    "a flag of several values": (
+        ["rtdetr-l", "shufflev2", "--threads", "1,2"],
+        "4 models cannot be a pair",
+    ),
 }
 
 
@@ -52,7 +64,7 @@ def test_it_measures_prints_and_keeps(tmp_path: Path, capsys: pytest.CaptureFixt
     assert main(["explain", *pair, *quick, "-o", str(path), "--pictures", str(pictures)]) == 0
     assert {each.name for each in pictures.iterdir()} == {"roofline.svg", "parts.svg"}
     report = Report.load(path)
-    kept: Any = report.comparisons[0]["explanation"]
+    kept: Any = report.comparisons[0].explanation
     assert [row.model for row in report.rows] == pair
     assert [part["part"] for part in report.rows[0].parts["stage"]] == [
         "backbone",
@@ -64,3 +76,24 @@ def test_it_measures_prints_and_keeps(tmp_path: Path, capsys: pytest.CaptureFixt
     capsys.readouterr()
     assert main(["report", str(path), "--to", "markdown"]) == 0
     assert "shufflev2-x0.5" in capsys.readouterr().out
+
+
+def test_a_model_is_explained_against_itself_and_with_any_setting_tried(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from detrbench.reports.report import Report
+
+    other = "shufflev2-x0.5@memory_format=channels_last"
+    quick = ["--imgsz", "64", "--threads", "1", "--budget", "0.5", "--nc", "1"]
+    path = tmp_path / "why.json"
+    tries = ["--try", "fused=true", "--try", "batch=2"]
+    assert main(["explain", "shufflev2-x0.5", other, *quick, *tries, "-o", str(path)]) == 0
+    report = Report.load(path)
+    assert [row.settings["memory_format"] for row in report.rows] == ["contiguous", "channels_last"]
+    assert [row.case and row.case.name for row in report.rows] == ["shufflev2-x0.5", other]
+    kept: Any = report.comparisons[0].explanation
+    measured = [one["name"] for one in kept["tries"] if one["measured"]]
+    assert measured == ["--fuse", "a --batch 2 times as large, per image"]
+    capsys.readouterr()
+    assert main(["report", str(path)]) == 0
+    assert f"What to try next on {other}." in capsys.readouterr().out

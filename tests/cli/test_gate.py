@@ -13,6 +13,7 @@ import pytest
 
 from detrbench.cli import main
 from detrbench.machine.environment import Environment
+from detrbench.reports.report import Report
 from detrbench.timing.resolution import Resolution, remember
 from tests.compare.gates import run
 
@@ -48,6 +49,10 @@ USAGE: dict[str, tuple[list[str], list[str]]] = {
     "bencher folder": (["run.json", "--max-params", "1M", "--bencher", "."], ["--bencher"]),
     "models without rev": (["run.json", "--max-params", "1M", "--batch", "2"], ["--batch"]),
     "rev and baseline": (["m.yaml", "--rev", "HEAD", "--baseline", "base.json"], ["--baseline"]),
+    "a name with rev": (["rtdetr-l", "--rev", "HEAD"], ["rtdetr-l: there is no", "files"]),
+    "no such callable": (["no.py:build", "--rev", "HEAD"], ["no.py:build: there is no such file"]),
+    "no such module": (["no_such:build", "--rev", "HEAD"], ["there is no module no_such"]),
+    "no such setting": (["m.yaml@bach=2", "--rev", "HEAD"], ["unknown setting 'bach'", "batch"]),
 }  # fmt: skip
 
 
@@ -80,6 +85,58 @@ def test_neither_torch_nor_pandas_is_imported(files: Path) -> None:
         "assert not {'torch', 'pandas', 'numpy'} & set(sys.modules)\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
+
+
+CALLABLE = """
+from torch import nn
+from helper import CHANNELS
+print("a word on stdout")
+def build():
+    return nn.Conv2d(3, CHANNELS, 1, bias=False)
+"""
+
+
+@pytest.fixture
+def repository(files: Path) -> Path:
+    """Here, with `nets/my.py:build`, whose helper has changed since the last commit."""
+    (files / "nets").mkdir()
+    (files / "nets" / "__init__.py").touch()
+    (files / "nets" / "my.py").write_text(CALLABLE)
+    (files / "nets" / "helper.py").write_text("CHANNELS = 8\n")
+    git = ["git", "-c", "user.name=a", "-c", "user.email=a@b"]
+    for words in (["init", "-q", "-b", "main"], ["add", "nets"], ["commit", "-q", "-m", "old"]):
+        subprocess.run([*git, *words], check=True)
+    (files / "nets" / "helper.py").write_text("CHANNELS = 16\n")
+    return files
+
+
+def test_a_callable_is_gated_against_its_past_and_the_parent_needs_no_torch(
+    repository: Path,
+) -> None:
+    arguments = [
+        "gate", "--rev", "main", "nets/my.py:build@batch=2", "--imgsz", "64", "--counts-only",
+        "--format", "json", "--run", "kept.json",
+    ]  # fmt: skip
+    code = (
+        f"import sys; from detrbench.cli import main; assert main({arguments!r}) == 1\n"
+        "assert not {'torch', 'pandas', 'numpy'} & set(sys.modules)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    found = json.loads(done.stdout)  # which nothing that the file printed disturbs
+    (params,) = [each for each in found["checks"] if each["metric"] == "params"]
+    assert (params["baseline"], params["value"]) == (3 * 8, 3 * 16)
+    assert (params["model"], params["settings"]["batch"]) == ("nets/my.py:build", 2)
+    kept = Report.load(repository / "kept.json")
+    assert [row.model for row in kept.rows] == ["nets/my.py:build@main", "nets/my.py:build"]
+
+
+def test_a_module_of_a_package_is_to_be_named_by_its_file(
+    repository: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["gate", "--rev", "main", "nets.my:build"]) == 2
+    said = capsys.readouterr().err
+    assert "nets.my:build: a package cannot be imported twice" in said
+    assert "nets/my.py:build" in said
 
 
 def test_json_holds_every_check_and_the_policy(

@@ -1,13 +1,23 @@
-"""Reports for the tests of the gate: a reference and a model, counted and timed in two runs."""
+"""Reports for the tests of the gate, a reference and a model, counted and timed in two runs; and
+checks for those of its outputs."""
 
 from __future__ import annotations
 
 import copy
+import json
 import math
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+from detrbench.compare.gate import Check, GateResult, Outcome, Policy, gate
+from detrbench.core.stats import Interval
+from detrbench.models.model import Model
+from detrbench.reports.case import Case, Execution
 from detrbench.reports.report import Report, Result
+
+Plain = dict[str, Any]
 
 MACHINE = {
     "processor": "AMD EPYC",
@@ -36,6 +46,9 @@ COUNTS = {
 NOISE = (-0.012, 0.003, -0.004, 0.009, -0.006, 0.010)
 """How far the log-ratios of six processes lie from their mean, which is 0: an sd of 0.9 %."""
 
+LONG = tuple(away * 0.3 for away in NOISE * 3)
+"""Likewise, of a run three times as long."""
+
 
 def latency(median: float, half: float = 0.02) -> dict[str, float]:
     return {
@@ -52,8 +65,8 @@ def latency(median: float, half: float = 0.02) -> dict[str, float]:
 def pair(
     ratio: float, model: str = "mine", baseline: str = "ref", noise: Sequence[float] = NOISE,
     **more: Any,
-) -> dict[str, Any]:  # fmt: skip
-    """A comparison as `detrbench latency` writes it, its log-ratios spread around `ratio`."""
+) -> Plain:  # fmt: skip
+    """A comparison of schema 1, its log-ratios spread around `ratio`."""
     return {
         "baseline": baseline,
         "model": model,
@@ -70,24 +83,111 @@ def pair(
     }
 
 
-def run(ratio: float = 0.8, machine: dict[str, Any] | None = None) -> dict[str, Any]:
-    """A report as plain data: "ref", and "mine" that takes `ratio` of its time."""
+def run(ratio: float = 0.8, machine: dict[str, Any] | None = None) -> Plain:
+    """A report of schema 1: "ref", and "mine" that takes `ratio` of its time."""
     rows = (
         Result("ref", "Reference", dict(SETTINGS), COUNTS | latency(0.5)),
         Result("mine", "Mine", dict(SETTINGS), COUNTS | latency(0.5 * ratio)),
     )
-    report = Report(
-        rows,
-        MACHINE if machine is None else machine,
-        (pair(ratio),),
-        title="Latency",
-        created="2026-01-02T03:04:05+00:00",
-        detrbench_version="0.1.0",
-    )
-    return copy.deepcopy(report.to_dict())
+    return {
+        **_plain(rows, MACHINE if machine is None else machine),
+        "title": "Latency",
+        "created": "2026-01-02T03:04:05+00:00",
+        "detrbench_version": "0.1.0",
+        "comparisons": [pair(ratio)],
+    }
 
 
-def counted(**changes: Any) -> dict[str, Any]:
-    """A report of counts alone, of one model."""
+def counted(**changes: Any) -> Plain:
+    """A report of counts alone, of one model; of schema 1."""
     cell = Result("mine", "Mine", {**COUNTED, "convention": "core"}, COUNTS | changes)
-    return copy.deepcopy(Report((cell,), MACHINE, title="Cost").to_dict())
+    return {**_plain((cell,), MACHINE), "title": "Cost"}
+
+
+def _plain(rows: Sequence[Result], machine: Mapping[str, Any]) -> Plain:
+    """As a file of schema 1 was: nothing in it knows cases."""
+    plain = copy.deepcopy(Report(tuple(rows), dict(machine)).to_dict())
+    del plain["cases"]
+    for row in plain["rows"]:
+        del row["case"]
+    return {**plain, "schema_version": 1}
+
+
+def modern(plain: Plain) -> Plain:
+    """What a file of schema 2 has instead of `plain`, wherever that is a report at all."""
+    plain = copy.deepcopy(plain)
+    cases = {}
+    for index, row in enumerate(plain["rows"]):
+        row["case"] = f"case {index}"
+        cases[row["case"]] = _case(row).to_dict()
+    pairs = plain.get("comparisons", [])
+    return {
+        **plain,
+        "schema_version": 2 if plain["schema_version"] == 1 else plain["schema_version"],
+        "cases": [{"id": key, **case} for key, case in cases.items()],
+        "comparisons": [_sided(each, plain["rows"]) for each in pairs],
+    }
+
+
+def _case(row: Plain) -> Case:
+    threads = row["settings"].get("threads")
+    return Case(f"{row['model']}@threads={threads}", Model(row["model"], row["model"]),
+                Execution(threads=threads))  # fmt: skip
+
+
+def _sided(plain: Any, rows: Sequence[Plain]) -> Any:
+    if not isinstance(plain, dict):
+        return plain
+    rest = {key: each for key, each in plain.items() if key not in ("model", "settings")}
+    then = {name: each for name, each in plain["settings"].items() if name != "nc"}
+    return {
+        **rest,
+        "baseline": _side(plain["baseline"], then, rows),
+        "case": _side(plain["model"], plain["settings"], rows),
+    }
+
+
+def _side(model: str, settings: Plain, rows: Sequence[Plain]) -> Plain:
+    row = next((row for row in rows if row["model"] == model), {})
+    own = {"nc": row["settings"]["nc"]} if "nc" in row.get("settings", {}) else {}
+    return {"model": model, "settings": own | settings, "case": row.get("case")}
+
+
+def report(plain: Plain) -> Report:
+    return Report.from_json(json.dumps(plain))
+
+
+def outcome(base: Plain, now: Plain, policy: Policy | None = None, **more: Any) -> Outcome:
+    return gate(report(now), report(base), policy, **more).outcome
+
+
+# --- for outputs ---------------------------------------------------------------------------------
+
+_SHOWN = {"imgsz": "640x640", "batch": 1}
+
+PASSED = Check(Outcome.PASS, "mine", _SHOWN, "kernels", 742, 742, 0.0)
+_SLOWER = Check(
+    Outcome.REGRESSION, "models/mine.yaml", _SHOWN, "latency_median_s", 0.8, 0.9, 0.05,
+    interval=Interval(1.125, 1.11, 1.14), reference="ref",
+    reasons=("the whole interval is beyond the limit",), hint="Find where the time goes.",
+)  # fmt: skip
+_LARGER = Check(
+    Outcome.REGRESSION, "mine", _SHOWN, "params", None, 32_970_476, 20e6, ceiling=True,
+    reasons=("32,970,476 is more than 20,000,000",), hint="Make it smaller.",
+)  # fmt: skip
+_UNDECIDED = Check(
+    Outcome.INCONCLUSIVE, "mine", _SHOWN, "latency_median_s", 0.5, 0.51, 0.05,
+    interval=Interval(1.02, 0.98, 1.06), reasons=("it reaches across",), hint="Measure longer.",
+)  # fmt: skip
+_GONE = Check(Outcome.INVALID, "gone", _SHOWN, reasons=("this run does not have it",), hint="Go.")
+
+RESULT = GateResult((PASSED, _SLOWER, _UNDECIDED, _GONE, _LARGER), notes=("this run: here",))
+"""Every outcome, and every kind of check."""
+
+
+def check_golden(file: Path, text: str) -> None:
+    """DETRBENCH_GOLDEN=write renews the file; look at the difference before committing it."""
+    if os.environ.get("DETRBENCH_GOLDEN") == "write":
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(text, encoding="utf-8")
+    assert text == file.read_text(encoding="utf-8")

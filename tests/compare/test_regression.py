@@ -1,4 +1,4 @@
-"""Files of now against files of a revision, on a protocol that takes no time."""
+"""Files of now against files of a revision, mostly on a protocol that takes no time."""
 
 from __future__ import annotations
 
@@ -12,18 +12,24 @@ from typing import Any, ClassVar
 
 import pytest
 
-from detrbench.compare.gate import Outcome, Policy
-from detrbench.compare.gate.paired import CONFIRMATION, paired_checks, undecided
-from detrbench.compare.gate.pairs import pairs_of
+from detrbench.compare.gate import GateResult, Outcome, Policy
+from detrbench.compare.gate.paired import CONFIRMATION
 from detrbench.compare.regression import Asked, Versus, compare_with_revision, gate_revision
 from detrbench.core.errors import UsageError
+from detrbench.counting.profiling import profile
+from detrbench.counting.worker import Past
 from detrbench.models.catalog import find_model
+from detrbench.models.model import hashed
+from detrbench.reports.case import Case, make_cases
 from detrbench.reports.metrics import METRICS
-from detrbench.reports.report import Report, Result
+from detrbench.reports.report import Report
 from detrbench.timing.plan import Budget
 from detrbench.timing.process import Request
+from detrbench.timing.records import Outcome as Process
 from detrbench.timing.replication import Run
 from detrbench.timing.resolution import Resolution
+from detrbench.timing.schedule import Plan
+from detrbench.timing.supervisor import run_worker
 from tests.timing.runs import run_of, taken
 
 BLOCKS = """
@@ -50,14 +56,35 @@ class Machine:
         assert folder.is_dir()
         ratio, scatter = self.ratios[len(self.asked)], self.scatters[len(self.asked)]
         self.asked.append((request, budget))
-        files = [each.files_of(request).blocks for each in request.stand_ins]
-        self.past_blocks += [Path(file).read_text() for file in files if file is not None]
+        blocks = request.cases[0].model.blocks
+        self.past_blocks += [] if blocks is None else [Path(blocks).read_text()]
         draw = random.Random(len(self.asked))
         processes = [
             [taken(*[1.0] * 6), taken(*[ratio * (1 + draw.gauss(0, scatter))] * 6)]
             for _ in range(8)
         ]
-        return dataclasses.replace(run_of(*processes, names=request.models), budget=budget)
+        run = run_of(*processes, names=request.names)
+        threads = request.cases[0].execution.threads
+        outcomes = tuple(_with_threads(one, threads or 2) for one in run.outcomes)
+        return dataclasses.replace(run, request=request, budget=budget, outcomes=outcomes)
+
+
+def _with_threads(outcome: Process, threads: int) -> Process:
+    """As if so many had been read back."""
+    measured = outcome.measurement
+    assert measured is not None
+    subjects = tuple(
+        dataclasses.replace(one, settings=one.settings | {"threads": threads})
+        for one in measured.subjects
+    )
+    return dataclasses.replace(
+        outcome, measurement=dataclasses.replace(measured, subjects=subjects)
+    )
+
+
+def count_here(cases: Sequence[Case], past: Past | None = None) -> Report:
+    """What models in Ultralytics' format need no process for: none sees the other's modules."""
+    return profile(cases)
 
 
 @pytest.fixture
@@ -80,11 +107,23 @@ def git(folder: Path, *arguments: str) -> None:
     subprocess.run(command, check=True)
 
 
-def compare(model: Path, machine: Machine, models: Sequence[Path] = (), **more: object) -> Versus:
-    names = tuple(map(str, models or [model]))
-    request = Request(names, imgsz=(64, 64), blocks=more.pop("blocks", None))  # type: ignore[arg-type]
-    asked = Asked(request, "main", budget_s=45, **more)  # type: ignore[arg-type]
-    return compare_with_revision(asked, replicate=machine.replicate)
+def request_of(*references: str | Path, **settings: Any) -> Request:
+    axes = {"imgsz": [(64, 64)], **{key: [value] for key, value in settings.items()}}
+    return Request(make_cases(references, axes))
+
+
+def compare(
+    model: Path, machine: Machine, models: Sequence[Path] = (), blocks: str | None = None,
+    **more: Any,
+) -> Versus:  # fmt: skip
+    asked = Asked(request_of(*(models or [model]), blocks=blocks), "main", budget_s=45, **more)
+    return compare_with_revision(asked, replicate=machine.replicate, count=count_here)
+
+
+def gated(
+    asked: Asked, policy: Policy, machine: Machine, **more: Any
+) -> tuple[GateResult, Versus]:  # fmt: skip
+    return gate_revision(asked, policy, replicate=machine.replicate, count=count_here, **more)
 
 
 def test_both_sides_are_counted_and_timed_in_one_run(model: Path) -> None:
@@ -95,16 +134,17 @@ def test_both_sides_are_counted_and_timed_in_one_run(model: Path) -> None:
     assert (now.metrics["params"] or 0) > (then.metrics["params"] or 0)
     assert now.metrics["latency_median_s"] == pytest.approx(1.01, rel=0.01)
     ((request, budget),) = machine.asked
-    assert request.models == (f"{model}@main", str(model))
-    (past,) = request.stand_ins
-    assert past.own_files
-    assert past.name == f"{model}@main"
-    assert Path(past.model).name == "mine.yaml"
-    assert Path(past.model) != model
+    past, present = request.cases
+    assert (past.name, past.model.name) == (f"{model}@main", f"{model}@main")
+    assert (present.name, present.model.reference) == (str(model), str(model))
+    assert past.execution == present.execution
+    assert Path(past.model.reference).name == "mine.yaml"
+    assert Path(past.model.reference) != model
     assert (budget.budget_s, budget.margin) == (45, 0.05)
     (pair,) = versus.report.comparisons
-    assert (pair["baseline"], pair["model"]) == (f"{model}@main", str(model))
-    assert pair["verdict"] == "EQUIVALENT"
+    assert (pair.baseline.model, pair.model) == (f"{model}@main", str(model))
+    assert (pair.baseline.case, pair.case.case) == (past, present)
+    assert pair.verdict == "EQUIVALENT"
     assert [row.model for row in versus.report.rows] == [f"{model}@main", str(model)]
     assert Report.from_json(versus.report.to_json()) == versus.report
 
@@ -124,9 +164,17 @@ def test_what_may_be_slower_is_timed_again(
     versus = compare(model, machine)
     assert len(machine.asked) == len(ratios)
     found = versus.report.comparisons
-    assert [one["verdict"] for one in found] == verdicts
-    assert [one["settings"].get(CONFIRMATION) for one in found] == [None, 2, 3][: len(ratios)]
+    assert [one.verdict for one in found] == verdicts
+    numbers = [None, 2, 3][: len(ratios)]
+    assert [one.settings.get(CONFIRMATION) for one in found] == numbers
+    assert [one.baseline.settings.get(CONFIRMATION) for one in found] == numbers
     assert len(versus.report.rows) == 2 * len(ratios)
+    present = [row for row in versus.report.rows if row.model == str(model)]
+    assert [versus.report.comparison(row) for row in present] == list(found)
+    for row, number in zip(present, numbers, strict=True):
+        past = versus.report.reference(row)
+        assert past is not None
+        assert (past.model, past.settings.get(CONFIRMATION)) == (f"{model}@main", number)
     assert Report.from_json(versus.report.to_json()) == versus.report
 
 
@@ -148,7 +196,7 @@ def test_a_run_without_the_processes_of_a_verdict_goes_on_for_half_as_long(model
     assert (second.budget_s, second.processes) == (67.5, 6)
     assert machine.folders[0] == machine.folders[1]
     (pair,) = versus.report.comparisons
-    assert pair["verdict"] == "EQUIVALENT"
+    assert pair.verdict == "EQUIVALENT"
 
 
 def test_counts_alone_time_nothing(model: Path) -> None:
@@ -189,7 +237,7 @@ def test_each_side_is_built_with_its_own_blocks(model: Path) -> None:
     machine = Machine(1.0)
     compare(model, machine, blocks=str(blocks))
     ((request, _),) = machine.asked
-    assert request.blocks == str(blocks)
+    assert request.case(str(model)).model.blocks == str(blocks)
     assert machine.past_blocks == [BLOCKS.format(channels=8)]
 
 
@@ -219,10 +267,8 @@ def test_an_interruption_leaves_what_there_is(model: Path) -> None:
 def test_the_gate_fails_only_for_what_it_has_seen_twice(
     model: Path, ratios: list[float], outcome: Outcome
 ) -> None:
-    asked = Asked(Request((str(model),), imgsz=(64, 64)), "main")
-    result, versus = gate_revision(
-        asked, Policy(max_increase=EVERYTHING), replicate=Machine(*ratios).replicate
-    )
+    asked = Asked(request_of(model), "main")
+    result, versus = gated(asked, Policy(max_increase=EVERYTHING), Machine(*ratios))
     (check,) = [each for each in result.checks if each.metric == "latency_median_s"]
     assert check.outcome is outcome
     assert result.outcome is outcome
@@ -239,12 +285,10 @@ def test_the_second_run_need_not_decide_alone(
 ) -> None:
     """Its interval reaches across the limit; what counts is that of all processes."""
     machine = Machine(1.12, 1.08, 1.08, scatters=(0.002, scatter, scatter))
-    asked = Asked(Request((str(model),), imgsz=(64, 64)), "main")
-    result, versus = gate_revision(
-        asked, Policy(max_increase=EVERYTHING), replicate=machine.replicate
-    )
+    asked = Asked(request_of(model), "main")
+    result, versus = gated(asked, Policy(max_increase=EVERYTHING), machine)
     second = versus.report.comparisons[1]
-    assert second["verdict"] == "INCONCLUSIVE"
+    assert second.verdict == "INCONCLUSIVE"
     assert result.outcome is outcome
 
 
@@ -255,55 +299,17 @@ def test_a_second_run_that_says_nothing_confirms_nothing(model: Path) -> None:
             few = dataclasses.replace(run, outcomes=run.outcomes[:5])
             return run if len(self.asked) == 1 else few
 
-    asked = Asked(Request((str(model),), imgsz=(64, 64)), "main")
-    result, _ = gate_revision(
-        asked, Policy(max_increase=EVERYTHING), replicate=Cut(1.2, 1.2).replicate
-    )
+    asked = Asked(request_of(model), "main")
+    result, _ = gated(asked, Policy(max_increase=EVERYTHING), Cut(1.2, 1.2))
     (check,) = [each for each in result.checks if each.metric == "latency_median_s"]
     assert check.outcome is Outcome.INCONCLUSIVE
     assert "seen once" in check.reasons[0]
     assert "run 2, in fresh processes, says nothing: 5 processes" in check.reasons[1]
 
 
-@pytest.mark.parametrize(
-    ("increase", "most_failing", "most_passing"),
-    [(0.0, 0.0, 1.0), (0.05, 0.025, 0.05), (0.12, 1.0, 0.0)],
-    ids=["nothing changed", "just the limit", "a regression"],
-)
-def test_as_many_looks_as_it_takes_err_in_five_percent(
-    increase: float, most_failing: float, most_passing: float
-) -> None:
-    """Runs of six processes whose ratios scatter by 3 %, as those of a busy machine do."""
-    draw, trials = random.Random(5), 1000
-    ends = [_decision(draw, increase, 0.03) for _ in range(trials)]
-    failing, passing = (ends.count(one) / trials for one in (Outcome.REGRESSION, Outcome.PASS))
-    assert failing <= most_failing
-    assert passing <= most_passing
-    if increase in (0.0, 0.12):
-        assert max(failing, passing) > 0.9
-
-
-def _decision(draw: random.Random, increase: float, scatter: float) -> Outcome:
-    """How the gate ends, if each process's ratio is `increase` and noise."""
-    settings: dict[str, object] = {}
-    runs: list[dict[str, object]] = []
-    while not runs or undecided(pairs_of(Report((), comparisons=tuple(runs))), 0.05):
-        number = len(runs) + 1
-        logs = [math.log1p(increase) + draw.gauss(0, scatter) for _ in range(6)]
-        plain: dict[str, object] = {
-            "baseline": "then", "model": "m", "verdict": "INCONCLUSIVE", "reasons": [],
-            "settings": settings if number == 1 else {CONFIRMATION: number},
-            "process_log_ratios": logs,
-        }  # fmt: skip
-        runs.append(plain)
-    now = Report((Result("m", "m", {}, {}),))
-    (check,) = paired_checks(now, now, Report((), comparisons=tuple(runs)), 0.05, {})
-    return check.outcome
-
-
 def test_the_gate_counts_exactly(model: Path) -> None:
-    asked = Asked(Request((str(model),), imgsz=(64, 64)), "main", counts_only=True)
-    result, _ = gate_revision(asked, Policy(), replicate=Machine().replicate)
+    asked = Asked(request_of(model), "main", counts_only=True)
+    result, _ = gated(asked, Policy(), Machine())
     assert result.outcome is Outcome.REGRESSION
     assert {check.metric for check in result.checks if check.outcome is Outcome.REGRESSION} >= {
         "params",
@@ -316,23 +322,185 @@ def test_a_broken_past_is_invalid(model: Path) -> None:
     model.write_text("nonsense: [")
     git(model.parent, "commit", "--quiet", "-am", "broken")
     model.write_text(good)
-    asked = Asked(Request((str(model),), imgsz=(64, 64)), "main")
-    result, _ = gate_revision(asked, Policy(), replicate=Machine().replicate)
+    asked = Asked(request_of(model), "main")
+    result, _ = gated(asked, Policy(), Machine())
     assert result.outcome is Outcome.INVALID
 
 
 def test_a_limit_below_what_the_machine_resolves_does_not_pass(model: Path) -> None:
     known = {"cpu": Resolution(0.05, 0.05, 10.0, 120.0, 0.08, "a", "64x64", "2026-01-02")}
-    asked = Asked(Request((str(model),), imgsz=(64, 64)), "main")
-    result, _ = gate_revision(
-        asked, Policy(max_increase=EVERYTHING), known=known, replicate=Machine(1.0).replicate
-    )
+    asked = Asked(request_of(model), "main")
+    result, _ = gated(asked, Policy(max_increase=EVERYTHING), Machine(1.0), known=known)
     assert result.outcome is Outcome.INCONCLUSIVE
 
 
 def test_only_new_models_are_nothing_to_compare(model: Path) -> None:
     new = model.with_name("new.yaml")
     new.write_text(model.read_text())
-    asked = Asked(Request((str(new),), imgsz=(64, 64)), "main")
-    result, _ = gate_revision(asked, Policy(), replicate=Machine().replicate)
+    asked = Asked(request_of(new), "main")
+    result, _ = gated(asked, Policy(), Machine())
     assert result.outcome is Outcome.INVALID
+
+
+# --- cases ---------------------------------------------------------------------------------------
+
+
+def test_the_past_is_the_same_case_of_the_revision_s_own_files(model: Path) -> None:
+    old = find_model("shufflev2-x0.5")
+    machine = Machine(1.0)
+    versus = compare(model, machine)
+    ((request, _),) = machine.asked
+    past, present = request.cases
+    assert [file.sha256 for file in past.model.files] == [hashed(old).sha256]
+    assert [file.sha256 for file in present.model.files] == [hashed(model).sha256]
+    assert dataclasses.replace(
+        past.model, name=present.model.name, reference=str(model), files=present.model.files
+    ) == present.model  # fmt: skip
+    assert {case.name for case in versus.report.cases.values()} == {past.name, present.name}
+    (then,) = versus.then.rows
+    assert then.case is not None
+    assert (then.case.name, then.case.model.files) == (str(model), past.model.files)
+
+
+def test_every_combination_of_settings_is_compared_with_its_own_past(model: Path) -> None:
+    counted: list[list[str]] = []
+
+    def count(cases: Sequence[Case], past: Past | None = None) -> Report:
+        counted.append([case.name for case in cases])
+        return profile(cases)
+
+    axes = {"imgsz": [(64, 64)], "batch": [1, 2], "threads": [1, 2]}
+    machine = Machine(*[1.0] * 4, scatters=(0.002,) * 4)
+    asked = Asked(Request(make_cases([model], axes)), "main")
+    versus = compare_with_revision(asked, replicate=machine.replicate, count=count)
+    ends = [f"@batch={batch},threads={threads}" for batch in (1, 2) for threads in (1, 2)]
+    assert [request.names for request, _ in machine.asked] == [
+        (f"{model}@main{end}", f"{model}{end}") for end in ends
+    ]
+    # What threads have no part in is counted once; and each past alone.
+    assert counted == [
+        [f"{model}{end}" for end in ends], [f"{model}@main{ends[0]}"], [f"{model}@main{ends[2]}"],
+    ]  # fmt: skip
+    assert [row.case and row.case.name for row in versus.now.rows] == [
+        f"{model}{end}" for end in ends
+    ]
+    assert [row.settings["batch"] for row in versus.now.rows] == [1, 1, 2, 2]
+    assert all(row.metrics["params"] and row.metrics["latency_median_s"]
+               for row in (*versus.now.rows, *versus.then.rows))  # fmt: skip
+    assert len(versus.report.comparisons) == 4
+    assert Report.from_json(versus.report.to_json()) == versus.report
+
+
+def test_of_counts_alone_what_counts_the_same_is_one_row(model: Path) -> None:
+    asked = Asked(request_of(f"{model}@threads=1", f"{model}@threads=2"), "main", counts_only=True)
+    versus = compare_with_revision(asked, count=count_here)
+    assert len(versus.now.rows) == len(versus.then.rows) == 1
+    assert len(versus.report.rows) == 2
+
+
+def test_a_name_of_its_own_stays_before_the_revision_s(model: Path) -> None:
+    machine = Machine(1.0)
+    asked = Asked(request_of(f"{model}@name=copy"), "main")
+    compare_with_revision(asked, replicate=machine.replicate, count=count_here)
+    ((request, _),) = machine.asked
+    assert [case.model.name for case in request.cases] == ["copy@main", "copy"]
+    assert request.names == (f"{model}@name=copy@main", f"{model}@name=copy")
+
+
+# --- callables, in real processes ----------------------------------------------------------------
+
+CALLABLE = """
+from torch import nn
+from helper import CHANNELS
+
+print("a word on stdout")
+
+def build():
+    return nn.Conv2d(3, CHANNELS, 1, bias=False)
+"""
+
+
+class Timed(Machine):
+    """Lets one real process build and time both sides, and believes none of its times."""
+
+    def replicate(self, request: Request, budget: Budget, folder: Path, **told: object) -> Run:
+        short = dataclasses.replace(request, plan=Plan(budget_s=None, rounds=1))
+        self.outcome = run_worker(short, folder, 1)
+        return super().replicate(request, budget, folder, **told)
+
+    @property
+    def resident_bytes(self) -> list[float]:
+        """Of weights and images of each side."""
+        assert self.outcome.measurement is not None
+        return [one.prepared["resident_bytes"] for one in self.outcome.measurement.series]
+
+
+@pytest.fixture
+def code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of `my.py:build`, whose helper has changed since the last commit; we are in the
+    repository, above it."""
+    folder = tmp_path / "repository" / "code"
+    folder.mkdir(parents=True)
+    (folder / "my.py").write_text(CALLABLE)
+    (folder / "helper.py").write_text("CHANNELS = 8\n")
+    git(folder, "init", "--quiet", "--initial-branch=main", "..")
+    git(folder, "add", ".")
+    git(folder, "commit", "--quiet", "-m", "old")
+    (folder / "helper.py").write_text("CHANNELS = 16\n")
+    monkeypatch.chdir(folder.parent)
+    return folder
+
+
+def test_a_callable_is_counted_and_timed_with_each_side_s_own_helper(code: Path) -> None:
+    machine = Timed(1.0)
+    request = request_of("code/my.py:build@threads=1")
+    versus = compare_with_revision(Asked(request, "main"), replicate=machine.replicate)
+    (now,), (then,) = versus.now.rows, versus.then.rows
+    assert (now.model, then.model) == ("code/my.py:build", "code/my.py:build")
+    assert (now.metrics["params"], then.metrics["params"]) == (3 * 16, 3 * 8)
+    images = 4 * 3 * 64 * 64
+    assert machine.resident_bytes == [images + 4 * 3 * 8, images + 4 * 3 * 16]
+    assert machine.asked[0][0].names == (
+        "code/my.py:build@main@threads=1", "code/my.py:build@threads=1",
+    )  # fmt: skip
+
+
+def test_a_plain_module_is_its_file(code: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(code)
+    machine = Timed(1.0)
+    asked = Asked(request_of("my:build", threads=1), "main")
+    versus = compare_with_revision(asked, replicate=machine.replicate)
+    (now,), (then,) = versus.now.rows, versus.then.rows
+    assert (now.metrics["params"], then.metrics["params"]) == (3 * 16, 3 * 8)
+    images = 4 * 3 * 64 * 64
+    assert machine.resident_bytes == [images + 4 * 3 * 8, images + 4 * 3 * 16]
+    past, _ = machine.asked[0][0].cases
+    assert past.model.reference.endswith("code/my.py:build")
+
+
+def test_a_past_that_needs_a_module_from_elsewhere_is_never_timed_with_today_s(code: Path) -> None:
+    """Counted alone it has its own; beside today's side it would not."""
+    top = code.parent / "shared_helper.py"
+    top.write_text("CHANNELS = 8\n")
+    (code / "my.py").write_text(CALLABLE.replace("helper", "shared_helper"))
+    git(code, "add", "..")
+    git(code, "commit", "--quiet", "-m", "moved")
+    top.write_text("CHANNELS = 16\n")
+    request = request_of("code/my.py:build")
+    alone = compare_with_revision(Asked(request, "main", counts_only=True))
+    assert [row.metrics["params"] for row in (*alone.now.rows, *alone.then.rows)] == [48, 24]
+    versus = compare_with_revision(Asked(request, "main"), replicate=Machine().replicate)
+    assert versus.then.rows == ()
+    (why,) = versus.broken.values()
+    assert "imports shared_helper, which does not lie beside it" in why
+
+
+def test_a_past_whose_callable_is_broken_is_said_without_its_temporary_folder(code: Path) -> None:
+    (code / "my.py").write_text(CALLABLE.replace("print(", "raise ImportError("))
+    git(code, "commit", "--quiet", "-am", "broken")
+    (code / "my.py").write_text(CALLABLE)
+    versus = compare_with_revision(Asked(request_of("code/my.py:build"), "main", counts_only=True))
+    (why,) = versus.broken.values()
+    assert "main:code/my.py" in why
+    assert "detrbench-revision" not in why
+    assert "ImportError: a word on stdout" in why

@@ -19,8 +19,8 @@ from detrbench import trace
 from detrbench.cli import main
 from detrbench.core.errors import UsageError
 from detrbench.counting.lint import GUIDELINES, Finding, lint, time_shares
+from detrbench.models.builder import build
 from detrbench.models.catalog import find_model
-from detrbench.models.nn import build
 from detrbench.reports.report import Report, Result
 
 HW = 8 * 8

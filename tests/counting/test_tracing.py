@@ -15,7 +15,7 @@ from detrbench import build
 from detrbench.core.errors import UsageError
 from detrbench.counting import tracing
 from detrbench.counting.tracing import GROUPINGS, Grouping, TraceError, trace
-from detrbench.models.nn import Detector
+from detrbench.models.detector import Detector
 
 ADDITIVE = (
     "params",

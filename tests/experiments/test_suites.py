@@ -1,9 +1,11 @@
+"""Suites: what a file may say, what a run does step by step, and what it leaves."""
+
 from __future__ import annotations
 
 import dataclasses
 import json
 from collections.abc import Callable, Sequence
-from datetime import datetime, timezone
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +14,14 @@ import pytest
 from detrbench.core.errors import SpecError, UsageError
 from detrbench.counting import profiling
 from detrbench.experiments import suites
-from detrbench.experiments.suites import Setting, Suite, load_suite, on_device, report_folder, run
+from detrbench.experiments.suites import Suite, load_suite, on_device, report_folder, run
 from detrbench.machine.environment import Environment
+from detrbench.reports.case import Case, Execution, make_cases
+from detrbench.reports.comparison import Comparison, Side
 from detrbench.reports.report import Report, Result
-from detrbench.runtimes.options import Options
 from detrbench.timing.rows import METRIC_KEYS
 from detrbench.timing.session import Progress
+from tests.timing.runs import case
 
 # --- reading ----------------------------------------------------------------------------------
 
@@ -28,17 +32,24 @@ def write(folder: Path, text: str) -> Path:
     return path
 
 
+def names(suite: Suite) -> list[str]:
+    return [each.name for each in suite.cases]
+
+
 def test_the_article_suite_is_the_pair_at_the_articles_settings() -> None:
     suite = load_suite("article")
-    assert suite.models == ("rtdetr-l", "shufflev2")
-    assert suite.settings == (Setting(nc=1, imgsz=(640, 640), batch=1, fuse=False, device="cpu"),)
+    assert names(suite) == ["rtdetr-l", "shufflev2"]
+    assert {each.model.nc for each in suite.cases} == {1}
+    assert {each.execution for each in suite.cases} == {
+        Execution(imgsz=(640, 640), batch=1, fused=False, device="cpu")
+    }
     assert suite.convention == "thop"
     assert suite.seconds <= 150.0  # with counting and start, `make demo` stays under three minutes
 
 
 def test_what_a_suite_leaves_out_has_defaults(tmp_path: Path) -> None:
     path = write(tmp_path, "models: rtdetr-l\n")
-    assert load_suite(path) == Suite("mine", path, "mine", ("rtdetr-l",), (Setting(),))
+    assert load_suite(path) == Suite("mine", path, "mine", make_cases(["rtdetr-l"]))
 
 
 def test_lists_are_every_combination_in_the_order_written(tmp_path: Path) -> None:
@@ -48,46 +59,119 @@ def test_lists_are_every_combination_in_the_order_written(tmp_path: Path) -> Non
         "limits: {seconds: 12.5, rounds: 7}\n",
     )
     suite = load_suite(path)
-    assert [(setting.imgsz, setting.batch) for setting in suite.settings] == [
+    assert [(each.execution.imgsz, each.execution.batch) for each in suite.cases] == [
         ((320, 320), 1),
         ((320, 320), 8),
         ((480, 640), 1),
         ((480, 640), 8),
     ]
-    assert all(setting.fuse for setting in suite.settings)
+    assert all(each.execution.fused for each in suite.cases)
     assert (suite.seconds, suite.rounds) == (12.5, 7)
 
 
 def test_a_model_beside_the_suite_is_found_from_anywhere(tmp_path: Path) -> None:
     (tmp_path / "my-variant.yaml").write_text("")
     suite = load_suite(write(tmp_path, "models: [./my-variant.yaml, rtdetr-l]\n"))
-    assert suite.models == (str(tmp_path / "my-variant.yaml"), "rtdetr-l")
+    assert names(suite) == [str(tmp_path / "my-variant.yaml"), "rtdetr-l"]
+    assert suite.cases[0].model.reference == str(tmp_path / "my-variant.yaml")
+
+
+def test_a_model_may_have_settings_of_its_own(tmp_path: Path) -> None:
+    suite = load_suite(
+        write(
+            tmp_path,
+            "models: [rtdetr-l, rtdetr-l@runtime=compile, 'rtdetr-l@threads=1,name=alone']\n"
+            "settings: {threads: [2, 4]}\n",
+        )
+    )
+    assert [(each.name, each.model.name, each.execution.threads) for each in suite.cases] == [
+        ("rtdetr-l@threads=2", "rtdetr-l", 2),
+        ("rtdetr-l@runtime=compile,threads=2", "rtdetr-l", 2),
+        ("rtdetr-l@threads=1,name=alone", "alone", 1),
+        ("rtdetr-l@threads=4", "rtdetr-l", 4),
+        ("rtdetr-l@runtime=compile,threads=4", "rtdetr-l", 4),
+    ]
+    assert [each.execution.runtime for each in suite.cases] == [
+        "eager", "compile", "eager", "eager", "compile",
+    ]  # fmt: skip
+
+
+def test_files_of_every_kind_start_at_the_suite(tmp_path: Path) -> None:
+    for name in ("mine.py", "my-blocks.py", "others.py"):
+        (tmp_path / name).write_text("def build():\n    pass\n")
+    (tmp_path / "weights.pth").write_bytes(b"")
+    path = write(
+        tmp_path,
+        "models: ['./mine.py:build', 'rtdetr-l@blocks=./others.py']\nsettings: {nc: 3}\n",
+    )
+    built, other = load_suite(path).cases
+    assert (built.name, built.model.reference) == (f"{tmp_path}/mine.py:build",) * 2
+    assert [file.path for file in built.model.files] == [f"{tmp_path}/mine.py"]
+    assert other.model.blocks == f"{tmp_path}/others.py"
+    path = write(
+        tmp_path,
+        "models: rtdetr-l\n"
+        "settings: {blocks: ./my-blocks.py, backbone_weights: weights.pth, seed: [0, 7]}\n",
+    )
+    first, second = (each.model for each in load_suite(path).cases)
+    assert first.blocks == f"{tmp_path}/my-blocks.py"
+    assert first.backbone_weights == f"{tmp_path}/weights.pth"
+    assert (first.seed, second.seed) == (0, 7)
+    assert len(first.files) == 3
+
+
+@pytest.mark.parametrize("spelling", ["fuse", "fused"])
+def test_both_spellings_of_fused_are_understood(tmp_path: Path, spelling: str) -> None:
+    suite = load_suite(write(tmp_path, f"models: rtdetr-l\nsettings: {{{spelling}: true}}\n"))
+    assert suite.cases[0].execution.fused
 
 
 @pytest.mark.parametrize(
     ("text", "line", "what", "hint"),
     [
-        ("model: [a]\n", 1, "unknown key 'model'", "did you mean models"),
+        ("model: [a]\n", 1, "unknown key `model`", "did you mean models"),
         ("title: x\n", None, "no models", "models: \\["),
         ("- a\n", 1, "a list stands where a mapping", "title, models"),
         ("models: []\n", 1, "the list is empty", "at least one"),
         ("models: [a,\n  3]\n", 2, "'3' stands where a text", "quotes"),
         ("models: [a, a]\n", 1, "a stands here twice", "once"),
-        ("models: [a]\nsettings: {imgs: 640}\n", 2, "unknown key 'imgs'", "imgsz"),
+        ("models: [rtdetr-l,\n  rtdetr]\n", 2, "no model called 'rtdetr'", "rtdetr-l"),
+        ("models: [rtdetr-l,\n  rtdetr-l@]\n", 2, "no model called 'rtdetr-l@'", "rtdetr-l"),
+        ("models: [a,\n  a@batch=]\n", 1, "no model called 'a'", "known|mean"),
+        ("models: [rtdetr-l,\n  rtdetr-l@batch=0]\n", 2, "'0' is not a whole", "1 or more"),
+        ("models: [rtdetr-l,\n  rtdetr-l@size=0]\n", 2, "unknown setting 'size'", "imgsz|known"),
+        ("models: [rtdetr-l,\n  rtdetr-l@runtime=x]\n", 2, "unknown runtime 'x'", "eager"),
+        ("models: [rtdetr-l,\n  ./no.py:build]\n", 2, "no such file", "Check the path"),
+        ("models: [rtdetr-l, rtdetr-l@batch=1]\n", 1, "is the same as rtdetr-l", "name=copy"),
+        ("models: [a]\nsettings: {imgs: 640}\n", 2, "unknown setting 'imgs'", "imgsz"),
+        ("models: [a]\nsettings: {extra_work: 1}\n", 2, "unknown setting 'extra_work'", "known|me"),
         ("models: [a]\nsettings:\n  nc: 0\n", 3, "'0' is not a whole number", "1 or more"),
         ("models: [a]\nsettings:\n  batch: true\n", 3, "'true' is not a whole", "1 or more"),
+        ("models: [a]\nsettings:\n  batch: [1,\n   x]\n", 4, "'x' is not a whole", "1 or more"),
+        ("models: [a]\nsettings:\n  batch:\n", 3, "nothing stands where a value", "one value"),
+        ("models: [a]\nsettings:\n  batch: [[1]]\n", 3, "a list stands where a value", "one value"),
         ("models: [a]\nsettings:\n  fuse: maybe\n", 3, "neither true nor false", "true or false"),
+        (
+            "models: [a]\nsettings:\n  fuse: true\n  fused: true\n",
+            4,
+            "fused is given twice",
+            "once",
+        ),
+        ("models: [a]\nsettings:\n  name: x\n", 3, "a name is of one model", "@name="),
+        ("models: [a]\nsettings:\n  blocks: no.py\n", 3, "no.py is not a file", "Check the path"),
         ("models: [a]\nsettings:\n  imgsz: 640x\n", 3, "not an image size", "HEIGHTxWIDTH"),
         ("models: [a]\nsettings:\n  device: gpu\n", 3, "unknown device 'gpu'", "cuda:N"),
         ("models: [a]\nsettings:\n  runtime: onnx\n", 3, "unknown runtime 'onnx'", "eager"),
-        ("models: [a]\nsettings: 640\n", 2, "'640' stands where a mapping", "nc, imgsz"),
+        ("models: [a]\nsettings:\n  dtype: half\n", 3, "unknown dtype 'half'", "float16"),
+        ("models: [a]\nsettings: 640\n", 2, "'640' stands where a mapping", "imgsz: 640"),
         ("models: [a]\nconvention: thob\n", 2, "unknown convention 'thob'", "did you mean thop"),
         ("models: [a]\nlimits:\n  seconds: 0\n", 3, "not a positive number", "more than 0"),
-        ("models: [a]\nlimits:\n  minutes: 1\n", 3, "unknown key 'minutes'", "seconds"),
+        ("models: [a]\nlimits:\n  margin: 2\n", 3, "margin|share", ""),
+        ("models: [a]\nlimits:\n  minutes: 1\n", 3, "unknown key `minutes`", "seconds"),
         ("models: [a\n", None, "not YAML", "brackets"),
     ],
 )
-def test_mistakes_name_file_line_and_cure(
+def test_mistakes_name_file_line_and_hint(
     tmp_path: Path, text: str, line: int | None, what: str, hint: str
 ) -> None:
     with pytest.raises(SpecError, match=f"{what}(.|\n)*{hint}") as caught:
@@ -103,26 +187,40 @@ def test_a_suite_that_is_not_there_suggests_one() -> None:
         load_suite("artcile")
 
 
-def test_another_device_is_every_settings_device_once() -> None:
+def test_another_device_is_every_cases_device_once() -> None:
     suite = Suite(
-        "s", Path("s"), "s", ("a",), (Setting(device="cpu"), Setting(device="cuda"), Setting(nc=2))
+        "s",
+        Path("s"),
+        "s",
+        make_cases(["rtdetr-l", "rtdetr-l@nc=2,device=cuda"], {"device": ["cpu", "cuda"]}),
     )
-    assert on_device(suite, "cuda:1").settings == (
-        Setting(device="cuda:1"),
-        Setting(device="cuda:1", nc=2),
-    )
+    assert names(suite) == [
+        "rtdetr-l@device=cpu", "rtdetr-l@nc=2,device=cuda", "rtdetr-l@device=cuda",
+    ]  # fmt: skip
+    moved = on_device(suite, "cuda:1")
+    assert names(moved) == ["rtdetr-l", "rtdetr-l@nc=2"]
+    assert {each.execution for each in moved.cases} == {Execution(device="cuda:1")}
+    assert [each.model.nc for each in moved.cases] == [None, 2]
     with pytest.raises(UsageError, match="unknown device"):
         on_device(suite, "gpu")
 
 
 # --- folders ----------------------------------------------------------------------------------
 
-SUITE = Suite("pair", Path("pair.yaml"), "A pair", ("one", "two"), (Setting(nc=1),))
+SUITE = Suite("pair", Path("pair.yaml"), "A pair", (case("one", 1), case("two", 1)))
+
+
+class Day(datetime):
+    """Always the same, at noon."""
+
+    @classmethod
+    def now(cls, tz: Any = None) -> Day:
+        return cls(2031, 2, 3, 12)
 
 
 @pytest.fixture
 def _fixed_day(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(suites, "_now", lambda: datetime(2031, 2, 3, 4, 5, 6, tzinfo=timezone.utc))
+    monkeypatch.setattr(suites, "datetime", Day)
 
 
 @pytest.mark.parametrize(
@@ -161,34 +259,41 @@ def test_a_folder_of_the_same_day_is_never_written_into(tmp_path: Path) -> None:
 # --- running ----------------------------------------------------------------------------------
 
 
-def counted(model: str, **settings: Any) -> Report:
-    cell = Result(
-        model=model,
-        title=model.title(),
-        settings={"imgsz": "640x640", "batch": 1, "fused": False, **settings},
+def counted(asked: Case, convention: str) -> Result:
+    name = asked.model.name
+    return Result(
+        model=name,
+        title=name.title(),
+        settings={**asked.settings_of_counts(asked.model.nc), "convention": convention},
         metrics={"params": 32_808_131},
         published=[{"label": "paper", "latency_ms": "11.6", "ours": {"params": 5}}],
         notes=("no scale given, using the first: l",),
+        case=asked,
     )
-    return Report(rows=(cell,))
 
 
-def timed(models: Sequence[str], statuses: Sequence[str], nc: int | None) -> Report:
-    cells = tuple(
+def timed(cases: Sequence[Case], statuses: Sequence[str]) -> Report:
+    rows = tuple(
         Result(
-            model=model,
-            title=model.title(),
-            settings={"imgsz": "640x640", "nc": nc, "device": "cpu", "threads": 2},
+            model=each.model.name,
+            title=each.model.name.title(),
+            settings={
+                "imgsz": "640x640", "batch": each.execution.batch, "nc": each.model.nc,
+                "device": "cpu", "runtime": each.execution.runtime,
+                "threads": each.execution.threads or 2,
+            },
             metrics=dict.fromkeys(METRIC_KEYS, 0.5),
             status=status,
             reason=None if status == "ok" else f"it {status}",
             samples={"latency_s": [[0.5]]},
             notes=("no scale given, using the first: l", "not settled"),
+            case=each,
         )
-        for model, status in zip(models, statuses, strict=True)
-    )
-    ratio = {"baseline": models[0], "model": models[-1], "ratio": 1.0}
-    return Report(rows=cells, environment={"threads": 2}, comparisons=(ratio,))
+        for each, status in zip(cases, statuses, strict=False)
+    )  # fmt: skip
+    sides = [Side(row.model, row.settings, row.case) for row in rows]
+    pairs = tuple(Comparison(sides[0], side, ratio=1.0) for side in sides[1:])
+    return Report(rows=rows, environment={"threads": 2}, comparisons=pairs)
 
 
 class Laboratory:
@@ -197,10 +302,11 @@ class Laboratory:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
         self.folder = folder
         self.seen: list[tuple[str, list[tuple[str, str]]]] = []
-        self.statuses = ["ok", "ok"]
+        self.statuses = ["ok"] * 9
+        self.timings: list[tuple[list[str], dict[str, Any]]] = []
         self.during: dict[str, Callable[[], None]] = {}
-        monkeypatch.setattr(profiling, "profile", self.profile)
-        monkeypatch.setattr(suites, "measure_latency", self.latency)
+        monkeypatch.setattr(profiling, "counted", self.count)
+        monkeypatch.setattr(suites, "latency", self.latency)
 
     def look(self, stage: str) -> None:
         path = self.folder / "run.json"
@@ -208,14 +314,15 @@ class Laboratory:
         self.seen.append((stage, [(row.model, row.reason or row.status) for row in rows]))
         self.during.get(stage, lambda: None)()
 
-    def profile(self, models: list[str], *, nc: int | None, **settings: Any) -> Report:
-        self.look(f"counting {models[0]}")
-        return counted(models[0], nc=nc, convention=settings["convention"])
+    def count(self, asked: Case, by: str, convention: str) -> Result:
+        assert by == "stage"
+        self.look(f"counting {asked.name}")
+        return counted(asked, convention)
 
-    def latency(self, models: Sequence[str], **settings: Any) -> Report:
+    def latency(self, cases: Sequence[Case], **settings: Any) -> Report:
         self.look("timing")
-        self.budget_s = settings["budget_s"]
-        return timed(models, self.statuses, settings["nc"])
+        self.timings.append(([each.name for each in cases], settings))
+        return timed(cases, self.statuses)
 
 
 @pytest.fixture
@@ -225,6 +332,15 @@ def laboratory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Laboratory:
 
 def interrupt() -> None:
     raise KeyboardInterrupt
+
+
+def suite_of(*cases: Case, **limits: Any) -> Suite:
+    return dataclasses.replace(SUITE, cases=cases, **limits)
+
+
+def another(model: str, name: str, nc: int | None = 1, **execution: Any) -> Case:
+    """Another case of a model, under a name of its own."""
+    return dataclasses.replace(case(model, nc, **execution), name=name)
 
 
 def test_a_run_joins_counts_and_latency_in_one_row_per_model(laboratory: Laboratory) -> None:
@@ -287,13 +403,13 @@ def test_an_interrupt_leaves_what_there_is(laboratory: Laboratory, stage: str) -
 
 def test_an_interrupted_session_ends_the_suite_with_its_samples(laboratory: Laboratory) -> None:
     laboratory.statuses = ["interrupted", "interrupted"]
-    suite = dataclasses.replace(SUITE, settings=(Setting(nc=1), Setting(nc=2)))
+    suite = suite_of(*SUITE.cases, another("one", "one@batch=2", batch=2))
     report = run(suite, output=laboratory.folder)
     assert [stage for stage, _ in laboratory.seen].count("timing") == 1
     assert report.exit_code == 130
     assert report.rows[0].reason == "it interrupted"
     assert report.rows[0].samples == {"latency_s": [[0.5]]}
-    assert report.rows[3].reason == "the run ended before it was counted"
+    assert report.rows[2].reason == "the run ended before it was counted"
 
 
 def test_a_model_that_fails_is_a_row_and_the_others_go_on(laboratory: Laboratory) -> None:
@@ -337,17 +453,73 @@ def test_an_absent_device_is_said_before_anything_is_counted(
     assert laboratory.seen == []
 
 
-def test_the_time_is_shared_among_the_settings(laboratory: Laboratory) -> None:
-    suite = dataclasses.replace(SUITE, settings=(Setting(nc=1), Setting(nc=2)), seconds=30.0)
-    run(suite, output=laboratory.folder)
-    assert laboratory.budget_s == 15.0
+def test_what_a_case_cannot_have_is_said_before_anything_is_counted(
+    laboratory: Laboratory,
+) -> None:
+    suite = suite_of(*SUITE.cases, another("one", "one@cold_l2=true", cold_l2=True))
+    with pytest.raises(UsageError, match=r"one@cold_l2=true: cold_l2 is a setting of cuda devices"):
+        run(suite, output=laboratory.folder)
+    assert laboratory.seen == []
 
 
-def test_settings_that_turn_out_to_be_the_same_are_one_row(laboratory: Laboratory) -> None:
-    settings = (Setting(nc=1, threads=2), Setting(nc=1))  # two threads is what is read back
-    suite = dataclasses.replace(SUITE, settings=settings)
+def test_what_is_of_one_workload_is_timed_in_the_same_rounds(laboratory: Laboratory) -> None:
+    suite = suite_of(
+        case("one", 1),
+        another("one", "one@batch=8", batch=8),
+        another("one", "one@runtime=compile", runtime="compile"),
+        another("two", "two@batch=8", batch=8),
+        seconds=30.0,
+        processes=7,
+    )
     report = run(suite, output=laboratory.folder)
-    assert [row.model for row in report.rows] == ["one", "two"]
+    assert [cases for cases, _ in laboratory.timings] == [
+        ["one", "one@runtime=compile"],
+        ["one@batch=8", "two@batch=8"],
+    ]
+    for index, (_, settings) in enumerate(laboratory.timings, 1):
+        assert settings["budget_s"] == 15.0, "the time is shared among the workloads"
+        assert settings["processes"] == 7
+        assert settings["folder"] == laboratory.folder / f"processes-{index}"
+    assert [row.case and row.case.name for row in report.rows] == [
+        "one", "one@runtime=compile", "one@batch=8", "two@batch=8",
+    ]  # fmt: skip
+    found = [(pair.baseline.case, pair.case.case) for pair in report.comparisons]
+    one, one_8, compiled, two_8 = suite.cases
+    assert found == [(one, compiled), (one_8, two_8)]
+    assert Report.load(laboratory.folder / "run.json") == report
+
+
+def test_what_differs_in_no_count_is_counted_once(laboratory: Laboratory) -> None:
+    compiled = another("one", "one@runtime=compile", runtime="compile", threads=1)
+    suite = suite_of(case("one", 1), compiled, another("one", "one@batch=2", batch=2))
+    report = run(suite, output=laboratory.folder)
+    assert [stage for stage, _ in laboratory.seen] == [
+        "counting one", "timing", "counting one@batch=2", "timing",
+    ]  # fmt: skip
+    assert [row.metrics["params"] for row in report.rows] == [32_808_131] * 3
+    assert [row.case for row in report.rows] == list(suite.cases)
+    assert [row.settings["runtime"] for row in report.rows] == ["eager", "compile", "eager"]
+    assert [row.settings["threads"] for row in report.rows] == [2, 1, 2]
+
+
+def test_a_count_that_fails_is_said_of_all_that_share_it(laboratory: Laboratory) -> None:
+    def broken() -> None:
+        raise RuntimeError("no rule for this operator")
+
+    laboratory.during["counting one"] = broken
+    compiled = another("one", "one@runtime=compile", runtime="compile", threads=1)
+    rows = run(suite_of(case("one", 1), compiled), output=laboratory.folder).rows
+    assert [(row.status, row.reason) for row in rows] == [
+        ("failed", "RuntimeError: no rule for this operator")
+    ] * 2
+    assert [row.settings["threads"] for row in rows] == [2, 1]
+
+
+def test_cases_that_turn_out_to_be_the_same_are_one_row(laboratory: Laboratory) -> None:
+    same = (another("one", "one@threads=2", threads=2), another("two", "two@threads=2", threads=2))
+    report = run(suite_of(*SUITE.cases, *same), output=laboratory.folder)
+    assert [row.model for row in report.rows] == ["one", "two"]  # two threads is what is read back
+    assert [pair.case.case for pair in report.comparisons] == [SUITE.cases[1]]
     assert Report.load(laboratory.folder / "run.json").rows == report.rows
 
 
@@ -355,31 +527,46 @@ def test_settings_that_only_the_timing_tells_apart_are_rows_from_the_start(
     laboratory: Laboratory,
 ) -> None:
     laboratory.during["timing"] = interrupt
-    settings = (Setting(nc=1, threads=1), Setting(nc=1, threads=2))
-    report = run(dataclasses.replace(SUITE, settings=settings), output=laboratory.folder)
+    cases = [another(name, f"{name}@{n}", threads=n) for n in (1, 2) for name in ("one", "two")]
+    report = run(suite_of(*cases), output=laboratory.folder)
     assert [row.settings["threads"] for row in report.rows] == [1, 1, 2, 2]
 
 
-def test_switches_of_cuda_tell_rows_apart_from_the_start(laboratory: Laboratory) -> None:
+def test_switches_of_cuda_tell_rows_apart_from_the_start(
+    laboratory: Laboratory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(suites, "open_device", lambda name: None)
+    monkeypatch.setattr(Environment, "read", lambda device: Environment())
     laboratory.during["timing"] = interrupt
-    settings = (Setting(nc=1), Setting(nc=1, tf32=True), Setting(nc=1, cold_l2=True, stages=True))
-    report = run(dataclasses.replace(SUITE, settings=settings), output=laboratory.folder)
+    cases = [
+        another(name, f"{name}@{more}", device="cuda", **more)
+        for more in ({}, {"tf32": True}, {"cold_l2": True, "stages": True})
+        for name in ("one", "two")
+    ]
+    report = run(suite_of(*cases), output=laboratory.folder)
     assert len(report.rows) == 6
     assert report.rows[2].settings["tf32_matmul"] is True
     assert report.rows[4].settings["cold_l2"] is True
 
 
 def test_a_suite_may_name_every_switch(tmp_path: Path) -> None:
-    file = tmp_path / "mine.yaml"
-    file.write_text(
+    file = write(
+        tmp_path,
         "models: [rtdetr-l]\n"
         "settings: {device: cuda, tf32: [true, false], cudnn_benchmark: true, cold_l2: true,\n"
-        "           stages: true, dtype: float16, memory_format: channels_last}\n"
+        "           stages: true, dtype: float16, memory_format: channels_last}\n",
     )
-    first, second = load_suite(file).settings
-    assert first.options == Options("float16", "channels_last", True, True, True)
-    assert second.options.tf32 is False
-    assert first.stages
+    first, second = (each.execution for each in load_suite(file).cases)
+    assert first == Execution(
+        device="cuda",
+        dtype="float16",
+        memory_format="channels_last",
+        tf32=True,
+        cudnn_benchmark=True,
+        cold_l2=True,
+        stages=True,
+    )
+    assert second == dataclasses.replace(first, tf32=False)
 
 
 def test_progress_names_what_is_counted(laboratory: Laboratory) -> None:
@@ -391,13 +578,15 @@ def test_progress_names_what_is_counted(laboratory: Laboratory) -> None:
 def test_a_small_suite_for_real(tmp_path: Path) -> None:
     path = write(
         tmp_path,
-        "models: [shufflev2-x0.5]\nsettings: {nc: 1, imgsz: 64, threads: 1}\n"
+        "models: [shufflev2-x0.5, shufflev2-x0.5@fuse=true]\n"
+        "settings: {nc: 1, imgsz: [64, 96], threads: 1}\n"
         "convention: thop\nlimits: {rounds: 2, processes: 1}\n",
     )
     report = run(path, output=tmp_path / "out")
-    (row,) = report.rows
-    assert (row.status, row.reason) == ("ok", None)
-    assert row.metrics["latency_samples"] == 2
-    assert row.settings["imgsz"] == "64x64"
-    assert row.settings["nc"] == 1
+    assert [(row.status, row.reason) for row in report.rows] == [("ok", None)] * 4
+    assert [row.metrics["latency_samples"] for row in report.rows] == [2] * 4
+    assert [row.settings["imgsz"] for row in report.rows] == ["64x64"] * 2 + ["96x96"] * 2
+    assert [row.settings["fused"] for row in report.rows] == [False, True] * 2
+    assert [row.settings["nc"] for row in report.rows] == [1] * 4
+    assert all(report.comparison(row) is not None for row in report.rows[1::2])
     assert json.loads((tmp_path / "out" / "run.json").read_text())["rows"][0]["metrics"]["params"]

@@ -11,7 +11,8 @@ import torch
 from torch import nn
 
 from detrbench.core.errors import SpecError, UsageError
-from detrbench.models.nn import build, resolve
+from detrbench.models.builder import build
+from detrbench.models.nn import resolve
 
 HEAD = """
 head:

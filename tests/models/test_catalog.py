@@ -52,7 +52,7 @@ def test_a_name_finds_a_file_that_reads(name: str) -> None:
 @pytest.mark.parametrize("name", catalog.model_names())
 def test_declared_parameters_are_those_that_are_built(name: str) -> None:
     """Built on `meta`, where weights have a size and no memory."""
-    from detrbench.models.nn import build
+    from detrbench.models.builder import build
 
     model = build(name, nc=80, device="meta")
     built = sum(parameter.numel() for parameter in model.parameters())

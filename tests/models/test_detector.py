@@ -11,7 +11,9 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from detrbench.core.errors import UsageError
-from detrbench.models.nn import Detections, Detector, build
+from detrbench.models.builder import build
+from detrbench.models.detector import Detector
+from detrbench.models.nn import Detections
 from tests.models.filling import fill, image
 
 

@@ -12,8 +12,10 @@ from typing import Any
 import pytest
 import torch
 
+from detrbench.models.builder import build
 from detrbench.models.catalog import model_names
-from detrbench.models.nn import Detector, attention, build, conv, decoder
+from detrbench.models.detector import Detector
+from detrbench.models.nn import attention, conv, decoder
 from tests.models.filling import fill, image
 
 GOLDEN = sorted((Path(__file__).parents[1] / "data" / "golden").glob("rtdetr-*-nc*.json"))
@@ -66,8 +68,8 @@ def test_state_dict_keys_are_those_of_published_weights() -> None:
 def test_stages_and_strides(name: str) -> None:
     detector = on_meta(name, 80)
     assert detector.stride == 32
-    assert list(detector.stages) == [f"model.{i}" for i in range(len(detector.model))]
-    assert set(detector.stages.values()) == {"backbone", "neck", "decoder"}
+    assert list(detector.detrbench_stages) == [f"model.{i}" for i in range(len(detector.model))]
+    assert set(detector.detrbench_stages.values()) == {"backbone", "neck", "decoder"}
     shapes = [tuple(t.shape) for t in detector(torch.empty(2, 3, 96, 64, device="meta"))]
     assert shapes == [(2, 126, 4), (2, 126, 80)]
 

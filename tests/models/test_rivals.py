@@ -11,7 +11,8 @@ from torch import nn
 
 from detrbench import profile, trace
 from detrbench.experiments.suites import load_suite
-from detrbench.models.nn import Detector, build
+from detrbench.models.builder import build
+from detrbench.models.detector import Detector
 from detrbench.models.nn.densenet import DenseLayer
 from detrbench.models.nn.mobilenetv1 import MobileV1Stage, MobileV1Stem
 from detrbench.models.nn.mobilenetv2 import MobileV2Stage, MobileV2Stem

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
 from detrbench.models import shapes
-from detrbench.models.nn import build
+from detrbench.models.builder import build
 from detrbench.models.shapes import ShapesOnly, on_shapes
 
 aten = torch.ops.aten

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from detrbench.core.errors import UsageError
-from detrbench.models.nn import build
+from detrbench.models.builder import build
 
 
 class Payload:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from detrbench.models.model import File, Model
+from detrbench.reports.case import Case, Execution, baseline_of
+from detrbench.reports.comparison import Comparison, Side
 from detrbench.reports.report import Report, Result
 
 SETTINGS = {"imgsz": "640x640", "batch": 1, "nc": 80, "fused": False, "convention": "core"}
@@ -93,35 +96,44 @@ PARTIAL = Result(
     missing={"traffic_eager_bytes": "a shape depends on the data"},
 )
 
+
+def pair(model: str, baseline: str = "rtdetr-l", **more: Any) -> Comparison:
+    """A comparison as a report of schema 1 has it, under one set of settings."""
+    plain = {
+        "baseline": baseline,
+        "model": model,
+        "settings": {"imgsz": "640x640"},
+        "ratio": None,
+        "ci_low": None,
+        "ci_high": None,
+        "verdict": None,
+        "reasons": [],
+        "process_log_ratios": [],
+        **more,
+    }
+    return Comparison.from_dict(plain, {})
+
+
 REPORT = Report(
     rows=(BASELINE, LIGHTER, BROKEN, PARTIAL),
     comparisons=(
-        {
-            "baseline": "rtdetr-l",
-            "model": "shufflev2",
-            "settings": {"imgsz": "640x640"},
-            "ratio": 0.9051,
-            "ci_low": 0.8961,
-            "ci_high": 0.9142,
-            "verdict": "FASTER",
-            "reasons": [],
-            "margin": 0.02,
-            "confidence": 0.96,
-            "process_log_ratios": [-0.1] * 8,
-        },
-        {
-            "baseline": "rtdetr-l",
-            "model": "=HYPERLINK(1)|x",
-            "settings": {"imgsz": "640x640"},
-            "ratio": None,
-            "ci_low": None,
-            "ci_high": None,
-            "verdict": "INVALID",
-            "reasons": ["=HYPERLINK(1)|x has no latency: out | of memory", "0 processes"],
-            "margin": 0.02,
-            "confidence": 0.96,
-            "process_log_ratios": [],
-        },
+        pair(
+            "shufflev2",
+            ratio=0.9051,
+            ci_low=0.8961,
+            ci_high=0.9142,
+            verdict="FASTER",
+            margin=0.02,
+            confidence=0.96,
+            process_log_ratios=[-0.1] * 8,
+        ),
+        pair(
+            "=HYPERLINK(1)|x",
+            verdict="INVALID",
+            reasons=["=HYPERLINK(1)|x has no latency: out | of memory", "0 processes"],
+            margin=0.02,
+            confidence=0.96,
+        ),
     ),
     environment={"processor": "AMD EPYC", "logical_cpus": 2, "torch": "2.14.1"},
     title="Sample",
@@ -129,3 +141,77 @@ REPORT = Report(
     created="2026-01-02T03:04:05+00:00",
     detrbench_version="0.1.0",
 )
+
+# --- two models, three ways to execute them, two batches -----------------------------------------
+
+_WAYS: tuple[dict[str, Any], ...] = (
+    {},
+    {"runtime": "compile"},
+    {"memory_format": "channels_last"},
+)
+
+
+def _cases() -> tuple[Case, ...]:
+    return tuple(
+        Case(
+            f"{model}@{','.join(f'{key}={value}' for key, value in told.items())}",
+            Model(model, model, files=(File(f"models/{model}.yaml", 64 * digit),)),
+            Execution(threads=2, **told),
+        )
+        for batch in (1, 8)
+        for way in _WAYS
+        for model, digit in (("rtdetr-l", "a"), ("shufflev2", "b"))
+        for told in [{"batch": batch, **way}]
+    )
+
+
+def _timed(case: Case) -> Result:
+    flops = {"rtdetr-l": 108_000_000_000, "shufflev2": 63_100_000_000}[case.model.name]
+    ways = {"compile": 0.8, "channels_last": 0.9}
+    median = flops * case.execution.batch * ways.get(case.execution.runtime, 1.0)
+    median *= ways.get(case.execution.memory_format, 1.0) / 3.6e11
+    return Result(
+        case.model.name,
+        case.model.name,
+        {**case.settings(), "nc": 80},
+        {"params": 32_970_476 if case.model.name == "rtdetr-l" else 19_483_888, **latency(median)},
+        samples={"latency_s": [[median, median * 1.1]]},
+        notes=("made ready in every process, outside all samples: compile 41.0 s",)
+        if case.execution.runtime == "compile"
+        else (),
+        case=case,
+    )
+
+
+def _compared(row: Result, baseline: Result) -> Comparison:
+    ratio = row.metrics["latency_median_s"] / baseline.metrics["latency_median_s"]  # type: ignore[operator]
+    return Comparison(
+        Side(baseline.model, baseline.settings, baseline.case),
+        Side(row.model, row.settings, row.case),
+        ratio=ratio,
+        ci_low=ratio * 0.99,
+        ci_high=ratio * 1.01,
+        verdict="FASTER",
+        margin=0.02,
+        confidence=0.95,
+        process_log_ratios=(-0.1,) * 8,
+    )
+
+
+def _mixed() -> Report:
+    rows = {case.name: _timed(case) for case in _cases()}
+    baselines = {name: baseline_of(row.case, _cases()) for name, row in rows.items() if row.case}
+    return Report(
+        rows=tuple(rows.values()),
+        comparisons=tuple(
+            _compared(rows[name], rows[case.name]) for name, case in baselines.items() if case
+        ),
+        environment={"processor": "AMD EPYC", "logical_cpus": 2, "torch": "2.14.1"},
+        title="Latency",
+        command="detrbench latency rtdetr-l shufflev2 --batch 1,8",
+        created="2026-01-02T03:04:05+00:00",
+        detrbench_version="0.1.0",
+    )
+
+
+MIXED = _mixed()

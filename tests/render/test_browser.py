@@ -6,6 +6,7 @@ integration, that is a failure. DETRBENCH_BROWSER may also name the program to u
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import shutil
@@ -18,7 +19,7 @@ import pytest
 
 from detrbench.render import render
 from detrbench.reports.report import Report
-from tests.render.sample import REPORT
+from tests.render.sample import MIXED, REPORT
 from tests.render.test_html import hostile
 
 if TYPE_CHECKING:
@@ -112,6 +113,7 @@ def opened(browser: Browser, tmp_path: Path) -> Iterator[Opener]:
 REPORTS = {
     "article": ARTICLE,
     "sample": REPORT,
+    "mixed": MIXED,
     "empty": Report(),
     "hostile": hostile("</script><script>alert(1)</script><img src=x onerror=alert(1)>"),
 }
@@ -138,8 +140,9 @@ def test_the_pictures_are_there_and_visible(opened: Opener) -> None:
         assert all((box := text.bounding_box()) and box["height"] > 5 for text in texts)
 
 
-def test_no_text_of_a_picture_is_cut_off(opened: Opener) -> None:
-    page = opened(ARTICLE).page
+@pytest.mark.parametrize("report", [ARTICLE, MIXED], ids=["article", "mixed"])
+def test_no_text_of_a_picture_is_cut_off(opened: Opener, report: Report) -> None:
+    page = opened(report).page
     outside = page.evaluate(
         """() => [...document.querySelectorAll("figure svg")].flatMap((svg) => {
             const whole = svg.getBoundingClientRect();
@@ -218,6 +221,18 @@ def test_parts_are_sorted_inside_their_model(opened: Opener) -> None:
     assert shown.column("parts-1", 0) == ["rtdetr-l", "neck", "backbone"]
 
 
+def test_cases_of_a_workload_are_sorted_by_themselves(opened: Opener) -> None:
+    shown = opened(MIXED)
+    before = shown.column("comparison-2", 0)
+    shown.page.locator("#comparison-1 thead button").nth(2).click()
+    names = shown.page.locator("#comparison-1 tbody tr:first-child th").all_inner_texts()
+    assert names == [
+        "shufflev2 (compile)", "shufflev2 (channels_last)", "shufflev2", "rtdetr-l (compile)",
+        "rtdetr-l (channels_last)", "rtdetr-l",
+    ]  # fmt: skip
+    assert shown.column("comparison-2", 0) == before
+
+
 # --- every reader ------------------------------------------------------------------------------
 
 
@@ -290,7 +305,9 @@ def test_a_keyboard_can_skip_to_the_content_and_scroll_a_table(opened: Opener) -
 # --- taking the data away ----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("report", [ARTICLE, REPORTS["hostile"]], ids=["article", "hostile"])
+@pytest.mark.parametrize(
+    "report", [ARTICLE, MIXED, REPORTS["hostile"]], ids=["article", "mixed", "hostile"]
+)
 def test_the_downloads_are_the_report(opened: Opener, report: Report, tmp_path: Path) -> None:
     shown = opened(report)
     files = {}
@@ -300,7 +317,8 @@ def test_the_downloads_are_the_report(opened: Opener, report: Report, tmp_path: 
         assert started.value.suggested_filename == name
         started.value.save_as(tmp_path / name)
         files[name] = (tmp_path / name).read_bytes().decode("utf-8")
-    assert Report.from_json(files["run.json"]) == report
+    again = Report.from_json(files["run.json"])
+    assert dataclasses.replace(again, schema_version=report.schema_version) == report
     assert json.loads(files["run.json"]) == report.to_dict()
     assert files["table.csv"] == render(report, "csv")
     assert shown.conditions == []

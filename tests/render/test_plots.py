@@ -14,8 +14,18 @@ import pytest
 
 from detrbench.render import plots
 from detrbench.render.drawing import PALETTE, SERIES, shortened
+from detrbench.render.layout import workloads
 from detrbench.reports.report import Report, Result
-from tests.render.sample import BASELINE, LIGHTER, REPORT, SETTINGS, counts, latency
+from tests.render.sample import (
+    BASELINE,
+    LIGHTER,
+    MIXED,
+    REPORT,
+    SETTINGS,
+    counts,
+    latency,
+    pair,
+)
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -102,8 +112,9 @@ def test_pictures_without_values_are_none() -> None:
 def test_a_name_is_shown_as_it_is(name: str) -> None:
     """Neither markup, nor mathematics, nor anything that is rewritten in matplotlib's own tags."""
     row = dataclasses.replace(LIGHTER, model=name, samples={"latency_s": [[0.3]]})
-    pair = {**REPORT.comparisons[0], "model": name}
-    report = Report((BASELINE, row), comparisons=(pair,))
+    compared = REPORT.comparisons[0]
+    compared = dataclasses.replace(compared, case=dataclasses.replace(compared.case, model=name))
+    report = Report((BASELINE, row), comparisons=(compared,))
     for draw in (plots.verdicts, plots.savings, plots.samples, plots.cost, plots.memory):
         assert name in texts(draw(report))
         assert name in description(draw(report))
@@ -245,9 +256,30 @@ def test_series_are_colours_of_the_palette() -> None:
 
 
 def test_intervals_survive_a_ratio_of_any_size() -> None:
-    pair = {
-        "baseline": "a", "model": "b", "settings": {}, "ratio": 40.0, "ci_low": 1e-3,
-        "ci_high": 1e3, "verdict": "INCONCLUSIVE", "process_log_ratios": [math.log(40.0)],
-    }  # fmt: skip
+    compared = pair(
+        "b", "a", settings={}, ratio=40.0, ci_low=1e-3, ci_high=1e3, verdict="INCONCLUSIVE",
+        process_log_ratios=[math.log(40.0)],
+    )  # fmt: skip
     rows = (timed([[0.1]], "a", **latency(0.1)), timed([[4.0]], "b", **counts(1, 2)))
-    assert "b +3,900.0%" in description(plots.verdicts(Report(rows, comparisons=(pair,))))
+    assert "b +3,900.0%" in description(plots.verdicts(Report(rows, comparisons=(compared,))))
+
+
+# --- several workloads -------------------------------------------------------------------------
+
+
+def test_an_axis_of_samples_is_of_one_workload() -> None:
+    small, large = workloads(MIXED)
+    first, second = plots.samples(MIXED, small), plots.samples(MIXED, large, 2)
+    assert {"rtdetr-l (batch 1)", "rtdetr-l (batch 1, compile)"} <= set(texts(first))
+    assert not any("batch 8" in text for text in texts(first))
+    assert {"rtdetr-l (batch 8)", "shufflev2 (batch 8, channels_last)"} <= set(texts(second))
+    ids = [re.findall(r'\bid="([^"]*)"', picture or "") for picture in (first, second)]
+    assert not set(ids[0]) & set(ids[1])
+
+
+def test_changes_and_verdicts_name_the_baseline_of_each_workload() -> None:
+    both = "rtdetr-l (batch 1), rtdetr-l (batch 8)"
+    assert shortened(f"Change against {both}", 50) in texts(plots.savings(MIXED))
+    assert f"Latency against {shortened(both, 40)}" in texts(plots.verdicts(MIXED))
+    told = description(plots.verdicts(MIXED))
+    assert "shufflev2 (batch 8, compile) -53.3%, -53.7% to -52.8%: FASTER." in told

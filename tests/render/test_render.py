@@ -10,59 +10,80 @@ import re
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from detrbench.core.errors import UsageError
+from detrbench.models.model import Model
 from detrbench.render import FORMATS, format_of, render
-from detrbench.render.layout import document
+from detrbench.render.layout import Table, document, row_label
+from detrbench.reports.case import Case, Execution
 from detrbench.reports.metrics import METRICS
 from detrbench.reports.report import Report, Result
 from tests.render.sample import (
     BASELINE,
     BROKEN,
     LIGHTER,
+    MIXED,
     PARTIAL,
     REPORT,
     SETTINGS,
     counts,
     latency,
+    pair,
 )
+from tests.reports.test_case import EXECUTIONS
 
 GOLDEN = Path(__file__).parent / "golden"
-FILES = {"table": "sample.txt", "markdown": "sample.md", "csv": "sample.csv", "json": "sample.json",
-         "latex": "sample.tex"}  # fmt: skip
+ENDINGS = {"table": "txt", "markdown": "md", "csv": "csv", "json": "json", "latex": "tex"}
+SHOWN = {"sample": (REPORT, "stage"), "mixed": (MIXED, None)}
+"""Report and what it is broken down by, by the name of its files."""
 
 
+def golden(text: str, name: str) -> str:
+    """What was there before. DETRBENCH_GOLDEN=write renews the files; look at the difference
+    before committing it."""
+    file = GOLDEN / name
+    if os.environ.get("DETRBENCH_GOLDEN") == "write":
+        file.write_text(text, encoding="utf-8")
+    return file.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", SHOWN)
 @pytest.mark.parametrize("format", [each for each in FORMATS if each != "html"])  # test_html.py
-def test_golden(format: str) -> None:
-    """DETRBENCH_GOLDEN=write renews the files; look at the difference before committing it."""
-    text = render(REPORT, format, by="stage")
-    file = GOLDEN / FILES[format]
-    if os.environ.get("DETRBENCH_GOLDEN") == "write":
-        file.write_text(text, encoding="utf-8")
-    assert text == file.read_text(encoding="utf-8")
+def test_golden(format: str, name: str) -> None:
+    report, by = SHOWN[name]
+    text = render(report, format, by=by)
+    assert text == golden(text, f"{name}.{ENDINGS[format]}")
 
 
-def test_golden_in_chinese() -> None:
+@pytest.mark.parametrize("name", SHOWN)
+def test_golden_in_chinese(name: str) -> None:
+    report, by = SHOWN[name]
+    text = render(report, "markdown", by=by, lang="zh")
+    assert text == golden(text, f"{name}.zh.md")
+
+
+def test_chinese_headers_are_the_article_s() -> None:
     text = render(REPORT, "markdown", by="stage", lang="zh")
-    file = GOLDEN / "sample.zh.md"
-    if os.environ.get("DETRBENCH_GOLDEN") == "write":
-        file.write_text(text, encoding="utf-8")
-    assert text == file.read_text(encoding="utf-8")
     header = text.split("\n")[2]
     assert header.startswith("| 模型 | 参数量 (M) | 计算量 (GFLOPs) |"), "the article's own words"
     assert "推理速度 (ms)" in header
 
 
-def test_chinese_changes_words_and_no_number() -> None:
+@pytest.mark.parametrize("name", SHOWN)
+def test_chinese_changes_words_and_no_number(name: str) -> None:
     def digits(text: str) -> list[str]:
         return re.findall(r"\d+(?:[.,]\d+)*", text)
 
-    english, chinese = (render(REPORT, "markdown", by="stage", lang=lang) for lang in ("en", "zh"))
+    report, by = SHOWN[name]
+    english, chinese = (render(report, "markdown", by=by, lang=lang) for lang in ("en", "zh"))
     assert sorted(digits(english)) == sorted(digits(chinese))
-    assert render(REPORT, "csv", lang="zh") == render(REPORT, "csv"), "records are for programs"
+    assert render(report, "csv", lang="zh") == render(report, "csv"), "records are for programs"
 
 
 def test_an_unknown_language_is_named() -> None:
@@ -70,8 +91,10 @@ def test_an_unknown_language_is_named() -> None:
         render(REPORT, lang="fr")
 
 
-def test_latex_is_balanced_and_escaped() -> None:
-    text = render(REPORT, "latex", by="stage")
+@pytest.mark.parametrize("name", SHOWN)
+def test_latex_is_balanced_and_escaped(name: str) -> None:
+    report, by = SHOWN[name]
+    text = render(report, "latex", by=by)
     tables = re.findall(r"\\begin{tabular}{([lr]+)}(.*?)\\end{tabular}", text, re.DOTALL)
     assert len(tables) == 3
     for sides, body in tables:
@@ -90,7 +113,8 @@ def test_latex_compiles(tmp_path: Path) -> None:
     latex = shutil.which("pdflatex")
     if latex is None:
         pytest.skip("there is no pdflatex on this machine")
-    (tmp_path / "tables.tex").write_text(render(REPORT, "latex", by="stage"), encoding="utf-8")
+    text = render(REPORT, "latex", by="stage") + render(MIXED, "latex")
+    (tmp_path / "tables.tex").write_text(text, encoding="utf-8")
     page = (
         r"\documentclass{article}\usepackage{booktabs,graphicx}"
         r"\begin{document}\input{tables}\end{document}"
@@ -103,8 +127,10 @@ def test_latex_compiles(tmp_path: Path) -> None:
     assert "Overfull" not in said, "a table is wider than the page"
 
 
-def test_table_is_readable_at_100_columns() -> None:
-    lines = render(REPORT, "table", by="stage").splitlines()
+@pytest.mark.parametrize("name", SHOWN)
+def test_table_is_readable_at_100_columns(name: str) -> None:
+    report, by = SHOWN[name]
+    lines = render(report, "table", by=by).splitlines()
     assert max(map(len, lines)) <= 100
 
 
@@ -165,14 +191,12 @@ def test_overlapping_intervals_are_said_not_to_show_a_difference() -> None:
 
 
 def test_a_measured_pair_goes_before_the_ratio_of_medians() -> None:
-    pair = {
-        "baseline": "rtdetr-l", "model": "shufflev2", "settings": {"imgsz": "640x640"},
-        "ratio": 0.905, "reasons": ["one process: no verdict"],
-    }  # fmt: skip
-    report = dataclasses.replace(REPORT, comparisons=(pair,))
+    plain = {"ratio": 0.905, "reasons": ["one process: no verdict"]}
+    report = dataclasses.replace(REPORT, comparisons=(pair("shufflev2", **plain),))
     assert line_of(report, "against")["Latency (ms)"].startswith("-9.5% [")
     assert "one process: no verdict" in render(report, "table")
-    elsewhere = dataclasses.replace(REPORT, comparisons=({**pair, "settings": {"imgsz": "1x1"}},))
+    other = pair("shufflev2", settings={"imgsz": "1x1"}, **plain)
+    elsewhere = dataclasses.replace(REPORT, comparisons=(other,))
     assert line_of(elsewhere, "against")["Latency (ms)"].startswith("-6.5%")
 
 
@@ -355,3 +379,184 @@ def test_rows_of_other_settings_are_read_against_their_own_reference() -> None:
     lines = document(report).tables[0].lines
     changes = [line.cells[0] for line in lines if line.label.startswith("against")]
     assert changes == ["-50.0%", "-75.0%", "-75.0%"]
+
+
+# --- several cases of a model -------------------------------------------------------------------
+
+
+def labels(table: Table) -> list[str]:
+    return [line.label for line in table.lines]
+
+
+def told_apart(*cases: tuple[str, dict[str, Any]], **settings: Any) -> Report:
+    """Rows of cases that nobody compared: name and execution of each."""
+    rows = []
+    for name, execution in cases:
+        model = name.split("@")[0]
+        case = Case(name, Model(model, model), Execution(**execution))
+        read = {**case.settings(), "nc": 80, "threads": case.execution.threads or 2, **settings}
+        rows.append(Result(model, model, read, latency(0.3), case=case))
+    return Report(tuple(rows))
+
+
+def test_every_workload_has_a_table_and_provenance_stands_once_in_the_last() -> None:
+    first, second, verdicts = document(MIXED).tables
+    assert first.caption == (
+        "Latency: image 640x640, batch 1, nc=80, unfused, on cpu, float32, 2 threads; contiguous, "
+        "eager where a row does not say otherwise."
+    )
+    assert second.caption == first.caption.replace("batch 1", "batch 8")
+    made = [note for note in second.notes if note.startswith(("Machine: ", "Made by "))]
+    assert list(second.notes[-2:]) == made
+    assert not any(note in (*first.notes, *verdicts.notes) for note in made)
+
+
+def test_what_holds_for_all_figures_stands_before_what_rows_may_say_otherwise() -> None:
+    rows = tuple(dataclasses.replace(row, metrics={"flops": 1}) for row in MIXED.rows[:3])
+    (table,) = document(Report(rows)).tables
+    assert table.caption.endswith(
+        "2 threads, 1 MAC = 2 FLOPs; eager where a row does not say otherwise."
+    )
+
+
+def test_a_label_says_what_differs_from_the_first_row() -> None:
+    first, second, _ = document(MIXED).tables
+    assert labels(first) == labels(second)
+    assert [label for label in labels(first) if not label.startswith("against")] == [
+        "rtdetr-l", "shufflev2", "rtdetr-l (compile)", "shufflev2 (compile)",
+        "rtdetr-l (channels_last)", "shufflev2 (channels_last)",
+    ]  # fmt: skip
+    assert labels(first).count("against rtdetr-l") == 5, "also other cases of the model itself"
+
+
+def test_where_workloads_stand_together_each_is_named() -> None:
+    verdicts = document(MIXED).tables[-1]
+    assert verdicts.caption == (
+        "Latency against rtdetr-l (batch 1), rtdetr-l (batch 8), paired within rounds, margin 2%."
+    )
+    assert labels(verdicts)[:2] == ["shufflev2 (batch 1)", "rtdetr-l (batch 1, compile)"]
+    assert labels(verdicts)[-1] == "shufflev2 (batch 8, channels_last)"
+    assert len(set(labels(verdicts))) == len(labels(verdicts)) == 10
+
+
+def test_a_note_names_the_cases_it_is_of_or_the_model_where_all_have_it() -> None:
+    first = document(MIXED).tables[0]
+    told = "made ready in every process, outside all samples: compile 41.0 s"
+    assert f"rtdetr-l (compile), shufflev2 (compile): {told}" in first.notes
+    everywhere = tuple(dataclasses.replace(row, notes=("x",)) for row in MIXED.rows)
+    assert "rtdetr-l, shufflev2: x" in document(Report(everywhere)).tables[0].notes
+
+
+def test_a_published_figure_stands_once_beneath_all_cases_of_its_model() -> None:
+    figure = {"label": "Theirs", "latency_ms": "11.6"}
+    rows = tuple(
+        dataclasses.replace(row, published=[{**figure, "ours": row.metrics}]) for row in MIXED.rows
+    )
+    first, second, _ = document(dataclasses.replace(MIXED, rows=rows)).tables
+    for table in (first, second):
+        assert labels(table).count("published [1]") == 2, "one for each model"
+        assert labels(table)[labels(table).index("published [1]") - 1] == "rtdetr-l"
+
+
+def test_a_published_count_is_not_repeated_beneath_a_case_that_counts_less() -> None:
+    figure = {"label": "Theirs", "params": "10M", "ours": {"params": 10_000_000}}
+    whole, fused = told_apart(("a", {}), ("a@fused=true", {"fused": True})).rows
+    whole = dataclasses.replace(whole, published=[figure], metrics={"params": 10_000_000})
+    fused = dataclasses.replace(fused, published=[figure], metrics={"params": 9_000_000})
+    (table,) = document(Report((whole, fused))).tables
+    assert labels(table) == ["a", "published [1]", "deviation", "a (fused)", "against a"]
+    (table,) = document(Report((fused, whole))).tables
+    assert labels(table)[:4] == ["a", "published [1]", "ours, same set-up [1]", "deviation"]
+
+
+def test_one_workload_without_differing_settings_reads_as_without_cases() -> None:
+    cases = tuple(
+        dataclasses.replace(row, case=Case(row.model, Model(row.model, row.model)))
+        for row in REPORT.rows
+    )
+    report = dataclasses.replace(REPORT, rows=cases)
+    for format in ("table", "markdown", "latex", "csv"):
+        assert render(report, format, by="stage") == render(REPORT, format, by="stage")
+
+
+def test_classes_of_its_own_are_no_other_workload() -> None:
+    report = told_apart(("a", {}), ("b", {}))
+    first, second = report.rows
+    second = dataclasses.replace(second, settings={**second.settings, "nc": 20})
+    (table,) = document(Report((first, second))).tables
+    assert "nc=80 where a row does not say otherwise" in table.caption
+    assert labels(table) == ["a", "b (nc=20)", "against a"]
+
+
+def test_what_was_never_read_back_from_a_failed_case_is_not_named() -> None:
+    report = told_apart(("a", {}), ("a@runtime=compile", {"runtime": "compile"}), ("b", {}))
+    first, *others = report.rows
+    unread = {**first.settings, "threads": None, "nc": None}
+    failed = dataclasses.replace(first, settings=unread, status="failed", reason="why", metrics={})
+    (table,) = document(Report((failed, *others))).tables
+    assert labels(table) == ["a", "a (compile)", "b"]
+    assert "nc=80, unfused, on cpu, float32, contiguous, 2 threads; eager where" in table.caption
+
+
+def test_cases_that_turn_out_alike_are_called_by_their_own_names() -> None:
+    report = told_apart(("a", {}), ("a@threads=2", {"threads": 2}), ("b", {}))
+    (table,) = document(report).tables
+    assert labels(table) == ["a", "a@threads=2", "against a", "b", "against a"]
+    assert Report.from_json(report.to_json()) == report
+
+
+def test_what_a_row_leaves_out_is_not_usual_unless_its_device_knows_no_such_thing() -> None:
+    cold = {"cold_l2": True, "device": "cuda"}
+    report = told_apart(("a", cold), ("a@cold_l2=false", {"device": "cuda"}), ("b", cold))
+    (table,) = document(report).tables
+    assert labels(table) == [
+        "a (cold_l2=True)", "a", "against a (cold_l2=True)", "b (cold_l2=True)",
+        "against a (cold_l2=True)",
+    ]  # fmt: skip
+    assert "cold_l2" not in table.caption
+    elsewhere = told_apart(("a", cold), ("a@device=cpu", {}))
+    (table,) = document(elsewhere).tables
+    assert labels(table) == ["a", "a (on cpu)", "against a"]
+    assert "on cuda, cold_l2=True where a row does not say otherwise" in table.caption
+
+
+@given(st.lists(EXECUTIONS, min_size=1, max_size=6, unique=True))
+def test_labels_tell_any_cases_of_a_model_apart(executions: list[Execution]) -> None:
+    report = told_apart(*((f"a@{n}", vars(each)) for n, each in enumerate(executions)))
+    tables = document(report).tables
+    assert len(tables) == len({each.workload for each in executions})
+    for table in tables:
+        own = [line.label for line in table.lines if line.level == 0]
+        assert len(set(own)) == len(own)
+    everywhere = [row_label(row, report.rows) for row in report.rows]
+    assert len(set(everywhere)) == len(everywhere), "also beside those of other workloads"
+    assert Report.from_json(report.to_json()) == report
+
+
+def test_timed_stages_are_a_workload_of_their_own() -> None:
+    plain = told_apart(("a", {}), ("b", {}))
+    staged = told_apart(("a@stages=true", {"stages": True}), ("b@stages=true", {"stages": True}))
+    report = Report((*plain.rows, *staged.rows))
+    assert [report.reference(row) for row in report.rows] == [
+        None, report.rows[0], None, report.rows[2],
+    ]  # fmt: skip
+    first, second = document(report).tables
+    assert "stages timed" in second.caption
+    assert "stages" not in first.caption
+
+
+def test_csv_tells_cases_apart_as_it_names_what_they_are_compared_with() -> None:
+    frame = pd.read_csv(io.StringIO(render(MIXED, "csv")))
+    assert frame.case.is_unique
+    compared = frame[frame.compared_with.notna()]
+    assert len(compared) == 10
+    assert set(compared.compared_with) == {"rtdetr-l@batch=1", "rtdetr-l@batch=8"}
+    assert set(compared.compared_with) <= set(frame.case)
+    assert "case" not in render(REPORT, "csv").splitlines()[0].split(","), "a model has one each"
+
+
+def test_mixed_cases_survive_json() -> None:
+    assert Report.from_json(render(MIXED, "json")) == MIXED
+    plain = json.loads(render(MIXED, "json"))
+    assert [row["case"] for row in plain["rows"]] == [case["id"] for case in plain["cases"]]
+    assert len(plain["cases"]) == 12

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import pytest
 
 from detrbench.core.errors import UsageError
+from detrbench.models.model import Model
+from detrbench.reports.case import Case
+from detrbench.reports.comparison import Comparison, Side
 from detrbench.reports.merge import is_measured, merge
 from detrbench.reports.report import Report, Result
 
@@ -43,7 +47,8 @@ def timed(model: str = "a", median: float | None = 0.5, **more: Any) -> Report:
             ]
         },
     )
-    pair = {"baseline": "z", "model": model, "settings": {}, "ratio": 1.0}
+    plain = {"baseline": "z", "model": model, "settings": {}, "ratio": 1.0}
+    pair = Comparison.from_dict(plain, {})
     return Report((row,), MACHINE, (pair,), title="Latency", command="latency", created="d2")
 
 
@@ -113,6 +118,54 @@ def test_two_runs_of_the_same_thing_are_refused() -> None:
 def test_nothing_is_refused() -> None:
     with pytest.raises(UsageError, match="no report"):
         merge({})
+
+
+CASE = Case("a", Model("a", "a"))
+COMPILED = dataclasses.replace(CASE, name="a@runtime=compile").replace(runtime="compile")
+
+
+def timed_cases(*cases: Case) -> Report:
+    """Each timed, and compared with the first."""
+    rows = [
+        dataclasses.replace(
+            timed(runtime=case.execution.runtime).rows[0],
+            case=case,
+            metrics={"latency_median_s": 0.1 * (1 + index)},
+        )
+        for index, case in enumerate(cases)
+    ]
+    first, *others = (Side(row.model, row.settings, row.case) for row in rows)
+    pairs = tuple(Comparison(first, side) for side in others)
+    return Report(tuple(rows), MACHINE, pairs)
+
+
+@pytest.mark.parametrize("counted_first", [True, False])
+def test_what_was_counted_once_is_joined_with_every_way_it_was_timed(counted_first: bool) -> None:
+    times = timed_cases(CASE, COMPILED)
+    (row,) = counted().rows
+    counts = Report((dataclasses.replace(row, case=CASE),), {})
+    reports = {"counts": counts, "times": times}
+    merged = merge(reports if counted_first else dict(reversed(reports.items())))
+    assert [row.case for row in merged.rows] == [CASE, COMPILED]
+    assert [row.metrics["params"] for row in merged.rows] == [10, 10]
+    assert [row.metrics["latency_median_s"] for row in merged.rows] == [0.1, 0.2]
+    assert merged.reference(merged.rows[1]) is merged.rows[0]
+    assert [pair.case.case for pair in merged.comparisons] == [COMPILED]
+    assert Report.from_json(merged.to_json()) == merged
+
+
+def test_a_report_of_schema_1_is_joined_with_one_that_has_cases() -> None:
+    merged = merge({"counts": counted(), "times": timed_cases(CASE)})
+    assert [row.case for row in merged.rows] == [CASE]
+    merged = merge({"times": timed_cases(CASE), "counts": counted()})
+    assert [row.case for row in merged.rows] == [CASE]
+    assert merge({"1": timed("z"), "2": timed_cases(CASE)}).rows[1].case == CASE
+
+
+def test_two_runs_of_the_same_case_are_refused() -> None:
+    again = timed_cases(COMPILED, CASE)
+    with pytest.raises(UsageError, match=r"latency_median_s 0\.1 and 0\.2"):
+        merge({"1": timed_cases(CASE, COMPILED), "2": again})
 
 
 def test_what_was_only_counted_is_not_measured() -> None:

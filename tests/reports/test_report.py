@@ -8,17 +8,21 @@ import math
 import os
 import stat
 from collections.abc import Callable
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import jsonschema
 import pytest
 
 from detrbench.core.errors import UsageError
 from detrbench.core.files import write_atomically
+from detrbench.models.model import File, Model
+from detrbench.reports.case import Case
+from detrbench.reports.comparison import Comparison, Side
 from detrbench.reports.report import Report, ReportError, Result
+from tests.render.sample import MIXED
+from tests.reports.schemas import is_valid
 
+CASE = Case("rtdetr-l", Model("rtdetr-l", "rtdetr-l", files=(File("rtdetr-l.yaml", "ab"),)))
 CELL = Result(
     "rtdetr-l",
     "RT-DETR-L",
@@ -26,14 +30,9 @@ CELL = Result(
     {"params": 32_970_476, "flops": 109_536_153_600, "arithmetic_intensity": 0.1 + 0.2},
     samples={"latency_s": [[0.1 + 0.2, 1e-9]]},
     notes=("a note",),
+    case=CASE,
 )
 REPORT = Report((CELL,), environment={"torch": "2.14.1"}, title="t", created="2026-01-02")
-
-
-@pytest.fixture(scope="module")
-def schema() -> Any:
-    text = (resources.files("detrbench.reports") / "report.schema.json").read_text(encoding="utf-8")
-    return json.loads(text)
 
 
 def test_round_trip_keeps_every_bit() -> None:
@@ -42,25 +41,18 @@ def test_round_trip_keeps_every_bit() -> None:
     assert again.rows[0].samples["latency_s"][0][0] == 0.1 + 0.2
 
 
-def test_the_schema_is_valid_and_accepts_what_is_written(schema: Any) -> None:
-    jsonschema.Draft202012Validator.check_schema(schema)
-    jsonschema.Draft202012Validator(schema).validate(json.loads(REPORT.to_json()))
-
-
-def test_the_schema_names_every_field_of_a_row_and_of_the_report(schema: Any) -> None:
-    row = {f.name for f in dataclasses.fields(Result)}
-    assert set(schema["$defs"]["row"]["properties"]) == row
-    assert set(schema["properties"]) == {f.name for f in dataclasses.fields(Report)}
-
-
-def test_the_issue_s_shape_is_enough(schema: Any) -> None:
+@pytest.mark.parametrize("version", [1, 2])
+def test_the_issue_s_shape_is_enough(version: int) -> None:
     least = {
-        "schema_version": 1,
+        "schema_version": version,
         "environment": {},
         "rows": [{"model": "m", "settings": {}, "metrics": {"params": 1}, "status": "ok"}],
     }
-    jsonschema.Draft202012Validator(schema).validate(least)
-    assert Report.from_json(json.dumps(least)).rows[0].title == "m"
+    assert is_valid(least, version)
+    report = Report.from_json(json.dumps(least))
+    assert (report.rows[0].title, report.rows[0].case) == ("m", None)
+    assert report.schema_version == version, "the page says what it was read from"
+    assert json.loads(report.to_json())["schema_version"] == 2, "and is written as today"
 
 
 Change = Callable[[dict[str, Any]], object]
@@ -70,7 +62,7 @@ BROKEN: dict[str, tuple[Change, str]] = {
     "version text": (lambda r: r.update(schema_version="1"), "schema_version is '1'"),
     "version true": (lambda r: r.update(schema_version=True), "schema_version is True"),
     "version 0": (lambda r: r.update(schema_version=0), "from 1"),
-    "newer": (lambda r: r.update(schema_version=2), "newer detrbench"),
+    "newer": (lambda r: r.update(schema_version=3), "newer detrbench"),
     "no rows": (lambda r: r.pop("rows"), "rows is missing"),
     "a fact of a wrong type": (
         lambda r: r["environment"].update(processor=["a"]),
@@ -92,10 +84,54 @@ BROKEN: dict[str, tuple[Change, str]] = {
 }
 
 
-@pytest.mark.parametrize("name", BROKEN)
-def test_what_is_not_a_report(name: str, schema: Any, tmp_path: Path) -> None:
-    change, message = BROKEN[name]
+BROKEN_CASES: dict[str, tuple[Change, str]] = {
+    "cases object": (lambda r: r.update(cases={}), "cases is an object, not a list"),
+    "case text": (lambda r: r.update(cases=["x"]), r"cases\[0\] is not an object with an `id`"),
+    "case without id": (lambda r: r["cases"][0].pop("id"), r"cases\[0\] is not an object with"),
+    "id number": (lambda r: r["cases"][0].update(id=1), r"cases\[0\] is not an object with"),
+    "no execution": (lambda r: r["cases"][0].pop("execution"), r"cases\[0\] is not a case: KeyE"),
+    "model text": (lambda r: r["cases"][0].update(model="x"), r"cases\[0\] is not a case: Value"),
+    "batch text": (lambda r: r["cases"][0]["execution"].update(batch="1"), "batch is '1'"),
+    "batch true": (lambda r: r["cases"][0]["execution"].update(batch=True), "batch is True"),
+    "threads list": (lambda r: r["cases"][0]["execution"].update(threads=[1]), r"threads is \[1\]"),
+    "three sides": (lambda r: r["cases"][0]["execution"].update(imgsz=[1, 2, 3]), "too many"),
+    "a size of texts": (lambda r: r["cases"][0]["execution"].update(imgsz="ab"), "imgsz is"),
+    "no size": (lambda r: r["cases"][0]["execution"].pop("imgsz"), "imgsz"),
+    "a setting of the future": (
+        lambda r: r["cases"][0]["execution"].update(later=1), r"cases\[0\] is not a case: .*later",
+    ),
+    "name number": (lambda r: r["cases"][0].update(name=1), "name is 1"),
+    "seed null": (lambda r: r["cases"][0]["model"].update(seed=None), "seed is None"),
+    "file text": (lambda r: r["cases"][0]["model"].update(files=["x"]), "is not a case"),
+    "hash number": (
+        lambda r: r["cases"][0]["model"]["files"][0].update(sha256=1), "sha256 is 1",
+    ),
+    "row's case a list": (lambda r: r["rows"][0].update(case=[]), r"rows\[0\]\.case is a list"),
+    "no such case": (lambda r: r["rows"][0].update(case="x"), r"rows\[0\]\.case names no case"),
+    "an id twice": (lambda r: r.update(cases=r["cases"] * 2), r"cases\[1\] repeats the id"),
+    "comparison text": (lambda r: r.update(comparisons=["x"]), r"comparisons\[0\] is a text"),
+}  # fmt: skip
+"""Of schema 2."""
+
+BEYOND_JSON_SCHEMA = ("twice", "no such case", "an id twice")
+
+
+def without_cases(plain: dict[str, Any]) -> dict[str, Any]:
+    """As a report of schema 1."""
+    rows = [{key: value for key, value in row.items() if key != "case"} for row in plain["rows"]]
+    rest = {key: value for key, value in plain.items() if key != "cases"}
+    return {**rest, "schema_version": 1, "rows": rows}
+
+
+@pytest.mark.parametrize(
+    ("version", "name"),
+    [(1, name) for name in BROKEN] + [(2, name) for name in (*BROKEN, *BROKEN_CASES)],
+)
+def test_what_is_not_a_report(version: int, name: str, tmp_path: Path) -> None:
+    change, message = (BROKEN | BROKEN_CASES)[name]
     plain = json.loads(REPORT.to_json())
+    plain = without_cases(plain) if version == 1 else plain
+    assert is_valid(plain, version)
     change(plain)
     file = tmp_path / "run.json"
     file.write_text(json.dumps(plain), encoding="utf-8")
@@ -103,8 +139,8 @@ def test_what_is_not_a_report(name: str, schema: Any, tmp_path: Path) -> None:
         Report.load(file)
     assert str(file) in str(caught.value)
     assert caught.value.exit_code == 2
-    if name != "twice":  # uniqueness of model and settings is beyond JSON Schema
-        assert not jsonschema.Draft202012Validator(schema).is_valid(plain)
+    if name not in BEYOND_JSON_SCHEMA:
+        assert not is_valid(plain, version)
 
 
 @pytest.mark.parametrize(
@@ -178,6 +214,98 @@ def test_pandas_keeps_whole_numbers_whole_where_some_are_missing() -> None:
     assert frame.params.isna()[1]
     assert list(frame.model) == ["rtdetr-l", "b"]
     assert frame.arithmetic_intensity_flop_per_byte[0] == 0.1 + 0.2
+
+
+# --- several cases of a model ---------------------------------------------------------------------
+
+
+def rows_of(*cases: Case) -> tuple[Result, ...]:
+    """Rows that nobody compared."""
+    return tuple(
+        Result(case.model.name, "", {**case.settings(), "nc": 80}, {}, case=case) for case in cases
+    )
+
+
+def named(case: Case, name: str, **execution: Any) -> Case:
+    return dataclasses.replace(case, name=name).replace(**execution)
+
+
+COMPILED = named(CASE, "rtdetr-l@runtime=compile", runtime="compile")
+LARGE = named(CASE, "rtdetr-l@batch=8", batch=8)
+OTHER = Case("shufflev2", Model("shufflev2", "shufflev2"))
+
+
+def test_cases_are_those_of_rows_and_of_comparisons_each_once() -> None:
+    assert list(MIXED.cases.values()) == [row.case for row in MIXED.rows]
+    assert list(MIXED.cases) == [row.case.id for row in MIXED.rows if row.case]
+    alone = dataclasses.replace(MIXED, rows=())
+    assert set(alone.cases) == set(MIXED.cases), "of comparisons whose rows are elsewhere, too"
+    assert Report.from_json(alone.to_json()) == alone
+
+
+def test_a_row_is_read_against_the_baseline_of_its_comparison() -> None:
+    by_name = {row.case.name: row for row in MIXED.rows if row.case}
+    for row in MIXED.rows:
+        batch = row.settings["batch"]
+        baseline = by_name[f"rtdetr-l@batch={batch}"]
+        assert MIXED.reference(row) is (None if row is baseline else baseline)
+        pair = MIXED.comparison(row)
+        assert (pair is None) == (row is baseline)
+        assert pair is None or pair.case.case == row.case
+
+
+def test_the_baseline_may_be_another_than_the_first_of_its_workload() -> None:
+    rows = rows_of(CASE, COMPILED, OTHER)
+    sides = [Side(row.model, row.settings, row.case) for row in rows]
+    report = Report(rows, comparisons=(Comparison(sides[1], sides[2]),))
+    assert [report.reference(row) for row in rows] == [None, rows[0], rows[1]]
+
+
+def test_a_baseline_without_a_row_is_nothing_to_read_against() -> None:
+    rows = rows_of(CASE, OTHER)
+    pair = Comparison(Side("elsewhere"), Side("shufflev2", case=OTHER))
+    assert Report(rows, comparisons=(pair,)).reference(rows[1]) is None
+
+
+def test_what_nobody_timed_is_read_against_the_first_of_its_workload() -> None:
+    staged = named(CASE, "rtdetr-l@stages=true", stages=True)
+    rows = rows_of(CASE, COMPILED, OTHER, LARGE, staged, named(LARGE, "x", runtime="compile"))
+    report = Report(rows)
+    assert [report.reference(row) for row in rows] == [
+        None, rows[0], rows[0], None, None, rows[3],
+    ]  # fmt: skip
+    again = dataclasses.replace(rows[0], settings={**rows[0].settings, "confirmation": 2})
+    first = dataclasses.replace(rows[0], settings={**rows[0].settings, "confirmation": 1})
+    assert Report((first, again)).reference(again) is None, "another run"
+
+
+def test_a_label_is_the_case_s_name_where_a_model_has_several() -> None:
+    report = Report((*rows_of(CASE, COMPILED, OTHER), dataclasses.replace(CELL, case=None)))
+    labels = [report.label(row) for row in report.rows]
+    assert labels == ["rtdetr-l", "rtdetr-l@runtime=compile", "shufflev2", "rtdetr-l"]
+
+
+def test_records_have_a_column_of_cases_only_where_models_have_several() -> None:
+    assert [record["case"] for record in Report(rows_of(CASE, COMPILED, OTHER)).records()] == [
+        "rtdetr-l", "rtdetr-l@runtime=compile", "shufflev2",
+    ]  # fmt: skip
+    assert "case" not in Report(rows_of(COMPILED, OTHER)).records()[0]
+    assert "case" not in REPORT.records()[0]
+    compared = {record["case"]: record["compared_with"] for record in MIXED.records()}
+    assert compared["shufflev2@batch=8,runtime=compile"] == "rtdetr-l@batch=8"
+    assert compared["rtdetr-l@batch=8"] is None
+
+
+def test_cases_that_ran_alike_may_stand_beside_each_other() -> None:
+    two = named(CASE, "rtdetr-l@threads=2", threads=2)
+    rows = tuple(
+        dataclasses.replace(row, settings={**row.settings, "threads": 2})
+        for row in rows_of(CASE, two)
+    )
+    assert rows[0].identity == rows[1].identity
+    assert Report.from_json(Report(rows).to_json()).rows == rows
+    with pytest.raises(ReportError, match="repeats"):
+        Report((rows[0], rows[0])).to_json()
 
 
 # --- writing --------------------------------------------------------------------------------------

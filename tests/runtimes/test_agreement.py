@@ -7,10 +7,10 @@ import torch
 from torch import Tensor, nn
 
 from detrbench.core.errors import DetrbenchError
+from detrbench.reports.case import Execution
 from detrbench.runtimes import open_runtime
 from detrbench.runtimes.agreement import TOLERANCES, check_agreement, deviation
 from detrbench.runtimes.images import natural_images
-from detrbench.runtimes.options import Options
 from tests.runtimes.small import SmallDetector
 
 
@@ -61,7 +61,7 @@ def test_a_reference_that_is_not_finite_agrees_with_nothing() -> None:
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 @pytest.mark.parametrize("layout", ["contiguous", "channels_last"])
 def test_eager_is_compared_with_float32(dtype: str, layout: str) -> None:
-    runtime = open_runtime("eager", "cpu", Options(dtype, layout))
+    runtime = open_runtime(Execution(dtype=dtype, memory_format=layout))
     images = natural_images(1, 8, 8)
     outputs = runtime.prepare(SmallDetector(), images)()
     assert {each.dtype for each in outputs} == {getattr(torch, dtype)}  # type: ignore[attr-defined]
@@ -71,14 +71,14 @@ def test_eager_is_compared_with_float32(dtype: str, layout: str) -> None:
 
 
 def test_float32_in_torchs_layout_has_nothing_to_be_compared_with() -> None:
-    runtime = open_runtime("eager")
+    runtime = open_runtime(Execution())
     runtime.prepare(SmallDetector(), natural_images(1, 8, 8))
     assert "agreement" not in runtime.prepared
 
 
 def test_weights_are_cast_and_laid_out_too() -> None:
     model = nn.Conv2d(3, 4, 3)
-    open_runtime("eager", "cpu", Options("bfloat16", "channels_last")).prepare(
+    open_runtime(Execution(dtype="bfloat16", memory_format="channels_last")).prepare(
         model, natural_images(1, 8, 8)
     )
     assert model.weight.dtype == torch.bfloat16
@@ -107,16 +107,16 @@ def test_a_kernel_that_is_missing_is_said_with_the_cure() -> None:
     with pytest.raises(
         DetrbenchError, match=r"(?s)does not run in float16 .*on cpu: .*'Half'.*Choose another"
     ):
-        open_runtime("eager", "cpu", Options("float16")).prepare(model, natural_images(1, 8, 8))
+        open_runtime(Execution(dtype="float16")).prepare(model, natural_images(1, 8, 8))
 
 
 def test_running_out_of_memory_stays_what_it_is() -> None:
     model = Picky(torch.OutOfMemoryError("no memory"))
     with pytest.raises(torch.OutOfMemoryError):
-        open_runtime("eager", "cpu", Options("float16")).prepare(model, natural_images(1, 8, 8))
+        open_runtime(Execution(dtype="float16")).prepare(model, natural_images(1, 8, 8))
 
 
 def test_a_dtype_that_changes_the_outputs_is_no_latency() -> None:
-    runtime = open_runtime("eager", "cpu", Options("float16"))
+    runtime = open_runtime(Execution(dtype="float16"))
     with pytest.raises(DetrbenchError, match=r"float16 and contiguous on cpu: outputs deviate by"):
         runtime.prepare(Picky(None), natural_images(1, 8, 8))

@@ -11,11 +11,14 @@ from torch import Tensor, nn
 
 from detrbench.core.errors import DetrbenchError
 from detrbench.models.nn import Detections
+from detrbench.reports.case import Execution
 from detrbench.runtimes import ONLY_ON, RUNTIMES, Runtime, open_runtime
+from detrbench.runtimes.clocks import sampling_overhead
 from detrbench.runtimes.images import natural_images
 from tests.runtimes.small import SmallDetector
 
 TOLERANCE = 1e-4
+TOYS = {"sleep": "tests.runtimes.toy:Sleep"}
 
 CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 COMPILER = pytest.mark.skipif(
@@ -30,6 +33,8 @@ def machines() -> Iterator[object]:
             marks = [COMPILER] if name == "compile" else []
             yield pytest.param((name, "cpu"), id=f"{name}-cpu", marks=marks)
         yield pytest.param((name, "cuda"), id=f"{name}-cuda", marks=[CUDA, pytest.mark.cuda])
+    for name in TOYS:
+        yield pytest.param((name, "cpu"), id=f"{name}-cpu")
 
 
 class Small(nn.Module):
@@ -55,9 +60,13 @@ class Silent(nn.Module):
 
 
 @pytest.fixture(params=machines())
-def runtime(request: pytest.FixtureRequest) -> Iterator[Runtime]:
+def runtime(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Runtime]:
+    """One runtime, which a line in the table is all that is needed for."""
     name, device = request.param
-    opened = open_runtime(name, device)
+    for toy, place in TOYS.items():
+        monkeypatch.setitem(RUNTIMES, toy, place)
+    opened = open_runtime(Execution(runtime=name, device=device, threads=1))
+    opened.activate()
     yield opened
     opened.close()
 
@@ -90,10 +99,30 @@ def test_steps_can_be_timed_again_and_again(runtime: Runtime) -> None:
     step = runtime.prepare(Small(), natural_images(1, 8, 8))
     step.verify(step())
     for _ in range(3):
+        runtime.activate()
         reading = step.clock.time(step)
         assert len(reading) == len(step.clock.channels)
         assert reading[0] > 0
     assert step.clock.channels[0] == "latency_s"
+    assert step.clock.name
+
+
+def test_work_that_nobody_waited_for_is_not_billed_to_the_next_sample(runtime: Runtime) -> None:
+    """A step may return before a device has finished, and its clock knows when that has."""
+    step = runtime.prepare(Small(), natural_images(1, 64, 64))
+    alone = min(step.clock.time(step)[0] for _ in range(5))
+    behind = []
+    for _ in range(5):
+        for _ in range(20):
+            step()
+        behind.append(step.clock.time(step)[0])
+    assert min(behind) < 10 * alone
+
+
+def test_a_clock_takes_any_call(runtime: Runtime) -> None:
+    """What it reads for one that does nothing is the measuring's own part of a sample."""
+    step = runtime.prepare(Small(), natural_images(1, 8, 8))
+    assert 0 <= sampling_overhead(step.clock, samples=20) < 0.1
 
 
 def test_two_models_prepared_one_after_the_other_stay_apart(runtime: Runtime) -> None:
@@ -128,5 +157,5 @@ def test_settings_are_read_back(runtime: Runtime) -> None:
     assert settings["device"] in ("cpu", "cuda:0")
     assert settings["dtype"] == "float32"
     assert settings["memory_format"] == "contiguous"
-    assert settings["threads"] == torch.get_num_threads()
+    assert settings["threads"] == 1
     assert settings["runtime"] in RUNTIMES

@@ -7,10 +7,11 @@ import torch
 
 from detrbench.machine.usage import energy_per_image, peak_memory
 from detrbench.machine.validity import conditions, open_ledger
-from detrbench.models.nn import Detections, build
+from detrbench.models.builder import build
+from detrbench.models.nn import Detections
+from detrbench.reports.case import Execution
 from detrbench.runtimes import open_runtime
 from detrbench.runtimes.images import natural_images
-from detrbench.runtimes.options import Options
 from detrbench.runtimes.stages import PARTS, WHOLE, stage_steps
 
 pytestmark = [
@@ -24,7 +25,7 @@ MODEL, SIZE = "shufflev2-x0.5", (320, 320)
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
 @pytest.mark.parametrize("runtime", ["eager", "cudagraph"])
 def test_a_detector_agrees_and_is_timed(runtime: str, dtype: str) -> None:
-    opened = open_runtime(runtime, "cuda", Options(dtype))
+    opened = open_runtime(Execution(runtime=runtime, device="cuda", dtype=dtype))
     step = opened.prepare(build(MODEL, nc=3), natural_images(2, *SIZE))
     step.verify(step())
     outputs = step()
@@ -39,7 +40,9 @@ def test_a_detector_agrees_and_is_timed(runtime: str, dtype: str) -> None:
 def test_a_replay_costs_the_host_less_than_launching() -> None:
     enqueued = {}
     for runtime in ("eager", "cudagraph"):
-        step = open_runtime(runtime, "cuda").prepare(build(MODEL, nc=3), natural_images(1, *SIZE))
+        step = open_runtime(Execution(runtime=runtime, device="cuda")).prepare(
+            build(MODEL, nc=3), natural_images(1, *SIZE)
+        )
         readings = [step.clock.time(step) for _ in range(10)]
         enqueued[runtime] = min(enqueue_s for _, _, enqueue_s in readings)
     assert enqueued["cudagraph"] < enqueued["eager"] / 2
@@ -47,7 +50,7 @@ def test_a_replay_costs_the_host_less_than_launching() -> None:
 
 @pytest.mark.parametrize("tf32", [True, False])
 def test_tf32_is_switched(tf32: bool) -> None:
-    runtime = open_runtime("eager", "cuda", Options(tf32=tf32))
+    runtime = open_runtime(Execution(device="cuda", tf32=tf32))
     try:
         torch.manual_seed(0)
         a, b = torch.randn(2, 512, 512, device="cuda")
@@ -65,7 +68,7 @@ def test_a_cold_cache_is_slower_for_what_would_fit_into_it() -> None:
     """4 MiB that are read again and again: from memory, or from the cache."""
     medians = {}
     for cold in (False, True):
-        runtime = open_runtime("eager", "cuda", Options(cold_l2=cold))
+        runtime = open_runtime(Execution(device="cuda", cold_l2=cold))
         step = runtime.prepare(torch.nn.ReLU(), torch.rand(1, 1, 1024, 1024))
         medians[cold] = sorted(step.clock.time(step)[0] for _ in range(50))[25]
         assert runtime.settings(torch.rand(1, 3, 8, 8))["cold_l2"] is cold
@@ -73,7 +76,7 @@ def test_a_cold_cache_is_slower_for_what_would_fit_into_it() -> None:
 
 
 def test_stages_run_on_the_device() -> None:
-    steps = stage_steps(build(MODEL, nc=3), open_runtime("eager", "cuda"), SIZE)
+    steps = stage_steps(build(MODEL, nc=3), open_runtime(Execution(device="cuda")), SIZE)
     assert tuple(steps) == (*PARTS, WHOLE)
     for step in steps.values():
         step.verify(step())
@@ -81,7 +84,7 @@ def test_stages_run_on_the_device() -> None:
 
 
 def test_memory_and_energy_are_told() -> None:
-    runtime = open_runtime("eager", "cuda")
+    runtime = open_runtime(Execution(device="cuda"))
     step = runtime.prepare(build(MODEL, nc=3), natural_images(1, *SIZE))
     step()
     peak = peak_memory(step, "cuda", runtime.prepared["resident_bytes"])

@@ -4,15 +4,15 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from types import SimpleNamespace
+from weakref import WeakSet
 
 import pytest
 import torch
 
 from detrbench.core.errors import UsageError
 from detrbench.machine.devices import parse_device
-from detrbench.runtimes import open_runtime
+from detrbench.reports.case import Execution
 from detrbench.runtimes.devices import FLUSH_BYTES, Cuda, CudaClock, open_device
-from detrbench.runtimes.options import Options
 
 
 @pytest.mark.parametrize(
@@ -36,9 +36,8 @@ def test_a_near_miss_is_named() -> None:
 
 def test_names_are_judged_without_torch() -> None:
     script = (
-        "import sys; from detrbench.runtimes import check_runtime; "
-        "from detrbench.machine.devices import parse_device; "
-        "parse_device('cuda:1'); check_runtime('eager'); sys.exit('torch' in sys.modules)"
+        "import sys; from detrbench.machine.devices import parse_device; "
+        "import detrbench.runtimes; parse_device('cuda:1'); sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
 
@@ -47,11 +46,6 @@ def test_the_processor_is_one_device() -> None:
     assert open_device("cpu").name == "cpu"
     with pytest.raises(UsageError, match="no device cpu:1"):
         open_device("cpu:1")
-
-
-def test_an_unknown_runtime_is_a_usage_error() -> None:
-    with pytest.raises(UsageError, match=r"unknown runtime 'eagre'\n.*did you mean eager"):
-        open_runtime("eagre")
 
 
 @pytest.mark.parametrize(
@@ -102,10 +96,12 @@ def test_cuda_says_its_flags(one_gpu: list[int], monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.fixture
-def switches() -> Iterator[None]:
-    """torch's switches, as they were whatever the test does."""
+def switches(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """torch's switches, and what is known of them, as they were whatever the test does."""
     conv, matmul = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
     benchmark = torch.backends.cudnn.benchmark
+    monkeypatch.setattr(Cuda, "_before", None)
+    monkeypatch.setattr(Cuda, "_configured", WeakSet())
     yield
     torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = conv, matmul
     torch.backends.cudnn.benchmark = benchmark
@@ -116,7 +112,7 @@ def switches() -> Iterator[None]:
 def test_switches_are_set_read_back_and_restored(on: bool) -> None:
     device = Cuda(0)
     before = device.flags()
-    device.configure(Options(tf32=on, cudnn_benchmark=on))
+    device.configure(Execution(device="cuda", tf32=on, cudnn_benchmark=on))
     assert device.flags() == {
         "tf32_conv": on,
         "tf32_matmul": on,
@@ -131,20 +127,85 @@ def test_switches_are_set_read_back_and_restored(on: bool) -> None:
 def test_switches_that_nobody_asked_for_are_left_alone() -> None:
     device = Cuda(0)
     before = device.flags()
-    device.configure(Options("float16"))
+    device.configure(Execution(device="cuda", dtype="float16"))
     assert device.flags() == before
     device.restore()
     assert device.flags() == before
 
 
-@pytest.mark.usefixtures("one_gpu")
+def opened(**settings: bool) -> Cuda:
+    device = Cuda(0)
+    device.configure(Execution(device="cuda", **settings))  # type: ignore[arg-type]
+    return device
+
+
+def switched() -> tuple[bool, bool, bool]:
+    flags = Cuda(0).flags()
+    return flags["tf32_conv"], flags["tf32_matmul"], flags["cudnn_benchmark"]
+
+
+@pytest.mark.parametrize("first", [True, False])
+@pytest.mark.usefixtures("one_gpu", "switches")
+def test_cases_that_take_turns_each_find_their_own_switches(first: bool) -> None:
+    """What was not asked for is as torch has it, not as another case left it."""
+    usual = switched()
+    assert usual == (True, False, False), "torch's defaults differ from both"
+    asked = {"tf32": first, "cudnn_benchmark": True}
+    devices = {
+        (first, first, True): opened(**asked),
+        usual: opened(),
+        (not first, not first, False): opened(tf32=not first),
+    }
+    for _ in range(2):
+        for wanted, device in devices.items():
+            device.activate()
+            assert switched() == wanted
+    last = list(devices.values())
+    for device in reversed(last):
+        device.restore()
+        assert switched() == usual
+    for device in last:
+        device.activate()
+        assert switched() == usual, "one that was put back wants nothing any more"
+
+
+@pytest.mark.usefixtures("one_gpu", "switches")
+def test_one_that_is_opened_and_put_back_meanwhile_changes_nothing_for_the_others() -> None:
+    usual = switched()
+    kept = opened(tf32=True)
+    opened(tf32=False).restore()
+    kept.activate()
+    assert switched()[:2] == (True, True)
+    later = opened()
+    assert switched() == usual
+    kept.restore()
+    kept.restore()
+    later.activate()
+    assert switched() == usual
+    later.restore()
+    assert switched() == usual
+
+
+@pytest.mark.usefixtures("one_gpu", "switches")
+def test_switches_that_the_caller_changes_between_two_runs_are_the_usual_ones_of_the_next() -> None:
+    opened(tf32=False).restore()
+    torch.backends.cudnn.benchmark = True
+    torch.backends.cuda.matmul.allow_tf32 = True
+    mine = switched()
+    device = opened(tf32=False)
+    assert switched() == (False, False, True)
+    device.restore()
+    assert switched() == mine
+
+
+@pytest.mark.usefixtures("one_gpu", "switches")
 def test_a_gpu_without_bfloat16_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: False)
     with pytest.raises(UsageError, match=r"Imaginary 1000 has no bfloat16.*\n.*float16"):
-        Cuda(0).configure(Options("bfloat16"))
+        Cuda(0).configure(Execution(device="cuda", dtype="bfloat16"))
 
 
-@pytest.mark.usefixtures("one_gpu")
+@pytest.mark.usefixtures("one_gpu", "switches")
 def test_a_cold_cache_is_flushed_by_more_than_it_holds(monkeypatch: pytest.MonkeyPatch) -> None:
     made = []
 
@@ -154,7 +215,7 @@ def test_a_cold_cache_is_flushed_by_more_than_it_holds(monkeypatch: pytest.Monke
 
     monkeypatch.setattr(torch, "empty", empty)
     device = Cuda(0)
-    device.configure(Options(cold_l2=True))
+    device.configure(Execution(device="cuda", cold_l2=True))
     assert made == [(FLUSH_BYTES, torch.int8, "cuda:0")]
     assert device.flags()["cold_l2"] is True
 

@@ -7,11 +7,13 @@ import torch
 from torch import Tensor
 
 from detrbench.core.errors import UsageError
-from detrbench.models.nn import Detector, Predictions, build, postprocess
+from detrbench.models.builder import build
+from detrbench.models.detector import Detector
+from detrbench.models.nn import Predictions, postprocess
+from detrbench.reports.case import Execution
 from detrbench.runtimes import open_runtime
 from detrbench.runtimes.clocks import Step
 from detrbench.runtimes.images import natural_images
-from detrbench.runtimes.options import Options
 from detrbench.runtimes.stages import PARTS, WHOLE, stage_steps, to_bytes
 
 SIZE = (64, 96)
@@ -24,7 +26,7 @@ def detector() -> Detector:
 
 @pytest.fixture(scope="module")
 def steps(detector: Detector) -> Mapping[str, Step]:
-    return stage_steps(detector, open_runtime("eager"), SIZE, batch=2)
+    return stage_steps(detector, open_runtime(Execution()), SIZE, batch=2)
 
 
 def test_every_part_and_the_whole_are_steps(steps: Mapping[str, Step]) -> None:
@@ -52,7 +54,7 @@ def test_bytes_become_a_tensor_that_the_model_takes() -> None:
     images = natural_images(2, *SIZE)
     photographs = to_bytes(images)
     assert (photographs.dtype, photographs.shape) == (torch.uint8, (2, *SIZE, 3))
-    runtime = open_runtime("eager", "cpu", Options("bfloat16", "channels_last"))
+    runtime = open_runtime(Execution(dtype="bfloat16", memory_format="channels_last"))
     made = stage_steps(build("shufflev2-x0.5", nc=3), runtime, SIZE, batch=2)["preprocess"]()
     assert isinstance(made, Tensor)
     assert made.dtype == torch.bfloat16
@@ -73,9 +75,9 @@ def test_repeating_a_stage_changes_nothing(steps: Mapping[str, Step]) -> None:
 
 def test_a_compiled_model_has_no_seams(detector: Detector) -> None:
     with pytest.raises(UsageError, match="one kernel after the other"):
-        stage_steps(detector, open_runtime("compile"), SIZE)
+        stage_steps(detector, open_runtime(Execution(runtime="compile")), SIZE)
 
 
 def test_sizes_are_checked_first(detector: Detector) -> None:
     with pytest.raises(UsageError, match="multiples of 32"):
-        stage_steps(detector, open_runtime("eager"), (64, 65))
+        stage_steps(detector, open_runtime(Execution()), (64, 65))

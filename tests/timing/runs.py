@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from detrbench.models.model import Model
+from detrbench.reports.case import Case, Execution
 from detrbench.timing.plan import Budget
 from detrbench.timing.process import Measurement, Request, Subject
 from detrbench.timing.records import Outcome
@@ -12,6 +14,22 @@ from detrbench.timing.replication import Run
 from detrbench.timing.session import Series
 
 ENVIRONMENT = {"processor": "imaginary", "threads": 2}
+
+
+SETTINGS = {"device": "cpu", "runtime": "eager", "threads": 2}
+"""As if they had been read back from a runtime."""
+
+
+def case(name: str, nc: int | None = None, **execution: object) -> Case:
+    """A case of a model that is never built."""
+    return Case(name, Model(name, name, nc), Execution(**execution))  # type: ignore[arg-type]
+
+
+def asked(*names: str, **more: object) -> Request:
+    """A request of such cases, all executed alike."""
+    fields = {key: more.pop(key) for key in ("plan", "resources") if key in more}
+    cases = tuple(case(name, **more) for name in names)  # type: ignore[arg-type]
+    return Request(cases, **fields)  # type: ignore[arg-type]
 
 
 def taken(*samples: float, **fields: object) -> Series:
@@ -39,9 +57,10 @@ def measured(
     """One process in which every model of `series` was timed."""
     return Measurement(
         request=request,
-        settings={"device": "cpu", "runtime": "eager", "threads": 2},
         environment=ENVIRONMENT if environment is None else environment,
-        subjects=tuple(Subject(name, name.upper(), 80, published) for name in series),
+        subjects=tuple(
+            Subject(name, name.upper(), 80, published, settings=dict(SETTINGS)) for name in series
+        ),
         series=tuple(series.values()),
         started_s=took_s / 2,
         took_s=took_s,
@@ -58,7 +77,7 @@ def run_of(
 ) -> Run:
     """A run of whole processes, each with one series per model."""
     models = tuple(names[: len(processes[0])])
-    request = Request(models=models, imgsz=(480, 640))
+    request = asked(*models, imgsz=(480, 640))
     outcomes = tuple(
         Outcome(
             index,

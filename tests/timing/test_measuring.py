@@ -30,7 +30,7 @@ def test_modules_of_ones_own_are_measured_here_and_left_as_they_were() -> None:
     assert report.exit_code == 4
     assert report.rows[0].metrics["latency_samples"] == 6
     assert report.rows[0].metrics["latency_processes"] == 1
-    assert report.comparisons[0]["verdict"] == "INVALID"
+    assert report.comparisons[0].verdict == "INVALID"
     assert report.rows[0].settings["imgsz"] == "16x16"
     assert report.environment["threads"] == 1
     assert Report.from_json(report.to_json()) == report

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import pytest
@@ -7,10 +8,13 @@ import torch
 from torch import Tensor, nn
 
 from detrbench.core.errors import UsageError
-from detrbench.runtimes.options import Options
-from detrbench.timing.process import Measurement, Request, StandIn, measure_process, part_name
+from detrbench.models.sources.built import Built
+from detrbench.reports.case import Case, make_cases
+from detrbench.timing.process import Measurement, Request, measure_process, part_name
 from detrbench.timing.schedule import Plan
+from detrbench.timing.selfcheck import case_with_load
 from detrbench.timing.session import Progress
+from tests.timing.runs import asked, case
 
 PLAN = Plan(budget_s=None, rounds=6)
 
@@ -32,17 +36,22 @@ class NotANumber(nn.Module):
 
 
 def request(*models: str, **arguments: object) -> Request:
-    return Request(models=models, imgsz=(8, 12), plan=PLAN, **arguments)  # type: ignore[arg-type]
+    return asked(*models, imgsz=(8, 12), plan=PLAN, **arguments)
 
 
-def small(name: str, asked: Request) -> nn.Module:
-    return {"conv": Fusable, "nan": NotANumber}[name]()
+def small(case: Case) -> Built:
+    return fused_if_asked(case, {"conv": Fusable, "nan": NotANumber}[case.name]())
+
+
+def fused_if_asked(case: Case, module: nn.Module) -> Built:
+    built = Built(module, case.name)
+    return built.fused() if case.execution.fused else built
 
 
 def test_a_request_survives_json() -> None:
-    options = Options("bfloat16", "channels_last")
-    asked = request("a", "b", nc=3, threads=2, blocks="mine.py", options=options)
-    assert Request.from_json(asked.to_json()) == asked
+    other = case("b", nc=3, dtype="bfloat16", memory_format="channels_last", threads=2)
+    made = dataclasses.replace(request("a"), cases=(case("a"), other), resources=False)
+    assert Request.from_json(made.to_json()) == made
 
 
 def test_a_measurement_survives_json_to_the_last_digit() -> None:
@@ -50,12 +59,12 @@ def test_a_measurement_survives_json_to_the_last_digit() -> None:
     again = Measurement.from_json(measured.to_json())
     assert again == measured
     assert all(len(samples) == 6 for samples in again.series[0].samples.values())
-    assert json.loads(measured.to_json())["settings"]["runtime"] == "eager"
+    assert json.loads(measured.to_json())["subjects"][0]["settings"]["runtime"] == "eager"
 
 
 def test_models_are_measured_in_the_order_asked_for() -> None:
     measured = measure_process(request("nan", "conv"), build=small)
-    assert [subject.model for subject in measured.subjects] == ["nan", "conv"]
+    assert [subject.case for subject in measured.subjects] == ["nan", "conv"]
     assert [series.status for series in measured.series] == ["failed", "ok"]
     assert "NaN" in str(measured.series[0].reason)
     assert measured.series[1].build_s is not None
@@ -74,7 +83,7 @@ def test_nothing_buildable_is_still_a_measurement() -> None:
 
 
 def test_a_wrong_request_is_the_callers_error() -> None:
-    def build(name: str, asked: Request) -> nn.Module:
+    def build(case: Case) -> Built:
         raise UsageError("no such model")
 
     with pytest.raises(UsageError, match="no such model"):
@@ -82,10 +91,10 @@ def test_a_wrong_request_is_the_callers_error() -> None:
 
 
 def test_an_interrupt_while_building_times_nothing() -> None:
-    def build(name: str, asked: Request) -> nn.Module:
-        if name == "second":
+    def build(case: Case) -> Built:
+        if case.name == "second":
             raise KeyboardInterrupt
-        return Fusable()
+        return Built(Fusable(), case.name)
 
     measured = measure_process(request("first", "second", "third"), build=build)
     assert [series.status for series in measured.series] == ["interrupted"] * 3
@@ -97,31 +106,31 @@ def test_an_interrupt_while_building_times_nothing() -> None:
 def test_fusing_is_asked_of_the_model() -> None:
     built: list[nn.Module] = []
 
-    def build(name: str, asked: Request) -> nn.Module:
+    def build(case: Case) -> Built:
         built.append(Fusable())
-        return built[-1]
+        return fused_if_asked(case, built[-1])
 
-    measure_process(request("a", fuse=True), build=build)
+    measure_process(request("a", fused=True), build=build)
     measure_process(request("a"), build=build)
     assert [getattr(model, "fused", None) for model in built] == [True, False]
 
 
 def test_a_model_that_cannot_fuse_says_so() -> None:
     with pytest.raises(UsageError, match="a NotANumber cannot be fused"):
-        measure_process(request("nan", fuse=True), build=small)
+        measure_process(request("nan", fused=True), build=small)
 
 
 def test_threads_are_set_before_building_said_and_put_back() -> None:
     before = torch.get_num_threads()
     seen: list[int] = []
 
-    def build(name: str, asked: Request) -> nn.Module:
+    def build(case: Case) -> Built:
         seen.append(torch.get_num_threads())
-        return Fusable()
+        return Built(Fusable(), case.name)
 
     measured = measure_process(request("a", threads=before + 1), build=build)
     assert seen == [before + 1]
-    assert measured.settings["threads"] == before + 1
+    assert measured.subjects[0].settings["threads"] == before + 1
     assert measured.environment["threads"] == before + 1
     assert torch.get_num_threads() == before
 
@@ -136,33 +145,32 @@ def test_progress_begins_with_building() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"models": ()}, "no model"),
-        ({"models": ("a", "a")}, "a is named twice"),
-        ({"batch": 0}, "a batch of 0"),
-        ({"imgsz": (0, 640)}, "an image height of 0"),
-        ({"imgsz": (640, -1)}, "an image width of -1"),
-        ({"threads": 0}, "0 threads"),
+        ({"names": ()}, "no model"),
+        ({"names": ("a", "a")}, "a is named twice"),
+        ({"batch": 0}, "a batch of '0'"),
+        ({"imgsz": (0, 640)}, "0x640"),
+        ({"imgsz": (640, -1)}, "640x-1"),
+        ({"threads": 0}, "a thread count of '0'"),
         ({"device": "tpu"}, "unknown device 'tpu'"),
-        ({"runtime": "compile", "stages": True}, "no stages under the runtime compile"),
+        ({"runtime": "compile", "stages": True}, "the runtime compile knows no stages"),
         ({"runtime": "cudagraph"}, "does not run on cpu"),
-        ({"options": Options("float8")}, "float8"),
-        ({"options": Options(cold_l2=True)}, "a cold L2 cache"),
+        ({"dtype": "float8"}, "float8"),
+        ({"cold_l2": True}, "cold_l2 is a setting of cuda devices"),
         ({"runtime": "onnx"}, "unknown runtime 'onnx'"),
     ],
 )
 def test_requests_that_are_wrong_in_themselves(arguments: dict[str, object], message: str) -> None:
     with pytest.raises(UsageError, match=message) as caught:
-        Request(**{"models": ("a",), **arguments})  # type: ignore[arg-type]
+        asked(*arguments.pop("names", ("a",)), **arguments)  # type: ignore[misc]
     assert caught.value.exit_code == 2
 
 
 def test_a_detector_in_stages_is_a_whole_and_its_parts() -> None:
-    asked = Request(
-        ("shufflev2-x0.5",), imgsz=(64, 64), nc=1, threads=1, stages=True,
-        plan=Plan(budget_s=None, rounds=2, most_windows=1),
-    )  # fmt: skip
-    measured = measure_process(asked)
-    names = [subject.model for subject in measured.subjects]
+    settings = {"imgsz": [(64, 64)], "nc": [1], "threads": [1], "stages": [True]}
+    cases = make_cases(["shufflev2-x0.5"], settings)
+    plan = Plan(budget_s=None, rounds=2, most_windows=1)
+    measured = measure_process(Request(cases, plan=plan))
+    names = [subject.case for subject in measured.subjects]
     assert names[0] == "shufflev2-x0.5"
     assert names[1:] == [
         part_name("shufflev2-x0.5", part)
@@ -171,8 +179,8 @@ def test_a_detector_in_stages_is_a_whole_and_its_parts() -> None:
     assert [series.status for series in measured.series] == ["ok"] * 6
     assert all(len(series.latency_s) == 2 for series in measured.series)
     whole, *parts = measured.series
-    assert whole.weight["peak_rss_growth_bytes"] is not None or whole.unmeasured
-    assert not any(part.weight for part in parts)
+    assert whole.resources["peak_rss_growth_bytes"] is not None or whole.unmeasured
+    assert not any(part.resources for part in parts)
 
 
 def test_only_detectors_have_stages() -> None:
@@ -188,12 +196,63 @@ def test_an_extra_burden_is_work_and_leaves_the_outputs_alone() -> None:
             calls.append(1)
             return super().forward(images)
 
-    asked = Request(
-        ("plain", "more"), imgsz=(64, 64), threads=1, weigh=False,
-        stand_ins=(StandIn("more", "plain", 300),), plan=Plan(budget_s=None, rounds=6),
-    )  # fmt: skip
-    measured = measure_process(asked, build=lambda name, _: Counted(3, 2, 1))
+    plain_one = case("plain", imgsz=(64, 64), threads=1)
+    made = Request(
+        (plain_one, case_with_load(plain_one, "more", 300)),
+        resources=False,
+        plan=Plan(budget_s=None, rounds=6),
+    )
+    measured = measure_process(made, build=lambda case: Built(Counted(3, 2, 1), case.name))
     plain, more = measured.series
-    assert [subject.model for subject in measured.subjects] == ["plain", "more"]
+    assert [subject.case for subject in measured.subjects] == ["plain", "more"]
     assert (plain.status, more.status) == ("ok", "ok")
     assert min(more.latency_s) > min(plain.latency_s), "300 convolutions are not nothing"
+
+
+def test_every_case_is_sampled_in_the_state_it_asks_for() -> None:
+    """Threads belong to the process: each case finds its own number, whoever ran before it."""
+    seen: dict[str, set[int]] = {"one": set(), "two": set()}
+
+    class Counting(nn.Conv2d):
+        def __init__(self, name: str) -> None:
+            super().__init__(3, 2, 1)
+            self.name = name
+
+        def forward(self, images: Tensor) -> Tensor:
+            seen[self.name].add(torch.get_num_threads())
+            return super().forward(images)
+
+    before = torch.get_num_threads()
+    cases = (case("one", imgsz=(8, 8), threads=1), case("two", imgsz=(8, 8), threads=2))
+    measured = measure_process(
+        Request(cases, plan=PLAN), build=lambda case: Built(Counting(case.name), case.name)
+    )
+    assert seen == {"one": {1}, "two": {2}}
+    assert [subject.settings["threads"] for subject in measured.subjects] == [1, 2]
+    assert torch.get_num_threads() == before
+
+
+def test_cases_of_other_settings_share_the_rounds() -> None:
+    cases = (
+        case("plain", imgsz=(16, 16)),
+        case("plain@memory_format=channels_last", imgsz=(16, 16), memory_format="channels_last"),
+        case("plain@dtype=bfloat16", imgsz=(16, 16), dtype="bfloat16"),
+        case("plain@batch=2", imgsz=(16, 16), batch=2),
+    )
+    seen: list[tuple[int, ...]] = []
+
+    class Seeing(nn.Conv2d):
+        def forward(self, images: Tensor) -> Tensor:
+            seen.append(tuple(images.shape))
+            return super().forward(images)
+
+    made = Request(cases, plan=PLAN)
+    measured = measure_process(made, build=lambda case: Built(Seeing(3, 2, 1), case.name))
+    assert [series.status for series in measured.series] == ["ok"] * 4
+    assert [subject.settings["dtype"] for subject in measured.subjects] == [
+        "float32", "float32", "bfloat16", "float32",
+    ]  # fmt: skip
+    assert measured.subjects[1].settings["memory_format"] == "channels_last"
+    assert {(1, 3, 16, 16), (2, 3, 16, 16)} == set(seen)
+    assert made.compared == ("plain@memory_format=channels_last", "plain@dtype=bfloat16")
+    assert made.baseline("plain@batch=2") is None, "another workload"

@@ -9,7 +9,7 @@ import pytest
 from detrbench.core.errors import DetrbenchError, UsageError
 from detrbench.timing.journal import Journal, Told, read_journal
 from detrbench.timing.plan import Budget, RunPlan
-from detrbench.timing.process import Request, StandIn
+from detrbench.timing.process import Request
 from detrbench.timing.records import (
     Outcome,
     journal_path,
@@ -19,9 +19,10 @@ from detrbench.timing.records import (
     save_outcome,
     save_request,
 )
-from tests.timing.runs import measured, taken
+from detrbench.timing.selfcheck import case_with_load
+from tests.timing.runs import case, measured, taken
 
-REQUEST = Request(("a", "b"), stand_ins=(StandIn("b", "a", 3),), threads=2)
+REQUEST = Request((case("a", threads=2), case_with_load(case("a", threads=2), "b", 3)))
 
 
 def write_journal(path: Path) -> None:

@@ -17,9 +17,9 @@ from detrbench.timing.records import Outcome, load_outcomes, load_request, save_
 from detrbench.timing.replication import Run, recorded, replicate, resumable
 from detrbench.timing.rows import latency_report
 from detrbench.timing.session import OnProgress, Progress
-from tests.timing.runs import measured, taken
+from tests.timing.runs import asked, measured, taken
 
-PAIR = Request(("a", "b"))
+PAIR = asked("a", "b")
 
 Script = Callable[[Request, int], Outcome]
 
@@ -71,7 +71,7 @@ def process(
     request: Request, index: int, ratio: float = 1.0, took_s: float = 10.0, rounds: int = 6
 ) -> Outcome:
     """A whole process in which every model but the first takes `ratio` times as long."""
-    series = {name: taken(*[1.0 if name == "a" else ratio] * rounds) for name in request.models}
+    series = {name: taken(*[1.0 if name == "a" else ratio] * rounds) for name in request.names}
     return Outcome(index, took_s=took_s, measurement=measured(request, series, took_s=took_s))
 
 
@@ -105,8 +105,8 @@ def test_a_clear_difference_ends_early_at_the_stricter_level(tmp_path: Path) -> 
     assert len(run.outcomes) == 6
     assert run.alpha == pytest.approx(0.01 / 6)
     (pair,) = latency_report(run).comparisons
-    assert pair["verdict"] == "FASTER"
-    assert pair["confidence"] == pytest.approx(1 - 0.01 / 6)
+    assert pair.verdict == "FASTER"
+    assert pair.confidence == pytest.approx(1 - 0.01 / 6)
 
 
 def test_thorough_runs_do_not_end_early(tmp_path: Path) -> None:
@@ -152,7 +152,7 @@ def test_a_slow_pilot_is_not_the_last_word(tmp_path: Path) -> None:
 def test_models_take_turns_in_being_built_first_and_seeds_differ(tmp_path: Path) -> None:
     laboratory = Laboratory(scattered(NOISY))
     laboratory.run(tmp_path, Budget(budget_s=None, processes=4))
-    assert [request.models[0] for request in laboratory.requests] == ["a", "b", "a", "b"]
+    assert [request.names[0] for request in laboratory.requests] == ["a", "b", "a", "b"]
     assert len({request.plan.seed for request in laboratory.requests}) == 4
 
 
@@ -187,7 +187,7 @@ def test_a_killed_process_is_missing_and_the_others_go_on(tmp_path: Path) -> Non
     assert [one.status for one in run.outcomes] == ["ok", "ok", "failed", "ok", "ok", "ok", "ok"]
     assert len(run.log_ratios("b")) == 6
     report = latency_report(run)
-    assert report.comparisons[0]["verdict"] == "FASTER"
+    assert report.comparisons[0].verdict == "FASTER"
     assert "process 3 of 7 is missing: killed by SIGKILL" in report.rows[0].notes[0]
 
 
@@ -206,32 +206,32 @@ def test_a_model_that_processes_die_of_twice_is_a_failed_row_and_the_others_go_o
     laboratory = Laboratory(
         lambda request, index: (
             died(index, "b", "killed by SIGSEGV while b was made ready")
-            if "b" in request.models
+            if "b" in request.names
             else process(request, index)
         )
     )
     run = laboratory.run(
         tmp_path,
         Budget(budget_s=None, processes=6),
-        dataclasses.replace(PAIR, models=("a", "b", "c")),
+        asked("a", "b", "c"),
     )
     assert run.dropped == {"b": "killed by SIGSEGV while b was made ready"}
     report = latency_report(run)
     assert [row.status for row in report.rows] == ["ok", "failed", "ok"]
-    assert [pair["verdict"] for pair in report.comparisons] == ["INVALID", "EQUIVALENT"]
+    assert [pair.verdict for pair in report.comparisons] == ["INVALID", "EQUIVALENT"]
     assert report.exit_code == 4
 
 
 def test_a_model_that_fails_by_itself_is_not_tried_again(tmp_path: Path) -> None:
     def script(request: Request, index: int) -> Outcome:
-        series = {name: taken(*[1.0] * 8) for name in request.models}
+        series = {name: taken(*[1.0] * 8) for name in request.names}
         if "b" in series:
             series["b"] = taken(status="failed", reason="output 0 has 3 NaN")
         return Outcome(index, took_s=10.0, measurement=measured(request, series))
 
     laboratory = Laboratory(script)
     run = laboratory.run(tmp_path, Budget(budget_s=None, processes=3))
-    assert [set(request.models) for request in laboratory.requests] == [{"a", "b"}, {"a"}, {"a"}]
+    assert [set(request.names) for request in laboratory.requests] == [{"a", "b"}, {"a"}, {"a"}]
     assert latency_report(run).rows[1].reason == "output 0 has 3 NaN"
 
 
@@ -245,12 +245,12 @@ def test_processes_that_only_die_end_the_run(tmp_path: Path) -> None:
         ("failed", "killed by SIGKILL")
     ] * 2
     assert report.rows[0].samples["latency_s"] == [[1.0]] * 3
-    assert report.comparisons[0]["verdict"] == "INVALID"
+    assert report.comparisons[0].verdict == "INVALID"
 
 
 def test_no_model_left_ends_the_run(tmp_path: Path) -> None:
     laboratory = Laboratory(
-        lambda request, index: died(index, at=sorted(request.models)[0], reason="hung")
+        lambda request, index: died(index, at=sorted(request.names)[0], reason="hung")
     )
     run = laboratory.run(tmp_path, Budget())
     assert run.stopped == "failures"
@@ -267,7 +267,7 @@ def test_an_interrupted_process_ends_the_run_with_what_there_is(tmp_path: Path) 
     report = latency_report(run)
     assert report.exit_code == 130
     assert report.rows[0].metrics["latency_processes"] == 3
-    assert len(report.comparisons[0]["process_log_ratios"]) == 2
+    assert len(report.comparisons[0].process_log_ratios) == 2
 
 
 def test_an_interrupt_between_processes_likewise(tmp_path: Path) -> None:
@@ -295,7 +295,7 @@ def test_a_refused_request_leaves_its_folder_to_the_next(tmp_path: Path) -> None
     with pytest.raises(UsageError):
         Laboratory(refuse).run(tmp_path, Budget())
     assert list(tmp_path.iterdir()) == []
-    other = Request(("a", "c"))
+    other = asked("a", "c")
     Laboratory(scattered(NOISY)).run(tmp_path, Budget(budget_s=None, processes=1), other)
     assert load_request(tmp_path)[0] == other
 
@@ -330,7 +330,7 @@ def test_a_killed_parent_loses_nothing_and_another_goes_on(tmp_path: Path) -> No
     assert [one.status for one in so_far.outcomes] == ["ok"] * 3
     report = latency_report(so_far)
     assert report.exit_code == 130
-    assert report.comparisons[0]["reasons"][0].startswith("3 processes have a ratio")
+    assert report.comparisons[0].reasons[0].startswith("3 processes have a ratio")
 
     request, budget = resumable(tmp_path)
     laboratory = Laboratory(scattered([0.5]))
@@ -350,5 +350,5 @@ def test_time_spent_before_counts_against_the_budget(tmp_path: Path) -> None:
 def test_another_run_s_folder_is_not_gone_on_with(tmp_path: Path) -> None:
     Laboratory(scattered(NOISY)).run(tmp_path, Budget(budget_s=None, processes=1))
     with pytest.raises(UsageError, match="other models or settings"):
-        Laboratory(scattered(NOISY)).run(tmp_path, Budget(), Request(("a", "c")))
+        Laboratory(scattered(NOISY)).run(tmp_path, Budget(), asked("a", "c"))
     assert load_request(tmp_path)[0] == PAIR

@@ -19,7 +19,7 @@ from detrbench.timing.rows import (
     latency_results,
 )
 from detrbench.timing.session import Series
-from tests.timing.runs import ENVIRONMENT, run_of, taken
+from tests.timing.runs import ENVIRONMENT, asked, run_of, taken
 
 WEIGHTS = (
     "peak_allocated_bytes",
@@ -96,7 +96,7 @@ def test_settings_say_what_was_run() -> None:
 
 def test_images_per_second_count_the_batch() -> None:
     run = run_of([taken(2.0)])
-    run = dataclasses.replace(run, request=dataclasses.replace(run.request, batch=8))
+    run = dataclasses.replace(run, request=asked("a", batch=8))
     assert latency_results(run)[0].metrics["images_per_s"] == 4.0
 
 
@@ -153,7 +153,7 @@ def test_a_killed_process_keeps_its_rounds_and_is_said_to_be_missing() -> None:
         "but in no ratio",
         OVERHEAD,
     )
-    assert len(latency_comparisons(run)[0]["process_log_ratios"]) == 2
+    assert len(latency_comparisons(run)[0].process_log_ratios) == 2
 
 
 def test_a_process_cut_short_is_said_to_be_missing_once_the_run_went_on() -> None:
@@ -180,7 +180,7 @@ def test_a_run_whose_processes_all_died_is_failed_rows() -> None:
     report = latency_report(dataclasses.replace(run, outcomes=(dead,)))
     assert [row.status for row in report.rows] == ["failed", "failed"]
     assert "SIGSEGV" in str(report.rows[0].reason)
-    assert report.comparisons[0]["verdict"] == "INVALID"
+    assert report.comparisons[0].verdict == "INVALID"
     assert Report.from_json(report.to_json()) == report
 
 
@@ -227,21 +227,21 @@ def test_a_published_latency_stands_beside_ours() -> None:
 def test_ratios_are_paired_within_rounds_and_judged_over_processes() -> None:
     drifting = [taken(1.0, 10.0, 2.0), taken(0.9, 9.0, 1.8), taken(1.0, 10.0)]
     first, second = latency_comparisons(run_of(*[drifting] * 6))
-    assert (first["baseline"], first["model"]) == ("a", "b")
-    assert first["ratio"] == pytest.approx(0.9)
-    assert second["ratio"] == pytest.approx(1.0)
-    assert first["ci_low"] == pytest.approx(0.9)
-    assert (first["verdict"], second["verdict"]) == ("FASTER", "EQUIVALENT")
-    assert first["process_log_ratios"] == pytest.approx([math.log(0.9)] * 6)
-    assert first["confidence"] == 0.95
+    assert (first.baseline.model, first.model) == ("a", "b")
+    assert first.ratio == pytest.approx(0.9)
+    assert second.ratio == pytest.approx(1.0)
+    assert first.ci_low == pytest.approx(0.9)
+    assert (first.verdict, second.verdict) == ("FASTER", "EQUIVALENT")
+    assert first.process_log_ratios == pytest.approx([math.log(0.9)] * 6)
+    assert first.confidence == 0.95
 
 
 def test_too_few_processes_are_no_verdict() -> None:
     (pair,) = latency_comparisons(run_of([taken(1.0), taken(0.5)]))
-    assert pair["ratio"] == pytest.approx(0.5)
-    assert pair["ci_low"] is pair["ci_high"] is None
-    assert pair["verdict"] == "INVALID"
-    assert pair["reasons"][0].startswith("1 process has a ratio, and a verdict needs 6")
+    assert pair.ratio == pytest.approx(0.5)
+    assert pair.ci_low is pair.ci_high is None
+    assert pair.verdict == "INVALID"
+    assert pair.reasons[0].startswith("1 process has a ratio, and a verdict needs 6")
 
 
 @pytest.mark.parametrize("broken", [0, 1])
@@ -249,17 +249,17 @@ def test_a_failed_model_has_no_ratio(broken: int) -> None:
     series = [taken(1.0), taken(1.0)]
     series[broken] = taken(1.0, status="failed", reason="output 0 has 3 NaN")
     (pair,) = latency_comparisons(run_of(*[series] * 6))
-    assert pair["ratio"] is pair["ci_low"] is None
-    assert pair["verdict"] == "INVALID"
-    assert pair["reasons"][0] == f"{'ab'[broken]} has no latency: output 0 has 3 NaN"
+    assert pair.ratio is pair.ci_low is None
+    assert pair.verdict == "INVALID"
+    assert pair.reasons[0] == f"{'ab'[broken]} has no latency: output 0 has 3 NaN"
 
 
 def test_processes_in_different_environments_are_invalid() -> None:
     other = {**ENVIRONMENT, "processor": "real", "load_average": 9.0, "revision": "x-dirty"}
     run = run_of(*[[taken(1.0), taken(1.0)]] * 6, environments=[ENVIRONMENT] * 5 + [other])
     (pair,) = latency_comparisons(run)
-    assert pair["verdict"] == "INVALID"
-    assert pair["reasons"] == ["the processes ran in different environments: processor"]
+    assert pair.verdict == "INVALID"
+    assert pair.reasons == ("the processes ran in different environments: processor",)
 
 
 def with_ledgers(*entries: Entry | None) -> Run:
@@ -285,14 +285,14 @@ SCARCELY = Entry(throttled_periods=1, throttled_s=0.01)
 def test_a_machine_that_was_throttled_half_the_time_gives_no_verdict() -> None:
     run = with_ledgers(*[THROTTLED] * 3, *[None] * 3)
     (pair,) = latency_comparisons(run)
-    assert pair["verdict"] == "INVALID"
-    assert pair["reasons"][0].startswith("throttled in 3 of 6 processes: the CPU quota ran out")
+    assert pair.verdict == "INVALID"
+    assert pair.reasons[0].startswith("throttled in 3 of 6 processes: the CPU quota ran out")
 
 
 def test_what_matters_less_is_a_note_with_the_next_thing_to_do() -> None:
     run = with_ledgers(*[SCARCELY] * 4, THROTTLED, THROTTLED)
     (pair,) = latency_comparisons(run)
-    assert pair["verdict"] == "FASTER"
+    assert pair.verdict == "FASTER"
     note = latency_results(run)[0].notes[0]
     assert note.startswith("throttled in 6 of 6 processes: the CPU quota ran out in 40 periods")
     assert "--threads" in note
@@ -302,7 +302,7 @@ def test_what_matters_less_is_a_note_with_the_next_thing_to_do() -> None:
 def test_memory_and_energy_are_of_the_first_process_that_looked() -> None:
     weighed = taken(
         1.0,
-        weight={"peak_rss_growth_bytes": 4096, "energy_per_image_j": None},
+        resources={"peak_rss_growth_bytes": 4096, "energy_per_image_j": None},
         unmeasured={"energy_per_image_j": "no NVML"},
     )
     (cell,) = latency_results(run_of([taken(1.0)], [weighed]))
@@ -315,7 +315,7 @@ def test_stages_are_parts_of_their_model_and_their_sum_is_compared_with_the_whol
     seconds = dict(zip(STAGES, (0.5, 4.0, 3.0, 2.0, 0.6), strict=True))
     names = ("a", *(part_name("a", stage) for stage in STAGES))
     run = run_of([taken(10.0), *(taken(each) for each in seconds.values())], names=names)
-    request = dataclasses.replace(run.request, models=("a",), stages=True)
+    request = asked("a", stages=True)
     report = latency_report(dataclasses.replace(run, request=request))
     (row,) = report.rows
     assert {part["part"]: part["latency_median_s"] for part in row.parts["stage"]} == seconds

@@ -42,16 +42,15 @@ class Machine:
     def replicate(self, request: Request, budget: Budget, folder: Path, **told: object) -> Run:
         self.asked.append((request, budget, folder))
         draw = random.Random(len(self.asked))
-        units = {each.name: each.extra_work for each in request.stand_ins}
         processes = [
             [
-                taken(*[(1 + self.unit * units.get(name, 0)) * math.exp(own)] * 6)
-                for name in request.models
-                for own in [draw.gauss(0, self.sd) if name in units else 0.0]
+                taken(*[(1 + self.unit * case.execution.extra_work) * math.exp(own)] * 6)
+                for case in request.cases
+                for own in [0.0 if case is request.cases[0] else draw.gauss(0, self.sd)]
             ]
             for _ in range(self.processes)
         ]
-        return run_of(*processes, names=request.models)
+        return run_of(*processes, names=request.names)
 
 
 def check(machine: Machine, folder: Path, **options: Any) -> selfcheck.SelfCheck:
@@ -168,7 +167,7 @@ def test_latency_warns_of_a_margin_below_what_is_known(
 
     def fake(request: Request, budget: Budget, folder: Path, **options: Any) -> Run:
         seen.update(options)
-        return run_of([taken(1.0)], names=request.models)
+        return run_of([taken(1.0)], names=request.names)
 
     monkeypatch.setattr(latency, "replicate", fake)
     latency.measure_latency(["rtdetr-l"], margin=0.01)

@@ -10,12 +10,12 @@ import pytest
 
 from detrbench.core.errors import UsageError
 from detrbench.timing import supervisor
-from detrbench.timing.process import Request
 from detrbench.timing.records import load_outcomes
 from detrbench.timing.session import Progress
 from detrbench.timing.supervisor import run_worker
+from tests.timing.runs import asked
 
-REQUEST = Request(("a", "b"))
+REQUEST = asked("a", "b")
 
 PREPARE = """
 import json, os, signal, sys
@@ -47,7 +47,7 @@ def test_what_a_worker_saved_is_its_outcome(tmp_path: Path) -> None:
 
 
 def test_the_job_is_the_request(tmp_path: Path) -> None:
-    text = "assert job['request']['models'] == ['a', 'b']; save()"
+    text = "assert [c['name'] for c in job['request']['cases']] == ['a', 'b']; save()"
     assert run_worker(REQUEST, tmp_path, 1, command=worker(text)).status == "ok"
 
 
@@ -106,7 +106,7 @@ def test_a_worker_that_ends_without_a_word_is_failed_with_its_last_line(tmp_path
 
 
 def test_a_worker_that_does_not_even_read_its_job(tmp_path: Path) -> None:
-    big = Request(tuple(f"{'x' * 1000}{index}" for index in range(200)))
+    big = asked(*(f"{'x' * 1000}{index}" for index in range(200)))
     outcome = run_worker(
         big, tmp_path, 1, command=(sys.executable, "-S", "-c", "raise SystemExit(3)")
     )

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from detrbench.models.catalog import find_model
+from detrbench.reports.case import make_cases
 from detrbench.reports.report import Report
 from detrbench.timing.measuring import measure_latency, resume_latency
 from detrbench.timing.process import Request
@@ -61,7 +62,8 @@ def test_kill_9_to_a_worker_loses_nothing_it_had_measured(tmp_path: Path) -> Non
             for child in _children(os.getpid()):
                 os.kill(child, signal.SIGKILL)
 
-    request = Request((MODEL,), **SMALL, plan=Plan(budget_s=None, rounds=500))
+    cases = make_cases([MODEL], {key: [value] for key, value in SMALL.items()})
+    request = Request(cases, plan=Plan(budget_s=None, rounds=500))
     outcome = run_worker(request, tmp_path, 1, progress=kill)
     assert outcome.status == "failed"
     assert str(outcome.reason).startswith("killed by SIGKILL")

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from detrbench.analysis.explain.findings import Explanation, Group, Side, Try
+from detrbench.analysis.explain.findings import Explanation, Group, TimedModel, Try
 from detrbench.analysis.probe.ceilings import DISPATCH, Ceilings
 
 _EPSILON = 5e-4
@@ -99,11 +99,11 @@ def saving(explanation: Explanation) -> Saving:
     )
 
 
-def _names(before: Side, after: Side) -> tuple[str, ...]:
+def _names(before: TimedModel, after: TimedModel) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*before.groups, *after.groups)))
 
 
-def _group(name: str, before: Side, after: Side) -> GroupSaving:
+def _group(name: str, before: TimedModel, after: TimedModel) -> GroupSaving:
     here, there = before.group(name), after.group(name)
     expected = here.seconds * (there.flops / here.flops if here.flops else 1.0)
     return GroupSaving(name, here, there, there.seconds - expected, here.same_work_as(there))
@@ -114,8 +114,14 @@ def _group(name: str, before: Side, after: Side) -> GroupSaving:
 BATCH = 8
 """How many times as many images the larger batch has."""
 
+
+def batching(times: float) -> str:
+    """What tables call a batch of so many times as many images."""
+    return f"a --batch {times:g} times as large, per image"
+
+
 LAYOUT = "--memory-format channels_last"
-BATCHING = f"a --batch {BATCH} times as large, per image"
+BATCHING = batching(BATCH)
 COMPILING = "--runtime compile"
 CAPTURING = "--runtime cudagraph"
 
@@ -133,7 +139,7 @@ def predictions(explanation: Explanation) -> tuple[Try, ...]:
     return tuple(sorted(found, key=lambda one: one.ratio or 1.0))
 
 
-def _compiling(side: Side, ceilings: Ceilings) -> Try:
+def _compiling(side: TimedModel, ceilings: Ceilings) -> Try:
     """Element-wise kernels folded into those before them, as far as the trace says they can be."""
     gone_s = sum(
         (part.work.nbytes - part.work.fused_bytes) * part.floor.memory / part.work.nbytes
@@ -150,7 +156,7 @@ def _compiling(side: Side, ceilings: Ceilings) -> Try:
     )
 
 
-def _batching(side: Side, ceilings: Ceilings) -> Try:
+def _batching(side: TimedModel, ceilings: Ceilings) -> Try:
     """Launches are shared by the images of a batch."""
     launches_s = side.whole.work.kernels * ceilings["dispatch"]
     return Try(
@@ -161,7 +167,7 @@ def _batching(side: Side, ceilings: Ceilings) -> Try:
     )
 
 
-def _capturing(side: Side, ceilings: Ceilings) -> Try:
+def _capturing(side: TimedModel, ceilings: Ceilings) -> Try:
     """Where launching binds, the next higher floor is left."""
     gone_s = sum(
         part.floor.dispatch - max(part.floor.compute, part.floor.memory)
@@ -176,5 +182,5 @@ def _capturing(side: Side, ceilings: Ceilings) -> Try:
     )
 
 
-def _without(side: Side, gone_s: float) -> float:
+def _without(side: TimedModel, gone_s: float) -> float:
     return max(0.0, 1 - gone_s / side.seconds)

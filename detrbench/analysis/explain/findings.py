@@ -32,7 +32,7 @@ class Timed:
 
 
 @dataclass(frozen=True)
-class Part:
+class TimedPart:
     """One part of a model, counted and timed.
 
     Attributes:
@@ -80,10 +80,11 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Side:
+class TimedModel:
     """One of the two models.
 
     Attributes:
+        model: what tables call it, as a rule its case's name.
         whole: the uninstrumented forward pass; its floor is not used, see `floor_s`.
         parts: in the order of the model.
         scale: what the parts' times were multiplied with to add up to the whole; 1 where they were
@@ -92,8 +93,8 @@ class Side:
 
     model: str
     title: str
-    whole: Part
-    parts: tuple[Part, ...]
+    whole: TimedPart
+    parts: tuple[TimedPart, ...]
     scale: float = 1.0
 
     @property
@@ -175,7 +176,7 @@ class Group:
         )
 
 
-def _by_limit(parts: Sequence[Part]) -> dict[str, float]:
+def _by_limit(parts: Sequence[TimedPart]) -> dict[str, float]:
     spent = dict.fromkeys((COMPUTE, MEMORY, DISPATCH), 0.0)
     for part in parts:
         if part.floor.seconds:  # what does no work is bound by nothing
@@ -210,7 +211,7 @@ class Explanation:
     Attributes:
         by: "stage", "module" or "op".
         device: as torch spells it.
-        memory_format: of images and weights.
+        memory_format: of the variant's images and weights.
         rounds: of timed calls.
         tried: what was measured of `Try`s.
     """
@@ -221,6 +222,6 @@ class Explanation:
     batch: int
     rounds: int
     ceilings: Ceilings
-    baseline: Side
-    variant: Side
+    baseline: TimedModel
+    variant: TimedModel
     tried: tuple[Try, ...] = ()

@@ -9,27 +9,24 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from typing import Any
 
-import torch
-
-from detrbench.analysis.explain.findings import Explanation, Part, Side, Timed
+from detrbench.analysis.explain.findings import Explanation, Timed, TimedModel, TimedPart
+from detrbench.analysis.explain.opened import InTurns, Opened, opening
+from detrbench.analysis.explain.pair import check_pair
 from detrbench.analysis.explain.parts import REST, Counted, Dissected, dissect
 from detrbench.analysis.probe.ceilings import Ceilings
 from detrbench.analysis.probe.probes import Bench, ceilings
-from detrbench.core.errors import DetrbenchError, UsageError
-from detrbench.counting.tracing import Grouping, trace
+from detrbench.core.errors import DetrbenchError
+from detrbench.counting.profiling import trace_case
+from detrbench.counting.tracing import Grouping
 from detrbench.machine.environment import Environment
-from detrbench.machine.threads import check_threads
 from detrbench.machine.validity import Entry, Ledger, open_ledger
+from detrbench.runtimes import Runtime
 from detrbench.runtimes.clocks import Step
-from detrbench.runtimes.devices import open_device
 from detrbench.runtimes.eager import Eager
-from detrbench.runtimes.images import natural_images
-from detrbench.timing.process import Measurement, Request, Subject, build_model
-from detrbench.timing.session import Observer, OnProgress, Series, measure_steps
+from detrbench.timing.process import Measurement, Request, Subject
+from detrbench.timing.session import OnProgress, Series, measure_steps
 
 LEAST_ROUNDS = 2
 """An interrupted run explains something if every part was timed so often."""
@@ -47,50 +44,57 @@ class Explained:
 def explain_pair(
     request: Request, by: Grouping = "stage", *, progress: OnProgress | None = None
 ) -> Explained:
-    """Time the two models of `request`, their parts and the device's ceilings against each other.
+    """Time the two cases of `request`, their parts and the device's ceilings against each other.
+
+    Each case is timed under its own settings, and the ceilings are of the baseline's.
 
     Raises:
         UsageError: the request cannot be carried out as given.
         DetrbenchError: a model, a part or a probe fails.
         KeyboardInterrupt: before two rounds were timed.
     """
-    if len(request.models) != 2:
-        raise UsageError(
-            f"{len(request.models)} models cannot be a pair", hint="Name a baseline and a variant."
-        )
+    check_pair(request.cases)
     started = time.monotonic()
-    with threads_set(request.threads), _opened(request) as runtime:
+    with opening() as open_case:
+        opened = [open_case(case) for case in request.cases]
+        opened[0].runtime.activate()  # before the first operator, which starts the pool of threads
         environment = Environment.read(request.device).to_dict()
-        patients = [_patient(name, request, runtime, by) for name in request.models]
+        patients = [_patient(one, by) for one in opened]
+        runtime = patients[0].runtime
+        runtime.activate()
         bench = Bench(runtime)
         probes = bench.probes()
-        wholes = [patient.whole for patient in patients]
-        parts = [step for patient in patients for step in patient.dissected.steps]
-        steps: list[Step] = [*wholes, *parts, *(probe.step for probe in probes)]
-        watch = _Watch(open_ledger(request.device))
-        serieses = measure_steps(
-            steps, request.plan, started=started, progress=progress, observer=watch
+        work = _work_of(patients, by)
+        watch = _Watch(
+            [*(one.runtime for one in work), *(runtime for _ in probes)],
+            open_ledger(request.device),
         )
-        interrupted = _check(serieses, _names(patients, by))
-        settings = dict(runtime.settings(_images(request)))
-    found = ceilings(probes, serieses[len(wholes) + len(parts) :], bench.cache_bytes)
+        serieses = measure_steps(
+            [*(one.step for one in work), *(probe.step for probe in probes)],
+            request.plan,
+            started=started,
+            progress=progress,
+            observer=watch,
+        )
+    interrupted = _check(serieses, [one.name for one in work])
+    found = ceilings(probes, serieses[len(work) :], bench.cache_bytes)
     sides = tuple(_sides(patients, serieses, found))
+    settings = patients[1].subject.settings
     explanation = Explanation(
         by=by,
         device=settings["device"],
         memory_format=settings["memory_format"],
-        batch=request.batch,
-        rounds=min(len(series.latency_s) for series in serieses[: len(wholes)]),
+        batch=request.cases[1].execution.batch,
+        rounds=min(len(series.latency_s) for series in serieses[: len(patients)]),
         ceilings=found,
         baseline=sides[0],
         variant=sides[1],
     )
     measurement = Measurement(
         request=request,
-        settings=settings,
         environment=environment,
         subjects=tuple(patient.subject for patient in patients),
-        series=serieses[: len(wholes)],
+        series=serieses[: len(patients)],
         took_s=time.monotonic() - started,
         timed_s=watch.timed_s,
         ledger=None if watch.entry is None else json.loads(json.dumps(asdict(watch.entry))),
@@ -100,52 +104,63 @@ def explain_pair(
 
 @dataclass(frozen=True)
 class _Patient:
+    """One of the two models on the table."""
+
     subject: Subject
+    runtime: Eager
     whole: Step
     dissected: Dissected
 
-
-def _patient(name: str, request: Request, runtime: Eager, by: Grouping) -> _Patient:
-    model = build_model(name, request)
-    if request.fuse:
-        model = model.fuse()  # type: ignore[operator]  # a Detector, says build_model
-    images = _images(request)
-    whole = runtime.prepare(model, images)
-    traced = trace(model, request.imgsz, request.batch)
-    dissected = dissect(model, runtime.place(images), runtime.device.clock, by, traced)
-    spec: Any = model.spec
-    return _Patient(Subject(name, spec.title, spec.nc, (), tuple(spec.notes)), whole, dissected)
+    @property
+    def name(self) -> str:
+        return self.subject.case
 
 
-def _images(request: Request) -> torch.Tensor:
-    return natural_images(request.batch, *request.imgsz, seed=request.seed)
+def _patient(opened: Opened, by: Grouping) -> _Patient:
+    runtime, case = opened.runtime, opened.case
+    assert isinstance(runtime, Eager), "check_pair lets no other pass"
+    built, images = opened.build()
+    whole = runtime.prepare(built.module, images)
+    traced = trace_case(case, built)
+    placed, clock = runtime.place(images), runtime.device.clock
+    dissected = dissect(built.module, placed, clock, by, traced, where=case.name)
+    settings = dict(runtime.settings(images))
+    subject = Subject(case.name, built.title, built.nc, (), built.notes, settings)
+    return _Patient(subject, runtime, whole, dissected)
 
 
-@contextmanager
-def threads_set(wanted: int | None) -> Iterator[None]:
-    """This many threads for what is inside, as `check_threads` allows; as before, afterwards."""
-    before = torch.get_num_threads()
-    # Before the first operator, which starts the pool.
-    torch.set_num_threads(check_threads(wanted))
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
+@dataclass(frozen=True)
+class _Work:
+    """A step of the two models: what it is, and what it runs in."""
+
+    name: str
+    step: Step
+    runtime: Runtime
 
 
-@contextmanager
-def _opened(request: Request) -> Iterator[Eager]:
-    runtime = Eager(open_device(request.device), request.options)
-    try:
-        yield runtime
-    finally:
-        runtime.close()
+def _work_of(patients: Sequence[_Patient], by: Grouping) -> list[_Work]:
+    """The whole models, then the parts of each."""
+    wholes = [_Work(patient.name, patient.whole, patient.runtime) for patient in patients]
+    parts = [
+        _Work(f"{patient.name}{name}", step, patient.runtime)
+        for patient in patients
+        for name, step in zip(_names(patient.dissected, by), patient.dissected.steps, strict=True)
+    ]
+    return [*wholes, *parts]
 
 
-class _Watch(Observer):
-    """Keeps the ledger of the timed rounds."""
+def _names(dissected: Dissected, by: Grouping) -> list[str]:
+    """What each step is, behind the name of the model."""
+    if by == "op":
+        return [", operator by operator"]
+    return [f": {part.name}" for part in dissected.parts]
 
-    def __init__(self, ledger: Ledger) -> None:
+
+class _Watch(InTurns):
+    """Keeps the ledger of the timed rounds, too."""
+
+    def __init__(self, runtimes: Sequence[Runtime], ledger: Ledger) -> None:
+        super().__init__(runtimes)
         self._ledger, self._began = ledger, 0.0
         self.timed_s = 0.0
         self.entry: Entry | None = None
@@ -160,19 +175,6 @@ class _Watch(Observer):
     def end(self) -> None:
         self.timed_s = time.monotonic() - self._began
         self.entry = self._ledger.stop()
-
-
-def _names(patients: Sequence[_Patient], by: Grouping) -> list[str]:
-    """What each step is, for messages."""
-    models = [patient.subject.model for patient in patients]
-    if by == "op":
-        return [*models, *(f"{model}, operator by operator" for model in models)]
-    parts = [
-        f"{patient.subject.model}: {part.name}"
-        for patient in patients
-        for part in patient.dissected.parts
-    ]
-    return [*models, *parts]
 
 
 def _check(serieses: Sequence[Series], names: Sequence[str]) -> bool:
@@ -201,7 +203,7 @@ def _check(serieses: Sequence[Series], names: Sequence[str]) -> bool:
 
 def _sides(
     patients: Sequence[_Patient], serieses: Sequence[Series], found: Ceilings
-) -> Iterator[Side]:
+) -> Iterator[TimedModel]:
     at = len(patients)
     for index, patient in enumerate(patients):
         dissected, whole = patient.dissected, Timed.of(serieses[index].latency_s)
@@ -212,8 +214,8 @@ def _sides(
         else:
             scale, timed = 1.0, [Timed.of(series.latency_s) for series in mine]
         pairs = zip(dissected.parts, timed, strict=True)
-        yield Side(
-            model=patient.subject.model,
+        yield TimedModel(
+            model=patient.name,
             title=patient.subject.title,
             whole=_part(dissected.whole, whole, found),
             parts=tuple(_part(counted, each, found) for counted, each in pairs),
@@ -221,9 +223,9 @@ def _sides(
         )
 
 
-def _part(counted: Counted, timed: Timed, found: Ceilings) -> Part:
+def _part(counted: Counted, timed: Timed, found: Ceilings) -> TimedPart:
     floor = found.floor(counted.work)
-    return Part(counted.name, counted.group, counted.work, floor, timed, counted.counts)
+    return TimedPart(counted.name, counted.group, counted.work, floor, timed, counted.counts)
 
 
 def _scaled(dissected: Dissected, whole: Timed, rounds: int) -> tuple[float, list[Timed]]:

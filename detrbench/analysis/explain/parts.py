@@ -1,17 +1,17 @@
-"""A detector in parts that can be counted and timed: by stage, by row of its file, by operator."""
+"""A model in parts that can be counted and timed: by stage, by module, by operator."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_map_only
 
+from detrbench.analysis.explain.replay import Calls, module_calls, stage_calls
 from detrbench.analysis.probe.ceilings import Work, work_of
 from detrbench.core.errors import UsageError, nearest
 from detrbench.counting.profiling import MODULE_DEPTH, metrics_of
@@ -19,6 +19,7 @@ from detrbench.counting.tracing import (
     GROUPINGS,
     Grouping,
     Op,
+    Part,
     Totals,
     Trace,
     aten_name,
@@ -31,7 +32,12 @@ from detrbench.models.detector import Detector
 from detrbench.runtimes.clocks import Clock, Step
 from detrbench.runtimes.eager import ModelStep
 
-STAGES = ("backbone", "neck", "decoder")
+_OTHERWISE = {
+    "stage": "Give --by module or --by op, or say in its `detrbench_stages` which module is of "
+    "which stage.",
+    "module": "Give --by op.",
+}
+
 REST = "(views and allocation)"
 """By operator: what calls take that the trace does not list, because they move nothing."""
 
@@ -64,15 +70,24 @@ class Dissected:
 
 
 def dissect(
-    model: nn.Module, images: Tensor, clock: Clock, by: Grouping, traced: Trace
+    model: nn.Module,
+    images: Tensor,
+    clock: Clock,
+    by: Grouping,
+    traced: Trace,
+    *,
+    where: str | None = None,
 ) -> Dissected:
-    """`model`, ready on its device, in parts; `images` (B, 3, H, W) as it takes them.
+    """`model`, ready on its device, in parts; `images` (B, C, H, W) as it takes them.
 
-    Stages and rows are fed with what they get in a forward pass, computed once and kept. Operators
-    cannot be called alone: each is timed inside the pass, which makes the pass slower.
+    Stages and modules are fed with what they get in a forward pass, computed once and kept.
+    Operators cannot be called alone: each is timed inside the pass, which makes the pass slower.
+
+    Args:
+        where: what the model is called in an error.
 
     Raises:
-        UsageError: a module without stages and rows, or an unknown way to take it apart.
+        UsageError: a model that has no such parts, or an unknown way to take it apart.
     """
     if by not in GROUPINGS:
         raise UsageError(f"cannot take a model apart by {by!r}", hint=nearest(by, GROUPINGS))
@@ -80,20 +95,70 @@ def dissect(
     if by == "op":
         timer = OperatorTimes(model, images, clock)
         return Dissected(whole, _operators(traced), (timer,), timer.readings)
-    if not isinstance(model, Detector):
+    there = {part.name: part for part in traced.parts(by, MODULE_DEPTH) if part.ops}
+    if len(there) < 2:
         raise UsageError(
-            f"a {type(model).__name__} has no stages", hint="Give a detrbench detector, or --by op."
+            f"a {type(model).__name__} has no {by}s that could be timed apart",
+            where=where,
+            hint=_OTHERWISE[by],
         )
-    calls = _stage_calls(model, images) if by == "stage" else _row_calls(model, images)
-    there = {part.name: part for part in traced.parts(by, MODULE_DEPTH)}
-    counted = []
-    for path in calls:
-        part = there.get(path)
-        totals, ops = (Totals(), ()) if part is None else (part.totals, part.ops)
-        group = path if by == "stage" else model.stages[path]
-        counted.append(_counted(_called(path, traced, by), group, totals, ops))
-    steps = tuple(ModelStep(call, clock) for call in calls.values())
-    return Dissected(whole, tuple(counted), steps)
+    calls = _calls(model, images, by, there, where)
+    # What passes between modules that we do not know may be a mask, or no tensor at all.
+    make = ModelStep if isinstance(model, Detector) else _Unlooked
+    return Dissected(
+        whole,
+        tuple(
+            _counted(_called(path, traced, by), _group(there[path], by), part.totals, part.ops)
+            for path in calls
+            for part in (there[path],)
+        ),
+        tuple(make(call, clock) for call in calls.values()),
+    )
+
+
+def _calls(
+    model: nn.Module, images: Tensor, by: Grouping, there: Mapping[str, Part], where: str | None
+) -> Calls:
+    """What calls each part by itself; every one was called once.
+
+    Raises:
+        UsageError: some part cannot be called so.
+    """
+    try:
+        if by == "stage" and isinstance(model, Detector):
+            calls = stage_calls(model, images)
+        else:
+            homes = {op.module: part.name for part in there.values() for op in part.ops}
+            calls = module_calls(model, images, homes)
+        with torch.inference_mode():
+            for call in calls.values():
+                call()
+    except Exception as error:
+        raise UsageError(
+            f"its {by}s cannot be called one by one: {type(error).__name__}: {error}",
+            where=where,
+            hint="Give --by op.",
+        ) from error
+    if calls.keys() != there.keys():
+        absent = ", ".join(sorted(there.keys() - calls.keys()))
+        raise UsageError(
+            f"it computes otherwise than its trace, without {absent}",
+            where=where,
+            hint="Give --by op.",
+        )
+    return calls
+
+
+def _group(part: Part, by: Grouping) -> str:
+    """What a part is compared as: its stage."""
+    return part.name if by == "stage" else part.ops[0].stage
+
+
+class _Unlooked(ModelStep):
+    """A part whose outputs nobody looks at: the whole's are looked at."""
+
+    def verify(self, outcome: object) -> None:
+        """Nothing to see here."""
 
 
 def _counted(name: str, group: str, totals: Totals, ops: Sequence[Op]) -> Counted:
@@ -104,50 +169,6 @@ def _called(path: str, traced: Trace, by: Grouping) -> str:
     """As `detrbench profile` calls it: a row has its class beside its path."""
     found = traced.modules.get(path) if by == "module" else None
     return f"{path} {found.__name__}" if found else path
-
-
-# --- stages and rows ---------------------------------------------------------------------------
-
-Calls = dict[str, Callable[[], object]]
-
-
-def _stage_calls(detector: Detector, images: Tensor) -> Calls:
-    calls: Calls = {}
-    with torch.inference_mode():
-        left: dict[int, Any] = {-1: images}
-        for stage in STAGES:
-            calls[stage] = _stage_call(detector, stage, left)
-            left = detector.run_stage(stage, left)
-    return calls
-
-
-def _stage_call(detector: Detector, stage: str, inputs: Mapping[int, Any]) -> Callable[[], object]:
-    kept = dict(inputs)
-    return lambda: detector.run_stage(stage, kept)
-
-
-def _row_calls(detector: Detector, images: Tensor) -> Calls:
-    calls: Calls = {}
-
-    def keep(path: str) -> Callable[[nn.Module, tuple[Any, ...]], None]:
-        def hook(module: nn.Module, arguments: tuple[Any, ...]) -> None:
-            # Copies: a later row may write into what this one got.
-            kept = tree_map_only(Tensor, torch.clone, arguments)
-            calls[path] = lambda: module(*kept)
-
-        return hook
-
-    hooks = [
-        row.register_forward_pre_hook(keep(f"model.{index}"))
-        for index, row in enumerate(detector.model)
-    ]
-    try:
-        with torch.inference_mode():
-            detector(images)
-    finally:
-        for hook in hooks:
-            hook.remove()
-    return calls
 
 
 # --- operators ---------------------------------------------------------------------------------

@@ -1,98 +1,152 @@
-"""The usual remedies, measured: the variant as it is against the variant with each of them."""
+"""What may make the variant faster, measured: the variant as it is against it with each remedy.
+
+A remedy is the variant's case with one setting changed. Choosing one imports no torch.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
-from detrbench.analysis.explain.account import BATCH, BATCHING, CAPTURING, COMPILING, LAYOUT
+from detrbench.analysis.explain.account import BATCH, batching
 from detrbench.analysis.explain.findings import Try
-from detrbench.analysis.explain.measuring import threads_set
-from detrbench.core.errors import DetrbenchError
+from detrbench.core.errors import DetrbenchError, UsageError, nearest
 from detrbench.core.stats import median, paired_log_ratios, quantile
-from detrbench.runtimes import open_runtime
-from detrbench.runtimes.clocks import Step
-from detrbench.runtimes.images import natural_images
-from detrbench.timing.process import Request, build_model
+from detrbench.models.sources import resolve
+from detrbench.reports.case import Case, Execution, named, parse_setting
+from detrbench.reports.settings import SETTINGS, plain_value, setting
+from detrbench.runtimes import check_execution
 from detrbench.timing.schedule import Plan
-from detrbench.timing.session import OnProgress, measure_steps
+from detrbench.timing.session import OnProgress, Series, measure_steps
 
-
-def _with_layout(request: Request) -> Request:
-    options = dataclasses.replace(request.options, memory_format="channels_last")
-    return dataclasses.replace(request, options=options)
-
-
-def _with_batch(request: Request) -> Request:
-    return dataclasses.replace(request, batch=BATCH * request.batch)
-
-
-def _with_runtime(name: str) -> Callable[[Request], Request]:
-    return lambda request: dataclasses.replace(request, runtime=name)
-
-
-TRIES: dict[str, tuple[str, Callable[[Request], Request]]] = {
-    "channels_last": (LAYOUT, _with_layout),
-    "batch": (BATCHING, _with_batch),
-    "compile": (COMPILING, _with_runtime("compile")),
-    "cudagraph": (CAPTURING, _with_runtime("cudagraph")),
+REMEDIES: dict[str, Callable[[Execution], tuple[str, Any]]] = {
+    "channels_last": lambda _: ("memory_format", "channels_last"),
+    "batch": lambda present: ("batch", BATCH * present.batch),
+    "compile": lambda _: ("runtime", "compile"),
+    "cudagraph": lambda _: ("runtime", "cudagraph"),
 }
-"""What --try takes -> its name in tables, and how it changes a request."""
+"""The usual ones: name -> the setting that one changes, and to what."""
+
+
+def with_remedy(variant: Case, wanted: str) -> Case:
+    """`variant` with one remedy.
+
+    Args:
+        wanted: a name of `REMEDIES`, or any setting, as KEY=VALUE.
+
+    Raises:
+        UsageError: it is neither, `variant` cannot have it, or has it already.
+    """
+    where = f"--try {wanted}"
+    key, value = _change(variant, wanted, where)
+    name = named(variant.name, {key: value})
+    if SETTINGS[key].of == "model":
+        model = dataclasses.replace(variant.model, **{key: value})
+        changed = dataclasses.replace(variant, name=name, model=resolve(model))
+    else:
+        changed = dataclasses.replace(variant.replace(**{key: value}), name=name)
+    if key == "name" or (changed.model, changed.execution) == (variant.model, variant.execution):
+        raise UsageError(
+            f"it changes nothing of {variant.name}", where=where, hint="Try what it is not yet."
+        )
+    if changed.execution.stages:
+        raise UsageError("stages make nothing faster", where=where, hint="Leave it out.")
+    check_execution(changed.execution, where=where)
+    return changed
+
+
+def _change(variant: Case, wanted: str, where: str) -> tuple[str, Any]:
+    key, equals, text = wanted.partition("=")
+    if equals:
+        key = setting(key, where=where).key
+        return key, parse_setting(key, text, where)
+    if wanted not in REMEDIES:
+        raise UsageError(
+            f"unknown value {wanted!r}",
+            where="--try",
+            hint=f"{nearest(wanted, REMEDIES)} Any setting can be tried as KEY=VALUE.",
+        )
+    return REMEDIES[wanted](variant.execution)
+
+
+def title_of(variant: Case, changed: Case) -> str:
+    """What tables call the remedy that makes `changed` of `variant`."""
+    return " and ".join(_titles(variant, changed))
+
+
+def _titles(variant: Case, changed: Case) -> Iterator[str]:
+    for key, one in SETTINGS.items():
+        if one.of == "reading":
+            continue
+        before, after = (
+            getattr(case.model if one.of == "model" else case.execution, key)
+            for case in (variant, changed)
+        )
+        if before == after:
+            continue
+        if key == "batch":
+            yield batching(after / before)
+        elif isinstance(after, bool):
+            yield one.flag if after else f"{key}=false"
+        else:
+            yield f"{one.flag} {plain_value(key, after)}"
 
 
 def measure_tries(
-    request: Request,
-    wanted: Sequence[str],
+    variant: Case,
+    tries: Sequence[Case],
     *,
     budget_s: float,
     progress: OnProgress | None = None,
 ) -> tuple[Try, ...]:
-    """Time the last model of `request` with each of `wanted` against itself without, in rounds.
+    """Time each of `tries` against `variant` as it is, in the same rounds; per image.
 
     What cannot be tried, for want of a compiler for instance, is a Try without a ratio.
 
     Raises:
-        UsageError: a remedy that this device cannot have.
+        DetrbenchError: `variant` itself cannot be built or run.
     """
-    with threads_set(request.threads):
-        return _measured(request, wanted, budget_s, progress)
+    from detrbench.analysis.explain.opened import InTurns, opening
 
-
-def _measured(
-    request: Request, wanted: Sequence[str], budget_s: float, progress: OnProgress | None
-) -> tuple[Try, ...]:
-    present = dataclasses.replace(request, models=request.models[-1:])
-    names, steps, found = [], [_step(present)], dict[str, Try]()
-    for name in wanted:
-        title, change = TRIES[name]
-        changed = change(present)
-        try:
-            steps.append(_step(changed))
-            names.append((title, changed.batch / present.batch))
-        except DetrbenchError as error:
-            found[title] = Try(title, None, measured=True, how=error.what)
-    serieses = measure_steps(steps, Plan(budget_s=budget_s), progress=progress)
-    reference, *others = serieses
-    for (title, images), series in zip(names, others, strict=True):
-        ratios = paired_log_ratios(reference.latency_s, series.latency_s)
-        if series.status == "failed" or not ratios:
-            found[title] = Try(title, None, measured=True, how=series.reason or "no round finished")
-            continue
-        low, middle, high = (
-            math.exp(each) / images
-            for each in (quantile(ratios, 0.25), median(ratios), quantile(ratios, 0.75))
+    failed: dict[str, str] = {}
+    with opening() as open_case:
+        present = open_case(variant)
+        ready = {variant.name: (present.step(), present.runtime)}
+        for case in tries:
+            try:
+                opened = open_case(case)
+                ready[case.name] = opened.step(), opened.runtime
+            except DetrbenchError as error:
+                failed[case.name] = error.what
+            except Exception as error:  # such as no memory for a larger batch
+                failed[case.name] = f"{type(error).__name__}: {error}"
+        steps, runtimes = zip(*ready.values(), strict=True)
+        serieses = measure_steps(
+            steps, Plan(budget_s=budget_s), progress=progress, observer=InTurns(runtimes)
         )
-        how = f"{len(ratios)} rounds against {request.models[-1]} as it is"
-        found[title] = Try(title, middle, measured=True, how=how, low=low, high=high)
-    return tuple(found[TRIES[name][0]] for name in wanted)
+    timed = dict(zip(ready, serieses, strict=True))
+    return tuple(
+        _compared(variant, case, timed[variant.name], timed[case.name])
+        if case.name in timed
+        else _unknown(variant, case, failed[case.name])
+        for case in tries
+    )
 
 
-def _step(request: Request) -> Step:
-    """The model of `request`, made ready in its runtime, which is left open with its switches."""
-    runtime = open_runtime(request.runtime, request.device, request.options)
-    model = build_model(request.models[0], request)
-    if request.fuse:
-        model = model.fuse()  # type: ignore[operator]  # a Detector, says build_model
-    images = natural_images(request.batch, *request.imgsz, seed=request.seed)
-    return runtime.prepare(model, images)
+def _compared(variant: Case, case: Case, reference: Series, series: Series) -> Try:
+    ratios = paired_log_ratios(reference.latency_s, series.latency_s)
+    if series.status == "failed" or not ratios:
+        return _unknown(variant, case, series.reason or "no round finished")
+    images = case.execution.batch / variant.execution.batch
+    low, middle, high = (
+        math.exp(each) / images
+        for each in (quantile(ratios, 0.25), median(ratios), quantile(ratios, 0.75))
+    )
+    how = f"{len(ratios)} rounds against {variant.name} as it is"
+    return Try(title_of(variant, case), middle, measured=True, how=how, low=low, high=high)
+
+
+def _unknown(variant: Case, case: Case, why: str) -> Try:
+    return Try(title_of(variant, case), None, measured=True, how=why)

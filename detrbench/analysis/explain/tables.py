@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from detrbench.analysis.explain.account import LAYOUT, GroupSaving, Saving, predictions, saving
-from detrbench.analysis.explain.findings import Explanation, Part, Side, Timed, Try
+from detrbench.analysis.explain.findings import Explanation, Timed, TimedModel, TimedPart, Try
 from detrbench.analysis.explain.roofline import ROOFLINE_CAPTION, roofline
 from detrbench.analysis.explain.words import paragraph, unchanged_shares
 from detrbench.analysis.probe.ceilings import LIMITS, Ceilings, Floor, Work
@@ -22,16 +22,9 @@ from detrbench.core.units import (
     show_range,
     show_share,
 )
-from detrbench.render.layout import (
-    Column,
-    Document,
-    Line,
-    Picture,
-    Table,
-    provenance,
-    settings_text,
-)
-from detrbench.reports.report import Report, Result
+from detrbench.render.layout import Column, Document, Line, Picture, Table, provenance
+from detrbench.reports.report import Report, Result, setting_differences
+from detrbench.reports.settings import not_of, settings_text
 from detrbench.timing.schedule import Plan
 
 if TYPE_CHECKING:
@@ -66,12 +59,9 @@ def explanation_report(explained: Explained) -> Report:
             for cell, side in zip(report.rows, sides, strict=True)
         ),
         comparisons=(
-            {
-                **pair,
-                "verdict": None,
-                "reasons": [ONE_PROCESS],
-                "explanation": kept(explanation),
-            },
+            dataclasses.replace(
+                pair, verdict=None, reasons=(ONE_PROCESS,), explanation=kept(explanation)
+            ),
         ),
     )
 
@@ -109,15 +99,14 @@ def explanation_in(report: Report) -> Explanation:
     Raises:
         UsageError: it holds none.
     """
-    found = [pair for pair in report.comparisons if pair.get("explanation")]
+    found = [pair.explanation for pair in report.comparisons if pair.explanation]
     try:
-        (pair,) = found
-        plain = pair["explanation"]
+        (plain,) = found
         by, ceilings = str(plain["by"]), Ceilings.from_dict(plain)
         sides = [
             _side(row, by, whole) for row, whole in zip(report.rows, plain["wholes"], strict=True)
         ]
-        settings = report.rows[0].settings
+        settings = report.rows[1].settings
         return Explanation(
             by=by,
             device=str(settings["device"]),
@@ -136,20 +125,25 @@ def explanation_in(report: Report) -> Explanation:
         ) from error
 
 
-def _side(row: Result, by: str, whole: Mapping[str, Any]) -> Side:
+def _side(row: Result, by: str, whole: Mapping[str, Any]) -> TimedModel:
     parts = tuple(_part(entry) for entry in row.parts[by])
     timed = Timed.of(row.samples["latency_s"][0])
     counts = {key: row.metrics[key] for key in parts[0].counts}
     work = Work(**whole["work"])
     # A whole's own floor is never looked at, for it is the sum of its parts'.
-    own = Part("whole", "whole", work, Floor(0.0, 0.0, 0.0), timed, counts)
-    return Side(row.model, row.title, own, parts, float(whole["scale"]))
+    own = TimedPart("whole", "whole", work, Floor(0.0, 0.0, 0.0), timed, counts)
+    return TimedModel(_name(row), row.title, own, parts, float(whole["scale"]))
 
 
-def _part(entry: Mapping[str, Any]) -> Part:
+def _name(row: Result) -> str:
+    """As the case was asked for: both may be of one model."""
+    return row.model if row.case is None else row.case.name
+
+
+def _part(entry: Mapping[str, Any]) -> TimedPart:
     compute, memory, dispatch = (float(entry[f"floor_{limit}_s"]) for limit in LIMITS)
     ours = {*_entry(_NOTHING), "part"}
-    return Part(
+    return TimedPart(
         entry["part"],
         entry["group"],
         Work(**entry["work"]),
@@ -168,7 +162,7 @@ def all_tries(explanation: Explanation) -> tuple[Try, ...]:
     return (*explanation.tried, *rest, *([] if known else [layout]))
 
 
-def row_of(cell: Result, side: Side, by: str) -> Result:
+def row_of(cell: Result, side: TimedModel, by: str) -> Result:
     """A timed row with what was counted of the model, its floors and its parts."""
     return dataclasses.replace(
         cell,
@@ -178,7 +172,7 @@ def row_of(cell: Result, side: Side, by: str) -> Result:
     )
 
 
-def _floors(side: Side) -> dict[str, float | int | None]:
+def _floors(side: TimedModel) -> dict[str, float | int | None]:
     """Of a whole model: the sums of its parts', which run one after the other."""
     floors = [part.floor for part in side.parts]
     return {
@@ -191,7 +185,7 @@ def _floors(side: Side) -> dict[str, float | int | None]:
     }
 
 
-def _entry(part: Part) -> dict[str, Any]:
+def _entry(part: TimedPart) -> dict[str, Any]:
     floor, timed = part.floor, part.timed
     return {
         "part": part.name,
@@ -213,10 +207,10 @@ def _entry(part: Part) -> dict[str, Any]:
     }
 
 
-_NOTHING = Part("", "", Work(), Floor(0.0, 0.0, 0.0), Timed(1.0, 1.0, 1.0))
+_NOTHING = TimedPart("", "", Work(), Floor(0.0, 0.0, 0.0), Timed(1.0, 1.0, 1.0))
 
 
-def _side_notes(side: Side, by: str) -> Iterator[str]:
+def _side_notes(side: TimedModel, by: str) -> Iterator[str]:
     change = show_change(side.parts_s / side.seconds)
     if side.scale != 1.0:
         yield (
@@ -249,15 +243,14 @@ def document(report: Report) -> Document:
     """
     explanation = explanation_in(report)
     account, tries = saving(explanation), all_tries(explanation)
-    settings = settings_text(report.rows[0].settings)
     return Document(
         tables=(
-            _parts_table(explanation, settings, report),
+            _parts_table(explanation, report),
             _saving_table(explanation, account, tries),
             _tries_table(explanation, tries),
             ceilings_table(
                 explanation.ceilings,
-                "Ceilings, measured in the same rounds.",
+                f"Ceilings, measured in the same rounds{_whose_ceilings(explanation, report)}.",
                 provenance(report),
             ),
         ),
@@ -268,18 +261,37 @@ def document(report: Report) -> Document:
     )
 
 
-def _parts_table(explanation: Explanation, settings: str, report: Report) -> Table:
+def _differing(report: Report) -> dict[str, Any]:
+    """Settings of the variant that are not the baseline's."""
+    before, after = (row.settings for row in report.rows)
+    found = setting_differences(after, before, unsaid=True)
+    return {name: value for name, (value, _) in found.items()}
+
+
+def _settings(explanation: Explanation, report: Report) -> str:
+    """The baseline's in words, and in brackets what is otherwise in the variant."""
+    other = settings_text(_differing(report), short=True)
+    of_variant = f" ({explanation.variant.model}: {other})" if other else ""
+    return settings_text(report.rows[0].settings) + of_variant
+
+
+def _whose_ceilings(explanation: Explanation, report: Report) -> str:
+    """Whose settings they are of, where the device works differently for both."""
+    differing = _differing(report).keys() & not_of("counts")
+    return f" under the settings of {explanation.baseline.model}" if differing else ""
+
+
+def _parts_table(explanation: Explanation, report: Report) -> Table:
     sides = (explanation.baseline, explanation.variant)
     lines = [line for side in sides for line in _side_lines(side)]
     notes = [
-        f"{row.model}: {note}"
-        for row, side in zip(report.rows, sides, strict=True)
-        for note in _side_notes(side, explanation.by)
+        f"{side.model}: {note}" for side in sides for note in _side_notes(side, explanation.by)
     ]
     return Table(
         caption=(
-            f"Floors and times by {explanation.by}: {settings}, FLOPs by convention core, medians "
-            f"over {explanation.rounds} rounds of one process, 1 MAC = 2 FLOPs."
+            f"Floors and times by {explanation.by}: {_settings(explanation, report)}, FLOPs by "
+            f"convention core, medians over {explanation.rounds} rounds of one process, "
+            "1 MAC = 2 FLOPs."
         ),
         columns=(
             Column(f"Model, {explanation.by}", "left"),
@@ -310,7 +322,7 @@ def _few(explanation: Explanation) -> Iterator[str]:
         yield f"only {explanation.rounds} rounds fitted in: a longer --budget says more"
 
 
-def _side_lines(side: Side) -> Iterator[Line]:
+def _side_lines(side: TimedModel) -> Iterator[Line]:
     yield Line(side.model, _cells(side.whole, side.floor_s, ""))
     for part in side.parts:
         limit = LIMITS[part.floor.limit] if part.floor.seconds else ""
@@ -323,11 +335,11 @@ def _side_lines(side: Side) -> Iterator[Line]:
     )
 
 
-def _gap(side: Side) -> str:
+def _gap(side: TimedModel) -> str:
     return show_change(side.parts_s / side.seconds)
 
 
-def _cells(part: Part, floor_s: float, limit: str) -> tuple[str, ...]:
+def _cells(part: TimedPart, floor_s: float, limit: str) -> tuple[str, ...]:
     work, timed = part.work, part.timed
     return (
         show(work.flops, "FLOP"),
@@ -475,11 +487,7 @@ def _try_cells(one: Try) -> tuple[str, ...]:
 
 def _records(report: Report, explanation: Explanation) -> Iterator[Mapping[str, Any]]:
     """A report's records by part, with the limit that binds each."""
-    limits = {
-        (row.model, part["part"]): part["limit"]
-        for row in report.rows
-        for part in row.parts[explanation.by]
-    }
-    for record in report.records(explanation.by):
-        limit = limits.get((record["model"], record["part"]))
+    by = explanation.by
+    limits = [each.get("limit") for row in report.rows for each in ({}, *row.parts[by])]
+    for record, limit in zip(report.records(by), limits, strict=True):
         yield {**record, "limit": limit}

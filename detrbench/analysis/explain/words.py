@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from detrbench.analysis.explain.account import GroupSaving, Saving
-from detrbench.analysis.explain.findings import Explanation, Side, Try
+from detrbench.analysis.explain.findings import Explanation, TimedModel, Try
 from detrbench.analysis.probe.ceilings import LIMITS
 from detrbench.core.units import show_change, show_quantity, show_share
 
@@ -129,7 +129,7 @@ def _capital(sentence: str) -> str:
     return f"T{sentence[1:]}" if sentence.startswith("the ") else sentence
 
 
-def _group_sentence(group: GroupSaving, name: str, before: Side, after: Side) -> str:
+def _group_sentence(group: GroupSaving, name: str, before: TimedModel, after: TimedModel) -> str:
     amount = show_quantity(abs(group.kept_s), "s")
     direction = "more" if group.kept_s > 0 else "less"
     if group.unchanged:
@@ -152,7 +152,7 @@ MOSTLY = 0.5
 """A limit explains a part if its floor is more than this share of the time."""
 
 
-def _bound(group: GroupSaving, before: Side) -> str:
+def _bound(group: GroupSaving, before: TimedModel) -> str:
     """What binds the group in the variant, at what efficiency, and what in the baseline."""
     here, there = group.before, group.after
     if there.efficiency is None:

@@ -22,8 +22,8 @@ from detrbench.core.version import __version__
 from detrbench.machine import state
 from detrbench.machine.environment import Environment
 from detrbench.machine.threads import check_threads
+from detrbench.reports.case import Execution
 from detrbench.reports.report import json_text
-from detrbench.runtimes.options import Options
 from detrbench.timing.schedule import Plan
 from detrbench.timing.session import OnProgress
 
@@ -117,34 +117,36 @@ class DeviceProfile:
 
 
 def probe_device(
-    device: str = "cpu",
-    options: Options | None = None,
+    execution: Execution | None = None,
     *,
-    threads: int | None = None,
     budget_s: float = 20.0,
     progress: OnProgress | None = None,
 ) -> DeviceProfile:
-    """Measure what `device` can do at best, every probe once a round.
+    """Measure what a device can do at best, every probe once a round.
+
+    Args:
+        execution: which device, in which number format and layout, with how many threads.
 
     Raises:
-        UsageError: a device that is not there, or options that it cannot have.
+        UsageError: a device that is not there, or settings that it cannot have.
         DetrbenchError: a ceiling could not be found.
         KeyboardInterrupt: half a profile is none.
     """
     import torch
 
     from detrbench.analysis.probe.probes import Bench, ceilings
+    from detrbench.runtimes import check_execution
     from detrbench.runtimes.devices import open_device
     from detrbench.runtimes.eager import Eager
     from detrbench.timing.session import measure_steps
 
     started = time.monotonic()
+    asked = check_execution(_with_threads(execution))
     threads_before = torch.get_num_threads()
-    # Before the first operator, which starts the pool.
-    torch.set_num_threads(check_threads(threads))
-    runtime = Eager(open_device(device), options)
+    runtime = Eager(open_device(asked.device), asked)
     try:
-        environment = Environment.read(device).to_dict()
+        runtime.activate()  # before the first operator, which starts the pool of threads
+        environment = Environment.read(asked.device).to_dict()
         bench = Bench(runtime)
         probes = bench.probes()
         plan = Plan(budget_s=budget_s)
@@ -184,18 +186,21 @@ def keep(profile: DeviceProfile) -> Path:
     return state.remember(_NAME, device, profile.to_dict(), _detail(profile.settings))
 
 
-def kept(
-    device: str = "cpu", options: Options | None = None, *, threads: int | None = None
-) -> DeviceProfile | None:
-    """What was last found of `device` in these settings on this machine; `None` if nothing was."""
-    asked = {**dataclasses.asdict(options or Options()), "threads": check_threads(threads)}
-    entry = state.remembered(_NAME, device, _detail(asked))
+def kept(execution: Execution | None = None) -> DeviceProfile | None:
+    """What was last found of a device in these settings on this machine; `None` if nothing was."""
+    asked = _with_threads(execution)
+    entry = state.remembered(_NAME, asked.device, _detail(dataclasses.asdict(asked)))
     if entry is None:
         return None
     try:
         return DeviceProfile.from_dict(entry, "the remembered profile")
     except UsageError:  # of another version: as good as none
         return None
+
+
+def _with_threads(execution: Execution | None) -> Execution:
+    asked = execution or Execution()
+    return dataclasses.replace(asked, threads=check_threads(asked.threads))
 
 
 def _detail(settings: Mapping[str, Any]) -> str:

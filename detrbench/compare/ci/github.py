@@ -12,7 +12,9 @@ from pathlib import Path
 
 from detrbench.compare.gate import Check, GateResult, Outcome
 from detrbench.compare.gate.tables import change, figure, limit
-from detrbench.core.errors import DetrbenchWarning
+from detrbench.compare.revisions import file_of
+from detrbench.core.errors import DetrbenchWarning, UsageError
+from detrbench.reports.case import split_reference
 
 _LEVELS = {
     Outcome.REGRESSION: "error",
@@ -64,11 +66,9 @@ def _properties(check: Check, environment: Mapping[str, str]) -> Iterator[tuple[
 
 def _file(model: str, environment: Mapping[str, str]) -> str | None:
     """The model's file as GitHub knows it, from the top of the checkout; `None` for a name."""
-    path = Path(model)
     try:
-        if not model or not path.is_file():
-            return None
-    except (OSError, ValueError):  # a name no file can have: too long, or with a NUL
+        path = file_of(split_reference(model)[0])
+    except (UsageError, OSError, ValueError):  # or what no file can be called: a NUL, too long
         return None
     top = Path(environment.get("GITHUB_WORKSPACE") or Path.cwd()).resolve()
     there = path.resolve()

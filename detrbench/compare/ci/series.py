@@ -16,9 +16,9 @@ from typing import Any
 
 from detrbench.core.units import UNITS, printed_factor, show_range
 from detrbench.machine.environment import Environment
-from detrbench.render.layout import settings_text
 from detrbench.reports.metrics import METRICS, Metric
 from detrbench.reports.report import Report, Result, json_text
+from detrbench.reports.settings import settings_text
 
 
 @dataclass(frozen=True)

@@ -75,7 +75,7 @@ def _notes(
     baseline: Report, report: Report, matches: Sequence[Match], checks: Sequence[Check]
 ) -> Iterator[str]:
     known = [one.now for one in matches]
-    new = [row.model for row in report.rows if row not in known]
+    new = [report.label(row) for row in report.rows if row not in known]
     if new:
         yield f"not in the baseline, and compared with nothing: {', '.join(new)}"
     references = dict.fromkeys(check.reference for check in checks if check.reference)

@@ -14,11 +14,12 @@ import dataclasses
 from collections.abc import Iterator, Sequence
 
 from detrbench.compare.gate.outcomes import Check, Outcome, judged
-from detrbench.compare.gate.pairs import Pair, pairs_of, spoilt
+from detrbench.compare.gate.pairs import error_of, pairs_of, spoilt
 from detrbench.compare.gate.rows import TIME
 from detrbench.compare.gate.times import Known, doubts_about, time_check
 from detrbench.core.stats import Interval, mean_interval
 from detrbench.core.units import show_change
+from detrbench.reports.comparison import Comparison, Side
 from detrbench.reports.report import Report, Result
 
 CONFIRMATION = "confirmation"
@@ -32,7 +33,7 @@ fewer (Bonferroni)."""
 _LONGER = "Time it longer: --budget; or when the machine is quiet."
 
 
-def undecided(runs: Sequence[Pair], limit: float) -> str | None:
+def undecided(runs: Sequence[Comparison], limit: float) -> str | None:
     """Why one more run is worth its time; `None` where these decide, or none can.
 
     Args:
@@ -65,16 +66,22 @@ def paired_checks(
     """
     pairs = pairs_of(measured)
     for row in now.rows:
-        runs = [pair for pair in pairs if pair.model == row.model]
+        runs = [pair for pair in pairs if _same(pair.case, row)]
         if runs:
-            before = next((one for one in then.rows if one.model == row.model), None)
+            before = next((one for one in then.rows if _same(one, row)), None)
             values = (None if before is None else _median(before), _median(row))
             yield _decided(row, sorted(runs, key=_number), limit, known, values)
 
 
+def _same(one: Side | Result, row: Result) -> bool:
+    """Whether both are of what was asked for as one case, at whatever revision and in which run."""
+    names = [each.case and each.case.name for each in (one, row)]
+    return one.model == row.model and names[0] == names[1]
+
+
 def _decided(
     row: Result,
-    runs: Sequence[Pair],
+    runs: Sequence[Comparison],
     limit: float,
     known: Known,
     values: tuple[float | None, float | None],
@@ -85,7 +92,7 @@ def _decided(
         row,
         _together(sound),
         limit,
-        processes=[len(run.log_ratios) for run in sound],
+        processes=[len(run.process_log_ratios) for run in sound],
         spoilt=spoilt(sound),
         doubts=doubts_about(limit, row, known),
         values=values,
@@ -94,7 +101,7 @@ def _decided(
     if check.outcome is Outcome.REGRESSION:
         if len(sound) == 1:
             check = _doubtful(check, "it was seen once, and no second run has confirmed it")
-        elif not all((run.ratio or 0) > 1 + limit for run in sound):
+        elif not all((run.mean_ratio or 0) > 1 + limit for run in sound):
             check = _doubtful(check, "it was not seen in every run")
     told = tuple(_told(run) for run in more)
     return dataclasses.replace(check, reasons=(*check.reasons, *told))
@@ -104,14 +111,14 @@ def _doubtful(check: Check, reason: str) -> Check:
     return dataclasses.replace(check, outcome=Outcome.INCONCLUSIVE, reasons=(reason,), hint=_LONGER)
 
 
-def _together(runs: Sequence[Pair]) -> Interval | None:
+def _together(runs: Sequence[Comparison]) -> Interval | None:
     """Over the processes of all `runs`. Where one had to pay for looking early, this pays too."""
-    log_ratios = [value for run in runs for value in run.log_ratios]
-    alpha = min(1 - run.confidence for run in runs)
+    log_ratios = [value for run in runs for value in run.process_log_ratios]
+    alpha = min(map(error_of, runs))
     return mean_interval(log_ratios, alpha if len(runs) == 1 else alpha / 2)
 
 
-def _told(run: Pair) -> str:
+def _told(run: Comparison) -> str:
     """What a further run found by itself."""
     what = f"run {_number(run)}, in fresh processes,"
     interval = _together([run])
@@ -121,7 +128,7 @@ def _told(run: Pair) -> str:
     return f"{what} finds {show_change(ends.low)} to {show_change(ends.high)}"
 
 
-def _number(run: Pair) -> int:
+def _number(run: Comparison) -> int:
     return int(run.settings.get(CONFIRMATION) or 1)
 
 

@@ -11,16 +11,12 @@ from detrbench.core.errors import nearest
 from detrbench.reports.merge import in_words
 from detrbench.reports.metrics import METRICS
 from detrbench.reports.report import Report, Result, missing_value, setting_differences
+from detrbench.reports.settings import not_of
 
-NOT_OF_COUNTS = frozenset(
-    {
-        "convention", "device", "runtime", "dtype", "memory_format", "threads", "stages",
-        "tf32_conv", "tf32_matmul", "cudnn_benchmark", "cold_l2",
-    }
-)  # fmt: skip
+NOT_OF_COUNTS = not_of("counts")
 """Settings that no count depends on; any other must be the same for rows to be compared at all."""
 
-NOT_OF_TIME = frozenset({"convention"})
+NOT_OF_TIME = not_of("time")
 """Settings that no time depends on."""
 
 TIME = next(one for one in METRICS.values() if one.measured and one.spread)

@@ -7,8 +7,9 @@ from typing import Any
 
 from detrbench.compare.gate import Check, GateResult, Outcome
 from detrbench.core.units import show_change, show_part, show_quantity, show_range
-from detrbench.render.layout import SHORT_SETTINGS, Column, Document, Line, Table, settings_text
+from detrbench.render.layout import Column, Document, Line, Table
 from detrbench.reports.metrics import metric
+from detrbench.reports.settings import settings_text
 
 _HEADLINES = {
     Outcome.PASS: "within the limits in all of {all} checks",
@@ -37,7 +38,7 @@ def document(result: GateResult) -> Document:
         lines=tuple(_line(check, common, reasons) for check in checks),
         notes=(
             *(f"[{number}] {reason}" for number, reason in enumerate(reasons, 1)),
-            *([f"settings: {settings_text(common, SHORT_SETTINGS)}"] if common else []),
+            *([f"settings: {settings_text(common, short=True)}"] if common else []),
             *result.notes,
         ),
     )
@@ -56,7 +57,7 @@ def headline(result: GateResult) -> str:
 def subject(check: Check, settings: Mapping[str, Any] | None = None) -> str:
     """What a check is of: the model, with those of its settings that tell it from others."""
     own = check.settings if settings is None else settings
-    text = settings_text(own, SHORT_SETTINGS)
+    text = settings_text(own, short=True)
     return f"{check.model} ({text})" if text else check.model
 
 
@@ -126,7 +127,7 @@ def _record(check: Check) -> dict[str, Any]:
     return {
         "outcome": check.outcome.value,
         "model": check.model,
-        "settings": settings_text(check.settings, SHORT_SETTINGS),
+        "settings": settings_text(check.settings, short=True),
         "metric": check.metric,
         "reference": check.reference,
         "baseline": check.baseline,
@@ -137,7 +138,7 @@ def _record(check: Check) -> dict[str, Any]:
         "limit": check.limit,
         "limit_is": "value" if check.ceiling else "increase",
         "reasons": _why(check) or None,
-        "cure": check.hint,
+        "hint": check.hint,
     }
 
 

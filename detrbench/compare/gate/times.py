@@ -8,14 +8,15 @@ log-ratios to the reference, with Welch's interval over the processes of both.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from detrbench.compare.gate.outcomes import Check, Outcome, judged
-from detrbench.compare.gate.pairs import Pair, pairs_of, spoilt
+from detrbench.compare.gate.pairs import error_of, pairs_of, spoilt
 from detrbench.compare.gate.policy import Policy
 from detrbench.compare.gate.rows import NOT_OF_TIME, TIME, Match, differing, no_value
 from detrbench.core.stats import Interval, welch_interval
 from detrbench.core.units import show_many
+from detrbench.reports.comparison import Comparison
 from detrbench.reports.merge import in_words, machine_differences
 from detrbench.reports.metrics import METRICS
 from detrbench.reports.report import Report, Result, setting_differences
@@ -124,33 +125,33 @@ class _Runs:
     def only_refer_to(self, before: Result, now: Result) -> bool:
         """Whether both runs measured others with this row, and the baseline it with no other."""
         return (
-            any(pair.refers_to(before) for pair in self._then)
-            and any(pair.refers_to(now) for pair in self._today)
-            and not any(pair.is_of(before) for pair in self._then)
+            any(pair.baseline.is_of(before) for pair in self._then)
+            and any(pair.baseline.is_of(now) for pair in self._today)
+            and not any(pair.case.is_of(before) for pair in self._then)
         )
 
     def check(self, before: Result, now: Result) -> Check:
         """Whether a row's time grew, as far as the runs can tell."""
-        then = [pair for pair in self._then if pair.is_of(before)]
-        today = [pair for pair in self._today if pair.is_of(now)]
+        then = [pair for pair in self._then if pair.case.is_of(before)]
+        today = [pair for pair in self._today if pair.case.is_of(now)]
         invalid = [*self._not_comparable(before, now), *spoilt([*then, *today])]
-        common = [(a, b) for a in then for b in today if a.baseline == b.baseline]
+        common = [(a, b) for a in then for b in today if a.baseline.model == b.baseline.model]
         if not common and not invalid:
             return _undecided(now, _no_reference(then, today))
         if not common:
             return time_check(now, None, self._limit, processes=(), spoilt=invalid)
-        a, b = common[0]
+        a, b = min(common, key=lambda both: len(_other_settings(*both)))
         # Where a run's own interval had to pay for looking early, this one pays likewise.
-        alpha = min(ALPHA, 1 - a.confidence, 1 - b.confidence)
+        alpha = min(ALPHA, error_of(a), error_of(b))
         return time_check(
             now,
-            welch_interval(a.log_ratios, b.log_ratios, alpha),
+            welch_interval(a.process_log_ratios, b.process_log_ratios, alpha),
             self._limit,
-            processes=(len(a.log_ratios), len(b.log_ratios)),
+            processes=(len(a.process_log_ratios), len(b.process_log_ratios)),
             spoilt=[*invalid, *self._changed(a, b)],
             doubts=doubts_about(self._limit, now, self._known),
-            values=(a.ratio, b.ratio),
-            reference=a.baseline,
+            values=(a.mean_ratio, b.mean_ratio),
+            reference=a.baseline.model,
         )
 
     def _not_comparable(self, before: Result, now: Result) -> Iterator[str]:
@@ -166,13 +167,19 @@ class _Runs:
         if now.metrics.get(TIME.key) is None:
             yield no_value(now, TIME.key, "this run")
 
-    def _changed(self, then: Pair, today: Pair) -> Iterator[str]:
+    def _changed(self, then: Comparison, today: Comparison) -> Iterator[str]:
         """What of the reference is not as it was: it shifts every ratio."""
+        settings = _other_settings(then, today)
+        if settings:
+            yield (
+                f"the reference {then.baseline.model} was timed under other settings "
+                f"(baseline, this run): {in_words(settings)}"
+            )
         counts = [one.key for one in METRICS.values() if not one.measured]
-        rows = [row for row in self._baseline.rows if then.refers_to(row)]
+        rows = [row for row in self._baseline.rows if then.baseline.is_of(row)]
         for before in rows:
             for now in self._report.rows:
-                if not today.refers_to(now) or differing(before, now, NOT_OF_TIME):
+                if not today.baseline.is_of(now) or differing(before, now, NOT_OF_TIME):
                     continue
                 was, is_now = (_there(row, counts) for row in (before, now))
                 changed = setting_differences(was, is_now)
@@ -181,6 +188,15 @@ class _Runs:
                         f"the reference {before.model} is not the same model in both runs "
                         f"(baseline, this run): {in_words(changed)}"
                     )
+
+
+def _other_settings(then: Comparison, today: Comparison) -> dict[str, tuple[Any, Any]]:
+    """Setting -> (then, today), of what the references' times depend on. A report of schema 1 does
+    not say all of it."""
+    here, there = then.baseline, today.baseline
+    told = here.case is not None and there.case is not None
+    found = setting_differences(here.settings, there.settings, unsaid=told)
+    return {name: values for name, values in found.items() if name not in NOT_OF_TIME}
 
 
 def _there(row: Result, keys: Sequence[str]) -> dict[str, float]:
@@ -204,9 +220,9 @@ def _undecided(row: Result, reason: str) -> Check:
     )
 
 
-def _no_reference(then: Sequence[Pair], today: Sequence[Pair]) -> str:
-    def names(pairs: Sequence[Pair]) -> str:
-        return ", ".join(pair.baseline for pair in pairs) or "nothing"
+def _no_reference(then: Sequence[Comparison], today: Sequence[Comparison]) -> str:
+    def names(pairs: Sequence[Comparison]) -> str:
+        return ", ".join(pair.baseline.model for pair in pairs) or "nothing"
 
     return (
         "the runs have no reference in common: the baseline was timed against "

@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from detrbench.compare.gate.pairs import Pair, pairs_of
+from detrbench.compare.gate.pairs import error_of, pairs_of
 from detrbench.core.errors import UsageError
 from detrbench.experiments.guidelines.rules import findings
 from detrbench.machine.environment import Environment
-from detrbench.reports.report import OF_THE_MODEL, Report, Result
-from detrbench.reports.verdicts import MARGIN, Judgement, judge
+from detrbench.reports.comparison import OF_THE_MODEL, Comparison, Side
+from detrbench.reports.report import Report, Result
+from detrbench.reports.verdicts import MARGIN, Judgement, Verdict, judge
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,8 @@ class Bench:
     """Models that were timed against the same baseline, in the same rounds, under one setting.
 
     Attributes:
-        baseline: what the pairs are against.
+        baseline: what the pairs are against. Where that was executed otherwise, it has no row here,
+            unless it was timed under this setting as well.
         pairs: model -> its comparison with the baseline.
         rows: model -> its row of the report.
         machine: hardware architecture, such as "x86_64".
@@ -29,14 +31,14 @@ class Bench:
 
     baseline: str
     settings: Mapping[str, Any]
-    pairs: Mapping[str, Pair]
+    pairs: Mapping[str, Comparison]
     rows: Mapping[str, Result]
     machine: str = ""
     margin: float = MARGIN
 
     @property
     def models(self) -> tuple[str, ...]:
-        return (self.baseline, *self.pairs)
+        return tuple(dict.fromkeys((self.baseline, *self.pairs)))
 
     @property
     def device(self) -> str:
@@ -67,9 +69,9 @@ class Bench:
             margin: of the verdict; the report's own, if `None`.
             tests: how many such questions are asked at once; each may then err less (Bonferroni).
         """
-        sides = [self.pairs[name] for name in (model, other) if name != self.baseline]
+        sides = [pair for name in (model, other) if (pair := self._pair(name)) is not None]
         spoilt = [reason for side in sides for reason in _spoilt(side)]
-        alpha = min((1 - side.confidence for side in sides), default=1.0) / tests
+        alpha = min(map(error_of, sides), default=1.0) / tests
         logs = self._difference(model, other)
         if logs is None:
             spoilt.append("the two were not timed in the same processes")
@@ -101,8 +103,12 @@ class Bench:
         return [one - two for one, two in zip(here, there, strict=True)]
 
     def _logs(self, model: str) -> Sequence[float] | None:
+        pair = self._pair(model)
+        return None if pair is None else pair.process_log_ratios
+
+    def _pair(self, model: str) -> Comparison | None:
         """`None` for the baseline, whose log-ratio to itself is 0 in every process."""
-        return None if model == self.baseline else self.pairs[model].log_ratios
+        return self.pairs.get(model) if model == self.baseline else self.pairs[model]
 
 
 @dataclass(frozen=True)
@@ -154,12 +160,18 @@ def benches(report: Report) -> tuple[Bench, ...]:
     Raises:
         ReportError: a comparison of it is none.
     """
-    groups: dict[str, list[tuple[Pair, float]]] = {}
-    for pair, plain in zip(pairs_of(report), report.comparisons, strict=True):
-        key = json.dumps([pair.baseline, _common(pair.settings)], sort_keys=True, default=str)
-        groups.setdefault(key, []).append((pair, float(plain.get("margin") or MARGIN)))
+    groups: dict[tuple[str, ...], list[Comparison]] = {}
+    for pair in pairs_of(report):
+        key = (pair.baseline.model, _executed(pair.baseline), _executed(pair.case))
+        groups.setdefault(key, []).append(pair)
     machine = (Environment.from_dict(report.environment).platform or "").rpartition(" ")[2]
     return tuple(_bench(group, report.rows, machine) for group in groups.values())
+
+
+def _executed(side: Side) -> str:
+    """How it was executed. As it was asked for: a model that failed has nothing read back."""
+    known = _common(side.settings) if side.case is None else asdict(side.case.execution)
+    return json.dumps(known, sort_keys=True, default=str)
 
 
 def _check_guidelines(report: Report, file: str) -> None:
@@ -183,15 +195,18 @@ def _all_benches(reports: Mapping[str, Report], needed: str) -> tuple[Bench, ...
     return tuple(found)
 
 
-def _bench(group: Sequence[tuple[Pair, float]], rows: Iterable[Result], machine: str) -> Bench:
-    pairs = [pair for pair, _ in group]
+def _bench(group: Sequence[Comparison], rows: Iterable[Result], machine: str) -> Bench:
+    baseline = group[0].baseline
+    alike = _executed(baseline) == _executed(group[0].case)
+    sides = [*([baseline] if alike else []), *(pair.case for pair in group)]
+    timed = next((pair for pair in group if pair.ratio is not None), group[0])
     return Bench(
-        baseline=pairs[0].baseline,
-        settings=_common(pairs[0].settings),
-        pairs={pair.model: pair for pair in pairs},
-        rows={row.model: row for row in rows if any(pair.concerns(row) for pair in pairs)},
+        baseline=baseline.model,
+        settings=_common(timed.settings),
+        pairs={pair.model: pair for pair in group},
+        rows={row.model: row for row in rows if any(side.is_of(row) for side in sides)},
         machine=machine,
-        margin=max(margin for _, margin in group),
+        margin=max(pair.margin or MARGIN for pair in group),
     )
 
 
@@ -199,7 +214,7 @@ def _common(settings: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in settings.items() if name not in OF_THE_MODEL}
 
 
-def _spoilt(pair: Pair) -> tuple[str, ...]:
-    if pair.verdict.value != "INVALID":
+def _spoilt(pair: Comparison) -> tuple[str, ...]:
+    if pair.verdict != Verdict.INVALID:
         return ()
     return pair.reasons or ("no reason was recorded",)

@@ -20,8 +20,8 @@ from detrbench.core.units import show_change, show_part
 from detrbench.experiments.claims.evidence import Bench, Evidence
 from detrbench.experiments.claims.unit import UnitFacts
 from detrbench.experiments.guidelines.rules import Answer, Finding, findings
-from detrbench.render.layout import settings_text
 from detrbench.reports.report import Report
+from detrbench.reports.settings import settings_text
 from detrbench.reports.verdicts import Judgement, Verdict
 
 RUN_RIVALS = "run `detrbench run rivals` and give its run.json as --rivals"
@@ -232,7 +232,8 @@ ACCURACY = Part(
 
 
 def _efficiency(benches: Sequence[Bench]) -> Part:
-    return _over(benches, "the detector takes less time", _saves_time, RUN_ARTICLE, V2)
+    alike = [bench for bench in benches if bench.has(bench.baseline)]
+    return _over(alike, "the detector takes less time", _saves_time, RUN_ARTICLE, V2)
 
 
 def _saves_time(bench: Bench, text: str) -> Part:
@@ -431,7 +432,7 @@ def _guideline(reports: Sequence[Report], name: str, text: str) -> Part:
         " ".join(f"{_on_machine(one)}: {one.sentence()}" for one in found),
         {
             _on_machine(one): {
-                trial.column: {label: pair.get("ratio") for label, pair in trial.pairs.items()}
+                trial.column: {label: pair.ratio for label, pair in trial.pairs.items()}
                 for trial in one.trials
             }
             for one in found

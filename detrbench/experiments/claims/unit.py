@@ -53,7 +53,7 @@ def unit_facts(model: str = "shufflev2") -> UnitFacts:
     Raises:
         UsageError: there is no such model.
     """
-    from detrbench.models.nn import build
+    from detrbench.models.builder import build
 
     return facts_of(build(model, seed=0))
 

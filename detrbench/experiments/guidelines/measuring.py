@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -27,8 +27,13 @@ from detrbench.experiments.guidelines.paper import (
 )
 from detrbench.machine.devices import parse_device
 from detrbench.machine.environment import Environment
+from detrbench.models.model import Model
+from detrbench.models.sources import resolve
+from detrbench.reports.case import Case, Execution
+from detrbench.reports.comparison import Comparison, Side
 from detrbench.reports.report import Report, Result
 from detrbench.reports.verdicts import MARGIN
+from detrbench.runtimes import check_execution
 from detrbench.timing.folders import naming, run_folder
 from detrbench.timing.plan import Budget
 from detrbench.timing.process import Request
@@ -80,18 +85,23 @@ def measure_guidelines(
         UsageError: the request cannot be carried out as given.
     """
     asked = tuple(dict.fromkeys(check_guideline(name) for name in guidelines or GUIDELINES))
-    request = Request(
-        ("to be named",),
-        device=device,
-        batch=batch,
-        imgsz=(SIDE, SIDE),
-        threads=threads,
-        seed=seed,
-        weigh=False,
-        # In a fixed order the first and the last of a round would follow upon themselves, with
-        # their weights still in the cache.
-        plan=Plan(budget_s=30.0, seed=seed, order="shuffled"),
-    )
+    # In a fixed order the first and the last of a round would follow upon themselves, with their
+    # weights still in the cache.
+    plan = Plan(budget_s=30.0, seed=seed, order="shuffled")
+    execution = check_execution(Execution((SIDE, SIDE), batch, device=device, threads=threads))
+    widths = widths or widths_for(device)
+    requests = {
+        guideline: Request(
+            tuple(
+                _case(network, execution, seed)
+                for experiment in experiments(guideline, widths)
+                for network in experiment.networks
+            ),
+            resources=False,
+            plan=plan,
+        )
+        for guideline in asked
+    }
     budget = Budget(
         budget_s=BUDGET_S if budget_s is None else budget_s / len(asked),
         margin=margin,
@@ -99,9 +109,8 @@ def measure_guidelines(
     )
     with run_folder(folder, "guidelines") as where:
         going = _Runner(
-            asked=asked,
-            widths=widths or widths_for(device),
-            request=request,
+            requests=requests,
+            widths=widths,
             budget=budget,
             folder=where,
             progress=naming(where, announce, progress),
@@ -127,9 +136,8 @@ def widths_for(device: str) -> str:
 class _Runner:
     """The runs on their way, guideline after guideline."""
 
-    asked: tuple[str, ...]
+    requests: Mapping[str, Request]
     widths: str
-    request: Request
     budget: Budget
     folder: Path
     progress: OnProgress | None
@@ -142,13 +150,12 @@ class _Runner:
         return any(run.stopped in _CUT for run in self.runs.values())
 
     def until_done(self) -> None:
-        for guideline in self.asked:
+        for guideline, request in self.requests.items():
             where = self.folder / guideline
             where.mkdir(parents=True, exist_ok=True)
             self.announce(f"{guideline}: {GUIDELINES[guideline].title}")
-            networks = [one for each in self._experiments(guideline) for one in each.networks]
             self.runs[guideline] = self.replicate(
-                dataclasses.replace(self.request, models=tuple(one.name for one in networks)),
+                request,
                 self.budget,
                 where,
                 progress=self._teller(guideline),
@@ -161,12 +168,12 @@ class _Runner:
 
     def report(self) -> Report:
         rows: list[Result] = []
-        comparisons: list[dict[str, Any]] = []
-        for guideline in self.asked:
-            for experiment in self._experiments(guideline):
+        comparisons: list[Comparison] = []
+        for guideline, request in self.requests.items():
+            for experiment in experiments(guideline, self.widths):
                 run = self.runs.get(guideline)
                 if run is None:
-                    rows.extend(self._unreached(experiment))
+                    rows.extend(_unreached(request, experiment, self.widths))
                     continue
                 rows.extend(_rows(run, experiment, self.widths))
                 comparisons.extend(_comparisons(run, experiment))
@@ -179,16 +186,13 @@ class _Runner:
             detrbench_version=__version__,
         )
 
-    def _experiments(self, guideline: str) -> tuple[Experiment, ...]:
-        return experiments(guideline, self.widths)
-
     def _teller(self, guideline: str) -> OnProgress | None:
         """Turns one guideline's progress into that of all."""
         tell, budget_s = self.progress, self.budget.budget_s or 0.0
         if tell is None:
             return None
-        before_s = budget_s * self.asked.index(guideline)
-        after_s = budget_s * len(self.asked) - before_s - budget_s
+        before_s = budget_s * list(self.requests).index(guideline)
+        after_s = budget_s * len(self.requests) - before_s - budget_s
 
         def told(one: Progress) -> None:
             total = None if one.total is None else before_s + one.total + after_s
@@ -206,35 +210,21 @@ class _Runner:
         ]
         return measured[0] if measured else Environment.read().to_dict()
 
-    def _unreached(self, experiment: Experiment) -> list[Result]:
-        reason = "the run ended before it was timed"
-        return [
-            _cell(
-                Result(
-                    network.name,
-                    network.name,
-                    {"device": self.request.device, "batch": self.request.batch},
-                    dict.fromkeys(METRIC_KEYS),
-                    status="interrupted",
-                    reason=reason,
-                    missing=dict.fromkeys(METRIC_KEYS, reason),
-                ),
-                network,
-                experiment,
-                self.widths,
-            )
-            for network in experiment.networks
-        ]
-
 
 # --- from a run to rows --------------------------------------------------------------------------
+
+
+def _case(network: Network, execution: Execution, seed: int) -> Case:
+    """A network as any model that a callable builds, under the name that it has in the tables."""
+    reference = f"detrbench.experiments.guidelines.networks:{network.callable(execution.batch)}"
+    return Case(network.name, resolve(Model(network.name, reference, seed=seed)), execution)
 
 
 def _view(run: Run, experiment: Experiment) -> Run:
     """`run` as if it had been of one experiment alone, so that its first network is the baseline.
     Every ratio is then of rounds in which both ran."""
-    names = tuple(network.name for network in experiment.networks)
-    return dataclasses.replace(run, request=dataclasses.replace(run.request, models=names))
+    cases = tuple(run.request.case(network.name) for network in experiment.networks)
+    return dataclasses.replace(run, request=dataclasses.replace(run.request, cases=cases))
 
 
 def _rows(run: Run, experiment: Experiment, widths: str) -> list[Result]:
@@ -245,13 +235,40 @@ def _rows(run: Run, experiment: Experiment, widths: str) -> list[Result]:
     ]
 
 
-def _comparisons(run: Run, experiment: Experiment) -> list[dict[str, Any]]:
-    return [
-        {**pair, "settings": _settings(pair["settings"], network, experiment)}
-        for pair, network in zip(
-            latency_comparisons(_view(run, experiment)), experiment.networks[1:], strict=True
+def _unreached(request: Request, experiment: Experiment, widths: str) -> list[Result]:
+    """Rows of an experiment that no process came to."""
+    reason = "the run ended before it was timed"
+    cells = []
+    for network in experiment.networks:
+        case = request.case(network.name)
+        blank = Result(
+            network.name,
+            network.name,
+            case.settings(),
+            dict.fromkeys(METRIC_KEYS),
+            status="interrupted",
+            reason=reason,
+            missing=dict.fromkeys(METRIC_KEYS, reason),
+            case=case,
         )
+        cells.append(_cell(blank, network, experiment, widths))
+    return cells
+
+
+def _comparisons(run: Run, experiment: Experiment) -> list[Comparison]:
+    first, *others = experiment.networks
+    return [
+        dataclasses.replace(
+            pair,
+            baseline=_placed(pair.baseline, first, experiment),
+            case=_placed(pair.case, network, experiment),
+        )
+        for pair, network in zip(latency_comparisons(_view(run, experiment)), others, strict=True)
     ]
+
+
+def _placed(side: Side, network: Network, experiment: Experiment) -> Side:
+    return dataclasses.replace(side, settings=_settings(side.settings, network, experiment))
 
 
 def _cell(timed: Result, network: Network, experiment: Experiment, widths: str) -> Result:
@@ -274,7 +291,9 @@ def _cell(timed: Result, network: Network, experiment: Experiment, widths: str) 
     )
 
 
-def _settings(settings: dict[str, Any], network: Network, experiment: Experiment) -> dict[str, Any]:
+def _settings(
+    settings: Mapping[str, Any], network: Network, experiment: Experiment
+) -> dict[str, Any]:
     """Without what is a detector's alone, and with the place in the paper's tables."""
     kept = {name: value for name, value in settings.items() if name not in ("nc", "fused")}
     place = {

@@ -1,16 +1,17 @@
-"""The networks of the paper's tables 1 to 4. Each holds its own input, and ignores the images.
+"""The networks of the paper's tables 1 to 4, as callables: `G1_c1_32_c2_32_batch_1` builds one.
 
-So whatever times a detector times them too; their maps have many channels, and images three.
+Each holds its own input, and ignores the images: whatever times a detector times them too, and
+their maps have many channels, images three.
 """
 
 from __future__ import annotations
 
 import inspect
 import math
+import re
 from collections.abc import Callable, Mapping
-from functools import reduce
+from functools import partial, reduce
 from operator import add
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -18,43 +19,47 @@ from torch import Tensor, nn
 from detrbench.core.errors import UsageError
 from detrbench.experiments.guidelines.paper import BLOCKS, SIDE, check_guideline
 
-if TYPE_CHECKING:
-    from detrbench.timing.process import Request
+
+def __getattr__(name: str) -> Callable[[], tuple[nn.Module, Tensor]]:
+    """What builds the network called so; whether there is one is said when it is called."""
+    if re.match(r"G\d", name) is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return partial(build, name)
 
 
-def build(rest: str, request: Request) -> nn.Module:
-    """The network called `rest`, such as "G1/c1=32,c2=32", for the batch and seed of `request`.
+def build(name: str) -> tuple[nn.Module, Tensor]:
+    """The network called so, and images of its batch, which it ignores.
 
     Raises:
         UsageError: no network is called so.
     """
-    guideline, arguments = parse(rest)
-    return make(guideline, arguments, request.batch, request.seed)
+    guideline, arguments, batch = parse(name)
+    return make(guideline, arguments, batch), torch.zeros(batch, 3, SIDE, SIDE)
 
 
-def make(guideline: str, arguments: Mapping[str, int], batch: int = 1, seed: int = 0) -> nn.Module:
-    """A network of the experiments on `guideline`, with weights and input from `seed`."""
+def make(guideline: str, arguments: Mapping[str, int], batch: int = 1) -> nn.Module:
+    """A network of the experiments on `guideline`; torch's generator draws weights and input."""
     block = NETWORKS[guideline]
-    with torch.random.fork_rng(devices=()):
-        torch.manual_seed(seed)
-        blocks = nn.Sequential(*(block(**arguments) for _ in range(BLOCKS)))
-        return Stack(blocks, batch, next(iter(arguments.values())))
+    blocks = nn.Sequential(*(block(**arguments) for _ in range(BLOCKS)))
+    return Stack(blocks, batch, next(iter(arguments.values())))
 
 
-def parse(rest: str) -> tuple[str, dict[str, int]]:
-    """Guideline and arguments of a name without its scheme.
+def parse(name: str) -> tuple[str, dict[str, int], int]:
+    """Guideline, arguments and batch of a network by its name.
 
     Raises:
         UsageError: no network is called so.
     """
-    guideline, _, text = rest.partition("/")
+    guideline, _, rest = name.partition("_")
     check_guideline(guideline)
-    wanted = list(inspect.signature(NETWORKS[guideline]).parameters)
-    pairs = [pair.partition("=") for pair in text.split(",")]
-    if [key for key, _, _ in pairs] != wanted or not all(n.isdecimal() for *_, n in pairs):
-        example = ",".join(f"{key}=1" for key in wanted)
-        raise UsageError(f"{rest!r} is no network", hint=f"Write {guideline}/{example}.")
-    return guideline, {key: int(number) for key, _, number in pairs}
+    wanted = [*inspect.signature(NETWORKS[guideline]).parameters, "batch"]
+    form = "_".join(rf"{key}_(\d{{1,9}})" for key in wanted)
+    found = re.fullmatch(form, rest, re.ASCII)
+    *sizes, batch = map(int, found.groups()) if found else (0,)
+    if batch < 1:
+        example = "_".join(f"{key}_1" for key in wanted)
+        raise UsageError(f"{name!r} is no network", hint=f"Write {guideline}_{example}.")
+    return guideline, dict(zip(wanted, sizes, strict=False)), batch
 
 
 class Stack(nn.Module):

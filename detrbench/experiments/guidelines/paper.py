@@ -33,9 +33,6 @@ SIDE = 56  # pixels of a map
 BLOCKS = 10
 FACTORS = (1, 2, 4)  # of the widths: a table's columns
 
-SCHEME = "guideline"
-"""What the name of one of these networks begins with: "guideline:G1/c1=32,c2=32"."""
-
 
 @dataclass(frozen=True)
 class Widths:
@@ -69,9 +66,14 @@ class Network:
 
     @property
     def name(self) -> str:
-        """What a request for a measurement calls it."""
+        """What rows call it: "guideline:G1/c1=32,c2=32"."""
         arguments = ",".join(f"{key}={value}" for key, value in self.arguments.items())
-        return f"{SCHEME}:{self.guideline}/{arguments}"
+        return f"guideline:{self.guideline}/{arguments}"
+
+    def callable(self, batch: int) -> str:
+        """What `networks` calls that which builds it: "G1_c1_32_c2_32_batch_1"."""
+        named = {**self.arguments, "batch": batch}
+        return "_".join([self.guideline, *(f"{key}_{value}" for key, value in named.items())])
 
 
 @dataclass(frozen=True)

@@ -20,16 +20,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any
 
 from detrbench.compare.gate.pairs import pairs_of
 from detrbench.core.errors import UsageError
 from detrbench.core.units import ratio, show_change
 from detrbench.experiments.guidelines.paper import GUIDELINES, WIDTHS, Guideline
-from detrbench.reports.report import Report, Result, is_of
+from detrbench.reports.comparison import Comparison
+from detrbench.reports.report import Report, Result
 from detrbench.reports.verdicts import Verdict
-
-Pair = Mapping[str, Any]
 
 
 class Answer(str, Enum):
@@ -53,7 +51,7 @@ class Trial:
 
     column: str
     cells: tuple[Result, ...]
-    pairs: Mapping[str, Pair]
+    pairs: Mapping[str, Comparison]
     answer: Answer
     reasons: tuple[str, ...] = ()
 
@@ -114,7 +112,9 @@ def findings(report: Report) -> tuple[Finding, ...]:
     return tuple(_finding(report, GUIDELINES[name]) for name in names)
 
 
-def judge_trial(guideline: Guideline, pairs: Mapping[str, Pair | None]) -> tuple[Answer, list[str]]:
+def judge_trial(
+    guideline: Guideline, pairs: Mapping[str, Comparison | None]
+) -> tuple[Answer, list[str]]:
     """The answer of one experiment, and the reasons where it is not a plain yes.
 
     Args:
@@ -178,7 +178,7 @@ def _finding(report: Report, guideline: Guideline) -> Finding:
 
 def _trial(report: Report, guideline: Guideline, column: str) -> Trial:
     cells = _rows(report, guideline=guideline.name, experiment=column)
-    pairs = {label_of(cell): _pair(report, cell) for cell in cells[1:]}
+    pairs = {label_of(cell): report.comparison(cell) for cell in cells[1:]}
     answer, reasons = judge_trial(guideline, pairs)
     there = {label: pair for label, pair in pairs.items() if pair is not None}
     return Trial(column, cells, there, answer, tuple(reasons))
@@ -192,15 +192,8 @@ def _rows(report: Report, **settings: str) -> tuple[Result, ...]:
     )
 
 
-def _pair(report: Report, cell: Result) -> Pair | None:
-    return next(
-        (pair for pair in report.comparisons if is_of(pair, cell)),
-        None,
-    )
-
-
-def _verdict(pair: Pair) -> Verdict:
-    return Verdict(pair["verdict"])
+def _verdict(pair: Comparison) -> Verdict:
+    return Verdict(pair.verdict)
 
 
 def _sides(guideline: Guideline) -> tuple[Verdict, Verdict]:
@@ -209,8 +202,8 @@ def _sides(guideline: Guideline) -> tuple[Verdict, Verdict]:
     return sides[::-1] if guideline.faster else sides
 
 
-def _why_unsaid(unsaid: Mapping[str, Pair | None]) -> list[str]:
-    reasons = [reason for pair in unsaid.values() if pair for reason in pair.get("reasons") or ()]
+def _why_unsaid(unsaid: Mapping[str, Comparison | None]) -> list[str]:
+    reasons = [reason for pair in unsaid.values() if pair for reason in pair.reasons]
     return list(dict.fromkeys(reasons)) or ["not every network was measured"]
 
 
@@ -220,17 +213,17 @@ def _of_trial(trial: Trial, label: str) -> str:
     cell = next((each for each in trial.cells if label_of(each) == label), None)
     printed = None if cell is None else paper_ratio(cell, trial.cells[0])
     paper = "" if printed is None else f"in the paper {show_change(printed)}"
-    if pair is None or pair.get("ratio") is None:
+    if pair is None or pair.ratio is None:
         return f"{trial.column} n/a ({paper})" if paper else f"{trial.column} n/a"
     inside = "; ".join(part for part in (interval_text(pair), paper) if part)
-    return f"{trial.column} {show_change(pair['ratio'])} ({inside})"
+    return f"{trial.column} {show_change(pair.ratio)} ({inside})"
 
 
-def interval_text(pair: Pair) -> str:
+def interval_text(pair: Comparison) -> str:
     """The ends of a comparison's interval as changes; "" where it has none."""
-    if pair.get("ci_low") is None or pair.get("ci_high") is None:
+    if pair.ci_low is None or pair.ci_high is None:
         return ""
-    return f"{show_change(pair['ci_low'])} to {show_change(pair['ci_high'])}"
+    return f"{show_change(pair.ci_low)} to {show_change(pair.ci_high)}"
 
 
 def _printed_speed(cell: Result) -> str | None:

@@ -15,8 +15,9 @@ from detrbench.experiments.guidelines.rules import (
     label_of,
     paper_ratio,
 )
-from detrbench.render.layout import Column, Document, Line, Table, provenance, settings_text
+from detrbench.render.layout import Column, Document, Line, Table, provenance
 from detrbench.reports.report import Report, Result
+from detrbench.reports.settings import settings_text
 
 OPEN_POINTS = (
     "The paper leaves open, and it was decided here: the batch (its figures allow one image only); "
@@ -72,9 +73,9 @@ def _trial_lines(trial: Trial) -> Iterator[Line]:
                 _value(cell, "memory_access_elements", "element"),
                 "" if cell is first else _change(cell, first, "memory_access_elements"),
                 _value(cell, "latency_median_s", "short s"),
-                show_change(pair["ratio"]) if pair and pair.get("ratio") else "",
+                show_change(pair.ratio) if pair and pair.ratio else "",
                 (interval_text(pair) or "n/a") if pair else "",
-                str(pair["verdict"]) if pair else cell.status if cell.status != "ok" else "",
+                str(pair.verdict) if pair else cell.status if cell.status != "ok" else "",
                 "" if cell is first or printed is None else show_change(printed),
             ),
             level=1,
@@ -123,7 +124,7 @@ def _remarks(finding: Finding) -> list[str]:
 
 def _verdicts(found: Sequence[Finding], report: Report) -> Table:
     columns = list(dict.fromkeys(trial.column for one in found for trial in one.trials))
-    margins = sorted({float(pair["margin"]) for pair in report.comparisons if pair.get("margin")})
+    margins = sorted({pair.margin for pair in report.comparisons if pair.margin})
     margin = f" The margin is {' and '.join(map(show_part, margins))}." if margins else ""
     return Table(
         caption=f"Do the guidelines hold on this device?{margin}",

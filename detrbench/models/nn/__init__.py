@@ -1,4 +1,4 @@
-"""Detectors from model files: the blocks, the table of their names, and `build`.
+"""The building blocks of detectors, and the table of their names.
 
 Importing this package does not import torch; the names below load what they need.
 """
@@ -14,9 +14,7 @@ from detrbench.core.errors import SpecError, nearest
 if TYPE_CHECKING:
     from torch import nn
 
-    from detrbench.models.detector import Detector, build
     from detrbench.models.nn.detections import Detections, Predictions, postprocess
-    from detrbench.models.userblocks import load_blocks
 
 # Every block a model file may name, and where it is. A new block is one class and one line here.
 BLOCKS: dict[str, str] = {
@@ -48,18 +46,12 @@ _LAZY = {
     "Detections": "detrbench.models.nn.detections",
     "Predictions": "detrbench.models.nn.detections",
     "postprocess": "detrbench.models.nn.detections",
-    "Detector": "detrbench.models.detector",
-    "build": "detrbench.models.detector",
-    "load_blocks": "detrbench.models.userblocks",
 }
 
 __all__ = [
     "BLOCKS",
     "Detections",
-    "Detector",
     "Predictions",
-    "build",
-    "load_blocks",
     "postprocess",
     "resolve",
 ]

@@ -18,17 +18,10 @@ from detrbench.core.units import (
     show_size,
 )
 from detrbench.machine.validity import Entry
-from detrbench.render.layout import (
-    SHORT_SETTINGS,
-    Column,
-    Line,
-    Marks,
-    Table,
-    row_label,
-    settings_text,
-)
+from detrbench.render.layout import Column, Line, Marks, Table, row_label
 from detrbench.reports.metrics import METRICS, Metric
 from detrbench.reports.report import Report, Result, missing_value
+from detrbench.reports.settings import settings_text
 
 # --- every way of counting ---------------------------------------------------------------------
 
@@ -105,7 +98,7 @@ def _count_text(row: Result, one: Metric, marks: Marks) -> str:
 
 def _figure_note(figure: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
     who = [figure.get("label") or "published", figure.get("source")]
-    how = settings_text(settings, SHORT_SETTINGS)
+    how = settings_text(settings, short=True)
     return ", ".join(str(part) for part in who if part) + (
         f"; our same set-up: {how}" if how else ""
     )

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from detrbench.core.units import ratio, show_change, show_many, show_part, show_quantity
-from detrbench.render.layout import pair_label, row_label
+from detrbench.render.layout import baseline_label, pair_label, row_label
 from detrbench.render.plots import named_pairs
+from detrbench.reports.comparison import Comparison
 from detrbench.reports.metrics import METRICS
 from detrbench.reports.report import Report, Result
 from detrbench.reports.verdicts import Verdict
@@ -45,25 +45,25 @@ def findings(report: Report) -> tuple[Finding, ...]:
     return tuple(_finding(pair, report) for pair in named_pairs(report))
 
 
-def _finding(pair: Mapping[str, Any], report: Report) -> Finding:
-    verdict = str(pair.get("verdict") or "")
+def _finding(pair: Comparison, report: Report) -> Finding:
+    verdict = pair.verdict or ""
     return Finding(
         verdict,
         _SIGNS.get(verdict, ""),
-        _sentence(verdict, pair, pair_label(pair, report)),
-        (*_evidence(pair), *(_capital(str(reason)) for reason in pair.get("reasons") or ())),
+        _sentence(verdict, pair, pair_label(pair, report), baseline_label(pair, report)),
+        (*_evidence(pair), *map(_capital, pair.reasons)),
     )
 
 
-def _sentence(verdict: str, pair: Mapping[str, Any], model: str) -> str:
-    baseline, change = pair["baseline"], pair.get("ratio")
+def _sentence(verdict: str, pair: Comparison, model: str, baseline: str) -> str:
+    change = pair.ratio
     takes = f"it takes {_more_or_less(change)} time" if change else "its ratio is not known"
     if verdict == Verdict.FASTER:
         return f"{model} is faster than {baseline}: {takes}."
     if verdict == Verdict.SLOWER:
         return f"{model} is slower than {baseline}: {takes}."
     if verdict == Verdict.EQUIVALENT:
-        within = f" to within {show_part(pair['margin'])}" if pair.get("margin") else ""
+        within = f" to within {show_part(pair.margin)}" if pair.margin else ""
         return f"{model} takes the same time as {baseline}{within}."
     if verdict == Verdict.INCONCLUSIVE:
         return f"{model} may or may not be faster than {baseline}: in this run {takes}."
@@ -78,17 +78,17 @@ def _more_or_less(change: float) -> str:
     return f"{percent.lstrip('+-')} {'less' if percent.startswith('-') else 'more'}"
 
 
-def _evidence(pair: Mapping[str, Any]) -> Iterator[str]:
-    low, high = pair.get("ci_low"), pair.get("ci_high")
-    processes = len(pair.get("process_log_ratios") or ())
+def _evidence(pair: Comparison) -> Iterator[str]:
+    low, high = pair.ci_low, pair.ci_high
+    processes = len(pair.process_log_ratios)
     facts = []
     if low is not None and high is not None:
-        how = f"{show_part(pair['confidence'])} " if pair.get("confidence") else ""
+        how = f"{show_part(pair.confidence)} " if pair.confidence else ""
         facts.append(f"{how}interval {show_change(low)} to {show_change(high)}")
     if processes:
         facts.append(show_many(processes, "process", "processes"))
-    if pair.get("margin"):
-        facts.append(f"margin {show_part(pair['margin'])}")
+    if pair.margin:
+        facts.append(f"margin {show_part(pair.margin)}")
     if facts:
         yield f"{_capital(', '.join(facts))}."
 

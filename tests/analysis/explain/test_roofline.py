@@ -6,6 +6,7 @@ import xml.etree.ElementTree as ElementTree
 from typing import Any
 
 from detrbench.analysis.explain.roofline import roofline
+from detrbench.reports.comparison import Comparison, Side
 from detrbench.reports.report import Report, Result
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -41,8 +42,8 @@ def a_report(**explanation: Any) -> Report:
         Result(model, model, {"device": "cpu"}, {"flops": 90e9}, parts={"stage": parts})
         for model in ("large", "small")
     )
-    pair = {"baseline": "large", "model": "small", "settings": {}, "ratio": 1.0}
-    return Report(rows, comparisons=({**pair, **explanation},))
+    pair = Comparison(Side("large"), Side("small"), ratio=1.0, **explanation)
+    return Report(rows, comparisons=(pair,))
 
 
 EXPLAINED = a_report(explanation={"by": "stage", "ceilings": CEILINGS})

@@ -10,7 +10,7 @@ import torch
 import torchvision
 
 from detrbench.core.errors import DetrbenchWarning, SpecError, UsageError
-from detrbench.models.nn import build
+from detrbench.models.builder import build
 from detrbench.models.nn.borrowed import TorchVision
 from tests.models.filling import fill, image
 

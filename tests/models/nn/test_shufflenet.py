@@ -10,8 +10,9 @@ import torch
 import torchvision
 
 from detrbench.core.errors import DetrbenchWarning, UsageError
+from detrbench.models.builder import build
 from detrbench.models.catalog import find_model
-from detrbench.models.nn import Detector, build
+from detrbench.models.detector import Detector
 from detrbench.models.nn.shufflenet import ShuffleV2Unit, SqueezeExcite
 from tests.models.filling import fill, image, uniform
 

@@ -1,0 +1,139 @@
+"""Readers of what a YAML file holds: each takes a node and gives a value, or says what is wrong.
+
+Whoever reads a file of some kind says which keys it has and which of these reads each. All raise
+SpecError, with the file and the line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from typing import TypeGuard, TypeVar
+
+from detrbench.core.errors import SpecError, UsageError, nearest
+from detrbench.core.strict_yaml import Node, shorten
+
+Value = TypeVar("Value")
+
+
+def mapping(
+    node: Node,
+    known: Collection[str] | None = None,
+    *,
+    name: str | None = None,
+    hint: str | None = None,
+) -> Mapping[str, Node]:
+    """The entries of a mapping.
+
+    Args:
+        known: the keys that it may have; any at all, if `None`.
+        name: what it is of the file, for the message.
+        hint: how to write it; else the known keys are named.
+    """
+    if not isinstance(node.value, Mapping):
+        usual = f"Write {', '.join(known or ()) or 'it'} as `key: value`."
+        raise _misplaced(node, "a mapping", name, hint or usual)
+    for key, value in node.value.items():
+        if known is not None and key not in known:
+            raise unknown_key(key, value, known)
+    return node.value
+
+
+def unknown_key(key: str, node: Node, known: Collection[str], kind: str = "key") -> SpecError:
+    """The error to raise about a key, at its value; the nearest that is known is suggested."""
+    return node.error(f"unknown {kind} `{shorten(key)}`", nearest(key, known))
+
+
+def sequence(node: Node, *, name: str, hint: str) -> tuple[Node, ...]:
+    """The items of a list, which may have none."""
+    if not isinstance(node.value, tuple):
+        raise _misplaced(node, "a list", name, hint)
+    return node.value
+
+
+def one_or_more(node: Node) -> tuple[Node, ...]:
+    """The items of a list, or the one value that stands in its place."""
+    if not isinstance(node.value, tuple):
+        return (node,)
+    if not node.value:
+        raise node.error("the list is empty", "Put at least one value into it.")
+    return node.value
+
+
+def read(
+    fields: Mapping[str, Node], key: str, reader: Callable[[Node], Value], default: Value
+) -> Value:
+    """The value of `key`, or `default` where it is not given."""
+    return reader(fields[key]) if key in fields else default
+
+
+def scalar(node: Node, what: str = "a value", hint: str = "Write one value.") -> str:
+    """A single value as it is written, so that no digit of it is lost."""
+    if isinstance(node.value, tuple | Mapping) or node.value is None:
+        raise _misplaced(node, what, None, hint)
+    return node.text
+
+
+def text(node: Node) -> str:
+    """A text, and not what YAML takes for a number."""
+    if not isinstance(node.value, str) or not node.value:
+        raise _misplaced(node, "a text", None, "Put it in quotes if it is one.")
+    return node.value
+
+
+def whole(node: Node) -> int:
+    """A whole number from 1."""
+    if not is_whole(node.value, 1):
+        raise node.error(
+            f"{node.kind} is not a whole number from 1", "Write 1 or more, or leave the key out."
+        )
+    return node.value
+
+
+def positive(node: Node) -> float:
+    """A number above 0."""
+    if not is_positive(node.value):
+        raise node.error(f"{node.kind} is not a positive number", "Write more than 0.")
+    return float(node.value)
+
+
+def parsed(parse: Callable[[str], Value]) -> Callable[[Node], Value]:
+    """A reader of what `parse` understands, whose errors name the file and the line."""
+    return lambda node: at(node, lambda: parse(scalar(node)))
+
+
+def one_of(what: str, known: Collection[str]) -> Callable[[Node], str]:
+    """A reader of one of `known`, each of which is a `what`."""
+
+    def parse(word: str) -> str:
+        if word not in known:
+            raise UsageError(f"unknown {what} {shorten(word)!r}", hint=nearest(word, known))
+        return word
+
+    return parsed(parse)
+
+
+def at(node: Node, call: Callable[[], Value]) -> Value:
+    """What `call` gives. What it refuses is refused where `node` stands."""
+    try:
+        return call()
+    except SpecError:
+        raise
+    except UsageError as error:
+        raise node.error(error.what, error.hint) from error
+
+
+def is_whole(value: object, least: int, most: int | None = None) -> TypeGuard[int]:
+    """Whether `value` is a whole number in these bounds, and not true, which Python takes for 1."""
+    if not isinstance(value, int) or isinstance(value, bool):
+        return False
+    return least <= value and (most is None or value <= most)
+
+
+def is_positive(value: object) -> TypeGuard[int | float]:
+    """Whether `value` is a number above 0, and not true."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and value > 0
+
+
+def _misplaced(node: Node, belongs: str, name: str | None, hint: str) -> SpecError:
+    what = f"{node.kind} stands where {belongs} belongs"
+    return node.error(f"{name} is {node.kind}, not {belongs}" if name else what, hint)

@@ -1,0 +1,222 @@
+"""Counts made in a process of their own, so that what a model imports stays there.
+
+    python -m detrbench.counting.worker < job.json
+
+A job is {"cases", "past"}; the answer, on stdout, is {"report", "warnings"} or {"error"}, a
+UsageError's what, where and hint. Whatever a model prints goes to stderr.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+import sysconfig
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from importlib.machinery import PathFinder
+from pathlib import Path
+from typing import Any, TextIO
+
+from detrbench.core.errors import DetrbenchError, DetrbenchWarning, UsageError
+from detrbench.models.usercode import imported
+from detrbench.reports.case import Case
+from detrbench.reports.report import Report
+
+COMMAND = (sys.executable, "-m", "detrbench.counting.worker")
+
+
+@dataclass(frozen=True)
+class Past:
+    """Where an earlier revision of a working tree is, for cases that are built from it.
+
+    Attributes:
+        tree: the working tree, nothing of which may be imported.
+        folder: the revision's files. A working directory and an import path in the tree are taken
+            for theirs of the same name in here.
+        beside: whether everything that is imported must lie beside the models' own files. Whoever
+            has both sides in one process can keep no more than that apart.
+    """
+
+    tree: str
+    folder: str
+    beside: bool = False
+
+    def counterpart(self, path: Path) -> Path | None:
+        """A path of the working tree in the revision; `None` where it has none."""
+        if not path.is_relative_to(self.tree):
+            return None
+        there = Path(self.folder, path.relative_to(self.tree))
+        return there if there.exists() else None
+
+
+def count_apart(
+    cases: Sequence[Case], past: Past | None = None, *, command: Sequence[str] = COMMAND
+) -> Report:
+    """`detrbench.counting.profiling.profile` of `cases`, in a fresh process.
+
+    Args:
+        past: where they are from, if not from here.
+        command: what to start.
+
+    Raises:
+        UsageError: as there, or one of the past imports what is not of the past.
+        DetrbenchError: the process ended without an answer.
+    """
+    plain = None if past is None else dataclasses.asdict(past)
+    job = {"cases": [case.to_dict() for case in cases], "past": plain}
+    done = subprocess.run(
+        command,
+        input=json.dumps(job).encode(),
+        capture_output=True,
+        env=environment(),
+        check=False,
+    )
+    try:
+        answer = json.loads(done.stdout)
+    except ValueError:
+        names = ", ".join(case.name for case in cases)
+        raise DetrbenchError(
+            f"counting it {_ending(done.returncode, done.stderr)}", where=names
+        ) from None
+    if "error" in answer:
+        raise UsageError(**answer["error"])
+    for text in answer["warnings"]:
+        warnings.warn(text, DetrbenchWarning, stacklevel=2)
+    return Report.from_json(json.dumps(answer["report"]))
+
+
+def environment() -> dict[str, str]:
+    """Ours, with this very package found first: also from a checkout that is not installed."""
+    home = str(Path(__file__).resolve().parents[2])
+    paths = [home, *filter(None, [os.environ.get("PYTHONPATH")])]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+
+
+def _ending(code: int, stderr: bytes) -> str:
+    if code < 0:
+        return f"was ended by signal {-code} ({signal.strsignal(-code)})"
+    lines = stderr.decode(errors="replace").strip().splitlines()
+    said = f" ({lines[-1].strip()})" if lines else ""
+    return f"ended with exit code {code} and no result{said}"
+
+
+# --- in the process ----------------------------------------------------------------------------
+
+
+def main() -> int:
+    """Do the job on stdin; the exit code is 0, or 2 for one that cannot be done as given."""
+    channel = own_stdout()
+    job = json.loads(sys.stdin.read())
+    cases = tuple(map(Case.from_dict, job["cases"]))
+    past = None if job["past"] is None else Past(**job["past"])
+    try:
+        answer, code = _answer(cases, past), 0
+    except UsageError as error:
+        told = {"what": error.what, "where": error.where, "hint": error.hint}
+        answer, code = {"error": told}, error.exit_code
+    channel.write(json.dumps(answer))
+    channel.flush()
+    return code
+
+
+def own_stdout() -> TextIO:
+    """The parent's pipe for us alone; what anything else writes to stdout goes to stderr."""
+    channel = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    return channel
+
+
+def _answer(cases: tuple[Case, ...], past: Past | None) -> dict[str, Any]:
+    from detrbench.counting.profiling import profile
+
+    watch = None if past is None else _Watch(past)
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always", DetrbenchWarning)
+        report = profile(cases)
+    if watch is not None:
+        watch.check(cases)
+    texts = [str(one.message) for one in said if issubclass(one.category, DetrbenchWarning)]
+    return {"report": report.to_dict(), "warnings": texts}
+
+
+class _Watch:
+    """Takes this process into the past, and sees whether what is imported there is of the past.
+
+    That is done here, not by whoever starts this process: from a folder of the past, a revision of
+    detrbench itself might be run.
+    """
+
+    def __init__(self, past: Past) -> None:
+        self._past = past
+        self._missed: set[str] = set()
+        here = Path.cwd()
+        paths = [Path(path or here) for path in sys.path]
+        self._todays = [str(path) for path in paths if path.is_relative_to(past.tree)]
+        sys.path[:] = [str(past.counterpart(path) or path) for path in paths]
+        if here.is_relative_to(past.tree):
+            os.chdir(past.counterpart(here) or past.folder)  # the folder may be new
+        sys.meta_path.append(self)
+
+    def find_spec(self, name: str, path: object = None, target: object = None) -> None:
+        """Is asked for modules that nobody else has found; without them a model may do."""
+        if path is None:
+            self._missed.add(name)
+
+    def check(self, cases: Sequence[Case]) -> None:
+        """Raises UsageError where something was imported that is not as it was."""
+        where = ", ".join(case.model.reference for case in cases)
+        own = [Path(path).resolve().parent for case in cases for path in _python_files(case)]
+        for name, file in _of_users():
+            if file.is_relative_to(self._past.tree):
+                raise UsageError(
+                    f"it imports {name} from {file}: as that is now, not as it was",
+                    where=where,
+                    hint="Keep what a model imports beside its file.",
+                )
+            if file.is_relative_to(self._past.folder) and not any(map(file.is_relative_to, own)):
+                self._check_meeting(f"it imports {name}, which does not lie beside it", where)
+        for name in sorted(self._missed):
+            found = PathFinder.find_spec(name, self._todays)
+            if found is not None and found.origin is not None:
+                self._check_meeting(f"it looks for {name}, which there was not", where)
+
+    def _check_meeting(self, what: str, where: str) -> None:
+        if self._past.beside:
+            raise UsageError(
+                f"{what}: where both revisions are timed in the same processes, it would be given "
+                "today's",
+                where=where,
+                hint="Keep what a model imports beside its file, or compare counts alone: "
+                "--counts-only.",
+            )
+
+
+def _python_files(case: Case) -> Iterator[str]:
+    place, _, _ = case.model.reference.rpartition(":")
+    yield from (path for path in (place, case.model.blocks) if path)
+
+
+def _of_users() -> Iterator[tuple[str, Path]]:
+    """Every module that is neither ours, nor Python's, nor installed; and its file."""
+    package = Path(__file__).parents[1]
+    standard = [Path(sysconfig.get_path(each)).resolve() for each in ("stdlib", "platstdlib")]
+    for name, module in imported():
+        file = getattr(module, "__file__", None)
+        if not isinstance(file, str) or not Path(file).is_absolute():  # torch.ops' is "_ops.py"
+            continue
+        path = Path(file).resolve()
+        installed = not {"site-packages", "dist-packages"}.isdisjoint(path.parts)
+        if not installed and not any(map(path.is_relative_to, (package, *standard))):
+            yield name, path
+
+
+if __name__ == "__main__":
+    code = main()
+    # Without the interpreter's own end: unloading torch takes a second, and the answer is given.
+    sys.stderr.flush()
+    os._exit(code)

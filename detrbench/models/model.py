@@ -1,0 +1,58 @@
+"""A model by its reference: what is built, and of which files, before anything is built."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from detrbench.core.errors import UsageError
+
+
+@dataclass(frozen=True)
+class File:
+    """A file that a model comes from, and the SHA-256 of its bytes."""
+
+    path: str
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Model:
+    """What a reference resolves to: plain data from which any process builds the same module.
+
+    Attributes:
+        name: what rows call it, as a rule the reference.
+        reference: a name of `models/`, a file, a callable; see `detrbench.models.sources`.
+        nc: number of classes; the file's own where `None`.
+        blocks: a Python file with the user's own blocks.
+        backbone_weights: a torchvision state_dict to load into the backbone.
+        seed: of weights and images.
+        files: every file that it comes from.
+    """
+
+    name: str
+    reference: str
+    nc: int | None = None
+    blocks: str | None = None
+    backbone_weights: str | None = None
+    seed: int = 0
+    files: tuple[File, ...] = ()
+
+
+def hashed(path: str | Path) -> File:
+    """`path` with what is in it now.
+
+    Raises:
+        UsageError: it cannot be read.
+    """
+    digest = hashlib.sha256()
+    if Path(path).exists() and not Path(path).is_file():  # a pipe would wait, a device never end
+        raise UsageError("it is not a file", where=str(path), hint="Check the path.")
+    try:
+        with Path(path).open("rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+    except OSError as error:
+        raise UsageError(f"cannot be read: {error.strerror or error}", where=str(path)) from error
+    return File(str(path), digest.hexdigest())

@@ -1,0 +1,69 @@
+"""Where models come from: one file for each kind, and one line in the table.
+
+A reference names a model: `rtdetr-l`, `./my.yaml`, `./my.py:build`. Its form says which source it
+is of. A source says at once, without torch, what is wrong with a reference and which files it is;
+and in the process that needs it, it builds the module.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Protocol
+
+from detrbench.models.model import Model
+from detrbench.models.sources.built import Built
+
+SOURCES: dict[str, str] = {
+    "callable": "detrbench.models.sources.callables:Callables",
+    "file": "detrbench.models.sources.modelfiles:ModelFiles",
+}
+"""Name -> "module:Class", asked in this order; the last takes what no other does."""
+
+
+class Source(Protocol):
+    """One way to name a model."""
+
+    def claims(self, reference: str) -> bool:
+        """Whether a reference has the form of this source's."""
+
+    def resolve(self, model: Model) -> Model:
+        """`model` with the hashes of all files that it comes from; imports no torch, runs nothing.
+
+        Raises:
+            UsageError: there is no such model, or it cannot have what is asked of it.
+        """
+
+    def build(self, model: Model, device: str) -> Built:
+        """The module on `device`; "meta" asks for shapes alone, where the source can do that.
+
+        Raises:
+            UsageError: it cannot be built so.
+        """
+
+
+def source_of(reference: str) -> Source:
+    """The source whose form a reference has."""
+    for place in SOURCES.values():
+        module, _, name = place.partition(":")
+        source: Source = getattr(importlib.import_module(module), name)()
+        if source.claims(reference):
+            return source
+    raise AssertionError("the last source takes everything")
+
+
+def resolve(model: Model) -> Model:
+    """`model` with the files that it comes from, as they are now.
+
+    Raises:
+        UsageError: its reference leads nowhere.
+    """
+    return source_of(model.reference).resolve(model)
+
+
+def build_model(model: Model, device: str = "cpu") -> Built:
+    """The module of `model`, in evaluation mode.
+
+    Raises:
+        UsageError: it cannot be built.
+    """
+    return source_of(model.reference).build(model, device)

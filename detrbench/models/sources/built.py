@@ -1,0 +1,113 @@
+"""What every source gives: a module, and what is known of it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from detrbench.core.errors import UsageError
+from detrbench.models.model import Model
+from detrbench.models.usercode import beside
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from detrbench.models.detector import Detector
+
+
+@dataclass(frozen=True)
+class Built:
+    """A model as it was really built.
+
+    Attributes:
+        module: takes images (B, C, H, W), in evaluation mode.
+        title: its name for readers.
+        nc: its classes, where it knows them.
+        published: figures that others printed of it, as in a report's rows, without ours.
+        notes: what its source leaves open and was decided for it.
+        images: its own example of input, where it has one; of that shape alone it is known to work.
+        folder: where its code is, if that is the user's.
+    """
+
+    module: nn.Module
+    title: str
+    nc: int | None = None
+    published: tuple[dict[str, Any], ...] = ()
+    notes: tuple[str, ...] = ()
+    images: Tensor | None = None
+    folder: Path | None = None
+
+    def beside(self) -> AbstractContextManager[None]:
+        """Inside, its code finds what it imports, as it did while it was built."""
+        return nullcontext() if self.folder is None else beside(self.folder)
+
+    @property
+    def detector(self) -> Detector | None:
+        """The module, where it is made of a model file: another one's `spec` is not ours."""
+        from detrbench.models.detector import Detector
+
+        return self.module if isinstance(self.module, Detector) else None
+
+    def fused(self) -> Built:
+        """With batch norms folded, by the module's own `fuse`.
+
+        Raises:
+            UsageError: it has none, or it fails.
+        """
+        from torch import nn
+
+        fuse = getattr(self.module, "fuse", None)
+        if not callable(fuse):
+            raise UsageError(
+                f"a {type(self.module).__name__} cannot be fused: it has no method `fuse`",
+                where=self.title,
+                hint="Leave --fuse out, or write NAME@fused=false for this one.",
+            )
+        try:
+            with self.beside():
+                result = fuse()
+        except Exception as error:
+            raise UsageError(
+                f"fusing it failed: {type(error).__name__}: {error}", where=self.title
+            ) from error
+        module = result if isinstance(result, nn.Module) else self.module
+        return dataclasses.replace(self, module=module.eval())
+
+    def check_image_size(self, imgsz: tuple[int, int], batch: int) -> None:
+        """Raises UsageError where it cannot take such images."""
+        if self.detector is not None:
+            self.detector.check_image_size(*imgsz)
+        if self.images is None:
+            return
+        count, _, height, width = self.images.shape
+        if (height, width) != imgsz or count != batch:
+            raise UsageError(
+                f"its example inputs are {count} of {height}x{width} pixels, and "
+                f"{batch} of {imgsz[0]}x{imgsz[1]} are asked for",
+                where=self.title,
+                hint=f"Give --imgsz {height}x{width} --batch {count}, or return the module alone.",
+            )
+
+
+def described(module: nn.Module, name: str) -> Built:
+    """A module that somebody made, as a source would have built it."""
+    built = Built(module, name)
+    if built.detector is None:
+        return built
+    spec = built.detector.spec
+    published = tuple(
+        {**dataclasses.asdict(figure), "settings": dict(figure.settings)}
+        for figure in spec.published
+    )
+    return Built(module, spec.title, spec.nc, published, tuple(spec.notes))
+
+
+def no_such_setting(model: Model, names: Mapping[str, str]) -> None:
+    """Raises UsageError where `model` has a value for one of `names`: setting -> why it cannot."""
+    for key, why in names.items():
+        if getattr(model, key) is not None:
+            raise UsageError(f"{model.reference} takes no {key}: {why}", hint="Leave it out.")

@@ -1,0 +1,194 @@
+"""Python callables that return a module: `./my.py:build` or `package.module:build`.
+
+The callable returns an `nn.Module`, or (module, example inputs). It is called without arguments,
+with `nc` where a class count was asked for. Its form says that code is run.
+"""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import inspect
+import re
+from collections.abc import Callable, Sequence
+from functools import reduce
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from detrbench.core.errors import UsageError, nearest
+from detrbench.models.model import Model
+from detrbench.models.sources.built import Built, described, no_such_setting
+from detrbench.models.usercode import beside, closure, module_file, run_file, run_module
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+_NAME = r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*"
+_FORM = re.compile(rf"(?!.*\.ya?ml$)(?P<file>.+\.py)?(?P<module>{_NAME})?:(?P<name>{_NAME})")
+
+
+class Callables:
+    """Builds what a callable of the user's returns."""
+
+    def claims(self, reference: str) -> bool:
+        found = _FORM.fullmatch(reference)
+        return found is not None and (found["file"] is None) != (found["module"] is None)
+
+    def resolve(self, model: Model) -> Model:
+        no_such_setting(
+            model,
+            {
+                "blocks": "it imports what it needs",
+                "backbone_weights": "the callable loads what it wants",
+            },
+        )
+        place, _, name = model.reference.rpartition(":")
+        root, file = _place(place)
+        _check_name(file, name.split(".")[0], model.reference)
+        return dataclasses.replace(model, files=closure(file, root))
+
+    def build(self, model: Model, device: str) -> Built:
+        import torch
+
+        place, _, name = model.reference.rpartition(":")
+        root, file = _place(place)
+        keywords = {} if model.nc is None else {"nc": model.nc}
+        with torch.random.fork_rng(devices=[]), beside(root):
+            torch.manual_seed(model.seed)
+            module = run_file(file, flag=place) if place.endswith(".py") else run_module(place)
+            make = _attribute(module, name, model.reference)
+            _check_arguments(make, keywords, model.reference)
+            torch.manual_seed(model.seed)  # also where the module was there already
+            try:
+                made = make(**keywords)
+            except (Exception, SystemExit) as error:
+                raise UsageError(
+                    f"calling it failed: {type(error).__name__}: {error}", where=model.reference
+                ) from error
+        built = _built(made, model)
+        return dataclasses.replace(
+            built, module=built.module.eval(), nc=model.nc or built.nc, folder=root
+        )
+
+
+def _place(place: str) -> tuple[Path, Path]:
+    """The folder that imports start from, and the file."""
+    if not place.endswith(".py"):
+        return module_file(place)
+    file = Path(place)
+    if not file.is_file():
+        raise UsageError("there is no such file", where=place, hint="Check the path.")
+    return file.resolve().parent, file
+
+
+def _check_name(file: Path, name: str, reference: str) -> None:
+    """Raises UsageError where the file plainly has no such name."""
+    try:
+        tree = ast.parse(file.read_bytes())
+    except SyntaxError as error:
+        raise UsageError(
+            f"the file is not Python: {error.msg} (line {error.lineno})", where=str(file)
+        ) from error
+    except (ValueError, OSError, RecursionError, MemoryError) as error:
+        raise UsageError(f"the file cannot be read: {error}", where=str(file)) from error
+    names = set(_bound(tree.body))
+    if name not in names and names.isdisjoint(_NAMES_AT_RUN_TIME):
+        public = [each for each in names if not each.startswith("_")]
+        raise UsageError(f"{file} has no {name}", where=reference, hint=nearest(name, public))
+
+
+# Where a file has one of these, what it has is known when it is run.
+_NAMES_AT_RUN_TIME = frozenset(("*", "__getattr__", "exec", "globals"))
+
+
+def _bound(body: Sequence[ast.stmt]) -> list[str]:
+    """Every name that statements give a value, and those of `_NAMES_AT_RUN_TIME`."""
+    found: list[str] = []
+    for node in (each for statement in body for each in ast.walk(statement)):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+            found.append(node.name)
+        elif isinstance(node, (ast.Import, ast.ImportFrom)):
+            found.extend((alias.asname or alias.name).split(".")[0] for alias in node.names)
+            if isinstance(node, ast.ImportFrom) and node.level and node.module:
+                found.append(node.module.split(".")[0])  # a package knows what it imports of itself
+        elif isinstance(node, ast.Name) and (
+            isinstance(node.ctx, ast.Store) or node.id in _NAMES_AT_RUN_TIME
+        ):
+            found.append(node.id)
+    return found
+
+
+def _attribute(module: object, name: str, reference: str) -> Callable[..., Any]:
+    try:
+        found = reduce(getattr, name.split("."), module)
+    except AttributeError as error:
+        known = [each for each in vars(module) if not each.startswith("_")]
+        raise UsageError(
+            f"there is no {name}", where=reference, hint=nearest(name, known)
+        ) from error
+    if not callable(found):
+        raise UsageError(
+            f"it is {type(found).__name__}, which cannot be called",
+            where=reference,
+            hint="Name a function that returns an nn.Module.",
+        )
+    return found
+
+
+def _check_arguments(make: Callable[..., Any], keywords: dict[str, Any], reference: str) -> None:
+    try:
+        inspect.signature(make).bind(**keywords)
+    except TypeError as error:
+        hint = (
+            "Leave --nc out, or let it take nc."
+            if keywords
+            else "Name a function that can be called without arguments."
+        )
+        raise UsageError(f"it cannot be called so: {error}", where=reference, hint=hint) from error
+    except ValueError:  # a built-in that does not tell its signature
+        return
+
+
+def _built(made: object, model: Model) -> Built:
+    from torch import Tensor, nn
+
+    module, inputs = made if isinstance(made, tuple) and len(made) == 2 else (made, None)
+    if not isinstance(module, nn.Module):
+        raise UsageError(
+            f"it returned a {type(module).__name__}, not an nn.Module",
+            where=model.reference,
+            hint="Return the module, or (module, example inputs).",
+        )
+    built = described(module, model.name)
+    if inputs is None:
+        return built
+    first, *more = inputs if isinstance(inputs, (tuple, list)) and inputs else (inputs,)
+    if not (
+        isinstance(first, Tensor) and first.dim() == 4 and first.is_floating_point()
+    ) or not all(isinstance(each, Tensor) for each in more):
+        raise UsageError(
+            "its example inputs are not images (B, C, H, W) and, after them, other tensors",
+            where=model.reference,
+            hint="Return (module, images) or (module, (images, another, ...)).",
+        )
+    if more:
+        built = dataclasses.replace(built, module=with_inputs(module, more))
+    return dataclasses.replace(built, images=first)
+
+
+def with_inputs(module: Any, more: Sequence[Tensor]) -> Any:
+    """`module` as a function of images alone: the other inputs stay as they are."""
+    from torch import nn
+
+    class WithInputs(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.module = module
+            for index, each in enumerate(more):
+                self.register_buffer(f"input_{index}", each)
+
+        def forward(self, images: Tensor) -> Any:
+            rest = [getattr(self, f"input_{index}") for index in range(len(more))]
+            return self.module(images, *rest)
+
+    return WithInputs()

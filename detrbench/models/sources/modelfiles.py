@@ -1,0 +1,56 @@
+"""Model files in Ultralytics' format: those that come with detrbench, and the user's own."""
+
+from __future__ import annotations
+
+import dataclasses
+from contextlib import nullcontext
+from pathlib import Path
+
+from detrbench.core.errors import UsageError
+from detrbench.models.catalog import find_model
+from detrbench.models.model import File, Model, hashed
+from detrbench.models.sources.built import Built, described
+from detrbench.models.usercode import beside, closure
+
+
+class ModelFiles:
+    """`rtdetr-l` of `models/`, or the path of a file."""
+
+    def claims(self, reference: str) -> bool:
+        return True
+
+    def resolve(self, model: Model) -> Model:
+        files = [hashed(find_model(model.reference))]
+        if model.blocks is not None:
+            files.extend(_of_blocks(_readable(model.blocks, "--blocks")))
+        if model.backbone_weights is not None:
+            files.append(hashed(_readable(model.backbone_weights, "--backbone-weights")))
+        return dataclasses.replace(model, files=tuple(files))
+
+    def build(self, model: Model, device: str) -> Built:
+        from detrbench.models.builder import build
+
+        folder = None if model.blocks is None else Path(model.blocks).resolve().parent
+        with nullcontext() if folder is None else beside(folder):
+            detector = build(
+                model.reference,
+                model.nc,
+                model.blocks,
+                device="cpu" if model.backbone_weights else device,
+                backbone_weights=model.backbone_weights,
+                seed=model.seed,
+            )
+        return dataclasses.replace(described(detector, model.name), folder=folder)
+
+
+def _of_blocks(file: Path) -> tuple[File, ...]:
+    """The user's own blocks, and what they import of what lies beside them."""
+    return closure(file, file.resolve().parent)
+
+
+def _readable(path: str, flag: str) -> Path:
+    if not Path(path).is_file():
+        raise UsageError(
+            f"{path} is not a file that can be read", where=flag, hint="Check the path."
+        )
+    return Path(path)

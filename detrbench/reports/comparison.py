@@ -1,0 +1,206 @@
+"""What one case's time says of another's: a ratio with its interval, a verdict, and the reasons."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from detrbench.core.units import is_finite
+from detrbench.reports.case import Case
+
+OF_THE_MODEL = frozenset({"nc"})
+"""Settings that models side by side may each have their own of."""
+
+
+class Row(Protocol):
+    """What a comparison looks at in a row of a report."""
+
+    @property
+    def model(self) -> str: ...
+
+    @property
+    def settings(self) -> Mapping[str, Any]: ...
+
+    @property
+    def case(self) -> Case | None: ...
+
+
+@dataclass(frozen=True)
+class Side:
+    """One of the two cases of a comparison.
+
+    Attributes:
+        model: as its row calls it.
+        settings: as in its row; what a report of schema 1 did not say of a baseline is not there.
+        case: `None` in a report of schema 1.
+    """
+
+    model: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    case: Case | None = None
+
+    def is_of(self, row: Row) -> bool:
+        """Whether `row` is of this case."""
+        known = None not in (self.case, row.case)
+        return (
+            self.model == row.model
+            and (self.case == row.case or not known)
+            and all(
+                name in row.settings and row.settings[name] == value
+                for name, value in self.settings.items()
+            )
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "model": self.model,
+            "settings": dict(self.settings),
+            "case": self.case and self.case.id,
+        }
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A case timed against another in the same rounds.
+
+    Attributes:
+        baseline: what it is compared with.
+        case: what is compared.
+        ratio: its latency over the baseline's; `None` where there is nothing to divide.
+        ci_low, ci_high: the ends of its interval.
+        verdict: a `detrbench.reports.verdicts.Verdict`; `None` where none was given.
+        reasons: why it is not a plainer one.
+        margin: the smallest difference worth a verdict, 0.02 for 2 %.
+        confidence: of the interval.
+        process_log_ratios: one number per process, what the rest is made of.
+        explanation: what `detrbench explain` kept.
+        unusable: what of it a file had, and could not be read; no gate trusts the rest.
+    """
+
+    baseline: Side
+    case: Side
+    ratio: float | None = None
+    ci_low: float | None = None
+    ci_high: float | None = None
+    verdict: str | None = None
+    reasons: tuple[str, ...] = ()
+    margin: float | None = None
+    confidence: float | None = None
+    process_log_ratios: tuple[float, ...] = ()
+    explanation: Mapping[str, Any] | None = None
+    unusable: tuple[str, ...] = ()
+
+    @property
+    def model(self) -> str:
+        """What the row of the compared case calls its model."""
+        return self.case.model
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """Of the compared case."""
+        return self.case.settings
+
+    @property
+    def mean_ratio(self) -> float | None:
+        """The ratio as its processes say it."""
+        values = self.process_log_ratios
+        return math.exp(math.fsum(values) / len(values)) if values else None
+
+    def concerns(self, row: Row) -> bool:
+        """Whether the row is of either case."""
+        return self.case.is_of(row) or self.baseline.is_of(row)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, as it stands in a report of schema 2."""
+        plain: dict[str, Any] = {name: getattr(self, name) for name in _NUMBERS}
+        return {
+            "baseline": self.baseline.to_dict(),
+            "case": self.case.to_dict(),
+            **plain,
+            "verdict": self.verdict,
+            "reasons": list(self.reasons),
+            "process_log_ratios": list(self.process_log_ratios),
+            **({} if self.explanation is None else {"explanation": self.explanation}),
+            **({"unusable": list(self.unusable)} if self.unusable else {}),
+        }
+
+    @classmethod
+    def from_dict(cls, plain: Mapping[str, Any], cases: Mapping[str, Case]) -> Comparison:
+        """From what `to_dict` made, or from a comparison of schema 1.
+
+        What is not of the right type is left out and named in `unusable`.
+
+        Args:
+            cases: of the report, by id.
+        """
+        read = _Reader(plain)
+        if isinstance(plain.get("case"), dict):
+            baseline, case = (read.side(key, cases) for key in ("baseline", "case"))
+        else:
+            settings = read.one("settings", dict, {})
+            shared = {name: value for name, value in settings.items() if name not in OF_THE_MODEL}
+            baseline = Side(read.one("baseline", str, ""), shared)
+            case = Side(read.one("model", str, ""), settings)
+        for key, side in (("baseline", baseline), ("model", case)):
+            if not side.model and key not in read.unusable:
+                read.unusable.append(key)
+        verdict = plain.get("verdict")
+        if verdict is not None and not isinstance(verdict, str):
+            read.unusable.append("verdict")
+        explanation, known = plain.get("explanation"), plain.get("unusable")
+        known = known if isinstance(known, list) else []
+        return cls(
+            baseline,
+            case,
+            **{name: read.number(name) for name in _NUMBERS},
+            verdict=verdict if isinstance(verdict, str) else None,
+            reasons=tuple(map(str, read.one("reasons", list, []))),
+            process_log_ratios=read.numbers("process_log_ratios"),
+            explanation=explanation if isinstance(explanation, dict) else None,
+            # The last of all, when everything has been read.
+            unusable=tuple(dict.fromkeys(map(str, [*known, *read.unusable]))),
+        )
+
+
+_NUMBERS = ("ratio", "ci_low", "ci_high", "margin", "confidence")
+"""All are larger than 0 where they are known."""
+
+
+class _Reader:
+    """Takes values of the right type out of a mapping, and notes the others."""
+
+    def __init__(self, plain: Mapping[str, Any]) -> None:
+        self._plain = plain
+        self.unusable: list[str] = []
+
+    def one(self, key: str, kind: type | tuple[type, ...], default: Any) -> Any:
+        value = self._plain.get(key)
+        if isinstance(value, kind):
+            return value
+        self.unusable.append(key)
+        return default
+
+    def number(self, key: str) -> float | None:
+        value = self._plain.get(key)
+        if value is None or (is_finite(value) and value > 0):
+            return value
+        self.unusable.append(key)
+        return None
+
+    def side(self, key: str, cases: Mapping[str, Case]) -> Side:
+        side = _Reader(self.one(key, dict, {}))
+        model, settings = side.one("model", str, ""), side.one("settings", dict, {})
+        case = side.one("case", (str, type(None)), None)
+        if case is not None and case not in cases:
+            side.unusable.append("case")
+        self.unusable.extend(f"{key}.{name}" for name in side.unusable)
+        return Side(model, settings, cases.get(case or ""))
+
+    def numbers(self, key: str) -> tuple[float, ...]:
+        values = self.one(key, list, [])
+        if all(map(is_finite, values)):
+            return tuple(values)
+        self.unusable.append(key)
+        return ()

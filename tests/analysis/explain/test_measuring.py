@@ -1,0 +1,124 @@
+"""Two cases explained on this machine, each under its own settings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from detrbench.analysis.explain.measuring import Explained, explain_pair
+from detrbench.analysis.explain.tables import document, explanation_in, explanation_report
+from detrbench.core.errors import UsageError
+from detrbench.reports.case import make_cases
+from detrbench.reports.report import Report
+from detrbench.timing.process import Request
+from detrbench.timing.schedule import Plan
+from tests.analysis.explain.nets import a_file
+from tests.analysis.explain.pairs import text_of
+
+
+def explained(*references: str, by: Any = "stage", **settings: Any) -> Explained:
+    shared = {"imgsz": (64, 64), "threads": 1, **settings}
+    cases = make_cases(references, {key: [value] for key, value in shared.items()})
+    return explain_pair(Request(cases, plan=Plan(budget_s=1.0)), by)
+
+
+@pytest.fixture(scope="module", params=["stage", "module", "op"])
+def small_pair(request: pytest.FixtureRequest) -> Any:
+    return explained("shufflev2", "shufflev2-x0.5", by=request.param)
+
+
+def test_a_pair_is_explained_on_this_machine(small_pair: Any) -> None:
+    explanation = small_pair.explanation
+    assert explanation.rounds >= 2
+    for side in (explanation.baseline, explanation.variant):
+        # What is counted in parts is what the whole has, and times are of one order.
+        assert sum(part.work.flops for part in side.parts) == side.whole.work.flops
+        assert sum(part.work.kernels for part in side.parts) == side.whole.work.kernels
+        assert 0.3 < side.parts_s / side.seconds < 3
+        assert all(len(part.timed.samples) == explanation.rounds for part in side.parts)
+    assert explanation.variant.whole.work.flops < explanation.baseline.whole.work.flops
+    groups = set(explanation.baseline.groups)
+    if explanation.by == "op":
+        assert "aten.convolution" in groups
+        # Every operator of the trace was met in the pass, under the same name.
+        assert all(part.seconds > 0 for part in explanation.baseline.parts)
+        assert 0 < explanation.baseline.scale < 1.5
+    else:
+        assert groups == {"backbone", "neck", "decoder"}
+    report = explanation_report(small_pair)
+    assert report.exit_code == 0
+    assert Report.from_json(report.to_json()).rows[1].metrics["flops"] == (
+        explanation.variant.whole.work.flops
+    )
+    notes = [note for table in document(report).tables for note in table.notes]
+    assert text_of(explanation) in notes
+
+
+@pytest.mark.parametrize("by", ["module", "op"])
+def test_every_sample_is_taken_under_the_settings_of_its_case(by: str, tmp_path: Path) -> None:
+    """The modules themselves fail where they find other numbers of threads than their own."""
+    file, before = a_file(tmp_path), torch.get_num_threads()
+    found = explained(f"{file}:one", f"{file}:two@threads=2", by=by)
+    assert torch.get_num_threads() == before
+    settings = [subject.settings["threads"] for subject in found.measurement.subjects]
+    assert settings == [1, 2]
+    assert found.explanation.rounds >= 2
+    report = explanation_report(found)
+    assert [row.settings["threads"] for row in report.rows] == [1, 2]
+    parts, *_, ceilings = document(report).tables
+    assert f"({file}:two@threads=2: 2 threads)" in parts.caption
+    assert ceilings.caption.endswith(f"under the settings of {file}:one.")
+
+
+def test_one_model_is_explained_against_itself_in_another_layout(tmp_path: Path) -> None:
+    one = f"{a_file(tmp_path)}:any_number"
+    other = f"{one}@memory_format=channels_last"
+    found = explained(one, other)
+    assert found.explanation.memory_format == "channels_last"
+    report = Report.from_json(explanation_report(found).to_json())
+    assert [row.model for row in report.rows] == [one, one]
+    kept = explanation_in(report)
+    assert (kept.baseline.model, kept.variant.model) == (one, other)
+    assert kept.memory_format == "channels_last"
+    laid_out = document(report)
+    assert f"({other}: channels_last)" in laid_out.tables[0].caption
+    assert text_of(kept).startswith(f"{other} does as many FLOPs as {one} and takes ")
+    labels = [line.label for line in laid_out.tables[0].lines if not line.level]
+    assert labels == [one, other]
+    # One line for each row and each part, each part with its own limit.
+    limits = [
+        (record["memory_format"], record["part"], record["limit"]) for record in laid_out.records
+    ]
+    assert limits == [
+        (row.settings["memory_format"], part["part"], part.get("limit"))
+        for row in report.rows
+        for part in ({"part": "all"}, *row.parts["stage"])
+    ]
+
+
+def test_a_callable_s_own_images_are_what_it_gets(tmp_path: Path) -> None:
+    file = a_file(tmp_path)
+    found = explained(
+        f"{file}:with_images", f"{file}:any_number", by="module", imgsz=(24, 40), batch=2
+    )
+    before, after = found.explanation.baseline, found.explanation.variant
+    assert before.whole.work == after.whole.work
+    assert [part.name for part in before.parts] == ["first Conv2d", "second Conv2d", "(model)"]
+
+
+def test_a_model_without_parts_is_said_by_its_name(tmp_path: Path) -> None:
+    file = a_file(tmp_path)
+    with pytest.raises(UsageError, match="has no stages") as caught:
+        explained(f"{file}:any_number", f"{file}:whole")
+    assert caught.value.where == f"{file}:whole"
+
+
+def test_what_is_no_pair_is_refused() -> None:
+    with pytest.raises(UsageError, match="cannot be a pair"):
+        explained("shufflev2")
+    with pytest.raises(UsageError, match="no seams") as caught:
+        explained("shufflev2", "shufflev2@runtime=compile")
+    assert caught.value.where == "shufflev2@runtime=compile"

@@ -1,0 +1,42 @@
+"""Which cases are no pair, said with the name of the one that is to blame."""
+
+from __future__ import annotations
+
+import pytest
+
+from detrbench.analysis.explain.pair import check_pair
+from detrbench.core.errors import UsageError
+from tests.timing.runs import case
+
+
+def test_two_of_one_workload_are_a_pair_whatever_else_they_differ_in() -> None:
+    check_pair([case("a"), case("b", nc=1, memory_format="channels_last", threads=1, fused=True)])
+    check_pair([case("a", device="cuda"), case("b", device="cuda:0", dtype="float16")])
+
+
+@pytest.mark.parametrize("number", [1, 3])
+def test_a_pair_is_two(number: int) -> None:
+    with pytest.raises(UsageError, match=f"{number} models cannot be a pair"):
+        check_pair([case(str(index)) for index in range(number)])
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"runtime": "compile"}, "under the runtime compile a model has no seams"),
+        ({"stages": True}, "detrbench latency"),
+        ({"batch": 2}, "another workload than a"),
+        ({"imgsz": (64, 64)}, "another workload than a"),
+        ({"device": "cuda"}, "it is on cuda, and a on cpu"),
+    ],
+)
+def test_what_is_no_pair_is_said_of_the_case(settings: dict[str, object], said: str) -> None:
+    with pytest.raises(UsageError, match=said) as caught:
+        check_pair([case("a"), case("b", **settings)])
+    assert caught.value.where == "b"
+
+
+def test_a_baseline_without_seams_is_said_too() -> None:
+    with pytest.raises(UsageError, match="no seams") as caught:
+        check_pair([case("a", runtime="compile"), case("b")])
+    assert caught.value.where == "a"

@@ -1,0 +1,111 @@
+"""From processes to rows and comparisons, with a protocol that takes no time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from detrbench.experiments.guidelines.measuring import measure_guidelines, widths_for
+from detrbench.experiments.guidelines.rules import Answer, findings, paper_ratio
+from detrbench.experiments.guidelines.tables import document
+from detrbench.render import render_document
+from detrbench.timing.plan import Budget
+from detrbench.timing.process import Request
+from detrbench.timing.replication import Run
+from detrbench.timing.session import Progress
+from tests.experiments.guidelines.fakes import by_memory, eq_1, replicated
+
+HOLDS, DOES_NOT, INCONCLUSIVE = Answer.HOLDS, Answer.DOES_NOT_HOLD, Answer.INCONCLUSIVE
+
+
+def test_a_device_bound_by_memory_keeps_the_first_three_guidelines(tmp_path: Path) -> None:
+    report = measure_guidelines(folder=tmp_path, replicate=replicated(by_memory))
+    found = {one.guideline.name: one for one in findings(report)}
+    # Without element-wise operations memory access is what it was: only convolutions count in it.
+    assert {name: one.answer for name, one in found.items()} == {
+        "G1": HOLDS, "G2": HOLDS, "G3": HOLDS, "G4": DOES_NOT,
+    }  # fmt: skip
+    x1 = found["G1"].trials[0]
+    expected = eq_1(9, 108) / eq_1(32, 32)
+    assert x1.pairs["1:12"].ratio == pytest.approx(expected)
+    assert paper_ratio(x1.cells[3], x1.cells[0]) == pytest.approx(76.2 / 57.6)
+    assert "1:12: x1 +82.4% (+82.4% to +82.4%; in the paper +32.3%)" in found["G1"].sentence()
+    assert "at x1, x2, x4 neither takes the first row's time" in found["G4"].sentence()
+
+
+def test_every_network_is_compared_with_the_first_of_its_own_experiment(tmp_path: Path) -> None:
+    report = measure_guidelines(["G1"], folder=tmp_path, replicate=replicated(by_memory))
+    assert [(row.settings["experiment"], row.settings["network"]) for row in report.rows] == [
+        (column, label) for column in ("x1", "x2", "x4") for label in ("1:1", "1:2", "1:6", "1:12")
+    ]
+    assert {pair.baseline.model for pair in report.comparisons} == {
+        f"guideline:G1/c1={c},c2={c}" for c in (32, 64, 128)
+    }
+    assert len(report.comparisons) == 9
+    row = report.rows[0]
+    assert row.metrics["memory_access_elements"] == 20 * eq_1(32, 32)
+    assert row.metrics["latency_processes"] == 6
+    assert {"nc", "fused"}.isdisjoint(row.settings)
+    assert row.model == "guideline:G1/c1=32,c2=32"
+    assert row.case is not None
+    assert row.case.model.reference.endswith(":G1_c1_32_c2_32_batch_1")
+    assert [report.reference(each) for each in report.rows[:2]] == [None, row]
+
+
+def test_too_few_processes_are_no_answer(tmp_path: Path) -> None:
+    few = replicated(by_memory, processes=3)
+    (found,) = findings(measure_guidelines(["G2"], folder=tmp_path, replicate=few))
+    assert found.answer is INCONCLUSIVE
+    assert "at x1, x2, x4 3 processes have a ratio, and a verdict needs 6" in found.sentence()
+
+
+def test_an_interrupt_keeps_what_was_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    said: list[str] = []
+    cut = replicated(by_memory, processes=2, stopped="interrupted")
+    report = measure_guidelines(["G1", "G2"], replicate=cut, announce=said.append)
+    assert report.exit_code == 130
+    first, unreached = report.rows[0], report.rows[-1]
+    assert (first.status, first.metrics["latency_samples"]) == ("interrupted", 12)
+    assert unreached.reason == "the run ended before it was timed"
+    assert unreached.metrics["memory_access_elements"]
+    assert [one.answer for one in findings(report)] == [INCONCLUSIVE] * 2
+    (kept,) = tmp_path.iterdir()
+    assert (kept / "G1" / "process-01.json").is_file()
+    assert f"--folder {kept}" in said[-1]
+    assert "n/a" in render_document(document(report), "table")
+
+
+def test_a_complete_run_leaves_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    measure_guidelines(["G4"], replicate=replicated(lambda name: 1.0))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_budget_is_divided_and_progress_is_of_everything(tmp_path: Path) -> None:
+    told: list[Progress] = []
+    budgets: list[float | None] = []
+    measure = replicated(lambda name: 1.0)
+
+    def replicate(request: Request, budget: Budget, folder: Path, **rest: Any) -> Run:
+        budgets.append(budget.budget_s)
+        rest["progress"](Progress("process 2 of 6", 20.0, 100.0, 80.0))
+        return measure(request, budget, folder)
+
+    measure_guidelines(
+        ["G1", "G2"], budget_s=200, folder=tmp_path, progress=told.append, replicate=replicate
+    )
+    assert budgets == [100.0, 100.0]
+    assert told == [
+        Progress("G1, process 2 of 6", 20.0, 200.0, 180.0),
+        Progress("G2, process 2 of 6", 120.0, 200.0, 80.0),
+    ]
+
+
+@pytest.mark.parametrize(("device", "widths"), [("cpu", "arm"), ("cuda", "gpu"), ("cuda:1", "gpu")])
+def test_widths_suit_the_device(device: str, widths: str) -> None:
+    assert widths_for(device) == widths
