@@ -30,7 +30,7 @@ from keeping import Kept, arguments, dated, go_on, goal, note, save
 
 from detrbench.models.catalog import find_model
 from detrbench.reports.report import Report
-from detrbench.timing.measuring import measure_latency
+from detrbench.timing.measuring import latency
 
 EFFECT = 0.10
 TRIAL_LAYERS = 6
@@ -91,7 +91,7 @@ def _trial(asked: argparse.Namespace, repository: Path, model: str, layers: int)
     counts = ("params", "flops", "memory_access_elements", "traffic_eager_bytes",
               "traffic_fused_bytes", "peak_activation_bytes", "kernels")  # fmt: skip
     policy.write_text("max_increase: {" + ", ".join(f"{count}: any" for count in counts) + "}\n")
-    file.write_text(_with_layers(find_model(model).read_text(), layers) + "# changed\n")
+    file.write_text(with_layers(find_model(model).read_text(), layers) + "# changed\n")
     began = time.monotonic()
     command = [
         sys.executable, "-m", "detrbench", "gate", "--rev", "HEAD", str(file), "--imgsz",
@@ -109,15 +109,16 @@ def _trial(asked: argparse.Namespace, repository: Path, model: str, layers: int)
         "exit_code": done.returncode,
         "seconds": seconds,
         "runs": [
-            {name: pair[name] for name in ("ratio", "ci_low", "ci_high", "verdict", "reasons")}
-            | {"processes": len(pair["process_log_ratios"])}
+            {name: getattr(pair, name) for name in ("ratio", "ci_low", "ci_high", "verdict")}
+            | {"reasons": list(pair.reasons), "processes": len(pair.process_log_ratios)}
             for pair in comparisons
         ],
         "said": done.stderr.strip().splitlines()[-4:] if done.returncode not in (0, 1, 3) else [],
     }
 
 
-def _with_layers(text: str, layers: int) -> str:
+def with_layers(text: str, layers: int) -> str:
+    """A model file's text with so many layers more in the neck."""
     if not layers:
         return text
     match = _ROW.search(text)
@@ -131,14 +132,16 @@ def _layers(asked: argparse.Namespace, kept: Kept, repository: Path, model: str)
     if model not in kept["layers"]:
         note(f"size of a layer, {model}")
         slower = repository / f"{model}-trial.yaml"
-        slower.write_text(_with_layers(find_model(model).read_text(), TRIAL_LAYERS))
-        report = measure_latency(
+        slower.write_text(with_layers(find_model(model).read_text(), TRIAL_LAYERS))
+        report = latency(
             [str(repository / f"{model}.yaml"), str(slower)],
             imgsz=asked.imgsz,
             budget_s=2 * asked.budget,
             early=False,
         )
-        ratio = report.comparisons[0]["ratio"]
+        ratio = report.comparisons[0].ratio
+        if ratio is None:
+            raise SystemExit(f"{model} could not be timed: {report.comparisons[0].reasons}")
         each = (ratio - 1) / TRIAL_LAYERS
         if each <= 0:
             raise SystemExit(f"{TRIAL_LAYERS} layers more make {model} no slower: {ratio:.3f}")

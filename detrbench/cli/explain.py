@@ -152,7 +152,7 @@ def _check_folder(folder: Path) -> None:
 
 
 def _draw(report: Report, by: str, folder: Path) -> None:
-    from detrbench.analysis.explain.roofline import roofline
+    from detrbench.analysis.explain.roofline_picture import roofline
     from detrbench.core.files import write_atomically
     from detrbench.render import plots
 

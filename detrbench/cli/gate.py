@@ -233,7 +233,7 @@ def _of_reports(
 
 def _request(models: list[str], **settings: str | bool | None) -> Request:
     from detrbench.compare.revisions import file_of
-    from detrbench.reports.case import split_reference
+    from detrbench.reports.references import split_reference
     from detrbench.timing.process import Request
 
     for model in models:

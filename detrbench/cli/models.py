@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 def models(format: Format = None, output: Output = None) -> None:
     """List the models that come with detrbench.
 
-    Their parameters are those at 80 classes, not fused. A file of your own is named by its path.
+    Their parameters are those at 80 classes, not fused. A file of your own is named by its path, a
+    callable that returns a module as FILE.py:NAME or PACKAGE.MODULE:NAME.
     """
     chosen = check_format(format, check_output(output))
     from detrbench.render import render_document

@@ -86,7 +86,7 @@ def cases(references: Sequence[str], **given: str | bool | None) -> tuple[Case, 
     Raises:
         UsageError: as `make_cases`, or an execution that no runtime or device has.
     """
-    from detrbench.reports.case import make_cases
+    from detrbench.reports.references import make_cases
     from detrbench.runtimes import check_execution
 
     defaults = {
@@ -122,14 +122,14 @@ def value(key: str, text: str | None) -> Any:
     Raises:
         UsageError: it cannot be read, or there are several.
     """
-    from detrbench.reports.case import parse_setting
+    from detrbench.reports.references import parse_setting
 
     one = SETTINGS[key]
     return one.default if text is None else parse_setting(key, text, one.flag)
 
 
 def _values(key: str, value: str | bool) -> list[Any]:
-    from detrbench.reports.case import parse_setting
+    from detrbench.reports.references import parse_setting
 
     if isinstance(value, bool):
         return [value]
@@ -138,8 +138,7 @@ def _values(key: str, value: str | bool) -> list[Any]:
 
 
 def _is_several(key: str, value: str | bool | None) -> bool:
-    paths = ("blocks", "backbone_weights")
-    return isinstance(value, str) and "," in value and key not in paths
+    return isinstance(value, str) and "," in value and not SETTINGS[key].is_file
 
 
 def check_choice(value: str, known: Collection[str], *, flag: str) -> str:

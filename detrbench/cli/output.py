@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from detrbench.timing.session import Progress
+    from detrbench.timing.rounds import Progress
 
 OK, FAILED, UNEXPECTED, INTERRUPTED = 0, 4, 70, 130
 """Exit codes beside 2, which every usage error has: 70 is EX_SOFTWARE, 130 is 128 + SIGINT."""

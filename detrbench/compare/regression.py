@@ -37,8 +37,8 @@ from detrbench.reports.verdicts import LEAST_PROCESSES
 from detrbench.timing.plan import Budget
 from detrbench.timing.process import Request
 from detrbench.timing.replication import Run, replicate
+from detrbench.timing.rounds import OnProgress
 from detrbench.timing.rows import latency_comparisons, latency_results
-from detrbench.timing.session import OnProgress
 
 Replicate = Callable[..., Run]
 Count = Callable[..., Report]

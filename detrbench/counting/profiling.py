@@ -17,8 +17,9 @@ from detrbench.machine.environment import Environment
 from detrbench.models.shapes import ShapesOnly
 from detrbench.models.sources import build_model
 from detrbench.models.sources.built import Built, described
-from detrbench.reports.case import Case, Subjects, cases_of
+from detrbench.reports.case import Case
 from detrbench.reports.metrics import CONVENTION_METRICS
+from detrbench.reports.references import Subjects, cases_of
 from detrbench.reports.report import Report, Result
 from detrbench.reports.settings import SETTINGS, not_of
 

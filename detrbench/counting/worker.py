@@ -14,16 +14,16 @@ import os
 import signal
 import subprocess
 import sys
-import sysconfig
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.machinery import PathFinder
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from detrbench.core.errors import DetrbenchError, DetrbenchWarning, UsageError
-from detrbench.models.usercode import imported
+from detrbench.core.processes import environment, own_stdout
+from detrbench.models.usercode import imported, is_shared
 from detrbench.reports.case import Case
 from detrbench.reports.report import Report
 
@@ -90,13 +90,6 @@ def count_apart(
     return Report.from_json(json.dumps(answer["report"]))
 
 
-def environment() -> dict[str, str]:
-    """Ours, with this very package found first: also from a checkout that is not installed."""
-    home = str(Path(__file__).resolve().parents[2])
-    paths = [home, *filter(None, [os.environ.get("PYTHONPATH")])]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
-
-
 def _ending(code: int, stderr: bytes) -> str:
     if code < 0:
         return f"was ended by signal {-code} ({signal.strsignal(-code)})"
@@ -122,13 +115,6 @@ def main() -> int:
     channel.write(json.dumps(answer))
     channel.flush()
     return code
-
-
-def own_stdout() -> TextIO:
-    """The parent's pipe for us alone; what anything else writes to stdout goes to stderr."""
-    channel = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)
-    return channel
 
 
 def _answer(cases: tuple[Case, ...], past: Past | None) -> dict[str, Any]:
@@ -203,15 +189,12 @@ def _python_files(case: Case) -> Iterator[str]:
 
 def _of_users() -> Iterator[tuple[str, Path]]:
     """Every module that is neither ours, nor Python's, nor installed; and its file."""
-    package = Path(__file__).parents[1]
-    standard = [Path(sysconfig.get_path(each)).resolve() for each in ("stdlib", "platstdlib")]
     for name, module in imported():
         file = getattr(module, "__file__", None)
         if not isinstance(file, str) or not Path(file).is_absolute():  # torch.ops' is "_ops.py"
             continue
         path = Path(file).resolve()
-        installed = not {"site-packages", "dist-packages"}.isdisjoint(path.parts)
-        if not installed and not any(map(path.is_relative_to, (package, *standard))):
+        if not is_shared(path):
             yield name, path
 
 

@@ -33,18 +33,19 @@ from detrbench.core.strict_yaml import Node, read_yaml
 from detrbench.core.version import __version__
 from detrbench.machine.devices import parse_device
 from detrbench.machine.environment import Environment
-from detrbench.reports.case import Case, make_cases, named, split_reference
+from detrbench.reports.case import Case
 from detrbench.reports.comparison import Comparison
 from detrbench.reports.merge import join
 from detrbench.reports.metrics import CONVENTION_METRICS
+from detrbench.reports.references import make_cases, named, split_reference
 from detrbench.reports.report import Report, Result
-from detrbench.reports.settings import Setting, parse_choice, setting
+from detrbench.reports.settings import SETTINGS, Setting, parse_choice, setting
 from detrbench.reports.verdicts import MARGIN, check_margin
 from detrbench.runtimes import RUNTIMES, check_execution
 from detrbench.runtimes.devices import open_device
 from detrbench.timing.measuring import latency
+from detrbench.timing.rounds import OnProgress, Progress
 from detrbench.timing.rows import METRIC_KEYS
-from detrbench.timing.session import OnProgress, Progress
 
 
 @dataclass(frozen=True)
@@ -117,9 +118,6 @@ def load_suite(name_or_path: str | Path) -> Suite:
     )
 
 
-_PATHS = ("blocks", "backbone_weights")
-"""Settings that are files."""
-
 _known_runtime = parse_choice("runtime", tuple(RUNTIMES))
 
 
@@ -152,7 +150,7 @@ def _reader(one: Setting, folder: Path) -> Callable[[Node], Any]:
             raise UsageError(f"{written} is not a file that can be read", hint="Check the path.")
         return file
 
-    if one.key in _PATHS:
+    if one.is_file:
         return parsed(path)
     return parsed(_known_runtime if one.key == "runtime" else one.parse)
 
@@ -187,7 +185,10 @@ def _reference(written: str, folder: Path) -> str:
     found = _beside(folder, reference)
     if place.endswith(".py"):
         found = f"{_beside(folder, place)}{colon}{name}"
-    told = {key: _beside(folder, value) if key in _PATHS else value for key, value in own.items()}
+    told = {
+        key: _beside(folder, value) if SETTINGS[key].is_file else value
+        for key, value in own.items()
+    }
     return named(found, told)
 
 
@@ -401,23 +402,17 @@ def _profiled(case: Case, convention: str) -> Result:
 def _row(case: Case, counted: Result | None, timed: Result | None) -> Result:
     """One row out of what was counted and what was timed of one case, or of what there is yet."""
     name = case.model.name
-    if counted is None:
-        reason = "the run ended before it was counted"
-        return Result(
-            name, name, case.settings(), {}, status="interrupted", reason=reason, case=case
-        )
-    if timed is None:
-        reason = "the run ended before it was timed"
-        timed = Result(
-            name,
-            counted.title,
-            {},
-            dict.fromkeys(METRIC_KEYS),
-            status="interrupted",
-            reason=reason,
-            missing=dict.fromkeys(METRIC_KEYS, reason),
-        )
-    joined = join(counted, timed)
+    reason = f"the run ended before it was {'counted' if counted is None else 'timed'}"
+    blank = Result(
+        name,
+        counted.title if counted else name,
+        {},
+        dict.fromkeys(METRIC_KEYS),
+        status="interrupted",
+        reason=reason,
+        missing=dict.fromkeys(METRIC_KEYS, reason),
+    )
+    joined = blank if counted is None else join(counted, timed or blank)
     return dataclasses.replace(joined, settings=case.settings() | joined.settings, case=case)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from detrbench.core.errors import UsageError
 
 @dataclass(frozen=True)
 class File:
-    """A file that a model comes from, and the SHA-256 of its bytes."""
+    """A file that a model comes from, as it is shown, and the SHA-256 of its bytes."""
 
     path: str
     sha256: str
@@ -55,4 +56,14 @@ def hashed(path: str | Path) -> File:
                 digest.update(block)
     except OSError as error:
         raise UsageError(f"cannot be read: {error.strerror or error}", where=str(path)) from error
-    return File(str(path), digest.hexdigest())
+    return File(_shown(Path(path)), digest.hexdigest())
+
+
+def _shown(path: Path) -> str:
+    """From here, or from home: where a file lies on one machine is nobody's concern elsewhere."""
+    whole = path.absolute()
+    home = os.environ.get("HOME") or os.environ.get("USERPROFILE")
+    for folder, sign in ((Path.cwd(), ""), (home and Path(home), "~/")):
+        if folder and whole.is_relative_to(folder):
+            return f"{sign}{whole.relative_to(folder).as_posix()}"
+    return str(path)

@@ -165,7 +165,8 @@ class _Folder:
         for path in (*self.front, *self.back):
             with suppress(ValueError):  # its code may have removed it
                 sys.path.remove(path)
-        sys.meta_path.remove(_STANDARD_FIRST)
+        with suppress(ValueError):
+            sys.meta_path.remove(_STANDARD_FIRST)
         sys.modules.update(self.hidden)
 
     def forget(self) -> None:
@@ -181,7 +182,7 @@ class _Folder:
         top, origin = name.partition(".")[0], _origin(module)
         if top in self.modules:
             return True
-        if top in self.known or name.startswith(_RUN) or origin is None or _is_shared(origin):
+        if top in self.known or name.startswith(_RUN) or origin is None or is_shared(origin):
             return False
         if origin.is_relative_to(self.path):
             return True
@@ -209,7 +210,7 @@ _open: _Folder | None = None
 @contextmanager
 def beside(folder: Path) -> Iterator[None]:
     """Inside, what is imported is looked for in `folder` too, and what came from there is known."""
-    if _is_shared(folder):
+    if is_shared(folder):
         yield
         return
     mine = _used.setdefault(folder, _Folder(folder, [str(folder)]))
@@ -262,7 +263,7 @@ def _called_like_files_of(folder: Path) -> dict[str, ModuleType]:
 def _is_elsewhere(name: str, folder: Path) -> bool:
     """Whether a module is neither of `folder` nor installed, where everybody means the same."""
     origin = _origin(sys.modules[name])
-    return origin is not None and not origin.is_relative_to(folder) and not _is_shared(origin)
+    return origin is not None and not origin.is_relative_to(folder) and not is_shared(origin)
 
 
 def _origin(found: ModuleType | ModuleSpec | None) -> Path | None:
@@ -284,7 +285,7 @@ def _content(file: Path) -> str:
         return ""
 
 
-def _is_shared(path: Path) -> bool:
+def is_shared(path: Path) -> bool:
     """Whether it is Python's, ours, or of a package that was installed."""
     return not _INSTALLED.isdisjoint(path.parts) or any(map(path.is_relative_to, _SHARED))
 
@@ -324,13 +325,13 @@ def closure(file: Path, root: Path) -> tuple[File, ...]:
         path = waiting.pop(0)
         if path.resolve() not in found:
             found[path.resolve()] = hashed(path)
-            waiting.extend(each for each in _imported(path, root) if not _is_shared(each.resolve()))
+            waiting.extend(each for each in _imported(path, root) if not is_shared(each.resolve()))
     return tuple(found.values())
 
 
 def _packages(file: Path, root: Path) -> Iterator[Path]:
     """What is run before a module of a package is."""
-    inside = file.is_relative_to(root) and not _is_shared(file)
+    inside = file.is_relative_to(root) and not is_shared(file)
     for folder in file.parents if inside else ():
         if folder == root:
             return

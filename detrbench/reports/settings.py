@@ -44,6 +44,7 @@ class Setting:
             make a workload of their own.
         noted: whether a row names it only where it is not as usual.
         offered: whether users may set it by itself.
+        is_file: whether its value is the path of a file.
     """
 
     key: str
@@ -62,6 +63,7 @@ class Setting:
     comparable: bool = True
     noted: bool = False
     offered: bool = True
+    is_file: bool = False
 
     @property
     def flag(self) -> str:
@@ -201,11 +203,11 @@ _ALL = (
     ),
     Setting(
         "blocks", "model", _text, str, "Your own blocks. The file is executed.", "FILE.py",
-        counts=True, noted=True,
+        counts=True, noted=True, is_file=True,
     ),
     Setting(
         "backbone_weights", "model", _text, str, "A torchvision state_dict for the backbone.",
-        "FILE", noted=True,
+        "FILE", noted=True, is_file=True,
     ),
     Setting(
         "seed", "model", parse_whole("a seed of", 0), lambda seed: f"seed {seed}",

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from detrbench.core.errors import UsageError
 from detrbench.timing.records import measured
-from detrbench.timing.session import OnProgress, Progress
+from detrbench.timing.rounds import OnProgress, Progress
 
 
 @contextmanager

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from detrbench.core.errors import DetrbenchWarning
 from detrbench.models.sources.built import Built
-from detrbench.reports.case import Case, Subjects, cases_of
+from detrbench.reports.case import Case
+from detrbench.reports.references import Subjects, cases_of
 from detrbench.reports.report import Report
 from detrbench.reports.verdicts import ALPHA, MARGIN
 from detrbench.timing.folders import naming, run_folder
@@ -21,9 +22,9 @@ from detrbench.timing.process import Build, Request, build_case, measure_process
 from detrbench.timing.records import Outcome, measured
 from detrbench.timing.replication import Run, replicate, resumable
 from detrbench.timing.resolution import remembered
+from detrbench.timing.rounds import OnProgress
 from detrbench.timing.rows import latency_report
 from detrbench.timing.schedule import Plan
-from detrbench.timing.session import OnProgress
 
 if TYPE_CHECKING:
     from torch import nn

@@ -25,8 +25,8 @@ from detrbench.reports.case import Case, baseline_of
 from detrbench.runtimes import Runtime, check_execution, open_runtime
 from detrbench.runtimes.clocks import Step
 from detrbench.timing.journal import Journal
+from detrbench.timing.rounds import Observer, OnProgress, Progress, Series, measure_steps
 from detrbench.timing.schedule import Plan
-from detrbench.timing.session import Observer, OnProgress, Progress, Series, measure_steps
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

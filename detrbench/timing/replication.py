@@ -37,7 +37,7 @@ from detrbench.timing.records import (
     load_request,
     save_request,
 )
-from detrbench.timing.session import OnProgress, Progress, Series
+from detrbench.timing.rounds import OnProgress, Progress, Series
 from detrbench.timing.supervisor import run_worker
 
 _PILOT_S = 15.0  # where no budget says how long a process should be

@@ -25,7 +25,7 @@ from detrbench.reports.verdicts import LEAST_PROCESSES, judge
 from detrbench.timing.process import Measurement, Subject, part_name
 from detrbench.timing.records import Outcome
 from detrbench.timing.replication import Run
-from detrbench.timing.session import Series
+from detrbench.timing.rounds import Series
 
 METRIC_KEYS = (
     "latency_median_s",
@@ -115,11 +115,26 @@ def _broken(run: Run, baseline: str, model: str) -> list[str]:
 def spoilt(run: Run) -> list[str]:
     """What makes every verdict of `run` INVALID."""
     environments = [Environment.from_dict(one.environment) for one in _measurements(run)]
-    differing = sorted(
-        {name for other in environments[1:] for name in environments[0].differences(other)}
-    )
+    differences = {
+        name for other in environments[1:] for name in environments[0].differences(other)
+    }
+    differing = sorted(differences - _facts_of_cases(run))
     different = f"the processes ran in different environments: {', '.join(differing)}"
     return [*([different] if differing else []), *_spoilt_by_the_machine(run)]
+
+
+_FACTS_OF_CASES = {"threads": ("threads",), "flags": ("tf32", "cudnn_benchmark")}
+"""Of an environment -> the settings that decide it."""
+
+
+def _facts_of_cases(run: Run) -> set[str]:
+    """Those in which the cases differ: a process tells the one that it happened to begin with."""
+    executions = [case.execution for case in run.request.cases]
+    return {
+        fact
+        for fact, keys in _FACTS_OF_CASES.items()
+        if any(len({getattr(one, key) for one in executions}) > 1 for key in keys)
+    }
 
 
 def _spoilt_by_the_machine(run: Run) -> Iterator[str]:

@@ -15,13 +15,14 @@ from pathlib import Path
 
 from detrbench.core.errors import DetrbenchError
 from detrbench.core.stats import mean_interval, median
-from detrbench.reports.case import Case, make_cases
+from detrbench.reports.case import Case
+from detrbench.reports.references import make_cases
 from detrbench.reports.verdicts import ALPHA, LEAST_PROCESSES, Verdict, judge
 from detrbench.timing.plan import Budget
 from detrbench.timing.process import Request
 from detrbench.timing.replication import Run, replicate
 from detrbench.timing.resolution import Resolution, detectable
-from detrbench.timing.session import OnProgress
+from detrbench.timing.rounds import OnProgress
 
 EXTRA = (0.03, 0.05, 0.10)
 """Burdens, as a share of the model's time."""

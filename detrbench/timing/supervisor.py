@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from detrbench.core.errors import UsageError
+from detrbench.core.processes import environment
 from detrbench.timing.process import Request
 from detrbench.timing.records import (
     Outcome,
@@ -27,7 +28,7 @@ from detrbench.timing.records import (
     process_path,
     save_outcome,
 )
-from detrbench.timing.session import OnProgress, Progress
+from detrbench.timing.rounds import OnProgress, Progress
 
 COMMAND = (sys.executable, "-m", "detrbench.timing.worker")
 
@@ -97,7 +98,7 @@ class _Worker:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            env=_environment(),
+            env=environment(),
             start_new_session=True,
         )
         job = {"folder": str(folder), "index": index, "request": json.loads(request.to_json())}
@@ -208,13 +209,6 @@ def _signal_name(number: int) -> str:
 def _pipe(stream: IO[bytes] | None) -> IO[bytes]:
     assert stream is not None  # Popen was told to make one
     return stream
-
-
-def _environment() -> dict[str, str]:
-    """Ours, with this very package found first: also from a checkout that is not installed."""
-    home = str(Path(__file__).resolve().parents[2])
-    paths = [home, *filter(None, [os.environ.get("PYTHONPATH")])]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
 
 
 def _out_of_memory_kills(group: Path = Path("/sys/fs/cgroup")) -> int:

@@ -20,10 +20,11 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from detrbench.core.errors import UsageError
+from detrbench.core.processes import own_stdout
 from detrbench.timing.journal import Journal
 from detrbench.timing.process import Build, Request, measure_process
 from detrbench.timing.records import Outcome, journal_path, save_outcome
-from detrbench.timing.session import Progress
+from detrbench.timing.rounds import Progress
 
 _PR_SET_PDEATHSIG = 1  # prctl(2)
 
@@ -35,7 +36,7 @@ def main(build: Build | None = None) -> int:
         build: instead of detrbench's own.
     """
     started = time.monotonic()
-    channel = _own_stdout()
+    channel = own_stdout()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     _end_with_parent()
     job = json.loads(sys.stdin.read())
@@ -84,13 +85,6 @@ class _Parent:
         except BrokenPipeError:
             self._there = False
             raise KeyboardInterrupt from None
-
-
-def _own_stdout() -> TextIO:
-    """The parent's pipe for us alone; what anything else writes to stdout goes to stderr."""
-    channel = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)
-    return channel
 
 
 def _end_with_parent() -> None:

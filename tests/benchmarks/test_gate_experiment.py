@@ -23,9 +23,9 @@ def test_the_slower_version_has_more_of_the_neck_alone(
     experiment: ModuleType, tmp_path: Path, model: str
 ) -> None:
     text = find_model(model).read_text(encoding="utf-8")
-    assert experiment._with_layers(text, 0) == text
+    assert experiment.with_layers(text, 0) == text
     slower = tmp_path / "slower.yaml"
-    slower.write_text(experiment._with_layers(text, 4), encoding="utf-8")
+    slower.write_text(experiment.with_layers(text, 4), encoding="utf-8")
     before, after = (
         {part["part"]: part["flops"] for part in report.rows[0].parts["stage"]}
         for report in (profile([path], imgsz=64, by="stage") for path in (model, slower))

@@ -23,14 +23,15 @@ def experiment(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 
 def fake_replicate(request: Request, budget: Budget, folder: Path) -> Run:
     """A unit of extra work takes 0.1 % of the model's time; processes scatter by a hair."""
-    burden = {each.name: 1 + 0.001 * each.extra_work for each in request.stand_ins}
+    assert {case.execution.imgsz for case in request.cases} == {(320, 320)}
+    assert {case.model.reference for case in request.cases} == {"rtdetr-l"}
     hair = (1.001, 0.999, 1.002, 0.998, 1.001, 0.999)
     processes = [
-        [taken(*[burden.get(name, 1.0) * (1 if i == 0 else h)] * 6)
-         for i, name in enumerate(request.models)]
+        [taken(*[(1 + 0.001 * case.execution.extra_work) * (1 if i == 0 else h)] * 6)
+         for i, case in enumerate(request.cases)]
         for h in hair
     ]  # fmt: skip
-    return run_of(*processes, names=request.models)
+    return run_of(*processes, names=request.names)
 
 
 def run(experiment: ModuleType, monkeypatch: pytest.MonkeyPatch, *arguments: object) -> None:

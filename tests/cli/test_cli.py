@@ -24,7 +24,7 @@ from detrbench.core.errors import DetrbenchError, DetrbenchWarning, UsageError
 from detrbench.models.model import Model
 from detrbench.reports.case import Case, Execution
 from detrbench.reports.report import Report, Result
-from detrbench.timing.session import Progress
+from detrbench.timing.rounds import Progress
 
 OK_ROW = Result(
     "rtdetr-l",

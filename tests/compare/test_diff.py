@@ -8,6 +8,7 @@ from typing import Any
 from detrbench.compare.diff import difference
 from detrbench.render import render_document
 from detrbench.reports.report import Report, Result
+from tests.timing.runs import case
 
 SETTINGS = {"imgsz": "640x640", "batch": 1}
 MACHINE = {"processor": "A processor", "torch": "2.14.1"}
@@ -77,3 +78,45 @@ def test_settings_and_environments_that_differ_are_named_with_both_values() -> N
 def test_a_value_that_is_missing_says_why() -> None:
     gone = Result("a", "a", SETTINGS, {"params": None}, missing={"params": "no such thing"})
     assert "n/a: no such thing" in shown(Report((row(),), MACHINE), Report((gone,), MACHINE))
+
+
+def executed(batch: int, params: int, name: str | None = None) -> Result:
+    """A row of the model "a" at so large a batch; its case has the name that was typed."""
+    return dataclasses.replace(
+        row(params=params),
+        settings={"imgsz": "640x640", "batch": batch},
+        case=case(name or f"a@batch={batch}", batch=batch),
+    )
+
+
+def test_rows_of_one_model_are_told_by_their_cases() -> None:
+    here = Report((executed(1, 1), executed(8, 8)), MACHINE)
+    there = Report((executed(8, 9), executed(1, 2), executed(16, 16)), MACHINE)
+    document = difference(here, there)
+    labels = {line.label: line.cells[:2] for line in document.tables[0].lines if not line.level}
+    assert labels == {
+        "a@batch=1": ("", ""), "a@batch=8": ("", ""), "a@batch=16": ("absent", "there"),
+    }  # fmt: skip
+    assert [(each["model"], each["a"], each["b"]) for each in document.records] == [
+        ("a@batch=1", 1, 2), ("a@batch=8", 8, 9),
+    ]  # fmt: skip
+    assert document.data["settings"] == {}
+
+
+def test_no_row_takes_the_partner_of_another() -> None:
+    """One of two settings is gone: what is compared is what is left of it."""
+    here = Report((executed(1, 1), executed(8, 8)), MACHINE)
+    there = Report((executed(8, 9),), MACHINE)
+    document = difference(here, there)
+    assert [(each["model"], each["a"], each["b"]) for each in document.records] == [
+        ("a@batch=8", 8, 9)
+    ]
+    (gone,) = [line for line in document.tables[0].lines if line.cells[1] == "absent"]
+    assert gone.label == "a@batch=1"
+
+
+def test_the_only_row_of_a_model_bears_its_name() -> None:
+    (line, _) = difference(
+        Report((executed(1, 1, "a"),), MACHINE), Report((executed(1, 2, "a"),), MACHINE)
+    ).tables[0].lines  # fmt: skip
+    assert line.label == "a"

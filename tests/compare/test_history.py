@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +70,19 @@ def test_files_are_found_at_any_depth_and_others_left_out_aloud(tmp_path: Path) 
     reports, left_out = collect(tmp_path)
     assert list(reports) == ["deep/er/run.json"]
     assert left_out == ["other.json is left out: not a detrbench report: it has no schema_version"]
+
+
+def test_a_model_under_several_settings_has_a_line_through_each() -> None:
+    def both(day: int, first: float) -> Report:
+        eager, compiled = (run(day, median, runtime=name) for median, name in
+                           ((first, "eager"), (first / 2, "compile")))  # fmt: skip
+        return dataclasses.replace(eager, rows=(*eager.rows, *compiled.rows))
+
+    document = history({"a": both(1, 0.1), "b": both(2, 0.2)})
+    assert [[line.cells[1] for line in table.lines] for table in document.tables] == [
+        ["100.0", "200.0 +100.0%"], ["50.0", "100.0 +100.0%"],
+    ]  # fmt: skip
+    assert ["compile" in table.caption for table in document.tables] == [False, True]
 
 
 def test_what_cannot_be_shown_is_said(tmp_path: Path) -> None:

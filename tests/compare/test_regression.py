@@ -20,8 +20,9 @@ from detrbench.counting.profiling import profile
 from detrbench.counting.worker import Past
 from detrbench.models.catalog import find_model
 from detrbench.models.model import hashed
-from detrbench.reports.case import Case, make_cases
+from detrbench.reports.case import Case
 from detrbench.reports.metrics import METRICS
+from detrbench.reports.references import make_cases
 from detrbench.reports.report import Report
 from detrbench.timing.plan import Budget
 from detrbench.timing.process import Request

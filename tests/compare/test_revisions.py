@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from detrbench.compare.revisions import unpacked
+from detrbench.compare.revisions import file_of, unpacked
 from detrbench.core.errors import UsageError
 
 
@@ -72,3 +72,43 @@ def test_no_repository_is_said(tmp_path: Path) -> None:
     file.write_text("")
     with pytest.raises(UsageError, match="not a git repository"), unpacked("main", file):
         pass
+
+
+def test_a_reference_leads_to_what_the_revision_had_under_it(repository: Path) -> None:
+    models = repository / "models"
+    (models / "mine.py").write_text("old")
+    git(repository, "add", ".")
+    git(repository, "commit", "--quiet", "-m", "code")
+    (models / "new.py").write_text("new")
+    with unpacked("main", models / "mine.py") as revision:
+        there = revision.folder / "models"
+        assert revision.reference(str(models / "mine.yaml")) == str(there / "mine.yaml")
+        assert revision.reference(f"{models}/mine.py:build") == f"{there}/mine.py:build"
+        assert revision.reference(f"{models}/mine.py:Nets.small") == f"{there}/mine.py:Nets.small"
+        assert revision.reference(f"{models}/new.py:build") is None
+
+
+def test_a_plain_module_s_file_is_found_from_here(
+    repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (repository / "models" / "plain_nets.py").touch()
+    (repository / "models" / "package").mkdir()
+    (repository / "models" / "package" / "__init__.py").touch()
+    (repository / "models" / "package" / "nets.py").touch()
+    monkeypatch.chdir(repository / "models")
+    assert file_of("plain_nets:build").resolve() == repository / "models" / "plain_nets.py"
+    for reference, file in {"package.nets:build": "package/nets.py", "package:build":
+                            "package/__init__.py"}.items():  # fmt: skip
+        with pytest.raises(UsageError, match="a package cannot be imported twice") as caught:
+            file_of(reference)
+        assert caught.value.where == reference
+        assert f"{file}:build" in str(caught.value.hint)
+
+
+@pytest.mark.parametrize(
+    "reference", ["rtdetr-l", "none.yaml", "none.py:build", "models/none.yaml"]
+)
+def test_what_is_no_file_is_said(reference: str) -> None:
+    with pytest.raises(UsageError, match="no such file") as caught:
+        file_of(reference)
+    assert caught.value.where == reference

@@ -11,11 +11,15 @@ from typing import Literal
 
 import jsonschema
 import pytest
+import torch
+from torch import nn
 
 import detrbench
 from detrbench import Report
 from detrbench.core.errors import UsageError
 from detrbench.models.catalog import find_model
+from detrbench.models.model import Model
+from detrbench.models.sources import build_model
 
 PROMISED = {
     "params",
@@ -118,6 +122,120 @@ def test_a_block_of_the_users_own(tmp_path: Path) -> None:
     (row,) = detrbench.profile([model], nc=1, blocks=blocks).rows
     assert row.model == str(model)
     assert row.metrics["params"] == 19_321_543 - 2 * 256 + 256  # a bias, no batch norm
+
+
+FACTORY = """\
+'''A detector written in Python, as people have it: a factory that returns an nn.Module.'''
+
+import torchvision
+from torch import nn
+
+
+class Det(nn.Module):
+    def __init__(self, nc=80):
+        super().__init__()
+        layers = torchvision.models.resnet18(weights=None)
+        self.body = nn.Sequential(*list(layers.children())[:-2])
+        self.head = nn.Conv2d(512, nc + 4, 1)
+
+    def forward(self, x):
+        return self.head(self.body(x))
+
+
+def build(nc=80):
+    return Det(nc)
+
+
+def with_images():
+    import torch
+
+    return Det(), torch.zeros(2, 3, 64, 96)
+"""
+FACTORY_FLOPS = 29_643_571_200
+PER_CLASS = 2 * 512 * 20 * 20
+
+
+@pytest.fixture
+def factory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    (tmp_path / "my_model.py").write_text(FACTORY)
+    monkeypatch.chdir(tmp_path)
+    return "./my_model.py"
+
+
+def test_a_callable_stands_beside_a_model_file(factory: str) -> None:
+    report = detrbench.profile([f"{factory}:build", "rtdetr-l"])
+    mine, ours = report.rows
+    assert (mine.model, mine.title) == (f"{factory}:build", f"{factory}:build")
+    assert mine.metrics["flops"] == FACTORY_FLOPS
+    assert mine.settings["nc"] is None, "how many it has by itself is not known"
+    assert ours.settings["nc"] == 80
+    assert mine.case is not None
+    assert [file.path for file in mine.case.model.files] == ["my_model.py"]
+
+
+def test_a_callable_is_given_the_classes_asked_for(factory: str) -> None:
+    report = detrbench.profile([f"{factory}:build", f"{factory}:Det@nc=7", "rtdetr-l"], nc=1)
+    assert [row.settings["nc"] for row in report.rows] == [1, 7, 1]
+    flops = [row.metrics["flops"] for row in report.rows]
+    assert flops[:2] == [FACTORY_FLOPS - 79 * PER_CLASS, FACTORY_FLOPS - 73 * PER_CLASS]
+    assert report.rows[2].metrics["params"] == 32_808_131
+
+
+def test_a_module_is_counted_as_what_makes_it(factory: str) -> None:
+    module = build_model(Model("mine", f"{factory}:build")).module.train()
+    weights = {name: tensor.clone() for name, tensor in module.state_dict().items()}
+    for models in ([module], module):
+        (row,) = detrbench.profile(models).rows  # type: ignore[arg-type]
+        assert (row.model, row.metrics["flops"]) == ("Det", FACTORY_FLOPS)
+    assert module.training
+    assert all(torch.equal(weights[name], each) for name, each in module.state_dict().items())
+    with pytest.raises(UsageError, match="Det cannot be fused"):
+        detrbench.profile([module], fuse=True)
+
+
+class Foreign(nn.Module):
+    """Has attributes that are called like a detector's and mean something else."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stages = nn.ModuleList([nn.Conv2d(3, 4, 1)])
+        self.spec, self.stride = {"depth": 1}, torch.tensor([8, 16, 32])
+
+    def check_image_size(self, images: torch.Tensor) -> None:
+        raise AssertionError("not ours to call")
+
+    def forward(self, images: torch.Tensor) -> object:
+        return self.stages[0](images)
+
+
+def test_a_modules_own_attributes_are_not_read_as_ours() -> None:
+    (row,) = detrbench.profile([Foreign()], imgsz=33, by="stage").rows
+    assert (row.model, row.title, row.metrics["macs"]) == ("Foreign", "Foreign", 33 * 33 * 3 * 4)
+    assert [part["part"] for part in row.parts["stage"]] == ["stages"]
+
+
+def test_a_callables_own_images_are_the_only_ones(factory: str) -> None:
+    (row,) = detrbench.profile([f"{factory}:with_images"], imgsz=(64, 96), batch=2).rows
+    assert row.settings["batch"] == 2
+    (plain,) = detrbench.profile([f"{factory}:build"], imgsz=(64, 96), batch=2).rows
+    assert row.metrics == plain.metrics
+    with pytest.raises(UsageError, match=r"2 of 64x96 .*\n.*--imgsz 64x96 --batch 2"):
+        detrbench.profile([f"{factory}:with_images"])
+
+
+def test_several_values_are_several_cases(factory: str) -> None:
+    report = detrbench.profile([f"{factory}:build"], imgsz=[320, 640], batch=[1, 2])
+    sizes = [(row.settings["imgsz"], row.settings["batch"]) for row in report.rows]
+    assert sizes == [("320x320", 1), ("320x320", 2), ("640x640", 1), ("640x640", 2)]
+    quarter = FACTORY_FLOPS // 4
+    assert [row.metrics["flops"] for row in report.rows] == [
+        quarter, 2 * quarter, FACTORY_FLOPS, 2 * FACTORY_FLOPS,
+    ]  # fmt: skip
+
+
+def test_cases_that_cost_the_same_are_counted_once(factory: str) -> None:
+    (row,) = detrbench.profile([f"{factory}:build"], dtype=["float32", "float16"], threads=2).rows
+    assert row.settings.keys() == {"imgsz", "batch", "nc", "fused", "convention"}
 
 
 def test_an_operator_without_a_formula_is_said(tmp_path: Path) -> None:

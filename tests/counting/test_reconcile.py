@@ -7,11 +7,17 @@ import pytest
 from detrbench.core.errors import UsageError
 from detrbench.core.units import parse_printed
 from detrbench.counting.conventions import CONVENTIONS
-from detrbench.counting.profiling import Subject
 from detrbench.counting.reconcile import reconcile, search
+from detrbench.reports.case import Case
+from detrbench.reports.references import make_cases
 
 PARAMS = parse_printed("32.8M")
 GFLOPS = parse_printed("108.0", factor=1e9)
+
+
+def case(model: str, **settings: object) -> Case:
+    (made,) = make_cases([model], {key: [value] for key, value in settings.items()})
+    return made
 
 
 @pytest.fixture(autouse=True)
@@ -22,8 +28,8 @@ def two_sizes(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("fuse", [False, True])
 def test_nothing_is_left_over(fuse: bool) -> None:
     said: list[str] = []
-    subject = Subject("shufflev2", (160, 160), fuse=fuse)
-    result = reconcile(subject, lambda text, phase: said.append(text))
+    asked = case("shufflev2", imgsz=(160, 160), fused=fuse)
+    result = reconcile(asked, lambda text, phase: said.append(text))
     assert (result.model, result.nc) == ("shufflev2", 80)
     assert {c.convention for c in result.counted} | {"core"} <= set(CONVENTIONS)
     assert len(result.counted) + len(result.missing) == 3
@@ -35,7 +41,7 @@ def test_nothing_is_left_over(fuse: bool) -> None:
 
 
 def test_the_articles_baseline_is_found_and_nothing_else() -> None:
-    found = search(Subject("rtdetr-l"), PARAMS, GFLOPS)
+    found = search(case("rtdetr-l"), PARAMS, GFLOPS)
     (match,) = found.matches
     assert match.settings == (False, 640, "thop", True)
     assert (match.nc_low, match.nc_high) == (1, 14)
@@ -46,7 +52,7 @@ def test_the_articles_baseline_is_found_and_nothing_else() -> None:
 
 def test_parameters_alone_need_neither_image_nor_convention() -> None:
     wanted = parse_printed("19.3M")
-    found = search(Subject("shufflev2"), wanted, None)
+    found = search(case("shufflev2"), wanted, None)
     assert [m.settings for m in found.matches] == [
         (False, 640, "core", True),
         (True, 640, "core", True),
@@ -56,7 +62,7 @@ def test_parameters_alone_need_neither_image_nor_convention() -> None:
 
 
 def test_where_nothing_prints_the_digits_the_closest_is_named() -> None:
-    found = search(Subject("shufflev2"), parse_printed("19.2M"), parse_printed("62.9", factor=1e9))
+    found = search(case("shufflev2"), parse_printed("19.2M"), parse_printed("62.9", factor=1e9))
     assert not found.matches
     assert found.closest.settings == (False, 640, "thop", True)
     assert found.closest.nc_low == 1
@@ -65,4 +71,4 @@ def test_where_nothing_prints_the_digits_the_closest_is_named() -> None:
 
 def test_something_must_be_searched_for() -> None:
     with pytest.raises(UsageError, match="nothing to search"):
-        search(Subject("shufflev2"), None, None)
+        search(case("shufflev2"), None, None)

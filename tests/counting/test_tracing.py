@@ -79,6 +79,44 @@ def test_stages_come_from_the_model_file(rtdetr: Detector) -> None:
     assert list(trace(rtdetr, 160).by("stage")) == ["backbone", "neck", "decoder"]
 
 
+class Stages(nn.Module):
+    """Has `stages` of its own, as many backbones do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 4, 1)
+        self.stages = nn.ModuleList([nn.Conv2d(4, 4, 1), nn.Conv2d(4, 8, 1)])
+
+    def forward(self, images: Tensor) -> Tensor:
+        x = self.stem(images)
+        for stage in self.stages:
+            x = stage(x)
+        return x
+
+
+def test_a_models_own_stages_are_not_taken_for_ours() -> None:
+    traced = trace(Stages(), 8)
+    assert traced.stages == {}
+    assert list(traced.by("stage")) == ["stem", "stages"]
+
+
+@pytest.mark.parametrize("value", ["a text", 4, [1, 2], {"0": "backbone"}])
+def test_nor_is_anything_else_that_it_calls_so(value: object) -> None:
+    model = nn.Sequential(nn.Conv2d(3, 4, 1))
+    model.stages = value  # type: ignore[assignment]
+    assert list(trace(model, 8).by("stage")) == ["0"]
+
+
+def test_any_module_may_name_its_stages() -> None:
+    model = Stages()
+    model.detrbench_stages = {"stem": "backbone", "stages.0": "backbone", "stages": "neck"}  # type: ignore[assignment]
+    parts = trace(model, 8).by("stage")
+    assert {name: part.macs for name, part in parts.items()} == {
+        "backbone": 64 * (3 * 4 + 4 * 4),
+        "neck": 64 * 4 * 8,
+    }
+
+
 def test_a_plain_module_has_its_children_as_stages() -> None:
     model = nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU())
     assert list(trace(model, 8).by("stage")) == ["0", "1"]

@@ -149,15 +149,18 @@ def test_the_articles_suite_is_found() -> None:
 
 
 def test_a_packed_data_folder_comes_before_the_checkout(tmp_path: Path) -> None:
-    """The wheel's layout, by hand: catalog.py and errors.py beside data/models."""
+    """The wheel's layout, by hand: catalog.py and errors.py in their rooms beside data/models."""
     package = tmp_path / "detrbench"
     (package / "data" / "models").mkdir(parents=True)
-    source = Path(catalog.__file__).parent
-    for name in ("__init__.py", "catalog.py", "errors.py"):
+    (package / "__init__.py").touch()
+    source = Path(catalog.__file__).parents[1]
+    for name in ("models/__init__.py", "models/catalog.py", "core/__init__.py", "core/errors.py"):
+        (package / name).parent.mkdir(exist_ok=True)
         shutil.copy(source / name, package / name)
     (package / "data" / "models" / "packed.yaml").write_text("nc: 1\n")
+    code = "from detrbench.models import catalog; print(*catalog.model_names())"
     done = subprocess.run(
-        [sys.executable, "-c", "from detrbench import catalog; print(*catalog.model_names())"],
+        [sys.executable, "-c", code],
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(tmp_path)},
         capture_output=True,

@@ -326,5 +326,7 @@ def test_the_profile_knows_every_operator_of_every_rival_and_says_what_the_neck_
 
 def test_the_suite_times_them_all_against_rtdetr_l() -> None:
     suite = load_suite("rivals")
-    assert suite.models == ("rtdetr-l", "shufflev2", "shufflev2-se", *RIVALS)
-    assert [setting.device for setting in suite.settings] == ["cpu"]
+    assert len(suite.workloads) == 1
+    models = [case.model.reference for case in suite.cases]
+    assert models == ["rtdetr-l", "shufflev2", "shufflev2-se", *RIVALS]
+    assert {case.execution.device for case in suite.cases} == {"cpu"}

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from detrbench.core.errors import UsageError
 from detrbench.models.builder import build
 from detrbench.models.catalog import find_model
-from detrbench.models.model import Model, hashed
+from detrbench.models.model import File, Model, hashed
 from detrbench.models.sources import build_model, resolve, source_of
 from detrbench.models.sources.built import Built, described
 from detrbench.models.sources.callables import Callables
@@ -267,7 +267,7 @@ def test_a_model_file_its_blocks_and_what_they_import_are_its_files(tmp_path: Pa
     (tmp_path / "weights.pt").write_bytes(b"weights")
     values = {"blocks": f"{tmp_path}/link.py", "backbone_weights": f"{tmp_path}/weights.pt"}
     found = resolve(model("rtdetr-l", **values))
-    assert found.files[0] == hashed(find_model("rtdetr-l"))
+    assert found.files[0] == File("models/rtdetr-l.yaml", hashed(find_model("rtdetr-l")).sha256)
     names = [Path(each.path).name for each in found.files[1:]]
     assert names == ["link.py", "widths.py", "weights.pt"]
     for key, flag in (("blocks", "--blocks"), ("backbone_weights", "--backbone-weights")):

@@ -161,6 +161,20 @@ def test_a_larger_model_fails_on_its_own_file(job: Job, checkout: Path) -> None:
     assert int(suite.attrib["failures"]) > 0
 
 
+def test_a_callable_is_gated_like_a_model_file(job: Job, checkout: Path) -> None:
+    file = checkout / "models" / "mine.py"
+    text = "from torch import nn\n\ndef build():\n    return nn.Conv2d(3, {}, 1)\n"
+    file.write_text(text.format(8), encoding="utf-8")
+    git(checkout, "add", ".")
+    git(checkout, "commit", "--quiet", "--message=a callable")
+    file.write_text(text.format(16), encoding="utf-8")
+    (job.folder / "detrbench").mkdir()
+    inputs = with_defaults(**{**INPUTS, "models": "models/mine.py:build"})
+    done = job.run(step_called("Gate on counts"), inputs)
+    assert done.returncode == 1
+    assert "::error file=models/mine.py,title=detrbench REGRESSION%3A Params" in done.stderr
+
+
 def test_a_revision_that_is_not_there_is_said(job: Job) -> None:
     (job.folder / "detrbench").mkdir()
     inputs = with_defaults(**{**INPUTS, "rev": "nowhere"})

@@ -87,7 +87,7 @@ def test_the_wheel_holds_one_package_and_its_data(wheel: Path) -> None:
 
 def test_models_come_from_the_installed_package(installed: Installed) -> None:
     code = (
-        "from detrbench import catalog, spec\n"
+        "from detrbench.models import catalog, spec\n"
         "print(catalog.data_root('models'))\n"
         "for name in catalog.model_names():\n"
         "    print(spec.load_model_spec(catalog.find_model(name)).name)\n"
@@ -95,6 +95,22 @@ def test_models_come_from_the_installed_package(installed: Installed) -> None:
     root, *names = installed.run("python", "-c", code).splitlines()
     assert Path(root).resolve() == (installed.site / "detrbench" / "data" / "models").resolve()
     assert tuple(names) == catalog.model_names()
+
+
+@pytest.mark.parametrize(
+    "reference",
+    ["torch.nn:Identity", "detrbench.experiments.guidelines.networks:G1_c1_4_c2_4_batch_1"],
+)
+def test_what_an_installed_callable_imports_is_not_followed(
+    installed: Installed, reference: str
+) -> None:
+    """All of torch would take minutes to read, and its version says what it is."""
+    code = (
+        "from detrbench.models.model import Model\n"
+        "from detrbench.models.sources import resolve\n"
+        f"print(len(resolve(Model('m', {reference!r})).files))\n"
+    )
+    assert installed.run("python", "-c", code).strip() == "1"
 
 
 def test_no_other_package_appears(installed: Installed) -> None:

@@ -14,18 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from detrbench.core.errors import UsageError
-from detrbench.models.catalog import find_model
 from detrbench.models.model import File, Model
-from detrbench.reports.case import (
-    Case,
-    Execution,
-    baseline_of,
-    cases_of,
-    make_cases,
-    named,
-    parse_setting,
-    split_reference,
-)
+from detrbench.reports.case import Case, Execution, baseline_of
+from detrbench.reports.references import cases_of, make_cases, named, parse_setting, split_reference
 from detrbench.reports.settings import DTYPES, MEMORY_FORMATS, SETTINGS
 
 
@@ -46,7 +37,7 @@ def test_a_reference_alone_is_a_case_with_usual_settings() -> None:
     assert (case.name, case.model.name, case.model.reference) == ("rtdetr-l",) * 3
     assert case.execution == Execution()
     (file,) = case.model.files
-    assert Path(file.path) == find_model("rtdetr-l")
+    assert file.path == "models/rtdetr-l.yaml"
     assert re.fullmatch("[0-9a-f]{64}", file.sha256)
 
 

@@ -10,7 +10,8 @@ import pytest
 from torch import nn
 
 from detrbench.core.errors import UsageError
-from detrbench.reports.case import Execution, make_cases
+from detrbench.reports.case import Execution
+from detrbench.reports.references import make_cases
 from detrbench.reports.verdicts import Verdict
 from detrbench.runtimes import RUNTIMES, open_runtime
 from detrbench.runtimes.images import natural_images
@@ -59,7 +60,7 @@ def test_more_flops_are_slower_and_fewer_are_faster(tmp_path: Path) -> None:
     names = [f"{tmp_path}/nets.py:{name}" for name in ("middle", "wide", "narrow")]
     cases = make_cases(names, {"runtime": ["sleep"], "imgsz": [(32, 32)]})
     budget = Budget(budget_s=None, processes=6, rounds=4, early=False)
-    run = replicate(Request(cases), budget, tmp_path / "run", launch=in_this_process)
+    run = replicate(Request(cases), budget, tmp_path, launch=in_this_process)
     report = latency_report(run)
     assert [row.status for row in report.rows] == ["ok"] * 3
     wide, narrow = report.comparisons
@@ -82,11 +83,25 @@ def test_two_runtimes_are_two_cases(tmp_path: Path) -> None:
         [f"{tmp_path}/nets.py:wide"], {"runtime": ["eager", "sleep"], "imgsz": [(32, 32)]}
     )
     budget = Budget(budget_s=None, processes=1, rounds=2)
-    run = replicate(Request(cases), budget, tmp_path / "run", launch=in_this_process)
+    run = replicate(Request(cases), budget, tmp_path, launch=in_this_process)
     report = latency_report(run)
     assert [row.settings["runtime"] for row in report.rows] == ["eager", "sleep"]
     assert [row.samples["clock"] for row in report.rows] == ["perf_counter_ns", "the sleeper's own"]
     assert len(report.comparisons) == 1
+
+
+def test_cases_with_threads_of_their_own_ran_in_one_environment(tmp_path: Path) -> None:
+    """Processes begin with another case in turns, and a case has the threads it asks for."""
+    (tmp_path / "nets.py").write_text(NETS)
+    cases = make_cases([f"{tmp_path}/nets.py:wide"], {"threads": [1, 2], "imgsz": [(32, 32)]})
+    budget = Budget(budget_s=None, processes=2, rounds=2)
+    run = replicate(Request(cases), budget, tmp_path, launch=in_this_process)
+    report = latency_report(run)
+    assert [row.settings["threads"] for row in report.rows] == [1, 2]
+    (pair,) = report.comparisons
+    assert not [reason for reason in pair.reasons if "environment" in reason]
+    told = {one.measurement.environment["threads"] for one in run.outcomes if one.measurement}
+    assert told == {1, 2}
 
 
 def test_its_process_ends_with_it() -> None:
@@ -97,8 +112,8 @@ def test_its_process_ends_with_it() -> None:
     assert runtime._sleeper.process.returncode == 0
 
 
-def test_it_says_itself_what_it_cannot(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_it_has_no_line_for_is_said() -> None:
     with pytest.raises(UsageError, match="sleep knows no stages"):
         open_runtime(Execution(runtime="sleep", stages=True))
-    with pytest.raises(UsageError, match="unknown runtime 'slep'\n.*did you mean sleep"):
+    with pytest.raises(UsageError, match=r"unknown runtime 'slep'\n.*did you mean sleep"):
         open_runtime(Execution(runtime="slep"))

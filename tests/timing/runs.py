@@ -11,7 +11,7 @@ from detrbench.timing.plan import Budget
 from detrbench.timing.process import Measurement, Request, Subject
 from detrbench.timing.records import Outcome
 from detrbench.timing.replication import Run
-from detrbench.timing.session import Series
+from detrbench.timing.rounds import Series
 
 ENVIRONMENT = {"processor": "imaginary", "threads": 2}
 

@@ -8,7 +8,7 @@ import pytest
 from detrbench.core.errors import UsageError
 from detrbench.timing.folders import naming, run_folder
 from detrbench.timing.records import Outcome, save_outcome
-from detrbench.timing.session import Progress
+from detrbench.timing.rounds import Progress
 
 ANY = Progress("timing", 0.0, None, None)
 

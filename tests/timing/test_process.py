@@ -9,11 +9,12 @@ from torch import Tensor, nn
 
 from detrbench.core.errors import UsageError
 from detrbench.models.sources.built import Built
-from detrbench.reports.case import Case, make_cases
+from detrbench.reports.case import Case
+from detrbench.reports.references import make_cases
 from detrbench.timing.process import Measurement, Request, measure_process, part_name
+from detrbench.timing.rounds import Progress
 from detrbench.timing.schedule import Plan
 from detrbench.timing.selfcheck import case_with_load
-from detrbench.timing.session import Progress
 from tests.timing.runs import asked, case
 
 PLAN = Plan(budget_s=None, rounds=6)

@@ -15,8 +15,8 @@ from detrbench.timing.plan import Budget
 from detrbench.timing.process import Request
 from detrbench.timing.records import Outcome, load_outcomes, load_request, save_outcome
 from detrbench.timing.replication import Run, recorded, replicate, resumable
+from detrbench.timing.rounds import OnProgress, Progress
 from detrbench.timing.rows import latency_report
-from detrbench.timing.session import OnProgress, Progress
 from tests.timing.runs import asked, measured, taken
 
 PAIR = asked("a", "b")

@@ -11,6 +11,7 @@ from detrbench.reports.report import Report
 from detrbench.timing.process import part_name
 from detrbench.timing.records import Outcome
 from detrbench.timing.replication import Run
+from detrbench.timing.rounds import Series
 from detrbench.timing.rows import (
     METRIC_KEYS,
     STAGES,
@@ -18,7 +19,6 @@ from detrbench.timing.rows import (
     latency_report,
     latency_results,
 )
-from detrbench.timing.session import Series
 from tests.timing.runs import ENVIRONMENT, asked, run_of, taken
 
 WEIGHTS = (

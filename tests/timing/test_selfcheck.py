@@ -201,3 +201,43 @@ def test_the_command_prints_and_remembers(
     data = json.loads(capsys.readouterr().out)
     assert len(data["findings"]) == 4
     assert len(data["log_ratios"][COPY]) == 12
+
+
+def test_the_command_hands_on_what_its_flags_say(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    asked: list[tuple[str, dict[str, Any]]] = []
+
+    def fake(model: str, *, folder: Path, **options: Any) -> selfcheck.SelfCheck:
+        asked.append((model, options))
+        return check_machine(model, folder=folder, replicate=Machine(unit=0.004).replicate)
+
+    monkeypatch.setattr(selfcheck, "check_machine", fake)
+    assert main(["selfcheck"]) == 0
+    assert main(["selfcheck", "shufflev2@fused=true", "--imgsz", "64", "--threads", "1"]) == 0
+    names = ("device", "imgsz", "threads")
+    assert [(model, *map(options.get, names)) for model, options in asked] == [
+        ("rtdetr-l", "cpu", (320, 320), None),
+        ("shufflev2@fused=true", "cpu", (64, 64), 1),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["rtdetr-m"], "did you mean"),
+        (["--imgsz", "big"], "--imgsz"),
+        (["--device", "gpu"], "--device"),
+        (["--threads", "0"], "--threads"),
+        (["--threads", "1,2"], "are several values"),
+    ],
+)
+def test_what_cannot_be_is_said_at_once(
+    arguments: list[str],
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(selfcheck, "check_machine", lambda *_, **__: pytest.fail("asked for"))
+    assert main(["selfcheck", *arguments]) == 2
+    assert said in capsys.readouterr().err

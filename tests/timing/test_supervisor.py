@@ -11,7 +11,7 @@ import pytest
 from detrbench.core.errors import UsageError
 from detrbench.timing import supervisor
 from detrbench.timing.records import load_outcomes
-from detrbench.timing.session import Progress
+from detrbench.timing.rounds import Progress
 from detrbench.timing.supervisor import run_worker
 from tests.timing.runs import asked
 

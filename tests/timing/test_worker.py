@@ -13,15 +13,15 @@ from typing import Any
 import pytest
 
 from detrbench.models.catalog import find_model
-from detrbench.reports.case import make_cases
+from detrbench.reports.references import make_cases
 from detrbench.reports.report import Report
 from detrbench.timing.measuring import measure_latency, resume_latency
 from detrbench.timing.process import Request
 from detrbench.timing.records import load_outcomes
 from detrbench.timing.replication import recorded
+from detrbench.timing.rounds import Progress
 from detrbench.timing.rows import latency_report
 from detrbench.timing.schedule import Plan
-from detrbench.timing.session import Progress
 from detrbench.timing.supervisor import run_worker
 
 SMALL: dict[str, Any] = {"nc": 1, "imgsz": (64, 64), "threads": 1}

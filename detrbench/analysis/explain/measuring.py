@@ -26,7 +26,7 @@ from detrbench.runtimes import Runtime
 from detrbench.runtimes.clocks import Step
 from detrbench.runtimes.eager import Eager
 from detrbench.timing.process import Measurement, Request, Subject
-from detrbench.timing.session import OnProgress, Series, measure_steps
+from detrbench.timing.rounds import OnProgress, Series, measure_steps
 
 LEAST_ROUNDS = 2
 """An interrupted run explains something if every part was timed so often."""

@@ -13,7 +13,7 @@ from detrbench.reports.case import Case
 from detrbench.runtimes import Runtime, open_runtime
 from detrbench.runtimes.clocks import Step
 from detrbench.timing.process import build_case, images_for
-from detrbench.timing.session import Observer
+from detrbench.timing.rounds import Observer
 
 
 class Opened:

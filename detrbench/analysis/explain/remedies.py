@@ -15,11 +15,12 @@ from detrbench.analysis.explain.findings import Try
 from detrbench.core.errors import DetrbenchError, UsageError, nearest
 from detrbench.core.stats import median, paired_log_ratios, quantile
 from detrbench.models.sources import resolve
-from detrbench.reports.case import Case, Execution, named, parse_setting
+from detrbench.reports.case import Case, Execution
+from detrbench.reports.references import named, parse_setting
 from detrbench.reports.settings import SETTINGS, plain_value, setting
 from detrbench.runtimes import check_execution
+from detrbench.timing.rounds import OnProgress, Series, measure_steps
 from detrbench.timing.schedule import Plan
-from detrbench.timing.session import OnProgress, Series, measure_steps
 
 REMEDIES: dict[str, Callable[[Execution], tuple[str, Any]]] = {
     "channels_last": lambda _: ("memory_format", "channels_last"),

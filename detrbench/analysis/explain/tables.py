@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from detrbench.analysis.explain.account import LAYOUT, GroupSaving, Saving, predictions, saving
 from detrbench.analysis.explain.findings import Explanation, Timed, TimedModel, TimedPart, Try
-from detrbench.analysis.explain.roofline import ROOFLINE_CAPTION, roofline
+from detrbench.analysis.explain.roofline_picture import ROOFLINE_CAPTION, roofline
 from detrbench.analysis.explain.words import paragraph, unchanged_shares
 from detrbench.analysis.probe.ceilings import LIMITS, Ceilings, Floor, Work
 from detrbench.analysis.probe.tables import ceilings_table

@@ -24,8 +24,8 @@ from detrbench.machine.environment import Environment
 from detrbench.machine.threads import check_threads
 from detrbench.reports.case import Execution
 from detrbench.reports.report import json_text
+from detrbench.timing.rounds import OnProgress
 from detrbench.timing.schedule import Plan
-from detrbench.timing.session import OnProgress
 
 PROFILE_VERSION = 1
 _NAME = "probe"
@@ -138,7 +138,7 @@ def probe_device(
     from detrbench.runtimes import check_execution
     from detrbench.runtimes.devices import open_device
     from detrbench.runtimes.eager import Eager
-    from detrbench.timing.session import measure_steps
+    from detrbench.timing.rounds import measure_steps
 
     started = time.monotonic()
     asked = check_execution(_with_threads(execution))

@@ -21,7 +21,7 @@ from detrbench.core.units import show_quantity
 from detrbench.machine.caches import cache_from_sweep, last_level_bytes
 from detrbench.runtimes.clocks import Clock, Step
 from detrbench.runtimes.eager import ModelStep
-from detrbench.timing.session import Series
+from detrbench.timing.rounds import Series
 
 if TYPE_CHECKING:
     from detrbench.runtimes.eager import Eager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from detrbench.reports.comparison import Comparison
+from detrbench.reports.comparison import Comparison, Side
 from detrbench.reports.report import Report, ReportError
 from detrbench.reports.verdicts import ALPHA, Verdict
 
@@ -12,12 +12,22 @@ from detrbench.reports.verdicts import ALPHA, Verdict
 def spoilt(pairs: Iterable[Comparison]) -> list[str]:
     """Why nothing may be said of what was timed in `pairs`."""
     found = [
-        f"{pair.model} against {pair.baseline.model} is INVALID: "
+        f"{_name(pair.case, pair.baseline)} against {reference_of(pair)} is INVALID: "
         f"{'; '.join(pair.reasons) or 'no reason was recorded'}"
         for pair in pairs
         if pair.verdict == Verdict.INVALID
     ]
     return list(dict.fromkeys(found))
+
+
+def reference_of(pair: Comparison) -> str:
+    """What it was timed against, for readers."""
+    return _name(pair.baseline, pair.case)
+
+
+def _name(side: Side, other: Side) -> str:
+    """Its model, or its case where both sides are of one model."""
+    return side.model if side.case is None or side.model != other.model else side.case.name
 
 
 def pairs_of(report: Report, which: str = "this run") -> list[Comparison]:

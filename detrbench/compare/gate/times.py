@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from detrbench.compare.gate.outcomes import Check, Outcome, judged
-from detrbench.compare.gate.pairs import error_of, pairs_of, spoilt
+from detrbench.compare.gate.pairs import error_of, pairs_of, reference_of, spoilt
 from detrbench.compare.gate.policy import Policy
 from detrbench.compare.gate.rows import NOT_OF_TIME, TIME, Match, differing, no_value
 from detrbench.core.stats import Interval, welch_interval
@@ -151,7 +151,7 @@ class _Runs:
             spoilt=[*invalid, *self._changed(a, b)],
             doubts=doubts_about(self._limit, now, self._known),
             values=(a.mean_ratio, b.mean_ratio),
-            reference=a.baseline.model,
+            reference=reference_of(b),
         )
 
     def _not_comparable(self, before: Result, now: Result) -> Iterator[str]:
@@ -172,7 +172,7 @@ class _Runs:
         settings = _other_settings(then, today)
         if settings:
             yield (
-                f"the reference {then.baseline.model} was timed under other settings "
+                f"the reference {reference_of(today)} was timed under other settings "
                 f"(baseline, this run): {in_words(settings)}"
             )
         counts = [one.key for one in METRICS.values() if not one.measured]
@@ -185,7 +185,7 @@ class _Runs:
                 changed = setting_differences(was, is_now)
                 if changed:
                     yield (
-                        f"the reference {before.model} is not the same model in both runs "
+                        f"the reference {reference_of(today)} is not the same model in both runs "
                         f"(baseline, this run): {in_words(changed)}"
                     )
 
@@ -222,7 +222,7 @@ def _undecided(row: Result, reason: str) -> Check:
 
 def _no_reference(then: Sequence[Comparison], today: Sequence[Comparison]) -> str:
     def names(pairs: Sequence[Comparison]) -> str:
-        return ", ".join(pair.baseline.model for pair in pairs) or "nothing"
+        return ", ".join(map(reference_of, pairs)) or "nothing"
 
     return (
         "the runs have no reference in common: the baseline was timed against "

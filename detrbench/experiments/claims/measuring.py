@@ -19,7 +19,7 @@ from detrbench.experiments.guidelines.measuring import measure_guidelines
 from detrbench.machine.devices import parse_device
 from detrbench.render import render
 from detrbench.reports.report import Report
-from detrbench.timing.session import OnProgress
+from detrbench.timing.rounds import OnProgress
 
 SUITES = ("article", "rivals")
 GUIDELINES = "guidelines"

@@ -38,9 +38,9 @@ from detrbench.timing.folders import naming, run_folder
 from detrbench.timing.plan import Budget
 from detrbench.timing.process import Request
 from detrbench.timing.replication import Run, replicate
+from detrbench.timing.rounds import OnProgress, Progress
 from detrbench.timing.rows import METRIC_KEYS, latency_comparisons, latency_results
 from detrbench.timing.schedule import Plan
-from detrbench.timing.session import OnProgress, Progress
 
 BUDGET_S = 120.0
 """Seconds for a guideline: about 15 processes on two cores, and all four in eight minutes."""

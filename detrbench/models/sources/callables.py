@@ -184,6 +184,8 @@ def with_inputs(module: Any, more: Sequence[Tensor]) -> Any:
         def __init__(self) -> None:
             super().__init__()
             self.module = module
+            stages = getattr(module, "detrbench_stages", {})
+            self.detrbench_stages = {f"module.{path}": stage for path, stage in stages.items()}
             for index, each in enumerate(more):
                 self.register_buffer(f"input_{index}", each)
 

@@ -7,7 +7,7 @@ from contextlib import nullcontext
 from pathlib import Path
 
 from detrbench.core.errors import UsageError
-from detrbench.models.catalog import find_model
+from detrbench.models.catalog import data_root, find_model
 from detrbench.models.model import File, Model, hashed
 from detrbench.models.sources.built import Built, described
 from detrbench.models.usercode import beside, closure
@@ -20,7 +20,11 @@ class ModelFiles:
         return True
 
     def resolve(self, model: Model) -> Model:
-        files = [hashed(find_model(model.reference))]
+        path = find_model(model.reference)
+        file = hashed(path)
+        if path.parent == data_root("models"):  # ours: not where it was installed
+            file = dataclasses.replace(file, path=f"models/{path.name}")
+        files = [file]
         if model.blocks is not None:
             files.extend(_of_blocks(_readable(model.blocks, "--blocks")))
         if model.backbone_weights is not None:

@@ -11,7 +11,7 @@ import torch
 from detrbench.analysis.explain.measuring import Explained, explain_pair
 from detrbench.analysis.explain.tables import document, explanation_in, explanation_report
 from detrbench.core.errors import UsageError
-from detrbench.reports.case import make_cases
+from detrbench.reports.references import make_cases
 from detrbench.reports.report import Report
 from detrbench.timing.process import Request
 from detrbench.timing.schedule import Plan

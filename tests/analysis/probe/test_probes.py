@@ -7,7 +7,7 @@ import pytest
 from detrbench.analysis.probe.probes import Probe, ceilings
 from detrbench.core.errors import DetrbenchError
 from detrbench.runtimes.clocks import WallClock
-from detrbench.timing.session import Series
+from detrbench.timing.rounds import Series
 
 
 def test_the_best_of_the_probes_is_the_ceiling_with_its_quartiles() -> None:

@@ -83,6 +83,7 @@ def compiled(ratio: float, reference: str = "eager") -> Plain:
         now["comparisons"][0][side] = {key: row[key] for key in ("model", "settings", "case")}
         (case,) = [each for each in now["cases"] if each["id"] == row["case"]]
         case["execution"]["runtime"] = row["settings"]["runtime"]
+        case["name"] = f"one@runtime={row['settings']['runtime']}"
     return now
 
 
@@ -91,7 +92,7 @@ def test_a_model_may_be_the_reference_of_itself_under_other_settings() -> None:
         result = gate(report(compiled(now)), report(compiled(0.8)))
         assert result.outcome is expected
         (check,) = [each for each in result.checks if each.metric == "latency_median_s"]
-        assert (check.settings["runtime"], check.reference) == ("compile", "one")
+        assert (check.settings["runtime"], check.reference) == ("compile", "one@runtime=eager")
 
 
 def test_a_reference_under_other_settings_is_another_one() -> None:
@@ -99,7 +100,7 @@ def test_a_reference_under_other_settings_is_another_one() -> None:
     assert result.outcome is Outcome.INVALID
     (check,) = [each for each in result.checks if each.metric == "latency_median_s"]
     assert any(
-        "one was timed under other settings (baseline, this run): runtime (eager, cudagraph)" in why
+        "was timed under other settings (baseline, this run): runtime (eager, cudagraph)" in why
         for why in check.reasons
     )
 

@@ -14,7 +14,7 @@ from detrbench.render import render_document
 from detrbench.timing.plan import Budget
 from detrbench.timing.process import Request
 from detrbench.timing.replication import Run
-from detrbench.timing.session import Progress
+from detrbench.timing.rounds import Progress
 from tests.experiments.guidelines.fakes import by_memory, eq_1, replicated
 
 HOLDS, DOES_NOT, INCONCLUSIVE = Answer.HOLDS, Answer.DOES_NOT_HOLD, Answer.INCONCLUSIVE

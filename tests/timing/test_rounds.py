@@ -6,8 +6,8 @@ from collections.abc import Callable
 import pytest
 
 from detrbench.core.errors import UsageError
+from detrbench.timing.rounds import Progress, Series, measure_steps
 from detrbench.timing.schedule import Plan
-from detrbench.timing.session import Progress, Series, measure_steps
 from tests.timing.fakes import FakeClock, FakeStep
 
 ROUNDS = Plan(budget_s=None, rounds=6)

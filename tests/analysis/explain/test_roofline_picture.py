@@ -5,7 +5,7 @@ from __future__ import annotations
 import xml.etree.ElementTree as ElementTree
 from typing import Any
 
-from detrbench.analysis.explain.roofline import roofline
+from detrbench.analysis.explain.roofline_picture import roofline
 from detrbench.reports.comparison import Comparison, Side
 from detrbench.reports.report import Report, Result
 

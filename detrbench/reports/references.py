@@ -1,0 +1,216 @@
+"""From what is typed, or given to the library, to cases: `rtdetr-l@runtime=compile,threads=1`."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import re
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from detrbench.core.errors import UsageError
+from detrbench.models.model import Model
+from detrbench.models.sources import resolve
+from detrbench.reports.case import Case, Execution, typed
+from detrbench.reports.settings import SETTINGS, setting
+
+if TYPE_CHECKING:
+    from torch import nn
+
+_OVERRIDES = re.compile(r"(.+?)@(\w[\w-]*=.*)", re.DOTALL)
+
+
+def split_reference(text: str) -> tuple[str, dict[str, str]]:
+    """A reference and the settings behind its @: "rtdetr-l@runtime=compile,threads=1".
+
+    Raises:
+        UsageError: what stands behind the @ are no settings.
+    """
+    found = _OVERRIDES.fullmatch(text)
+    if found is None:
+        return text, {}
+    pairs = [pair.partition("=") for pair in found[2].split(",")]
+    if not all(key and equals and value for key, equals, value in pairs):
+        raise UsageError(
+            f"{found[2]!r} is not KEY=VALUE,KEY=VALUE",
+            where=text,
+            hint="Write, for instance, rtdetr-l@runtime=compile,threads=1.",
+        )
+    keys = [setting(key, where=text).key for key, _, _ in pairs]
+    twice = next((key for key in keys if keys.count(key) > 1), None)
+    if twice is not None:
+        raise UsageError(f"{twice} is given twice", where=text, hint="Give it once.")
+    return found[1], dict(zip(keys, (value for _, _, value in pairs), strict=True))
+
+
+def parse_setting(key: str, text: str, where: str) -> Any:
+    """The value of a setting as it was typed.
+
+    Raises:
+        UsageError: it is none; `where` says what was typed.
+    """
+    try:
+        return SETTINGS[key].parse(text)
+    except UsageError as error:
+        raise UsageError(error.what, where=where, hint=error.hint) from error
+
+
+def make_cases(
+    references: Sequence[str | Path],
+    defaults: Mapping[str, Sequence[Any]] | None = None,
+    *,
+    known: Collection[str] = (),
+) -> tuple[Case, ...]:
+    """Every reference under every combination of `defaults`, the first of all being the baseline.
+
+    What stands behind a reference's @ holds for all of its cases.
+
+    Args:
+        references: as typed, such as "rtdetr-l" and "./my.yaml@threads=1".
+        defaults: key of a setting -> the values to take, in order. What is not there has its usual
+            value.
+        known: references that stand for modules made already, which no source is asked for.
+
+    Raises:
+        UsageError: a reference that leads nowhere, a setting that is none, or the same case twice.
+    """
+    axes = {key: tuple(dict.fromkeys(values)) for key, values in (defaults or {}).items()}
+    several = [key for key, values in axes.items() if len(values) > 1]
+    asked = [
+        (reference_text(reference), *split_reference(reference_text(reference)))
+        for reference in references
+    ]
+    own = [
+        {key: parse_setting(key, value, text) for key, value in overrides.items()}
+        for text, _, overrides in asked
+    ]
+    found: dict[str, Case] = {}
+    places: dict[str, int] = {}
+    for point in itertools.product(*axes.values()):
+        shared = dict(zip(axes, point, strict=True))
+        for index, ((text, reference, _), mine) in enumerate(zip(asked, own, strict=True)):
+            told = {key: shared[key] for key in several if key not in mine}
+            name = named(text, told)
+            if places.setdefault(name, index) != index:
+                raise UsageError(f"{name} is named twice", hint="Name each model once.")
+            case = _case(name, reference, shared | mine, mine)
+            if name not in found:
+                resolved = case.model if reference in known else resolve(case.model)
+                found[name] = dataclasses.replace(case, model=resolved)
+    return _unlike(tuple(found.values()))
+
+
+def reference_text(reference: str | Path) -> str:
+    """A reference as text; what is not one is said."""
+    if not isinstance(reference, (str, Path)):
+        raise UsageError(f"a {type(reference).__name__} is no reference to a model")
+    return str(reference)
+
+
+def named(text: str, told: Mapping[str, Any]) -> str:
+    """`text` with what else tells a case apart."""
+    if not told:
+        return text
+    pairs = ",".join(f"{key}={typed(key, value)}" for key, value in told.items())
+    return f"{text}{',' if split_reference(text)[1] else '@'}{pairs}"
+
+
+def _case(name: str, reference: str, values: Mapping[str, Any], own: Mapping[str, Any]) -> Case:
+    of_model = {key: value for key, value in values.items() if SETTINGS[key].of == "model"}
+    apart = {
+        key: own[key]
+        for key in ("blocks", "backbone_weights", "seed")
+        if key in own and own[key] != SETTINGS[key].default
+    }
+    called = of_model.pop("name", None) or named(reference, apart)
+    model = Model(called, reference, **of_model)
+    execution = {key: value for key, value in values.items() if SETTINGS[key].of == "execution"}
+    return Case(name, model, Execution(**execution))
+
+
+def _unlike(cases: tuple[Case, ...]) -> tuple[Case, ...]:
+    """`cases`, if each is another one.
+
+    Raises:
+        UsageError: two are the same.
+    """
+    seen: dict[tuple[Any, ...], Case] = {}
+    for case in cases:
+        key = (case.model, case.execution)
+        if key in seen:
+            raise UsageError(
+                f"{case.name} is the same as {seen[key].name}",
+                hint="Name each case once; a copy to compare with is NAME@name=copy.",
+            )
+        seen[key] = case
+    return cases
+
+
+# --- from what a library's caller has ----------------------------------------------------------
+
+Subjects = Sequence["str | Path | Case | nn.Module"]
+"""What the library's functions take as models: references, cases, or modules made already."""
+
+
+def cases_of(
+    models: Subjects, settings: Mapping[str, Any]
+) -> tuple[tuple[Case, ...], dict[str, nn.Module]]:
+    """The cases of a call, and the modules among its models by the reference they got.
+
+    Args:
+        settings: of all, by key; a list of several values makes every combination. A case that is
+            given as such has settings of its own and takes none of these.
+
+    Raises:
+        UsageError: as `make_cases`; a key that is no setting, or no model at all.
+    """
+    given = [models] if not isinstance(models, (list, tuple)) else list(models)
+    if not given:
+        raise UsageError("there is no model to measure", hint="Name one or more.")
+    cases = [one for one in given if isinstance(one, Case)]
+    if len(cases) == len(given):
+        return _unlike(tuple(cases)), {}
+    modules: dict[str, nn.Module] = {}
+    references: list[str | Path] = []
+    for one in given:
+        if isinstance(one, (str, Path)):
+            references.append(one)
+        else:
+            references.append(_module_name(one, modules))
+    return make_cases(references, _axes(settings), known=modules), modules
+
+
+def _module_name(module: Any, modules: dict[str, Any]) -> str:
+    """Names `module` among `modules`, by its class, or by its model file where it has one."""
+    if not hasattr(module, "named_parameters"):
+        raise UsageError(
+            f"a {type(module).__name__} is no model",
+            hint="Give a name, a path, FILE.py:NAME, or an nn.Module.",
+        )
+    from detrbench.models.spec import ModelSpec
+
+    spec = getattr(module, "spec", None)  # of another's module, it means something else
+    name = spec.name if isinstance(spec, ModelSpec) else type(module).__name__
+    if name in modules:
+        raise UsageError("two of the models have the same name", hint="Name each model once.")
+    modules[name] = module
+    return name
+
+
+def _axes(settings: Mapping[str, Any]) -> dict[str, list[Any]]:
+    """The values of each setting, each of the right type."""
+    axes = {}
+    for key, value in settings.items():
+        one = setting(key)
+        if value is not None:
+            values = value if isinstance(value, list) else [value]
+            axes[one.key] = [_checked(one.key, each) for each in values]
+    return axes
+
+
+def _checked(key: str, value: Any) -> Any:
+    """A value as its setting would have parsed it from text."""
+    if key == "imgsz":
+        value = f"{value[0]}x{value[1]}" if isinstance(value, (tuple, list)) else value
+    return parse_setting(key, typed(key, value), key)
