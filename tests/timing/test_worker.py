@@ -156,7 +156,7 @@ def test_a_model_that_its_process_dies_of_is_a_row_and_the_others_have_numbers(
     assert (good.status, good.metrics["latency_processes"]) == ("ok", 1)
     assert (dead.status, dead.metrics["latency_median_s"]) == ("failed", None)
     assert dead.reason == f"killed by SIGKILL while {bad} was made ready"
-    assert report.comparisons[0]["verdict"] == "INVALID"
+    assert report.comparisons[0].verdict == "INVALID"
     assert report.exit_code == 4
 
 
