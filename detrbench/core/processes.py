@@ -7,11 +7,20 @@ from pathlib import Path
 from typing import TextIO
 
 
+# A model needs about 110 of oneDNN's compiled primitives, and its cache holds 1024 by default. Were
+# many cases of one process to push each other's out, each would pay to compile them at every turn.
+PRIMITIVES = "16384"
+
+
 def environment() -> dict[str, str]:
     """Ours, with this very package found first: also from a checkout that is not installed."""
     home = str(Path(__file__).resolve().parents[2])
     paths = [home, *filter(None, [os.environ.get("PYTHONPATH")])]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+    return {
+        "ONEDNN_PRIMITIVE_CACHE_CAPACITY": PRIMITIVES,
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(paths),
+    }
 
 
 def own_stdout() -> TextIO:
