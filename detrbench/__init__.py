@@ -19,17 +19,17 @@ if TYPE_CHECKING:
     from detrbench.counting.tracing import trace
     from detrbench.experiments.suites import run
     from detrbench.models.builder import build
-    from detrbench.models.nn import Detections, postprocess
+    from detrbench.models.nn.detections import Detections, postprocess
     from detrbench.reports.report import Report
     from detrbench.timing.measuring import latency, measure_latency
 
 _HOMES = {
-    "Detections": "detrbench.models.nn",
+    "Detections": "detrbench.models.nn.detections",
     "Report": "detrbench.reports.report",
     "build": "detrbench.models.builder",
     "latency": "detrbench.timing.measuring",
     "measure_latency": "detrbench.timing.measuring",
-    "postprocess": "detrbench.models.nn",
+    "postprocess": "detrbench.models.nn.detections",
     "profile": "detrbench.counting.profiling",
     "run": "detrbench.experiments.suites",
     "trace": "detrbench.counting.tracing",

@@ -30,24 +30,16 @@ class Detector(nn.Module):
     def forward(self, images: Tensor, selected: Tensor | None = None) -> Detections:
         """images: (B, 3, H, W). selected: (B, Q) cells the decoder starts from, instead of its
         own choice. Returns boxes (B, Q, 4) and scores (B, Q, nc)."""
-        maps = self._decoder_inputs(images)
-        if selected is None:
-            return Detections(*self.model[-1](maps))
-        return Detections(*self.model[-1](maps, selected))
+        given = () if selected is None else (selected,)
+        return Detections(*self.model[-1](self._decoder_inputs(images), *given))
 
     @property
     def selects_queries(self) -> bool:
         """Whether the last row picks queries and says which; a row of the user's own may not."""
-        return hasattr(self.model[-1], "select_queries") and hasattr(self.model[-1], "detect")
-
-    def select_queries(self, images: Tensor) -> Tensor:
-        """The cells that `forward` starts from: (B, Q) int64, best first."""
-        decoder: Any = self.model[-1]
-        selected: Tensor = decoder.select_queries(self._decoder_inputs(images))
-        return selected
+        return hasattr(self.model[-1], "detect")
 
     def detect(self, images: Tensor) -> tuple[Detections, Tensor]:
-        """What `forward` returns, and the cells (B, Q) it started from, in one pass.
+        """What `forward` returns, and the cells it started from: (B, Q) int64, best first.
 
         It is for comparing ways to execute a detector: see `detrbench.runtimes.agreement`.
         """

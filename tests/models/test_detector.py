@@ -13,7 +13,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from detrbench.core.errors import UsageError
 from detrbench.models.builder import build
 from detrbench.models.detector import Detector
-from detrbench.models.nn import Detections
+from detrbench.models.nn.detections import Detections
 from tests.models.filling import fill, image
 
 
@@ -59,11 +59,11 @@ def test_images_of_a_batch_do_not_mix(detector: Detector, images: Tensor) -> Non
 def test_small_images_select_every_cell(detector: Detector) -> None:
     images = image(1, 64, 64).double()
     assert run(detector, images).boxes.shape == (1, 64 + 16 + 4, 4)
-    assert sorted(detector.select_queries(images)[0].tolist()) == list(range(84))
+    assert sorted(detector.detect(images)[1][0].tolist()) == list(range(84))
 
 
 def test_given_queries_are_used_in_their_order(detector: Detector, images: Tensor) -> None:
-    selected = detector.select_queries(images)
+    selected = detector.detect(images)[1]
     plain = run(detector, images)
     assert_close(run(detector, images, selected), plain, 0)
     flipped = run(detector, images, selected.flip(1))
@@ -75,7 +75,7 @@ def test_queries_have_the_best_scores(detector: Detector, images: Tensor) -> Non
     decoder = detector.model[-1]
     seen = []
     hook = decoder.enc_score_head.register_forward_hook(lambda _m, _i, out: seen.append(out))
-    selected = detector.select_queries(images)
+    selected = detector.detect(images)[1]
     hook.remove()
     best = seen[0].amax(-1)
     taken = best.gather(1, selected)
@@ -83,7 +83,7 @@ def test_queries_have_the_best_scores(detector: Detector, images: Tensor) -> Non
 
 
 def test_float32_agrees_with_float64(detector: Detector, images: Tensor) -> None:
-    selected = detector.select_queries(images)
+    selected = detector.detect(images)[1]
     single = copy.deepcopy(detector).float()
     assert_close(run(single, images.float(), selected), run(detector, images, selected), 1e-4)
 
@@ -91,7 +91,7 @@ def test_float32_agrees_with_float64(detector: Detector, images: Tensor) -> None
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_half_precision_stays_half_and_close(detector: Detector, dtype: torch.dtype) -> None:
     images = image(1, 32, 64).double()
-    selected = detector.select_queries(images)
+    selected = detector.detect(images)[1]
     found = run(copy.deepcopy(detector).to(dtype), images.to(dtype), selected)
     assert {t.dtype for t in found} == {dtype}
     assert_close(found, run(detector, images, selected), 0.2)
@@ -183,5 +183,5 @@ def test_a_detector_tells_the_cells_it_started_from(detector: Detector, images: 
     with torch.no_grad():
         found, selected = detector.detect(images)
         assert detector.selects_queries
-        assert torch.equal(selected, detector.select_queries(images))
         assert_close(found, detector(images), 0)
+        assert_close(found, detector(images, selected), 0)

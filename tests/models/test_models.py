@@ -120,7 +120,7 @@ def test_golden_outputs_would_notice(
 
 def _compare(detector: Detector, images: torch.Tensor, golden: dict[str, Any]) -> None:
     with torch.inference_mode():
-        assert detector.select_queries(images)[0].tolist() == golden["queries"]
+        assert detector.detect(images)[1][0].tolist() == golden["queries"]
         boxes, scores = detector(images)
     assert float(boxes.norm()) == pytest.approx(golden["boxes_norm"], rel=1e-6)
     assert float(scores.norm()) == pytest.approx(golden["scores_norm"], rel=1e-6)

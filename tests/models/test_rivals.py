@@ -297,7 +297,7 @@ def test_a_rival_detects_and_fuses_to_the_same_detections(name: str) -> None:
     detector.double()
     x = image(1, 96, 64).double()
     with torch.inference_mode():
-        cells = detector.select_queries(x)
+        cells = detector.detect(x)[1]
         before = detector(x, cells)
         after = detector.fuse()(x, cells)
     assert before.boxes.shape[-1] == 4

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from detrbench.models.nn import Detections
+from detrbench.models.nn.detections import Detections
 
 
 class SmallDetector(nn.Module):

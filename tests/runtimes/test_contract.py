@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from detrbench.core.errors import DetrbenchError
-from detrbench.models.nn import Detections
+from detrbench.models.nn.detections import Detections
 from detrbench.reports.case import Execution
 from detrbench.runtimes import ONLY_ON, RUNTIMES, Runtime, open_runtime
 from detrbench.runtimes.clocks import sampling_overhead

@@ -8,7 +8,7 @@ import torch
 from detrbench.machine.usage import energy_per_image, peak_memory
 from detrbench.machine.validity import conditions, open_ledger
 from detrbench.models.builder import build
-from detrbench.models.nn import Detections
+from detrbench.models.nn.detections import Detections
 from detrbench.reports.case import Execution
 from detrbench.runtimes import open_runtime
 from detrbench.runtimes.images import natural_images

@@ -9,7 +9,7 @@ from torch import Tensor
 from detrbench.core.errors import UsageError
 from detrbench.models.builder import build
 from detrbench.models.detector import Detector
-from detrbench.models.nn import Predictions, postprocess
+from detrbench.models.nn.detections import Predictions, postprocess
 from detrbench.reports.case import Execution
 from detrbench.runtimes import open_runtime
 from detrbench.runtimes.clocks import Step

@@ -1,20 +1,18 @@
 """The building blocks of detectors, and the table of their names.
 
-Importing this package does not import torch; the names below load what they need.
+Importing this package does not import torch; `resolve` loads what it needs.
 """
 
 from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from detrbench.core.errors import SpecError, nearest
 
 if TYPE_CHECKING:
     from torch import nn
-
-    from detrbench.models.nn.detections import Detections, Predictions, postprocess
 
 # Every block a model file may name, and where it is. A new block is one class and one line here.
 BLOCKS: dict[str, str] = {
@@ -41,26 +39,6 @@ BLOCKS: dict[str, str] = {
     "TorchVision": "detrbench.models.nn.borrowed:TorchVision",
     "XceptionStage": "detrbench.models.nn.xception:XceptionStage",
 }
-
-_LAZY = {
-    "Detections": "detrbench.models.nn.detections",
-    "Predictions": "detrbench.models.nn.detections",
-    "postprocess": "detrbench.models.nn.detections",
-}
-
-__all__ = [
-    "BLOCKS",
-    "Detections",
-    "Predictions",
-    "postprocess",
-    "resolve",
-]
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _LAZY:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(_LAZY[name]), name)
 
 
 def resolve(name: str, extra: Mapping[str, type[nn.Module]] | None = None) -> type[nn.Module]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -49,8 +48,6 @@ class AIFI(nn.Module):
     Args:
         c1: width, a multiple of `num_heads` and of 4; cm: width of the feed-forward network.
     """
-
-    width_arg: ClassVar[int | None] = None
 
     def __init__(self, c1: int, cm: int = 2048, num_heads: int = 8) -> None:
         super().__init__()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any, ClassVar
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -19,8 +19,6 @@ class TorchVision(nn.Module):
         unwrap: take the model apart into its layers; truncate: drop so many of the last ones.
         split: return the image and every layer's output, as a list for `Index` rows.
     """
-
-    width_arg: ClassVar[int | None] = None
 
     def __init__(
         self,
@@ -86,8 +84,6 @@ def _layers(model: nn.Module) -> dict[str, nn.Module]:
 
 class Index(nn.Module):
     """One tensor of a row that returns several. `c2` is its width, as the row states it."""
-
-    width_arg: ClassVar[int | None] = None
 
     def __init__(self, c1: Any, c2: int, index: int = 0) -> None:
         super().__init__()

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -35,7 +34,7 @@ def activation(act: bool | nn.Module) -> nn.Module:
 class Conv(nn.Module):
     """Convolution, batch normalisation, activation; `p=None` keeps the size if `k` is odd."""
 
-    width_arg: ClassVar[int | None] = 0
+    width_arg = 0
 
     def __init__(
         self,
@@ -85,8 +84,6 @@ class DWConv(Conv):
 class LightConv(nn.Module):
     """A point-wise convolution without activation, then a depth-wise one with ReLU (PP-HGNetV2)."""
 
-    width_arg: ClassVar[int | None] = None
-
     def __init__(self, c1: int, c2: int, k: int = 1) -> None:
         super().__init__()
         self.conv1 = Conv(c1, c2, 1, act=False)
@@ -103,7 +100,7 @@ class RepConv(nn.Module):
     `fuse` merges them into one 3x3 convolution with a bias, which computes the same.
     """
 
-    width_arg: ClassVar[int | None] = 0
+    width_arg = 0
 
     def __init__(
         self,
@@ -171,7 +168,7 @@ class RepC3(nn.Module):
     """A cross-stage block with `n` RepConv on one of its two paths: the fusion block of RT-DETR's
     neck (arXiv 2304.08069). `e` is the inner width over `c2`."""
 
-    width_arg: ClassVar[int | None] = 0
+    width_arg = 0
 
     def __init__(self, c1: int, c2: int, e: float = 1.0, *, n: int = 3) -> None:
         super().__init__()
@@ -188,8 +185,6 @@ class RepC3(nn.Module):
 
 class Concat(nn.Module):
     """Joins the tensors of a `from` list along one dimension (channels by default)."""
-
-    width_arg: ClassVar[int | None] = None
 
     def __init__(self, c1: Sequence[int], dimension: int = 1) -> None:
         super().__init__()

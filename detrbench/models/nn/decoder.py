@@ -6,7 +6,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -115,8 +114,6 @@ class RTDETRDecoder(nn.Module):
         ndp: sampling points; nh: heads; ndl: layers; d_ffn: width of the feed-forward network.
     """
 
-    width_arg: ClassVar[int | None] = None
-
     def __init__(
         self,
         c1: Sequence[int],
@@ -175,7 +172,7 @@ class RTDETRDecoder(nn.Module):
     def detect(
         self, maps: Sequence[Tensor], selected: Tensor | None = None
     ) -> tuple[Detections, Tensor]:
-        """What `forward` returns, and the cells (B, Q) it started from."""
+        """What `forward` returns, and the cells it started from: (B, Q) int64, best first."""
         memory, sizes = self._flatten(maps)
         features, logits = self._propose(memory, sizes)
         if selected is None:
@@ -189,11 +186,6 @@ class RTDETRDecoder(nn.Module):
             query = layer(query, self.query_pos_head(boxes), boxes, memory, sizes)
             boxes = box_head(query).add_(inverse_sigmoid(boxes)).sigmoid_()
         return Detections(boxes, self.dec_score_head[-1](query).sigmoid_()), selected
-
-    def select_queries(self, maps: Sequence[Tensor]) -> Tensor:
-        """The cells that `forward` would start from: (B, Q) int64, best first."""
-        memory, sizes = self._flatten(maps)
-        return self._best(self._propose(memory, sizes)[0])
 
     def _flatten(self, maps: Sequence[Tensor]) -> tuple[Tensor, list[tuple[int, int]]]:
         """The maps as one sequence (B, L, C), and their sizes (h, w)."""

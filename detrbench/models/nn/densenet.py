@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import torch
 from torch import Tensor, nn
 
@@ -38,9 +36,7 @@ class DenseLayer(nn.Module):
 
 class DenseStage(nn.Sequential):
     """A transition that halves the map and leaves `c2` channels, then `n` dense layers (the row's
-    repeats): c2 + n * growth channels."""
-
-    width_arg: ClassVar[int | None] = None  # widths follow from the growth
+    repeats): c2 + n * growth channels. Widths follow from the growth: there is no `width_arg`."""
 
     def __init__(self, c1: int, c2: int, growth: int, *, n: int = 4) -> None:
         transition = Series(*_preactivated(c1, c2, 1), nn.AvgPool2d(2))

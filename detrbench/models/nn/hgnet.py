@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -17,8 +15,6 @@ def _relu() -> nn.ReLU:
 
 class HGStem(nn.Module):
     """The image to a quarter of its size, through a convolutional and a pooled branch."""
-
-    width_arg: ClassVar[int | None] = None
 
     def __init__(self, c1: int, cm: int, c2: int) -> None:
         super().__init__()
@@ -44,8 +40,6 @@ class HGBlock(nn.Module):
         cm: width of the `n` convolutions; c2: width of the output; k: their kernel size.
         lightconv: LightConv in place of Conv; shortcut: add the input where the widths agree.
     """
-
-    width_arg: ClassVar[int | None] = None
 
     def __init__(
         self,

@@ -1,11 +1,10 @@
 """MobileNetV2 (arXiv 1801.04381): table 1 for the units, table 2 for the network.
 
-Layers and their order are those of torchvision's mobilenet_v2.
+Layers and their order are those of torchvision's mobilenet_v2. A row states its width with the
+multiplier in it: no block has a `width_arg`.
 """
 
 from __future__ import annotations
-
-from typing import ClassVar
 
 from torch import Tensor, nn
 
@@ -14,8 +13,6 @@ from detrbench.models.nn.series import Series, convolution, depthwise, pointwise
 
 class MobileV2Stem(Series):
     """The full convolution of table 2: the image to half of its size, `c2` channels."""
-
-    width_arg: ClassVar[int | None] = None  # a row states its width with the multiplier in it
 
     def __init__(self, c1: int, c2: int = 32) -> None:
         super().__init__(*convolution(c1, c2, 3, 2, act=nn.ReLU6))
@@ -43,8 +40,6 @@ class MobileV2Stage(nn.Sequential):
     Args:
         c2: output width of each unit. expansion: t of the table. stride: of the first unit.
     """
-
-    width_arg: ClassVar[int | None] = None  # a row states its width with the multiplier in it
 
     def __init__(
         self, c1: int, c2: int, expansion: int = 6, stride: int = 1, *, n: int = 1

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -34,8 +32,6 @@ class ResNetLayer(nn.Module):
 
     The row states its input width itself (`c_in`); it must be that of the row it reads.
     """
-
-    width_arg: ClassVar[int | None] = None
 
     def __init__(
         self, c1: int, c_in: int, c2: int, s: int = 1, is_first: bool = False, units: int = 1

@@ -1,11 +1,10 @@
 """ShuffleNetV2 (arXiv 1807.11164): figure 3 (c) and (d) for the units, table 5 for the stages.
 
-Names inside the blocks are those of torchvision's shufflenet_v2, so that its weights load.
+Names inside the blocks are those of torchvision's shufflenet_v2, so that its weights load. There
+is no `width_arg`: table 5's widths are not multiples of 8.
 """
 
 from __future__ import annotations
-
-from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -69,16 +68,12 @@ class ShuffleV2Unit(nn.Module):
 class ShuffleV2Stem(Series):
     """Conv1 and the max pool of table 5: the image to a quarter of its size, `c2` channels."""
 
-    width_arg: ClassVar[int | None] = None  # table 5's widths are not multiples of 8
-
     def __init__(self, c1: int, c2: int = 24) -> None:
         super().__init__(*convolution(c1, c2, 3, 2, act=nn.ReLU), nn.MaxPool2d(3, 2, 1))
 
 
 class ShuffleV2Stage(nn.Sequential):
     """`n` units (the row's repeats), the first of which halves the map; `c2` channels."""
-
-    width_arg: ClassVar[int | None] = None  # table 5's widths are not multiples of 8
 
     def __init__(self, c1: int, c2: int, se: bool = False, *, n: int = 4) -> None:
         first = ShuffleV2Unit(c1, c2, 2, se)

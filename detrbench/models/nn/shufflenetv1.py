@@ -1,11 +1,10 @@
 """ShuffleNet (arXiv 1707.01083): figure 2 (b) and (c) for the units, table 1 for the stages.
 
-Its stem is that of ShuffleNetV2: the two tables begin alike.
+Its stem is that of ShuffleNetV2: the two tables begin alike. There is no `width_arg`: table 1's
+widths must divide into groups.
 """
 
 from __future__ import annotations
-
-from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -66,8 +65,6 @@ class ShuffleV1Stage(nn.Sequential):
             very first one, which is 1 in stage 2, "because the number of input channels is
             relatively small" (section 3.3).
     """
-
-    width_arg: ClassVar[int | None] = None  # table 1's widths must divide into groups
 
     def __init__(
         self, c1: int, c2: int, groups: int = 3, first: int | None = None, *, n: int = 4

@@ -2,12 +2,11 @@
 
 The ShuffleNetV2 paper (arXiv 1807.11164, section 4) compares with a "modified light weight
 Xception" whose unit sees 7x7 pixels. The rest of that unit is not published: here the bottleneck is
-ShuffleNet's quarter, and the shortcut Xception's (figure 5).
+ShuffleNet's quarter, and the shortcut Xception's (figure 5). There is no `width_arg`: a quarter of
+each width must be whole.
 """
 
 from __future__ import annotations
-
-from typing import ClassVar
 
 from torch import Tensor, nn
 
@@ -48,8 +47,6 @@ class XceptionUnit(nn.Module):
 
 class XceptionStage(nn.Sequential):
     """`n` units (the row's repeats), the first of which halves the map; `c2` channels."""
-
-    width_arg: ClassVar[int | None] = None  # a quarter of each width must be whole
 
     def __init__(self, c1: int, c2: int, *, n: int = 4) -> None:
         super().__init__(XceptionUnit(c1, c2, 2), *(XceptionUnit(c2, c2, 1) for _ in range(n - 1)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from detrbench.models.nn import Detections, postprocess
+from detrbench.models.nn.detections import Detections, postprocess
 
 DETECTIONS = Detections(
     boxes=torch.tensor([[[0.5, 0.5, 0.5, 0.25], [0.25, 0.5, 0.5, 1.0]]]),
