@@ -11,6 +11,7 @@ import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,8 @@ from detrbench.models.detector import Detector
 from detrbench.models.nn import BLOCKS, resolve
 from detrbench.models.shapes import ShapesOnly
 from detrbench.models.spec import ModelSpec, Row, load_model_spec
+from detrbench.models.usercode import run_file
+from detrbench.models.weights import load_backbone
 
 # The shapes in messages are those of this size; its maps are the familiar 80, 40 and 20.
 DRY_RUN_SIZE = 640
@@ -30,94 +33,75 @@ DRY_RUN_SIZE = 640
 Channels = int | tuple[int, ...]
 
 
-@dataclass(frozen=True)
-class Layer:
-    """How to make one row's module: `Block(c1, *args, **options)`, once for every entry of `c1`."""
-
-    block: type[nn.Module]
-    c1: tuple[Channels, ...]
-    args: tuple[Any, ...]
-    options: Mapping[str, Any]
-    takes_channels: bool
-
-    def make(self) -> nn.Module:
-        """A new module, on the current default device."""
-        made = [
-            self.block(*((c1,) if self.takes_channels else ()), *self.args, **self.options)
-            for c1 in self.c1
-        ]
-        return made[0] if len(made) == 1 else nn.Sequential(*made)
+Maker = partial[nn.Module]
+"""`Block(c1, *args, n=repeats)`, to be called on the device that the module is for."""
 
 
 @dataclass(frozen=True)
 class Blueprint:
-    """A spec that is known to build and to run.
+    """Rows that are known to build and to run.
 
-    modules: the rows' modules on `meta`; stride: what image sizes must be multiples of.
+    Attributes:
+        makers: of each row: one, or one for each repeat.
+        modules: the rows' modules, on `meta`.
+        stride: what image sizes must be multiples of.
     """
 
-    spec: ModelSpec
-    layers: tuple[Layer, ...]
+    makers: tuple[tuple[Maker, ...], ...]
     modules: tuple[nn.Module, ...]
     stride: int
 
-    def make(self) -> list[nn.Module]:
-        """New modules with memory and initial values, on the current default device."""
-        pairs = zip(self.spec.rows, self.layers, strict=True)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DetrbenchWarning)  # drawing said them already
-            return [_guard(self.spec, row, layer.make, layer.block) for row, layer in pairs]
+
+def _in_series(modules: Sequence[nn.Module]) -> nn.Module:
+    return modules[0] if len(modules) == 1 else nn.Sequential(*modules)
 
 
-def draw(spec: ModelSpec, extra: Mapping[str, type[nn.Module]] | None = None) -> Blueprint:
+def draw(spec: ModelSpec, extra: Mapping[str, type[nn.Module]]) -> Blueprint:
     """Build every row on `meta` and run it once.
 
     Raises SpecError naming the file, the row, its line, what it reads, and the hint.
     """
     outputs: dict[int, Any] = {-1: torch.empty(1, 3, DRY_RUN_SIZE, DRY_RUN_SIZE, device="meta")}
-    layers, modules = [], []
+    makers, modules = [], []
     with torch.no_grad(), ShapesOnly():
         for row in spec.rows:
             inputs = [outputs[source] for source in row.sources]
-            layer, module, output = _lay(spec, row, inputs, extra)
-            outputs[row.index] = output
-            layers.append(layer)
+            made_by, module, outputs[row.index] = _lay(spec, row, inputs, extra)
+            makers.append(made_by)
             modules.append(module)
     last = spec.rows[-1]
     _check_detections(spec, last, outputs[last.index])
     stride = _stride(spec, last, [outputs[source] for source in last.sources])
-    return Blueprint(spec, tuple(layers), tuple(modules), stride)
+    return Blueprint(tuple(makers), tuple(modules), stride)
 
 
 def _lay(
-    spec: ModelSpec, row: Row, inputs: list[Any], extra: Mapping[str, type[nn.Module]] | None
-) -> tuple[Layer, nn.Module, Any]:
-    """One row: its layer, its module on `meta`, and what that returns."""
+    spec: ModelSpec, row: Row, inputs: list[Any], extra: Mapping[str, type[nn.Module]]
+) -> tuple[tuple[Maker, ...], nn.Module, Any]:
+    """One row: its makers, its module on `meta`, and what that returns."""
     try:
         block = resolve(row.module, extra)
     except SpecError as error:
         raise SpecError(error.what, where=spec.where(row), hint=error.hint) from error
     from_torch = row.module.startswith("nn.")
     takes_channels = not from_torch or issubclass(block, nn.BatchNorm2d)
-    owns_repeats = "n" in _keyword_only(block)
     args = row.args if from_torch else _scale_width(spec, block, row.args)
+    n = inspect.signature(block).parameters.get("n")
+    owns_repeats = n is not None and n.kind is n.KEYWORD_ONLY
     options = {"n": row.repeats} if owns_repeats else {}
 
+    makers: list[Maker] = []
     modules: list[nn.Module] = []
-    channels: list[Channels] = []
     x: Any = inputs if row.listed else inputs[0]
     for _ in range(1 if owns_repeats else row.repeats):
-        c1 = _channels(x)
-        layer = Layer(block, (c1,), args, options, takes_channels)
-        _check_arguments(spec, row, layer)
+        maker = partial(block, *((_channels(x),) if takes_channels else ()), *args, **options)
+        _check_arguments(spec, row, maker)
         with torch.device("meta"):
-            module = _guard(spec, row, layer.make, block, inputs)
+            module = _guard(spec, row, maker, block, inputs)
+        makers.append(maker)
         modules.append(module.eval())
-        channels.append(c1)
         x = _run(spec, row, module, x, inputs)
-    layer = Layer(block, tuple(channels), args, options, takes_channels)
-    module = modules[0] if len(modules) == 1 else nn.Sequential(*modules)
-    return layer, module, x
+    return tuple(makers), _in_series(modules), x
 
 
 def _scale_width(spec: ModelSpec, block: type[nn.Module], args: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -152,7 +136,7 @@ def _guard(
     spec: ModelSpec,
     row: Row,
     action: Callable[[], Any],
-    block: type[nn.Module],
+    block: Callable[..., nn.Module],
     inputs: Sequence[Any] = (),
 ) -> Any:
     """Run a block's own code; whatever it raises becomes a message about the row."""
@@ -172,31 +156,27 @@ def _first_line(error: Exception) -> str:
     return text[0] if text else type(error).__name__
 
 
-def _cure(row: Row, block: type[nn.Module], error: Exception) -> str:
+def _cure(row: Row, block: Callable[..., nn.Module], error: Exception) -> str:
     if "meta" in str(error):  # what torch says where a tensor has no values
         return "forward must not read values of tensors: shapes alone decide what is computed."
     if row.listed and isinstance(error, TypeError | AttributeError):
         return f"`from` is a list: join its rows with Concat before {row.module}."
-    return f"the row's arguments: {signature_text(row.module, block)}."
+    return _arguments_hint(row.module, block)
 
 
-def _check_arguments(spec: ModelSpec, row: Row, layer: Layer) -> None:
+def _check_arguments(spec: ModelSpec, row: Row, maker: Maker) -> None:
     """Raises SpecError where the row has too few or too many arguments for its block."""
     try:
-        signature = inspect.signature(layer.block)
-    except ValueError:  # a class without a readable signature is checked by making it
-        return
-    try:
-        signature.bind(*(layer.c1 if layer.takes_channels else ()), *layer.args, **layer.options)
+        inspect.signature(maker.func).bind(*maker.args, **maker.keywords)
     except TypeError as error:
         raise SpecError(
             f"the arguments {list(row.args)} do not fit: {error}",
             where=spec.where(row),
-            hint=f"the row's arguments: {signature_text(row.module, layer.block)}.",
+            hint=_arguments_hint(row.module, maker.func),
         ) from error
 
 
-def signature_text(name: str, block: type[nn.Module]) -> str:
+def _arguments_hint(name: str, block: Callable[..., nn.Module]) -> str:
     """A block's row arguments as one writes them: "HGBlock [cm, c2, k=3]"."""
     parameters = list(inspect.signature(block).parameters.values())
     if not name.startswith("nn."):
@@ -206,12 +186,7 @@ def signature_text(name: str, block: type[nn.Module]) -> str:
         for p in parameters
         if p.kind is not p.KEYWORD_ONLY
     ]
-    return f"{name} [{', '.join(shown)}]"
-
-
-def _keyword_only(block: type[nn.Module]) -> set[str]:
-    parameters = inspect.signature(block).parameters.values()
-    return {p.name for p in parameters if p.kind is p.KEYWORD_ONLY}
+    return f"the row's arguments: {name} [{', '.join(shown)}]."
 
 
 def _channels(x: Any) -> Channels:
@@ -273,20 +248,8 @@ def build(
 
     Raises UsageError (SpecError for the model's file) saying what does not fit, and the hint.
     """
-    extra = _load_blocks(blocks)
+    extra = {} if blocks is None else load_blocks(blocks)
     spec = load_model_spec(find_model(name_or_path), nc=nc, known_blocks={*BLOCKS, *extra})
-    return build_spec(spec, extra, device=device, backbone_weights=backbone_weights, seed=seed)
-
-
-def build_spec(
-    spec: ModelSpec,
-    extra: dict[str, type[nn.Module]] | None = None,
-    *,
-    device: str | torch.device = "cpu",
-    backbone_weights: str | Path | None = None,
-    seed: int = 0,
-) -> Detector:
-    """`build` from a spec that is already read; `extra` are the user's own blocks by name."""
     blueprint = draw(spec, extra)
     if torch.device(device).type == "meta":
         if backbone_weights is not None:
@@ -294,17 +257,47 @@ def build_spec(
         return Detector(spec, blueprint.modules, blueprint.stride).eval()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        detector = Detector(spec, blueprint.make(), blueprint.stride).eval()
+        detector = Detector(spec, _make(spec, blueprint), blueprint.stride).eval()
     if backbone_weights is not None:
-        from detrbench.models.weights import load_backbone
-
         load_backbone(detector, backbone_weights)
     return detector.to(device)
 
 
-def _load_blocks(path: str | Path | None) -> dict[str, type[nn.Module]]:
-    if path is None:
-        return {}
-    from detrbench.models.userblocks import load_blocks
+def _make(spec: ModelSpec, blueprint: Blueprint) -> list[nn.Module]:
+    """New modules with memory and initial values, on the current default device."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DetrbenchWarning)  # drawing said them already
+        return [
+            _in_series([_guard(spec, row, maker, maker.func) for maker in makers])
+            for row, makers in zip(spec.rows, blueprint.makers, strict=True)
+        ]
 
-    return load_blocks(path)
+
+def load_blocks(path: str | Path) -> dict[str, type[nn.Module]]:
+    """The user's own blocks: the `nn.Module` classes of a Python file, by name. It is run.
+
+    Raises UsageError where there is no such file, where running it fails, where it defines no
+    block, or where a name is already one of detrbench's own.
+    """
+    module = run_file(Path(path), flag="--blocks")
+    blocks = {
+        name: found
+        for name, found in vars(module).items()
+        if isinstance(found, type)
+        and issubclass(found, nn.Module)
+        and found.__module__ == module.__name__  # not what the file merely imports
+        and not name.startswith("_")
+    }
+    if not blocks:
+        raise UsageError(
+            "the file defines no block",
+            where=str(path),
+            hint="a block is a class derived from torch.nn.Module, made by Block(c1, *row_args).",
+        )
+    if taken := sorted(blocks.keys() & BLOCKS.keys()):
+        raise UsageError(
+            f"{', '.join(taken)} is already a block of detrbench",
+            where=str(path),
+            hint="give your class another name, so that a model file means one thing.",
+        )
+    return blocks

@@ -58,8 +58,9 @@ def _read(path: Path) -> dict[str, Tensor]:
     try:
         content: Any = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # the bytes of any file may make the reader stumble in any way
+        first, *_ = str(error).splitlines() or [type(error).__name__]
         raise UsageError(
-            f"the file is not a plain state_dict: {_first_line(error)}",
+            f"the file is not a plain state_dict: {first}",
             where=str(path),
             hint="save only tensors: torch.save(model.state_dict(), path).",
         ) from error
@@ -130,21 +131,17 @@ def _check(
         for k, t in wanted.items()
         if k in renamed and t.shape != offered[renamed[k]].shape
     ]
-    if missing or misshaped:
-        problems = []
-        if missing:
-            problems.append(f"{len(missing)} tensors are missing: {_some(missing)}")
-        if misshaped:
-            problems.append(f"{len(misshaped)} have another shape: {_some(misshaped)}")
+    problems = []
+    if missing:
+        problems.append(f"{len(missing)} tensors are missing: {_some(missing)}")
+    if misshaped:
+        problems.append(f"{len(misshaped)} have another shape: {_some(misshaped)}")
+    if problems:
         raise UsageError(
             "; ".join(problems),
             where=where,
             hint="the file must be of the same backbone, of the same width.",
         )
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def _some(names: Iterable[str]) -> str:

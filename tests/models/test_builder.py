@@ -12,7 +12,6 @@ from torch import nn
 
 from detrbench.core.errors import SpecError, UsageError
 from detrbench.models.builder import build
-from detrbench.models.nn import resolve
 
 HEAD = """
 head:
@@ -143,9 +142,10 @@ def test_importing_the_table_imports_no_torch() -> None:
 
 
 @pytest.mark.parametrize(("name", "part"), [("HGBlok", "HGBlock"), ("nn.Relu", "nn.ReLU")])
-def test_unknown_blocks_suggest_known_ones(name: str, part: str) -> None:
+def test_unknown_blocks_suggest_known_ones(name: str, part: str, tmp_path: Path) -> None:
+    text = TINY.replace("[2, 1, Conv, [32, 1, 1]]", f"[2, 1, {name}, [32, 1, 1]]")
     with pytest.raises(SpecError, match=part):
-        resolve(name)
+        build(write(tmp_path, text))
 
 
 # ---------------------------------------------------------------------- blocks of the user's own

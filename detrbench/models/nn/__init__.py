@@ -44,24 +44,14 @@ BLOCKS: dict[str, str] = {
 def resolve(name: str, extra: Mapping[str, type[nn.Module]] | None = None) -> type[nn.Module]:
     """The class of a block: from `extra` (the user's own), from `BLOCKS`, or `nn.X` from torch.
 
-    Raises SpecError with the nearest known names.
+    Raises SpecError with the nearest names of torch.
     """
-    extra = extra or {}
-    if name in extra:
+    if extra and name in extra:
         return extra[name]
     if name in BLOCKS:
         module, _, attribute = BLOCKS[name].partition(":")
         block: type[nn.Module] = getattr(importlib.import_module(module), attribute)
         return block
-    if name.startswith("nn."):
-        return _torch_block(name)
-    raise SpecError(
-        f"there is no block {name}",
-        hint=f"{nearest(name, [*BLOCKS, *extra])} Your own blocks come from a file: --blocks FILE.",
-    )
-
-
-def _torch_block(name: str) -> type[nn.Module]:
     from torch import nn
 
     known = {f"nn.{n}": c for n, c in vars(nn).items() if isinstance(c, type)}
