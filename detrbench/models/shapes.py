@@ -10,13 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from math import ceil
+from operator import attrgetter
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
-
-aten = torch.ops.aten
 
 
 class ShapesOnly(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leaves it untyped
@@ -96,14 +95,9 @@ def _full(
 # --- element by element ------------------------------------------------------------------------
 
 
-def _same(x: Tensor, *options: Any, **more: Any) -> Tensor:
-    """In place: the caller gets back what it gave."""
-    return x
-
-
-def _like(x: Tensor, *options: Any, **more: Any) -> Any:
+def _like(x: Tensor, *options: Any, dtype: torch.dtype | None = None, **more: Any) -> Any:
     plain = x.is_contiguous() and not any(isinstance(o, Tensor) for o in options)
-    return _new(x, *x.shape) if plain else NotImplemented
+    return _new(x, *x.shape, dtype=dtype) if plain else NotImplemented
 
 
 def _float_like(x: Tensor, *options: Any, **more: Any) -> Any:
@@ -156,14 +150,6 @@ def _in_order(x: Tensor) -> bool:
     return strides == sorted(strides, reverse=True)
 
 
-def _power(base: Any, exponent: Tensor) -> Any:
-    return _float_like(exponent)
-
-
-def _comparison(x: Tensor, y: Any) -> Any:
-    return _new(x, *x.shape, dtype=torch.bool) if x.is_contiguous() else NotImplemented
-
-
 # --- convolutions, products, normalisation -----------------------------------------------------
 
 
@@ -178,25 +164,33 @@ def _convolution(
     output_padding: Sequence[int],
     groups: int,
 ) -> Any:
-    """floor((H + 2p - d(k - 1) - 1) / s) + 1 along each side."""
-    sides, channels = x.shape[2:], weight.shape[1] * groups
+    channels = weight.shape[1] * groups
     if transposed or x.dim() != weight.dim() or x.shape[1] != channels or not x.is_contiguous():
         return NotImplemented
-    out = [
-        (size + 2 * _at(padding, i) - _at(dilation, i) * (weight.shape[2 + i] - 1) - 1)
-        // _at(stride, i)
-        + 1
-        for i, size in enumerate(sides)
-    ]
+    out = _windows(x, weight.shape[2:], stride, padding, dilation)
     return _new(x, x.shape[0], weight.shape[0], *out) if min(out) > 0 else NotImplemented
 
 
-def _at(values: Sequence[int], i: int) -> int:
-    return values[i] if len(values) > 1 else values[0]
+def _windows(
+    x: Tensor,
+    window: Sequence[int],
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
+    ceiled: bool = False,
+) -> list[int]:
+    """How many fit along each side: floor((H + 2p - d(k - 1) - 1) / s) + 1.
 
-
-def _addmm(bias: Tensor, a: Tensor, b: Tensor, **scales: Any) -> Any:
-    return _product(a, b)
+    Rounded up, the last must still begin inside the image or left padding.
+    """
+    counts = []
+    for i, size in enumerate(x.shape[2:]):
+        given = (window, stride, padding, dilation)  # one value stands for all sides
+        k, s, p, d = (values[i] if len(values) > 1 else values[0] for values in given)
+        room = size + 2 * p - d * (k - 1) - 1
+        count = (-(-room // s) if ceiled else room // s) + 1
+        counts.append(count - 1 if ceiled and (count - 1) * s >= size + p else count)
+    return counts
 
 
 def _product(a: Tensor, b: Tensor) -> Any:
@@ -221,10 +215,6 @@ def _layer_norm(x: Tensor, normalized: Sequence[int], *rest: Any) -> Any:
         return NotImplemented
     rows = x.shape[: x.dim() - len(normalized)] + (1,) * len(normalized)
     return _new(x, *x.shape), _new(x, *rows), _new(x, *rows)
-
-
-def _softmax(x: Tensor, dim: int, half_to_float: bool) -> Any:
-    return NotImplemented if half_to_float else _float_like(x)
 
 
 # --- moving, choosing, reducing ----------------------------------------------------------------
@@ -289,23 +279,10 @@ def _max_pool(
 ) -> Any:
     if x.dim() != 4 or not x.is_contiguous():
         return NotImplemented
-    out = [
-        _pooled(size, _at(window, i), _at(stride or window, i), _at(padding, i), _at(dilation, i),
-                ceil_mode)
-        for i, size in enumerate(x.shape[2:])
-    ]  # fmt: skip
+    out = _windows(x, window, stride or window, padding, dilation, ceil_mode)
     if min(out) < 1:
         return NotImplemented
     return _new(x, *x.shape[:2], *out), _new(x, *x.shape[:2], *out, dtype=torch.int64)
-
-
-def _pooled(size: int, window: int, stride: int, padding: int, dilation: int, ceiled: bool) -> int:
-    """Windows that fit; rounded up, the last must still begin inside the image or left padding."""
-    room = size + 2 * padding - dilation * (window - 1) - 1
-    if not ceiled:
-        return room // stride + 1
-    count = -(-room // stride) + 1
-    return count - 1 if (count - 1) * stride >= size + padding else count
 
 
 def _reduced(x: Tensor, dims: Any = (), keepdim: bool = False, **options: Any) -> Any:
@@ -333,70 +310,46 @@ def _topk(x: Tensor, k: int, dim: int = -1, *order: Any) -> Any:
     return _new(x, *shape), _new(x, *shape, dtype=torch.int64)
 
 
-def _gather(x: Tensor, dim: int, index: Tensor, **options: Any) -> Tensor:
-    return _new(x, *index.shape)
-
-
+_BY_NAMES: Mapping[str, Callable[..., Any]] = {
+    # In place: the caller gets back what it gave.
+    """relu_.default silu_.default sigmoid_.default clamp_.default log_.default logit_.default
+    add_.Tensor sub_.Tensor mul_.Tensor div_.Tensor masked_fill_.Scalar fill_.Scalar zero_.default
+    uniform_.default normal_.default hardtanh_.default""": lambda x, *_, **__: x,
+    "relu.default clamp.default bitwise_not.default abs.default": _like,
+    """silu.default gelu.default sigmoid.default log.default exp.default sin.default cos.default
+    sqrt.default reciprocal.default rsqrt.default rsub.Scalar logit.default""": _float_like,
+    "pow.Scalar": lambda base, exponent: _float_like(exponent),
+    "add.Tensor sub.Tensor mul.Tensor addcmul.default bitwise_and.Tensor": _arithmetic,
+    "div.Tensor": _division,
+    "gt.Scalar lt.Scalar ge.Scalar le.Scalar": lambda x, y: _like(x, dtype=torch.bool),
+    "arange.default arange.start arange.start_step": _arange,
+    "zeros.default ones.default": _filled,
+    "zeros_like.default ones_like.default empty_like.default": _filled_like,
+    "full.default": _full,
+    "convolution.default": _convolution,
+    "addmm.default": lambda bias, a, b, **scales: _product(a, b),
+    "mm.default bmm.default": _product,
+    "native_batch_norm.default": _batch_norm,
+    "native_layer_norm.default": _layer_norm,
+    "_softmax.default": lambda x, dim, half_to_float: (
+        NotImplemented if half_to_float else _float_like(x)
+    ),
+    "cat.default": _cat,
+    "stack.default": _stack,
+    "clone.default": _clone,
+    "constant_pad_nd.default": _pad,
+    "upsample_nearest2d.default": _upsample,
+    "grid_sampler_2d.default": _grid_sample,
+    "max_pool2d_with_indices.default": _max_pool,
+    "amax.default": _reduced,
+    "all.dim": _all,
+    "sum.dim_IntList mean.dim": _float_reduced,
+    "topk.default": _topk,
+    "gather.default": lambda x, dim, index, **options: _new(x, *index.shape),
+    "_unsafe_view.default": lambda x, shape: x.view(*shape),
+}
 _RULES: Mapping[Any, Callable[..., Any]] = {
-    overload: rule
-    for rule, overloads in (
-        (
-            _same,
-            (
-                aten.relu_.default, aten.silu_.default, aten.sigmoid_.default, aten.clamp_.default,
-                aten.log_.default, aten.logit_.default, aten.add_.Tensor, aten.sub_.Tensor,
-                aten.mul_.Tensor, aten.div_.Tensor, aten.masked_fill_.Scalar, aten.fill_.Scalar,
-                aten.zero_.default, aten.uniform_.default, aten.normal_.default,
-                aten.hardtanh_.default,
-            ),
-        ),
-        (
-            _like,
-            (
-                aten.relu.default, aten.clamp.default, aten.bitwise_not.default, aten.abs.default,
-            ),
-        ),
-        (
-            _float_like,
-            (
-                aten.silu.default, aten.gelu.default, aten.sigmoid.default, aten.log.default,
-                aten.exp.default, aten.sin.default, aten.cos.default, aten.sqrt.default,
-                aten.reciprocal.default, aten.rsqrt.default, aten.rsub.Scalar, aten.logit.default,
-            ),
-        ),
-        (
-            _arithmetic,
-            (
-                aten.add.Tensor, aten.sub.Tensor, aten.mul.Tensor, aten.addcmul.default,
-                aten.bitwise_and.Tensor,
-            ),
-        ),
-        (_division, (aten.div.Tensor,)),
-        (_power, (aten.pow.Scalar,)),
-        (_comparison, (aten.gt.Scalar, aten.lt.Scalar, aten.ge.Scalar, aten.le.Scalar)),
-        (_arange, (aten.arange.default, aten.arange.start, aten.arange.start_step)),
-        (_filled, (aten.zeros.default, aten.ones.default)),
-        (_filled_like, (aten.zeros_like.default, aten.ones_like.default, aten.empty_like.default)),
-        (_full, (aten.full.default,)),
-        (_convolution, (aten.convolution.default,)),
-        (_addmm, (aten.addmm.default,)),
-        (_product, (aten.mm.default, aten.bmm.default)),
-        (_batch_norm, (aten.native_batch_norm.default,)),
-        (_layer_norm, (aten.native_layer_norm.default,)),
-        (_softmax, (aten._softmax.default,)),
-        (_cat, (aten.cat.default,)),
-        (_stack, (aten.stack.default,)),
-        (_clone, (aten.clone.default,)),
-        (_pad, (aten.constant_pad_nd.default,)),
-        (_upsample, (aten.upsample_nearest2d.default,)),
-        (_grid_sample, (aten.grid_sampler_2d.default,)),
-        (_max_pool, (aten.max_pool2d_with_indices.default,)),
-        (_reduced, (aten.amax.default,)),
-        (_all, (aten.all.dim,)),
-        (_float_reduced, (aten.sum.dim_IntList, aten.mean.dim)),
-        (_topk, (aten.topk.default,)),
-        (_gather, (aten.gather.default,)),
-        (lambda x, shape: x.view(*shape), (aten._unsafe_view.default,)),
-    )
-    for overload in overloads
-}  # fmt: skip
+    attrgetter(name)(torch.ops.aten): rule
+    for names, rule in _BY_NAMES.items()
+    for name in names.split()
+}
