@@ -11,12 +11,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from detrbench.core.errors import SpecError, nearest
-from detrbench.core.reading import is_positive, is_whole, mapping, scalar, sequence, unknown_key
+from detrbench.core.reading import (
+    is_positive,
+    is_whole,
+    mapping,
+    read,
+    scalar,
+    sequence,
+    unknown_key,
+)
 from detrbench.core.strict_yaml import Node, read_yaml, shorten, shown
 
 IMAGE = -1  # the source of a row that reads the image itself
@@ -154,29 +163,14 @@ def load_model_spec(
     _check_top_level(root, top)
     scaling = _scaling(top)
     classes = _classes(top, path, nc)
-    rows = _Rows(shown(path), classes, scaling.depth, known_blocks).read(root, top)
-    ours = _Ours.read(top.get("detrbench"), rows)
-    return ModelSpec(
-        name=path.stem,
-        path=path,
-        title=ours.title or path.stem,
-        nc=classes,
-        rows=rows,
-        scale=scaling.name,
-        depth=scaling.depth,
-        width=scaling.width,
-        max_channels=scaling.max_channels,
-        params_nc80=ours.params,
-        origin=ours.origin,
-        published=ours.published,
-        backbone_weights=ours.backbone_weights,
-        notes=scaling.notes,
-    )
+    rows = _Rows(classes, scaling["depth"], known_blocks).read(top)
+    ours = _ours(top.get("detrbench"), path.stem, last=len(rows) - 1)
+    return ModelSpec(name=path.stem, path=path, nc=classes, rows=rows, **scaling, **ours)
 
 
 def _check_top_level(root: Node, top: Mapping[str, Node]) -> None:
     for key, node in top.items():
-        if key in _READ or key in _WITHOUT_EFFECT or _means_detector(key, node):
+        if key in _READ | _WITHOUT_EFFECT or node.value in _ONLY_AS.get(key, ()):
             continue
         if key in _NOT_BUILT:
             raise node.error(f"`{key}: {node.kind}` is not implemented", _NOT_BUILT[key])
@@ -189,10 +183,6 @@ def _check_top_level(root: Node, top: Mapping[str, Node]) -> None:
             )
 
 
-def _means_detector(key: str, node: Node) -> bool:
-    return key in _ONLY_AS and node.value in _ONLY_AS[key]
-
-
 # ---------------------------------------------------------------------------- classes and scales
 
 
@@ -200,40 +190,28 @@ def _classes(top: Mapping[str, Node], path: Path, given: object) -> int:
     """The number given, else the file's, which must make sense in any case."""
     hint = "write a line such as `nc: 80`."
     own = _integer(top["nc"], "nc", 1, MAX_CLASSES, hint) if "nc" in top else None
-    if given is not None:
-        return _given_classes(given)
-    if own is None:
+    nc = own if given is None else given
+    if nc is None:
         raise SpecError(
             "there is no `nc`, the number of classes",
             where=shown(path),
             hint="add a line such as `nc: 80`, or give the number (--nc 80).",
         )
-    return own
-
-
-def _given_classes(nc: object) -> int:
     if is_whole(nc, 1, MAX_CLASSES):
         return nc
     what = f"{shorten(repr(nc))} is not a whole number from 1 to {MAX_CLASSES}"
     raise SpecError(what, where="the number of classes (nc)", hint="give a number such as 80.")
 
 
-@dataclass(frozen=True)
-class _Scaling:
-    name: str | None = None
-    depth: float = 1.0
-    width: float = 1.0
-    max_channels: int | float = float("inf")
-    notes: tuple[str, ...] = ()
-
-
-def _scaling(top: Mapping[str, Node]) -> _Scaling:
+def _scaling(top: Mapping[str, Node]) -> dict[str, Any]:
+    """What the file says of scales, as fields of a `ModelSpec`."""
     if "scales" not in top or top["scales"].value is None:
         if (scale := _chosen(top)) is not None:
             raise scale.error("`scale` is given, but there are no `scales`", "remove it.")
-        return _Scaling(
-            depth=_multiple(top.get("depth_multiple")), width=_multiple(top.get("width_multiple"))
-        )
+        return {
+            "depth": read(top, "depth_multiple", _multiple, 1.0),
+            "width": read(top, "width_multiple", _multiple, 1.0),
+        }
     form = "scales: {l: [1.00, 1.00, 1024]}, each [depth, width, max_channels]"
     scales = mapping(top["scales"], name="`scales`", hint=f"write {form}.")
     if not scales:
@@ -247,9 +225,13 @@ def _scaling(top: Mapping[str, Node]) -> _Scaling:
     if len(factors) != 3:
         raise scales[name].error(f"the scale {name} has {len(factors)} values, not 3", form)
     depth, width, max_channels = factors
-    return _Scaling(
-        name, _multiple(depth), _multiple(width), _number(max_channels, "max_channels"), notes
-    )
+    return {
+        "scale": name,
+        "depth": _multiple(depth),
+        "width": _multiple(width),
+        "max_channels": _number(max_channels, "max_channels"),
+        "notes": notes,
+    }
 
 
 def _chosen(top: Mapping[str, Node]) -> Node | None:
@@ -258,8 +240,8 @@ def _chosen(top: Mapping[str, Node]) -> Node | None:
     return None if scale is None or scale.value in (None, "") else scale
 
 
-def _multiple(node: Node | None) -> float:
-    return 1.0 if node is None else float(_number(node, "a multiplier"))
+def _multiple(node: Node) -> float:
+    return float(_number(node, "a multiplier"))
 
 
 # -------------------------------------------------------------------------------------------- rows
@@ -269,12 +251,11 @@ def _multiple(node: Node | None) -> float:
 class _Rows:
     """Reads rows; holds what every row needs to know."""
 
-    path: str
     nc: int
     depth: float
     known_blocks: Collection[str] | None
 
-    def read(self, root: Node, top: Mapping[str, Node]) -> tuple[Row, ...]:
+    def read(self, top: Mapping[str, Node]) -> tuple[Row, ...]:
         rows: list[Row] = []
         for section, stage in (("backbone", "backbone"), ("head", "neck")):
             listed = sequence(top[section], name=f"`{section}`", hint=_ROW_FORM)
@@ -285,94 +266,95 @@ class _Rows:
         return tuple(rows)
 
     def _row(self, node: Node, index: int, stage: str) -> Row:
-        place = _row_place(self.path, index, node.line, None)
-        if not isinstance(node.value, tuple):
-            raise SpecError(f"{node.kind} stands where a row belongs", where=place, hint=_ROW_FORM)
-        if len(node.value) != 4:
-            what = f"the row has {len(node.value)} values, not 4"
-            raise SpecError(what, where=place, hint=_ROW_FORM)
-        source, repeats, module, args = node.value
-        name = self._module(module, place)
-        place = _row_place(self.path, index, node.line, name)
-        return Row(
-            index=index,
-            sources=self._sources(source, index, place),
-            listed=isinstance(source.value, tuple),
-            repeats=self._repeats(repeats, place),
-            module=name,
-            args=self._args(args, place),
-            stage=stage,
-            line=node.line,
-        )
+        name = None
+        try:
+            if not isinstance(node.value, tuple):
+                raise node.error(f"{node.kind} stands where a row belongs", _ROW_FORM)
+            if len(node.value) != 4:
+                raise node.error(f"the row has {len(node.value)} values, not 4", _ROW_FORM)
+            source, repeats, module, args = node.value
+            name = self._module(module)
+            return Row(
+                index=index,
+                sources=_sources(source, index),
+                listed=isinstance(source.value, tuple),
+                repeats=self._repeats(repeats),
+                module=name,
+                args=self._args(args),
+                stage=stage,
+                line=node.line,
+            )
+        except SpecError as error:
+            place = _row_place(node.path, index, node.line, name)
+            raise SpecError(error.what, where=place, hint=error.hint) from error
 
-    def _module(self, node: Node, place: str) -> str:
+    def _module(self, node: Node) -> str:
         name = node.value
         if not isinstance(name, str) or not _MODULE_NAME.match(name):
-            what = f"{node.kind} is not the name of a block"
-            raise SpecError(what, where=place, hint=f"name a class; {_ROW_FORM}")
+            hint = f"name a class; {_ROW_FORM}"
+            raise node.error(f"{node.kind} is not the name of a block", hint)
         known = self.known_blocks
         if known is None or name in known or (name.startswith("nn.") and name.count(".") == 1):
             return name
-        raise SpecError(
-            f"there is no block {shorten(name)}",
-            where=place,
-            hint=f"{nearest(name, known)} A block of your own comes from your file: --blocks FILE.",
-        )
+        hint = f"{nearest(name, known)} A block of your own comes from your file: --blocks FILE."
+        raise node.error(f"there is no block {shorten(name)}", hint)
 
-    def _sources(self, node: Node, index: int, place: str) -> tuple[int, ...]:
-        items = node.value if isinstance(node.value, tuple) else (node,)
-        if not items:
-            hint = "name at least one row, or -1 for the one before."
-            raise SpecError("`from` is an empty list", where=place, hint=hint)
-        return tuple(self._source(item, index, place) for item in items)
-
-    def _source(self, node: Node, index: int, place: str) -> int:
-        source = node.value
-        if not isinstance(source, int) or isinstance(source, bool):
-            what = f"`from` is {node.kind}, not a row number or a list of them"
-            raise SpecError(what, where=place, hint="write -1 for the row before, or e.g. [-1, 7].")
-        if index == 0:
-            if source == -1:
-                return IMAGE
-            what = f"`from` is {source}, but the first row has only the image to read"
-            raise SpecError(what, where=place, hint="write -1.")
-        absolute = index + source if source < 0 else source
-        if absolute >= index:
-            whose = "itself" if absolute == index else "a row that comes later"
-            what = f"`from` is {source}: {whose}"
-        elif absolute < 0:
-            what = f"`from` is {source}, before the first row"
-        else:
-            return absolute
-        last = index - 1
-        reach = "0" if last == 0 else f"0 to {last}"
-        back = "-1" if last == 0 else f"-1 to -{index}"
-        hint = f"row {index} can read row {reach}, written so or as {back} counted back from it."
-        raise SpecError(what, where=place, hint=hint)
-
-    def _repeats(self, node: Node, place: str) -> int:
-        repeats = _integer(node, "repeats", 1, MAX_REPEATS, _ROW_FORM, place)
+    def _repeats(self, node: Node) -> int:
+        repeats = _integer(node, "repeats", 1, MAX_REPEATS, _ROW_FORM)
         scaled = max(round(repeats * self.depth), 1) if repeats > 1 else 1
         if scaled > MAX_REPEATS:
             what = f"{repeats} repeats by the depth multiple {self.depth:g} are {scaled}"
-            raise SpecError(what, where=place, hint=f"stay within {MAX_REPEATS}.")
+            raise node.error(what, f"stay within {MAX_REPEATS}.")
         return scaled
 
-    def _args(self, node: Node, place: str) -> tuple[Any, ...]:
+    def _args(self, node: Node) -> tuple[Any, ...]:
         if not isinstance(node.value, tuple):
-            what = f"the arguments are {node.kind}, not a list"
-            raise SpecError(what, where=place, hint=f"write them in brackets; {_ROW_FORM}")
-        return tuple(self._argument(item, place) for item in node.value)
+            hint = f"write them in brackets; {_ROW_FORM}"
+            raise node.error(f"the arguments are {node.kind}, not a list", hint)
+        return tuple(map(self._argument, node.value))
 
-    def _argument(self, node: Node, place: str) -> Any:
+    def _argument(self, node: Node) -> Any:
         if isinstance(node.value, tuple):
-            return tuple(self._argument(item, place) for item in node.value)
+            return tuple(map(self._argument, node.value))
         if isinstance(node.value, Mapping):
             hint = "blocks take their arguments by position: write numbers, text or lists."
-            raise SpecError("an argument is a mapping", where=place, hint=hint)
+            raise node.error("an argument is a mapping", hint)
         if isinstance(node.value, str):
             return self.nc if node.value == "nc" else _LITERALS.get(node.value, node.value)
         return node.value
+
+
+def _sources(node: Node, index: int) -> tuple[int, ...]:
+    items = node.value if isinstance(node.value, tuple) else (node,)
+    if not items:
+        hint = "name at least one row, or -1 for the one before."
+        raise node.error("`from` is an empty list", hint)
+    return tuple(_source(item, index) for item in items)
+
+
+def _source(node: Node, index: int) -> int:
+    source = node.value
+    if not isinstance(source, int) or isinstance(source, bool):
+        what = f"`from` is {node.kind}, not a row number or a list of them"
+        raise node.error(what, "write -1 for the row before, or e.g. [-1, 7].")
+    if index == 0:
+        if source == -1:
+            return IMAGE
+        what = f"`from` is {source}, but the first row has only the image to read"
+        raise node.error(what, "write -1.")
+    absolute = index + source if source < 0 else source
+    if absolute >= index:
+        whose = "itself" if absolute == index else "a row that comes later"
+        what = f"`from` is {source}: {whose}"
+    elif absolute < 0:
+        what = f"`from` is {source}, before the first row"
+    else:
+        return absolute
+    last = index - 1
+    reach = "0" if last == 0 else f"0 to {last}"
+    back = "-1" if last == 0 else f"-1 to -{index}"
+    hint = f"row {index} can read row {reach}, written so or as {back} counted back from it."
+    raise node.error(what, hint)
 
 
 def _row_place(path: str, index: int, line: int, module: str | None) -> str:
@@ -383,70 +365,47 @@ def _row_place(path: str, index: int, line: int, module: str | None) -> str:
 # ----------------------------------------------------------------------------------- our own block
 
 
-@dataclass(frozen=True)
-class _Ours:
-    """The `detrbench` block."""
-
-    title: str | None = None
-    params: int | None = None
-    origin: str | None = None
-    published: tuple[Published, ...] = ()
-    backbone_weights: Mapping[str, int] = field(default_factory=dict)
-
-    @classmethod
-    def read(cls, node: Node | None, rows: tuple[Row, ...]) -> _Ours:
-        if node is None:
-            return cls()
-        entries = mapping(
-            node,
-            ("title", "params", "origin", "published", "backbone_weights"),
-            name="`detrbench`",
-            hint="write title: ..., params: ..., published: [...].",
-        )
-        published = entries.get("published")
-        listed = sequence(published, name="`published`", hint="- label: ...") if published else ()
-        weights = entries.get("backbone_weights")
-        return cls(
-            title=_text(entries.get("title")),
-            params=_parameters(entries.get("params")),
-            origin=_text(entries.get("origin")),
-            published=tuple(_published(item) for item in listed),
-            backbone_weights={} if weights is None else _weights(weights, rows),
-        )
+def _ours(node: Node | None, name: str, last: int) -> dict[str, Any]:
+    """What the `detrbench` block says, as fields of a `ModelSpec`; rows are numbered to `last`."""
+    keys = ("title", "params", "origin", "published", "backbone_weights")
+    hint = "write title: ..., params: ..., published: [...]."
+    entries = {} if node is None else mapping(node, keys, name="`detrbench`", hint=hint)
+    return {
+        "title": read(entries, "title", _text, None) or name,
+        "params_nc80": read(entries, "params", _parameters, None),
+        "origin": read(entries, "origin", _text, None),
+        "published": read(entries, "published", _all_published, ()),
+        "backbone_weights": read(entries, "backbone_weights", partial(_weights, last=last), {}),
+    }
 
 
-def _parameters(node: Node | None) -> int | None:
-    if node is None:
-        return None
+def _parameters(node: Node) -> int:
     return _integer(node, "params", 1, None, "write the whole number at nc 80, e.g. 32970476.")
 
 
-def _weights(node: Node, rows: tuple[Row, ...]) -> dict[str, int]:
+def _weights(node: Node, last: int) -> dict[str, int]:
     form = "write conv1: 0, stage2: 1 (prefix in the state_dict: row)."
     entries = mapping(node, name="`backbone_weights`", hint=form)
-    last = len(rows) - 1
     return {
         prefix: _integer(row, f"the row for {prefix}", 0, last, "name a row by its number.")
         for prefix, row in entries.items()
     }
 
 
+def _all_published(node: Node) -> tuple[Published, ...]:
+    return tuple(map(_published, sequence(node, name="`published`", hint="- label: ...")))
+
+
 def _published(node: Node) -> Published:
     form = "label: ..., source: ..., and what it prints: params, gflops, latency_ms"
-    known = ("label", "source", "params", "gflops", "latency_ms", "settings")
+    known = tuple(each.name for each in fields(Published))
     entries = mapping(node, known, name="a published figure", hint=f"write {form}.")
-    label, source = _text(entries.get("label")), _text(entries.get("source"))
-    if not label or not source:
+    printed: dict[str, Any] = {
+        key: _text(item) for key, item in entries.items() if key != "settings"
+    }
+    if not printed.get("label") or not printed.get("source"):
         raise node.error("a published figure needs a label and a source", form)
-    settings = entries.get("settings")
-    return Published(
-        label=label,
-        source=source,
-        params=_text(entries.get("params")),
-        gflops=_text(entries.get("gflops")),
-        latency_ms=_text(entries.get("latency_ms")),
-        settings={} if settings is None else _settings(settings),
-    )
+    return Published(**printed, settings=read(entries, "settings", _settings, {}))
 
 
 def _settings(node: Node) -> dict[str, Any]:
@@ -463,21 +422,16 @@ def _settings(node: Node) -> dict[str, Any]:
 # ------------------------------------------------------------------------------- kinds of value
 
 
-def _text(node: Node | None) -> str | None:
+def _text(node: Node) -> str | None:
     """A scalar as written: 108.0 stays "108.0"."""
-    if node is None or node.value is None:
-        return None
-    return scalar(node, "text", "write one line of text.")
+    return None if node.value is None else scalar(node, "text", "write one line of text.")
 
 
-def _integer(
-    node: Node, name: str, low: int, high: int | None, hint: str, place: str | None = None
-) -> int:
+def _integer(node: Node, name: str, low: int, high: int | None, hint: str) -> int:
     if is_whole(node.value, low, high):
         return node.value
     reach = f"of at least {low}" if high is None else f"from {low} to {high}"
-    what = f"`{name}` is {node.kind}, not a whole number {reach}"
-    raise SpecError(what, where=place or node.where, hint=hint)
+    raise node.error(f"`{name}` is {node.kind}, not a whole number {reach}", hint)
 
 
 def _number(node: Node, name: str) -> int | float:

@@ -99,10 +99,7 @@ def described(module: nn.Module, name: str) -> Built:
     if built.detector is None:
         return built
     spec = built.detector.spec
-    published = tuple(
-        {**dataclasses.asdict(figure), "settings": dict(figure.settings)}
-        for figure in spec.published
-    )
+    published = tuple(map(dataclasses.asdict, spec.published))
     return Built(module, spec.title, spec.nc, published, tuple(spec.notes))
 
 
