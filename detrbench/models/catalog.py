@@ -11,8 +11,6 @@ from pathlib import Path
 
 from detrbench.core.errors import UsageError, nearest
 
-_ENDINGS = (".yaml", ".yml")
-
 CLAIMS = "claims"
 """The one suite that is no file: several runs, see `detrbench.experiments.claims.measuring`."""
 
@@ -40,11 +38,6 @@ def model_names() -> tuple[str, ...]:
     return _names("models")
 
 
-def suite_names() -> tuple[str, ...]:
-    """The suites that come with detrbench, in alphabetical order."""
-    return _names("benchmarks")
-
-
 def data_root(kind: str) -> Path:
     """The folder of our own files: `kind` is "models" or "benchmarks"."""
     package = Path(__file__).resolve().parents[1]
@@ -54,29 +47,22 @@ def data_root(kind: str) -> Path:
 
 def _find(kind: str, noun: str, name_or_path: str | Path, also: tuple[str, ...] = ()) -> Path:
     text = os.fspath(name_or_path)
-    if isinstance(name_or_path, Path) or _looks_like_path(text):
-        path = Path(text)
+    names = _names(kind)
+    path = Path(text)
+    looks_like_path = text.endswith((".yaml", ".yml")) or os.sep in text or "/" in text
+    if isinstance(name_or_path, Path) or looks_like_path:
         if path.exists():
             return path
-        raise _no_file(noun, text, _names(kind))
-    if text in _names(kind):
+        ours = f"`{path.stem}` alone names ours." if path.stem in names else "check the path."
+        raise UsageError(f"there is no {noun} file {text}", hint=ours)
+    if text in names:
         return data_root(kind) / f"{text}.yaml"
-    if Path(text).is_file():  # a bare file name without an ending
-        return Path(text)
+    if path.is_file():  # a bare file name without an ending
+        return path
     raise UsageError(
         f"there is no {noun} called {text!r}",
-        hint=f"{nearest(text, (*_names(kind), *also))} A file of your own is named by its path.",
+        hint=f"{nearest(text, (*names, *also))} A file of your own is named by its path.",
     )
-
-
-def _looks_like_path(text: str) -> bool:
-    return text.endswith(_ENDINGS) or os.sep in text or "/" in text
-
-
-def _no_file(noun: str, text: str, names: tuple[str, ...]) -> UsageError:
-    stem = Path(text).stem
-    ours = f"`{stem}` alone names ours." if stem in names else "check the path."
-    return UsageError(f"there is no {noun} file {text}", hint=ours)
 
 
 def _names(kind: str) -> tuple[str, ...]:

@@ -21,7 +21,6 @@ from dataclasses import dataclass, field
 from importlib.machinery import EXTENSION_SUFFIXES, ModuleSpec, PathFinder, SourceFileLoader
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 from detrbench.core.errors import UsageError
 from detrbench.models.model import File, hashed
@@ -128,11 +127,6 @@ class _Folder:
     others: tuple[str, ...] = ()
     hidden: dict[str, ModuleType] = field(default_factory=dict)
 
-    @property
-    def changed(self) -> bool:
-        """Whether a file is not what it was when it was imported."""
-        return any(_content(file) != content for file, content in self.files.items())
-
     def open(self) -> None:
         """Let its modules be found, and none of that name from elsewhere."""
         self.hidden = _called_like_files_of(self.path)
@@ -141,8 +135,14 @@ class _Folder:
         self.known, self.others = frozenset(sys.modules), tuple(sys.path)
         sys.modules.update(self.modules)
         sys.path[:] = [*self.front, *sys.path, *self.back]
-        sys.meta_path.insert(0, _STANDARD_FIRST)
+        sys.meta_path.insert(0, self)
         importlib.invalidate_caches()
+
+    def find_spec(self, name: str, path: object = None, target: object = None) -> ModuleSpec | None:
+        """What belongs to Python is found although the folder has a file of that name."""
+        if path is not None or name not in sys.stdlib_module_names:
+            return None
+        return PathFinder.find_spec(name, [p for p in sys.path if Path(p).resolve() != self.path])
 
     def note(self) -> None:
         """Remember what was imported, and put on sys.path, since it was opened."""
@@ -166,7 +166,7 @@ class _Folder:
             with suppress(ValueError):  # its code may have removed it
                 sys.path.remove(path)
         with suppress(ValueError):
-            sys.meta_path.remove(_STANDARD_FIRST)
+            sys.meta_path.remove(self)
         sys.modules.update(self.hidden)
 
     def forget(self) -> None:
@@ -190,18 +190,6 @@ class _Folder:
         return _origin(elsewhere) != _origin(sys.modules.get(top))
 
 
-class _StandardFirst:
-    """Finds what belongs to Python although the folder has a file of that name."""
-
-    @staticmethod
-    def find_spec(name: str, path: object = None, target: object = None) -> ModuleSpec | None:
-        if path is not None or _open is None or name not in sys.stdlib_module_names:
-            return None
-        folder = _open.path
-        return PathFinder.find_spec(name, [p for p in sys.path if Path(p).resolve() != folder])
-
-
-_STANDARD_FIRST: Any = _StandardFirst()
 _used: dict[Path, _Folder] = {}
 _working: list[_Folder] = []  # what a folder's code does may have a file of another one run
 _open: _Folder | None = None
@@ -214,7 +202,7 @@ def beside(folder: Path) -> Iterator[None]:
         yield
         return
     mine = _used.setdefault(folder, _Folder(folder, [str(folder)]))
-    if mine not in _working and mine.changed:
+    if mine not in _working and any(_content(f) != known for f, known in mine.files.items()):
         _open_only(None)
         mine.forget()
     _working.append(mine)

@@ -76,8 +76,8 @@ def test_the_wheel_holds_one_package_and_its_data(wheel: Path) -> None:
     assert not [name for name in names if "peers" in name or ".venv" in name]
     for model in catalog.model_names():
         assert f"detrbench/data/models/{model}.yaml" in names
-    for suite in catalog.suite_names():
-        assert f"detrbench/data/benchmarks/{suite}.yaml" in names
+    for suite in catalog.data_root("benchmarks").glob("*.yaml"):
+        assert f"detrbench/data/benchmarks/{suite.name}" in names
     for file in ("py.typed", "reports/report.schema.json", "cli/__init__.py", "__main__.py"):
         assert f"detrbench/{file}" in names
     for file in ("page.html.jinja", "page.css", "page.js"):

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from detrbench.core.errors import UsageError
-from detrbench.models.model import Model
 from detrbench.models.usercode import beside
 
 if TYPE_CHECKING:
@@ -100,11 +98,4 @@ def described(module: nn.Module, name: str) -> Built:
         return built
     spec = built.detector.spec
     published = tuple(map(dataclasses.asdict, spec.published))
-    return Built(module, spec.title, spec.nc, published, tuple(spec.notes))
-
-
-def no_such_setting(model: Model, names: Mapping[str, str]) -> None:
-    """Raises UsageError where `model` has a value for one of `names`: setting -> why it cannot."""
-    for key, why in names.items():
-        if getattr(model, key) is not None:
-            raise UsageError(f"{model.reference} takes no {key}: {why}", hint="Leave it out.")
+    return Built(module, spec.title, spec.nc, published, spec.notes)

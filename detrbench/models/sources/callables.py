@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from detrbench.core.errors import UsageError, nearest
 from detrbench.models.model import Model
-from detrbench.models.sources.built import Built, described, no_such_setting
+from detrbench.models.sources.built import Built, described
 from detrbench.models.usercode import beside, closure, module_file, run_file, run_module
 
 if TYPE_CHECKING:
@@ -25,6 +25,11 @@ if TYPE_CHECKING:
 
 _NAME = r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*"
 _FORM = re.compile(rf"(?!.*\.ya?ml$)(?P<file>.+\.py)?(?P<module>{_NAME})?:(?P<name>{_NAME})")
+
+_NOT_TAKEN = {
+    "blocks": "it imports what it needs",
+    "backbone_weights": "the callable loads what it wants",
+}
 
 
 class Callables:
@@ -35,13 +40,9 @@ class Callables:
         return found is not None and (found["file"] is None) != (found["module"] is None)
 
     def resolve(self, model: Model) -> Model:
-        no_such_setting(
-            model,
-            {
-                "blocks": "it imports what it needs",
-                "backbone_weights": "the callable loads what it wants",
-            },
-        )
+        for key, why in _NOT_TAKEN.items():
+            if getattr(model, key) is not None:
+                raise UsageError(f"{model.reference} takes no {key}: {why}", hint="Leave it out.")
         place, _, name = model.reference.rpartition(":")
         root, file = _place(place)
         _check_name(file, name.split(".")[0], model.reference)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from detrbench.core.errors import UsageError
 from detrbench.models.catalog import data_root, find_model
-from detrbench.models.model import File, Model, hashed
+from detrbench.models.model import Model, hashed
 from detrbench.models.sources.built import Built, described
 from detrbench.models.usercode import beside, closure
 
@@ -26,7 +26,8 @@ class ModelFiles:
             file = dataclasses.replace(file, path=f"models/{path.name}")
         files = [file]
         if model.blocks is not None:
-            files.extend(_of_blocks(_readable(model.blocks, "--blocks")))
+            blocks = _readable(model.blocks, "--blocks")
+            files.extend(closure(blocks, blocks.resolve().parent))
         if model.backbone_weights is not None:
             files.append(hashed(_readable(model.backbone_weights, "--backbone-weights")))
         return dataclasses.replace(model, files=tuple(files))
@@ -45,11 +46,6 @@ class ModelFiles:
                 seed=model.seed,
             )
         return dataclasses.replace(described(detector, model.name), folder=folder)
-
-
-def _of_blocks(file: Path) -> tuple[File, ...]:
-    """The user's own blocks, and what they import of what lies beside them."""
-    return closure(file, file.resolve().parent)
 
 
 def _readable(path: str, flag: str) -> Path:
