@@ -10,7 +10,7 @@ import dataclasses
 import itertools
 import re
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -33,6 +33,8 @@ from detrbench.core.strict_yaml import Node, read_yaml
 from detrbench.core.version import __version__
 from detrbench.machine.devices import parse_device
 from detrbench.machine.environment import Environment
+from detrbench.models.catalog import find_suite
+from detrbench.render import render
 from detrbench.reports.case import Case
 from detrbench.reports.comparison import Comparison
 from detrbench.reports.merge import join
@@ -64,7 +66,6 @@ class Suite:
     """
 
     name: str
-    path: Path
     title: str
     cases: tuple[Case, ...]
     convention: str = "core"
@@ -92,8 +93,6 @@ def load_suite(name_or_path: str | Path) -> Suite:
         UsageError: there is none.
         SpecError: the file is not a suite; says file, line and hint.
     """
-    from detrbench.models.catalog import find_suite
-
     path = find_suite(name_or_path)
     fields = mapping(read_yaml(path), ("title", "models", "settings", "convention", "limits"))
     if "models" not in fields:
@@ -105,7 +104,6 @@ def load_suite(name_or_path: str | Path) -> Suite:
     values = _settings(fields["settings"], path.parent) if "settings" in fields else {}
     return Suite(
         name=path.stem,
-        path=path,
         title=read(fields, "title", text, path.stem),
         convention=read(
             fields, "convention", one_of("convention", CONVENTION_METRICS), Suite.convention
@@ -239,7 +237,8 @@ def run(
         check_execution(case.execution, where=case.name if len(loaded.cases) > 1 else None)
     for wanted in dict.fromkeys(case.execution.device for case in loaded.cases):
         open_device(wanted)  # a device that is not there is said now, not after the counting
-    folder = report_folder(loaded) if output is None else Path(output)
+    where = loaded.cases[0].execution.device
+    folder = free_folder(loaded.name, where) if output is None else Path(output)
     going = _Run(loaded, folder, progress, announce)
     try:
         for index, cases in enumerate(loaded.workloads, 1):
@@ -271,21 +270,16 @@ def _moved(case: Case, device: str) -> Case:
     return dataclasses.replace(case, name=named(reference, rest)).replace(device=device)
 
 
-def report_folder(suite: Suite, root: Path | None = None) -> Path:
-    """Where a run started now goes: `reports/<date>-<device>-<suite>` under `root`, not created.
+def free_folder(name: str, device: str) -> Path:
+    """Where a run started now goes: `reports/<date>-<device>-<name>` from here, not created.
 
     A folder of an earlier run is never written into: the next free of -2, -3, ... is taken.
     """
-    return free_folder(suite.name, suite.cases[0].execution.device, root)
-
-
-def free_folder(name: str, device: str, root: Path | None = None) -> Path:
-    """`report_folder` of what is called `name` and runs on `device`."""
     today = datetime.now().astimezone().date().isoformat()
     name = f"{today}-{_machine(Environment.read(device))}-{name}"
-    reports = (root or Path.cwd()) / "reports"
-    names = itertools.chain([name], (f"{name}-{number}" for number in itertools.count(2)))
-    return next(reports / free for free in names if not (reports / free).exists())
+    first = Path.cwd() / "reports" / name
+    numbered = (first.with_name(f"{name}-{number}") for number in itertools.count(2))
+    return next(free for free in itertools.chain([first], numbered) if not free.exists())
 
 
 def _machine(environment: Environment) -> str:
@@ -320,9 +314,9 @@ class _Run:
     @property
     def report(self) -> Report:
         """What would be left if the run ended now, rows not reached yet included."""
-        cases = itertools.chain.from_iterable(self._suite.workloads)
         rows = _unique(
             _row(case, self._counted.get(_counted_as(case)), self._timed.get(case))
+            for cases in self._suite.workloads
             for case in cases
         )
         kept = {row.case for row in rows}
@@ -341,8 +335,9 @@ class _Run:
         report = self.report
         self._folder.mkdir(parents=True, exist_ok=True)
         report.save(self._folder / "run.json")
-        for name, content in _renderings(report):
-            write_atomically(self._folder / name, content)
+        views = {"table.md": "markdown", "table.csv": "csv", "report.html": "html"}
+        for name, view in views.items():
+            write_atomically(self._folder / name, render(report, view))
 
     def count(self, cases: Sequence[Case]) -> None:
         """Count each case, saving after each; what differs in no count is counted once."""
@@ -401,19 +396,26 @@ def _profiled(case: Case, convention: str) -> Result:
 
 def _row(case: Case, counted: Result | None, timed: Result | None) -> Result:
     """One row out of what was counted and what was timed of one case, or of what there is yet."""
-    name = case.model.name
-    reason = f"the run ended before it was {'counted' if counted is None else 'timed'}"
-    blank = Result(
+    if counted is None:
+        return unreached(case, "counted")
+    blank = dataclasses.replace(unreached(case, "timed"), settings={})
+    row = join(counted, timed or blank)
+    return dataclasses.replace(row, settings=case.settings() | row.settings, case=case)
+
+
+def unreached(case: Case, doing: str) -> Result:
+    """The row of a case while it is not yet "counted" or "timed"; so it stays if the run ends."""
+    name, reason = case.model.name, f"the run ended before it was {doing}"
+    return Result(
         name,
-        counted.title if counted else name,
-        {},
+        name,
+        case.settings(),
         dict.fromkeys(METRIC_KEYS),
         status="interrupted",
         reason=reason,
         missing=dict.fromkeys(METRIC_KEYS, reason),
+        case=case,
     )
-    joined = blank if counted is None else join(counted, timed or blank)
-    return dataclasses.replace(joined, settings=case.settings() | joined.settings, case=case)
 
 
 def _unique(rows: Iterable[Result]) -> tuple[Result, ...]:
@@ -426,11 +428,3 @@ def _unique(rows: Iterable[Result]) -> tuple[Result, ...]:
     for row in rows:
         first.setdefault(row.identity, row)
     return tuple(first.values())
-
-
-def _renderings(report: Report) -> Iterator[tuple[str, str]]:
-    from detrbench.render import render
-
-    kept = {"table.md": "markdown", "table.csv": "csv", "report.html": "html"}
-    for name, view in kept.items():
-        yield name, render(report, view)

@@ -14,7 +14,7 @@ import pytest
 from detrbench.core.errors import SpecError, UsageError
 from detrbench.counting import profiling
 from detrbench.experiments import suites
-from detrbench.experiments.suites import Suite, load_suite, on_device, report_folder, run
+from detrbench.experiments.suites import Suite, free_folder, load_suite, on_device, run
 from detrbench.machine.environment import Environment
 from detrbench.reports.case import Case, Execution
 from detrbench.reports.comparison import Comparison, Side
@@ -50,7 +50,7 @@ def test_the_article_suite_is_the_pair_at_the_articles_settings() -> None:
 
 def test_what_a_suite_leaves_out_has_defaults(tmp_path: Path) -> None:
     path = write(tmp_path, "models: rtdetr-l\n")
-    assert load_suite(path) == Suite("mine", path, "mine", make_cases(["rtdetr-l"]))
+    assert load_suite(path) == Suite("mine", "mine", make_cases(["rtdetr-l"]))
 
 
 def test_lists_are_every_combination_in_the_order_written(tmp_path: Path) -> None:
@@ -186,7 +186,6 @@ def test_a_suite_that_is_not_there_suggests_one() -> None:
 def test_another_device_is_every_cases_device_once() -> None:
     suite = Suite(
         "s",
-        Path("s"),
         "s",
         make_cases(["rtdetr-l", "rtdetr-l@nc=2,device=cuda"], {"device": ["cpu", "cuda"]}),
     )
@@ -203,7 +202,7 @@ def test_another_device_is_every_cases_device_once() -> None:
 
 # --- folders ----------------------------------------------------------------------------------
 
-SUITE = Suite("pair", Path("pair.yaml"), "A pair", (case("one", 1), case("two", 1)))
+SUITE = Suite("pair", "A pair", (case("one", 1), case("two", 1)))
 
 
 class Day(datetime):
@@ -239,17 +238,21 @@ def test_folders_are_named_after_day_machine_and_suite(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, environment: Environment, slug: str
 ) -> None:
     monkeypatch.setattr(Environment, "read", lambda device: environment)
-    assert report_folder(SUITE, tmp_path) == tmp_path / "reports" / f"2031-02-03-{slug}-pair"
+    monkeypatch.chdir(tmp_path)
+    assert free_folder("pair", "cpu") == tmp_path / "reports" / f"2031-02-03-{slug}-pair"
 
 
 @pytest.mark.usefixtures("_fixed_day")
-def test_a_folder_of_the_same_day_is_never_written_into(tmp_path: Path) -> None:
-    first = report_folder(SUITE, tmp_path)
+def test_a_folder_of_the_same_day_is_never_written_into(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    first = free_folder("pair", "cpu")
     first.mkdir(parents=True)
-    second = report_folder(SUITE, tmp_path)
+    second = free_folder("pair", "cpu")
     second.mkdir()
     assert second.name == f"{first.name}-2"
-    assert report_folder(SUITE, tmp_path).name == f"{first.name}-3"
+    assert free_folder("pair", "cpu").name == f"{first.name}-3"
 
 
 # --- running ----------------------------------------------------------------------------------

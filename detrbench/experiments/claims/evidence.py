@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import zip_longest
 from typing import Any
 
 from detrbench.compare.gate.pairs import error_of, pairs_of
@@ -41,12 +42,8 @@ class Bench:
         return tuple(dict.fromkeys((self.baseline, *self.pairs)))
 
     @property
-    def device(self) -> str:
-        return str(self.settings.get("device", "cpu"))
-
-    @property
     def is_gpu(self) -> bool:
-        return self.device.startswith("cuda")
+        return str(self.settings.get("device", "cpu")).startswith("cuda")
 
     @property
     def is_arm(self) -> bool:
@@ -69,16 +66,19 @@ class Bench:
             margin: of the verdict; the report's own, if `None`.
             tests: how many such questions are asked at once; each may then err less (Bonferroni).
         """
-        sides = [pair for name in (model, other) if (pair := self._pair(name)) is not None]
-        spoilt = [reason for side in sides for reason in _spoilt(side)]
-        alpha = min(map(error_of, sides), default=1.0) / tests
-        logs = self._difference(model, other)
-        if logs is None:
+        sides = [self._pair(name) for name in (model, other)]
+        timed = [pair for pair in sides if pair is not None]
+        spoilt = [reason for pair in timed for reason in _spoilt(pair)]
+        logs: list[float] = []
+        if len({len(pair.process_log_ratios) for pair in timed}) > 1:
             spoilt.append("the two were not timed in the same processes")
+        else:  # the baseline's own log-ratio is 0 in every process
+            here, there = (pair.process_log_ratios if pair else () for pair in sides)
+            logs = [one - two for one, two in zip_longest(here, there, fillvalue=0.0)]
         return judge(
-            [value - math.log(per) for value in logs or ()],
+            [value - math.log(per) for value in logs],
             margin=margin or self.margin,
-            alpha=alpha,
+            alpha=min(map(error_of, timed), default=1.0) / tests,
             spoilt=list(dict.fromkeys(spoilt)),
         )
 
@@ -94,20 +94,8 @@ class Bench:
         """Whether all of them were timed here."""
         return all(model in self.models and model in self.rows for model in models)
 
-    def _difference(self, model: str, other: str) -> list[float] | None:
-        here, there = (self._logs(name) for name in (model, other))
-        if here is None or there is None:
-            return [*(here or ()), *(-value for value in there or ())]
-        if len(here) != len(there):
-            return None
-        return [one - two for one, two in zip(here, there, strict=True)]
-
-    def _logs(self, model: str) -> Sequence[float] | None:
-        pair = self._pair(model)
-        return None if pair is None else pair.process_log_ratios
-
     def _pair(self, model: str) -> Comparison | None:
-        """`None` for the baseline, whose log-ratio to itself is 0 in every process."""
+        """`None` for the baseline, unless it was timed under this setting against another one."""
         return self.pairs.get(model) if model == self.baseline else self.pairs[model]
 
 
@@ -147,8 +135,8 @@ class Evidence:
         for file, report in guidelines.items():
             _check_guidelines(report, file)
         return cls(
-            _all_benches(rivals, "shufflev2"),
-            _all_benches(article, "shufflev2"),
+            _all_benches(rivals),
+            _all_benches(article),
             tuple(guidelines.values()),
             {**rivals, **article, **guidelines},
         )
@@ -181,13 +169,14 @@ def _check_guidelines(report: Report, file: str) -> None:
         raise UsageError(error.what, where=file, hint=error.hint) from error
 
 
-def _all_benches(reports: Mapping[str, Report], needed: str) -> tuple[Bench, ...]:
+def _all_benches(reports: Mapping[str, Report]) -> tuple[Bench, ...]:
+    """Those of all reports, in each of which shufflev2 has to be."""
     found = []
     for file, report in reports.items():
-        here = [bench for bench in benches(report) if needed in bench.models]
+        here = [bench for bench in benches(report) if "shufflev2" in bench.models]
         if not here:
             raise UsageError(
-                f"the report holds no comparison with {needed}",
+                "the report holds no comparison with shufflev2",
                 where=file,
                 hint="Give the run.json of detrbench run.",
             )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from pathlib import Path
 
 from detrbench.core.errors import UsageError
@@ -21,7 +21,6 @@ from detrbench.render import render
 from detrbench.reports.report import Report
 from detrbench.timing.rounds import OnProgress
 
-SUITES = ("article", "rivals")
 GUIDELINES = "guidelines"
 
 
@@ -40,8 +39,9 @@ def measure_claims(
     Raises:
         UsageError: a device that is not there, or a part in `folder` that is of another one.
     """
-    reports: dict[str, dict[str, Report]] = {name: {} for name in (*SUITES, GUIDELINES)}
-    for name in reports:
+    reports: dict[str, Report] = {}
+    compared: dict[str, dict[str, Report]] = {"article": {}, "rivals": {}, GUIDELINES: {}}
+    for name, comparing in compared.items():
         file = folder / name / "run.json"
         found = _done(file, device)
         if found is not None:
@@ -51,12 +51,12 @@ def measure_claims(
         else:
             suite = suites.on_device(suites.load_suite(name), device)
             found = suites.run(suite, output=file.parent, progress=progress, announce=announce)
-        reports[name][str(file)] = found
+        reports[str(file)] = found
+        if found.comparisons:
+            comparing[str(file)] = found
         if any(row.status == "interrupted" for row in found.rows):
             break
-    compared = {name: dict(_comparing(found)) for name, found in reports.items()}
-    everything = {file: report for found in reports.values() for file, report in found.items()}
-    return dataclasses.replace(Evidence.of(**compared), reports=everything)
+    return dataclasses.replace(Evidence.of(**compared), reports=reports)
 
 
 def _done(file: Path, device: str) -> Report | None:
@@ -90,8 +90,3 @@ def _guidelines(
     if not report.exit_code:
         shutil.rmtree(processes)
     return report
-
-
-def _comparing(reports: Mapping[str, Report]) -> Iterator[tuple[str, Report]]:
-    """Those that came as far as comparing anything."""
-    return ((file, report) for file, report in reports.items() if report.comparisons)

@@ -13,6 +13,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import partial
 from itertools import combinations
 from typing import Any
 
@@ -93,63 +94,72 @@ def combine(rulings: Iterable[Ruling]) -> Ruling:
 
 def judge_claims(evidence: Evidence, unit: UnitFacts) -> tuple[Claim, ...]:
     """All six claims, held against `evidence` and against what the built unit does."""
+    rivals, guideline = evidence.rivals, partial(_guideline, evidence.guidelines)
+    alike = [bench for bench in evidence.article if bench.has(bench.baseline)]
     return (
         Claim(
             1,
             "FLOPs alone do not describe a model's cost: memory access cost and parallelism are "
             "left out",
             (
-                _cost_beyond_flops(evidence.rivals),
-                _guideline(evidence.guidelines, "G1", "memory access costs time at equal FLOPs"),
-                _guideline(evidence.guidelines, "G3", "lost parallelism costs time at equal FLOPs"),
+                _over(rivals, "models differ in time per FLOP", _time_per_flop),
+                guideline("G1", "memory access costs time at equal FLOPs"),
+                guideline("G3", "lost parallelism costs time at equal FLOPs"),
             ),
         ),
         Claim(
             2,
             "With ShuffleNetV2 the detector runs more efficiently while keeping its accuracy",
-            (_efficiency(evidence.article), ACCURACY),
+            (
+                _over(alike, "the detector takes less time", _saves_time, V2, hint=RUN_ARTICLE),
+                Part(
+                    "it keeps its accuracy",
+                    Ruling.NOT_TESTABLE,
+                    "Accuracy takes weights trained on a data set; the weights here are random.",
+                ),
+            ),
         ),
         Claim(
             3,
             "ShuffleNetV1's pointwise group convolutions and bottlenecks raise memory access cost; "
             "too many groups and element-wise additions hurt",
             (
-                _memory_access_of_v1(evidence.rivals),
-                _guideline(evidence.guidelines, "G2", "many groups cost time"),
-                _guideline(
-                    evidence.guidelines,
-                    "G1",
-                    "bottlenecks, of unequal widths, cost time at equal FLOPs",
+                _over(
+                    rivals, "ShuffleNetV1 accesses more memory per FLOP than V2", _access, V1, V2
                 ),
-                _guideline(evidence.guidelines, "G4", "element-wise operations cost time"),
+                guideline("G2", "many groups cost time"),
+                guideline("G1", "bottlenecks, of unequal widths, cost time at equal FLOPs"),
+                guideline("G4", "element-wise operations cost time"),
             ),
         ),
         Claim(
             4,
             "The v2 unit follows the guidelines, and reuses half of the features as DenseNet does, "
             "at lower cost",
-            (*_unit(unit), _cheaper_than_densenet(evidence.rivals)),
+            (
+                *_unit(unit),
+                _over(rivals, "at lower cost than DenseNet", _cost_of_densenet, DENSENET, V2),
+            ),
         ),
         Claim(
             5,
             "ShuffleNetV2 is clearly faster on GPU than MobileNetV2, ShuffleNetV1 and Xception; on "
             "ARM, V1, Xception and V2 are about equal and MobileNetV2 is slower",
-            tuple(_speed_by_device(evidence.rivals)),
+            tuple(_speed_by_device(rivals)),
         ),
         Claim(
             6,
             "It combines with squeeze-and-excitation",
-            (_with_se(evidence.rivals),),
+            (_over(rivals, "it builds, runs, and costs", _cost_of_se, V2_SE, V2),),
         ),
     )
 
 
+_Found = tuple[Ruling, str, dict[str, Any]]
+"""What one bench says of a part: as the `Part` has it, without its text."""
+
+
 # --- claim 1: is time proportional to FLOPs? -----------------------------------------------------
-
-
-def _cost_beyond_flops(benches: Sequence[Bench]) -> Part:
-    text = "models differ in time per FLOP"
-    return _over(benches, text, _time_per_flop, RUN_RIVALS)
 
 
 @dataclass(frozen=True)
@@ -162,26 +172,22 @@ class _Couple:
     time: Judgement
     per_flop: Judgement
 
-    @property
-    def against_flops(self) -> bool:
-        """Whether the first has fewer FLOPs and takes more time."""
-        return self.flops < 1 and self.time.verdict is Verdict.SLOWER
 
-
-def _time_per_flop(bench: Bench, text: str) -> Part:
+def _time_per_flop(bench: Bench) -> _Found:
     couples = list(_couples(bench))
-    differing = [one for one in couples if one.per_flop.verdict in _APART]
+    apart = (Verdict.FASTER, Verdict.SLOWER)
+    differing = [one for one in couples if one.per_flop.verdict in apart]
     if not differing:
         alike = couples and all(one.per_flop.verdict is Verdict.EQUIVALENT for one in couples)
-        return Part(
-            text,
+        return (
             Ruling.NOT_SUPPORTED if alike else Ruling.INCONCLUSIVE,
             f"{_on(bench)}, none of {len(couples)} pairs of models is shown to differ in time per "
             f"FLOP{_because(*(one.per_flop for one in couples))}.",
+            {},
         )
     widest = max(differing, key=lambda one: abs(math.log(one.per_flop.ratio or 1)))
     against = sorted(
-        (one for one in couples if one.against_flops),
+        (one for one in couples if one.flops < 1 and one.time.verdict is Verdict.SLOWER),
         key=lambda one: -(one.time.ratio or 1),
     )
     said = (
@@ -198,11 +204,9 @@ def _time_per_flop(bench: Bench, text: str) -> Part:
         "pairs": len(couples),
         "differing": len(differing),
         "against_flops": [[one.model, one.other] for one in against],
-        "widest": {
-            "model": widest.model, "other": widest.other, **_figures(widest.per_flop)
-        },
-    }  # fmt: skip
-    return Part(text, Ruling.SUPPORTED, said, figures)
+        "widest": {"model": widest.model, "other": widest.other, **_figures(widest.per_flop)},
+    }
+    return Ruling.SUPPORTED, said, figures
 
 
 def _couples(bench: Bench) -> Iterator[_Couple]:
@@ -222,52 +226,29 @@ def _couples(bench: Bench) -> Iterator[_Couple]:
         yield _Couple(model, other, flops, time, per_flop)
 
 
-# --- claim 2 -------------------------------------------------------------------------------------
-
-ACCURACY = Part(
-    "it keeps its accuracy",
-    Ruling.NOT_TESTABLE,
-    "Accuracy takes weights trained on a data set; the weights here are random.",
-)
+# --- claims 2 and 3 ------------------------------------------------------------------------------
 
 
-def _efficiency(benches: Sequence[Bench]) -> Part:
-    alike = [bench for bench in benches if bench.has(bench.baseline)]
-    return _over(alike, "the detector takes less time", _saves_time, RUN_ARTICLE, V2)
-
-
-def _saves_time(bench: Bench, text: str) -> Part:
+def _saves_time(bench: Bench) -> _Found:
     judged = bench.versus(V2, bench.baseline)
-    return Part(
-        text,
+    counts = _counts(bench, V2, bench.baseline, FLOPs="flops", parameters="params")
+    return (
         _ruling(judged, Verdict.FASTER),
-        f"{_on(bench)}, {V2} against {bench.baseline}: time {_change(judged)}"
-        f"{_counts(bench, V2, bench.baseline, FLOPs='flops', parameters='params')}"
-        f"{_because(judged)}.",
+        f"{_on(bench)}, {V2} against {bench.baseline}: {_time(judged, counts)}",
         _figures(judged),
     )
 
 
-# --- claim 3 -------------------------------------------------------------------------------------
-
-
-def _memory_access_of_v1(benches: Sequence[Bench]) -> Part:
-    text = "ShuffleNetV1 accesses more memory per FLOP than V2"
-    return _over(benches, text, _v1_against_v2, RUN_RIVALS, V1, V2)
-
-
-def _v1_against_v2(bench: Bench, text: str) -> Part:
+def _access(bench: Bench) -> _Found:
     flops, access = (bench.cost(V1, V2, key) for key in ("flops", "memory_access_elements"))
     judged = bench.versus(V1, V2)
     if flops is None or access is None:
-        return Part(text, Ruling.NOT_MEASURED, "The report holds no counts of both.")
-    return Part(
-        text,
+        return Ruling.NOT_MEASURED, "The report holds no counts of both.", {}
+    return (
         Ruling.SUPPORTED if access > flops else Ruling.NOT_SUPPORTED,
         f"{_on(bench)}, the detector with {V1} against that with {V2}: memory access "
         f"{show_change(access)}, FLOPs {show_change(flops)} (counted), so that memory access per "
-        f"FLOP is {show_change(access / flops)}; time {_change(judged)}"
-        f"{_because(judged)}.",
+        f"FLOP is {show_change(access / flops)}; {_time(judged)}",
         {"flops": flops, "memory_access_elements": access, **_figures(judged)},
     )
 
@@ -310,79 +291,68 @@ def _unit(facts: UnitFacts) -> Iterator[Part]:
     )
 
 
-def _cheaper_than_densenet(benches: Sequence[Bench]) -> Part:
-    text = "at lower cost than DenseNet"
-    return _over(benches, text, _densenet_against_v2, RUN_RIVALS, DENSENET, V2)
-
-
-def _densenet_against_v2(bench: Bench, text: str) -> Part:
+def _cost_of_densenet(bench: Bench) -> _Found:
     judged = bench.versus(DENSENET, V2)
-    return Part(
-        text,
+    counts = _counts(bench, DENSENET, V2, FLOPs="flops")
+    return (
         _ruling(judged, Verdict.SLOWER),
-        f"{_on(bench)}, the detector with {DENSENET} against that with {V2}: time "
-        f"{_change(judged)}{_counts(bench, DENSENET, V2, FLOPs='flops')}{_because(judged)}.",
+        f"{_on(bench)}, the detector with {DENSENET} against that with {V2}: "
+        f"{_time(judged, counts)}",
         _figures(judged),
     )
 
 
 # --- claim 5 -------------------------------------------------------------------------------------
 
+_THREE = (MOBILE_V2, V1, XCEPTION)
+
 
 def _speed_by_device(benches: Sequence[Bench]) -> Iterator[Part]:
     gpus = [bench for bench in benches if bench.is_gpu]
     arms = [bench for bench in benches if bench.is_arm]
     others = [bench for bench in benches if not (bench.is_gpu or bench.is_arm)]
-    yield _on_device(
-        "on GPU it is faster than MobileNetV2, ShuffleNetV1 and Xception",
-        gpus,
-        _all_slower,
-        "No report of rivals is of a GPU. With one: detrbench run rivals --device cuda.",
-    )
-    yield _on_device(
-        "on ARM V1 and Xception are about equal to it, and MobileNetV2 is slower",
-        arms,
-        _arm,
-        "No report of rivals is of an ARM processor. On one: detrbench run rivals.",
-    )
+    for text, able, judge, without in (
+        (
+            "on GPU it is faster than MobileNetV2, ShuffleNetV1 and Xception",
+            gpus,
+            _all_slower,
+            "No report of rivals is of a GPU. With one: detrbench run rivals --device cuda.",
+        ),
+        (
+            "on ARM V1 and Xception are about equal to it, and MobileNetV2 is slower",
+            arms,
+            _arm,
+            "No report of rivals is of an ARM processor. On one: detrbench run rivals.",
+        ),
+    ):
+        untested = Part(text, Ruling.NOT_TESTABLE, without)
+        yield _over(able, text, judge, *_THREE, V2) if able else untested
     if others:
         text = "on this processor, of which the article says nothing, it is faster than the three"
-        part = _over(others, text, _all_slower, RUN_RIVALS, *_THREE, V2)
+        part = _over(others, text, _all_slower, *_THREE, V2)
         measured = part.ruling is not Ruling.NOT_MEASURED
         yield dataclasses.replace(part, ruling=Ruling.ASIDE) if measured else part
 
 
-_THREE = (MOBILE_V2, V1, XCEPTION)
+def _all_slower(bench: Bench) -> _Found:
+    return _each(bench, dict.fromkeys(_THREE, (Verdict.SLOWER, None)))
 
 
-def _on_device(text: str, benches: Sequence[Bench], judge: _JudgeBench, without: str) -> Part:
-    if not benches:
-        return Part(text, Ruling.NOT_TESTABLE, without)
-    return _over(benches, text, judge, RUN_RIVALS, *_THREE, V2)
-
-
-def _all_slower(bench: Bench, text: str) -> Part:
-    return _each(bench, text, dict.fromkeys(_THREE, (Verdict.SLOWER, None)))
-
-
-def _arm(bench: Bench, text: str) -> Part:
+def _arm(bench: Bench) -> _Found:
     equal = (Verdict.EQUIVALENT, ABOUT_EQUAL)
     wanted = {V1: equal, XCEPTION: equal, MOBILE_V2: (Verdict.SLOWER, None)}
-    part = _each(bench, text, wanted)
-    about = f" About equal means within {show_part(ABOUT_EQUAL)}."
-    return dataclasses.replace(part, evidence=part.evidence + about)
+    ruling, said, figures = _each(bench, wanted)
+    return ruling, f"{said} About equal means within {show_part(ABOUT_EQUAL)}.", figures
 
 
-def _each(bench: Bench, text: str, wanted: Mapping[str, tuple[Verdict, float | None]]) -> Part:
+def _each(bench: Bench, wanted: Mapping[str, tuple[Verdict, float | None]]) -> _Found:
     """Several rivals against V2, each with the verdict that is claimed of it and its margin."""
     judged = {name: bench.versus(name, V2, margin=margin) for name, (_, margin) in wanted.items()}
-    rulings = [_ruling(judged[name], verdict) for name, (verdict, _) in wanted.items()]
     changes = ", ".join(f"{name} {_change(one)}" for name, one in judged.items())
-    where = f"{_on(bench)}, time of whole detectors of one neck and head against {V2}"
-    return Part(
-        text,
-        combine(rulings),
-        f"{where}: {changes}{_because(*judged.values())}.",
+    return (
+        combine(_ruling(judged[name], verdict) for name, (verdict, _) in wanted.items()),
+        f"{_on(bench)}, time of whole detectors of one neck and head against {V2}: {changes}"
+        f"{_because(*judged.values())}.",
         {name: _figures(one) for name, one in judged.items()},
     )
 
@@ -390,24 +360,18 @@ def _each(bench: Bench, text: str, wanted: Mapping[str, tuple[Verdict, float | N
 # --- claim 6 -------------------------------------------------------------------------------------
 
 
-def _with_se(benches: Sequence[Bench]) -> Part:
-    return _over(benches, "it builds, runs, and costs", _se_against_v2, RUN_RIVALS, V2_SE, V2)
-
-
-def _se_against_v2(bench: Bench, text: str) -> Part:
+def _cost_of_se(bench: Bench) -> _Found:
     row = bench.rows[V2_SE]
     judged = bench.versus(V2_SE, V2)
     if row.status == "failed":
-        why = f"{_on(bench)}, {V2_SE} failed: {row.reason}."
-        return Part(text, Ruling.NOT_SUPPORTED, why)
+        return Ruling.NOT_SUPPORTED, f"{_on(bench)}, {V2_SE} failed: {row.reason}.", {}
     if judged.ratio is None:
         why = f"{_on(bench)}, {V2_SE} has no time{_because(judged)}."
-        return Part(text, Ruling.INCONCLUSIVE, why)
-    return Part(
-        text,
+        return Ruling.INCONCLUSIVE, why, {}
+    counts = _counts(bench, V2_SE, V2, parameters="params")
+    return (
         Ruling.SUPPORTED,
-        f"{_on(bench)}, {V2_SE} builds and runs; against {V2}: time {_change(judged)}"
-        f"{_counts(bench, V2_SE, V2, parameters='params')}{_because(judged)}.",
+        f"{_on(bench)}, {V2_SE} builds and runs; against {V2}: {_time(judged, counts)}",
         _figures(judged),
     )
 
@@ -446,23 +410,22 @@ def _on_machine(finding: Finding) -> str:
 
 # --- words and rulings ---------------------------------------------------------------------------
 
-_JudgeBench = Callable[[Bench, str], Part]
-_APART = (Verdict.FASTER, Verdict.SLOWER)
 
-
-def _over(benches: Sequence[Bench], text: str, judge: _JudgeBench, hint: str, *models: str) -> Part:
+def _over(
+    benches: Sequence[Bench],
+    text: str,
+    judge: Callable[[Bench], _Found],
+    *models: str,
+    hint: str = RUN_RIVALS,
+) -> Part:
     """The ruling of every bench that has all of `models`, together."""
     able = [bench for bench in benches if bench.has(*models)]
     if not able:
         lacking = f"no report has timed all of {', '.join(models)}; " if benches else ""
         return Part(text, Ruling.NOT_MEASURED, f"Not measured: {lacking}{hint}.")
-    parts = [judge(bench, text) for bench in able]
-    return Part(
-        text,
-        combine(part.ruling for part in parts),
-        " ".join(part.evidence for part in parts),
-        {_on(bench): part.figures for bench, part in zip(able, parts, strict=True)},
-    )
+    rulings, said, figures = zip(*map(judge, able), strict=True)
+    by_bench = dict(zip(map(_on, able), figures, strict=True))
+    return Part(text, combine(rulings), " ".join(said), by_bench)
 
 
 def _ruling(judged: Judgement, claimed: Verdict) -> Ruling:
@@ -499,6 +462,11 @@ def _change(judged: Judgement) -> str:
     interval = judged.interval
     ends = f"{show_change(interval.low)} to {show_change(interval.high)}, " if interval else ""
     return f"{show_change(judged.ratio)} ({ends}{judged.verdict.value})"
+
+
+def _time(judged: Judgement, counts: str = "") -> str:
+    """The end of a sentence: by how much time changes, and `counts`; why it may say nothing."""
+    return f"time {_change(judged)}{counts}{_because(judged)}."
 
 
 def _counts(bench: Bench, model: str, other: str, **keys: str) -> str:

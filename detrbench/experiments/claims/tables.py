@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from string import ascii_lowercase
 from typing import Any
 
 from detrbench.core.version import __version__
@@ -23,17 +24,23 @@ def document(claims: Sequence[Claim], reports: Mapping[str, Report]) -> Document
             "claim": claim.number,
             "claim_text": claim.text,
             "claim_verdict": claim.ruling.value,
-            "part": _letter(index),
-            "text": part.text,
-            "verdict": part.ruling.value,
-            "evidence": part.evidence,
+            "part": letter,
+            **_told(part),
         }
         for claim in claims
-        for index, part in enumerate(claim.parts)
+        for letter, part in _lettered(claim)
     ]
     data = {
         "detrbench_version": __version__,
-        "claims": [_plain(claim) for claim in claims],
+        "claims": [
+            {
+                "number": claim.number,
+                "text": claim.text,
+                "verdict": claim.ruling.value,
+                "parts": [{**_told(part), "figures": part.figures} for part in claim.parts],
+            }
+            for claim in claims
+        ],
         "evidence": [_source(file, report) for file, report in reports.items()],
     }
     table = Table(
@@ -47,44 +54,27 @@ def document(claims: Sequence[Claim], reports: Mapping[str, Report]) -> Document
 
 def _lines(claim: Claim) -> Iterator[Line]:
     yield Line(f"{claim.number}. {claim.text}", (claim.ruling.value,))
-    for index, part in enumerate(claim.parts):
-        yield Line(f"{_name(claim, index)} {part.text}", (part.ruling.value,), level=1)
+    for letter, part in _lettered(claim):
+        yield Line(f"{claim.number}{letter} {part.text}", (part.ruling.value,), level=1)
 
 
 def _notes(claims: Sequence[Claim]) -> Iterator[str]:
     """Each part's evidence; what stands under several parts is said once."""
     under: dict[str, list[str]] = {}
     for claim in claims:
-        for index, part in enumerate(claim.parts):
-            under.setdefault(part.evidence, []).append(_name(claim, index))
+        for letter, part in _lettered(claim):
+            under.setdefault(part.evidence, []).append(f"{claim.number}{letter}")
     for evidence, names in under.items():
         yield f"{', '.join(names)}: {evidence}"
 
 
-def _name(claim: Claim, index: int) -> str:
-    return f"{claim.number}{_letter(index)}"
+def _lettered(claim: Claim) -> Iterator[tuple[str, Part]]:
+    """The parts of a claim, each by its letter: a, b, c, ..."""
+    return zip(ascii_lowercase, claim.parts, strict=False)
 
 
-def _letter(index: int) -> str:
-    return "abcdefgh"[index]
-
-
-def _plain(claim: Claim) -> dict[str, Any]:
-    return {
-        "number": claim.number,
-        "text": claim.text,
-        "verdict": claim.ruling.value,
-        "parts": [_plain_part(part) for part in claim.parts],
-    }
-
-
-def _plain_part(part: Part) -> dict[str, Any]:
-    return {
-        "text": part.text,
-        "verdict": part.ruling.value,
-        "evidence": part.evidence,
-        "figures": part.figures,
-    }
+def _told(part: Part) -> dict[str, Any]:
+    return {"text": part.text, "verdict": part.ruling.value, "evidence": part.evidence}
 
 
 def _source(file: str, report: Report) -> dict[str, Any]:

@@ -47,15 +47,11 @@ class UnitFacts:
     adding: int
 
 
-def unit_facts(model: str = "shufflev2") -> UnitFacts:
-    """The facts of a detector of ours whose backbone is made of such units.
-
-    Raises:
-        UsageError: there is no such model.
-    """
+def unit_facts() -> UnitFacts:
+    """The facts of our detector whose backbone is made of such units."""
     from detrbench.models.builder import build
 
-    return facts_of(build(model, seed=0))
+    return facts_of(build("shufflev2", seed=0))
 
 
 def facts_of(network: nn.Module) -> UnitFacts:
@@ -104,20 +100,12 @@ class _Look:
 
     @property
     def convolutions(self) -> list[nn.Conv2d]:
-        from torch import nn
-
-        return [layer for layer in self.unit.modules() if isinstance(layer, nn.Conv2d)]
+        return _convolutions(self.unit)
 
     def sees(self, channels: int) -> bool:
         """Whether every branch begins with a convolution of so many channels."""
-        from torch import nn
-
         branches = [one for one in (self.unit.branch1, self.unit.branch2) if one is not None]
-        first = [
-            next(layer for layer in branch.modules() if isinstance(layer, nn.Conv2d))
-            for branch in branches
-        ]
-        return all(layer.in_channels == channels for layer in first)
+        return all(_convolutions(branch)[0].in_channels == channels for branch in branches)
 
     @property
     def has_three_of_a_width(self) -> bool:
@@ -127,7 +115,13 @@ class _Look:
     @property
     def is_shuffled(self) -> bool:
         """Every other channel is one of the input's."""
-        return len(self.reused) > 1 and set(_steps(self.reused)) == {2}
+        return {after - before for before, after in pairwise(self.reused)} == {2}
+
+
+def _convolutions(module: nn.Module) -> list[nn.Conv2d]:
+    from torch import nn
+
+    return [layer for layer in module.modules() if isinstance(layer, nn.Conv2d)]
 
 
 def _looks(network: nn.Module) -> dict[str, _Look]:
@@ -136,11 +130,8 @@ def _looks(network: nn.Module) -> dict[str, _Look]:
 
     from detrbench.models.nn.shufflenet import ShuffleV2Unit
 
-    units = {
-        name: module
-        for name, module in network.named_modules()
-        if isinstance(module, ShuffleV2Unit)
-    }
+    everything = network.named_modules()
+    units = {name: unit for name, unit in everything if isinstance(unit, ShuffleV2Unit)}
     widths: dict[nn.Module, int] = {}
 
     def note(unit: nn.Module, inputs: tuple[Tensor, ...]) -> None:
@@ -165,7 +156,3 @@ def _look(unit: ShuffleV2Unit, x: Tensor) -> _Look:
         found = (y[0, :, None] == x[0, None]).flatten(2).all(2).any(1)  # (channels of y,)
         same = found.nonzero().flatten().tolist()
     return _Look(unit, x.shape[1], y.shape[1], tuple(same))
-
-
-def _steps(positions: tuple[int, ...]) -> list[int]:
-    return [after - before for before, after in pairwise(positions)]

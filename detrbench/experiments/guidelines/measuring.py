@@ -25,6 +25,7 @@ from detrbench.experiments.guidelines.paper import (
     check_guideline,
     experiments,
 )
+from detrbench.experiments.suites import unreached
 from detrbench.machine.devices import parse_device
 from detrbench.machine.environment import Environment
 from detrbench.models.model import Model
@@ -39,15 +40,11 @@ from detrbench.timing.plan import Budget
 from detrbench.timing.process import Request
 from detrbench.timing.replication import Run, replicate
 from detrbench.timing.rounds import OnProgress, Progress
-from detrbench.timing.rows import METRIC_KEYS, latency_comparisons, latency_results
+from detrbench.timing.rows import latency_comparisons, latency_results
 from detrbench.timing.schedule import Plan
 
 BUDGET_S = 120.0
 """Seconds for a guideline: about 15 processes on two cores, and all four in eight minutes."""
-
-_CUT = ("interrupted", "failures")
-
-Replicate = Callable[..., Run]
 
 
 def measure_guidelines(
@@ -63,7 +60,7 @@ def measure_guidelines(
     folder: str | Path | None = None,
     progress: OnProgress | None = None,
     announce: Callable[[str], None] | None = None,
-    replicate: Replicate = replicate,
+    replicate: Callable[..., Run] = replicate,
 ) -> Report:
     """Time the networks of the paper's tables, each against the first of its column.
 
@@ -85,42 +82,36 @@ def measure_guidelines(
         UsageError: the request cannot be carried out as given.
     """
     asked = tuple(dict.fromkeys(check_guideline(name) for name in guidelines or GUIDELINES))
-    # In a fixed order the first and the last of a round would follow upon themselves, with their
-    # weights still in the cache.
-    plan = Plan(budget_s=30.0, seed=seed, order="shuffled")
     execution = check_execution(Execution((SIDE, SIDE), batch, device=device, threads=threads))
     widths = widths or widths_for(device)
-    requests = {
-        guideline: Request(
-            tuple(
-                _case(network, execution, seed)
-                for experiment in experiments(guideline, widths)
-                for network in experiment.networks
-            ),
-            resources=False,
-            plan=plan,
-        )
-        for guideline in asked
-    }
+    requests = {name: _request(name, widths, execution, seed) for name in asked}
     budget = Budget(
         budget_s=BUDGET_S if budget_s is None else budget_s / len(asked),
         margin=margin,
         early=False,
     )
+    runs: dict[str, Run] = {}
     with run_folder(folder, "guidelines") as where:
-        going = _Runner(
-            requests=requests,
-            widths=widths,
-            budget=budget,
-            folder=where,
-            progress=naming(where, announce, progress),
-            announce=announce or (lambda text: None),
-            replicate=replicate,
-        )
-        going.until_done()
-    if folder is None and not going.cut:
+        shown = naming(where, announce, progress)
+        announce = announce or (lambda text: None)
+        for guideline, request in requests.items():
+            (where / guideline).mkdir(parents=True, exist_ok=True)
+            announce(f"{guideline}: {GUIDELINES[guideline].title}")
+            runs[guideline] = replicate(
+                request,
+                budget,
+                where / guideline,
+                progress=_teller(shown, guideline, asked, budget.budget_s or 0.0),
+                announce=announce,
+            )
+            if runs[guideline].stopped == "interrupted":
+                break
+        cut = any(run.stopped in ("interrupted", "failures") for run in runs.values())
+        if cut:
+            announce(f"cut short; the same command with --folder {where} goes on")
+    if folder is None and not cut:
         shutil.rmtree(where)
-    return going.report()
+    return _report(requests, runs, widths)
 
 
 def widths_for(device: str) -> str:
@@ -132,92 +123,67 @@ def widths_for(device: str) -> str:
     return "arm" if parse_device(device)[0] == "cpu" else "gpu"
 
 
-@dataclasses.dataclass
-class _Runner:
-    """The runs on their way, guideline after guideline."""
+def _teller(
+    tell: OnProgress | None, guideline: str, asked: Sequence[str], budget_s: float
+) -> OnProgress | None:
+    """Turns one guideline's progress into that of all that are asked for."""
+    if tell is None:
+        return None
+    before_s = budget_s * asked.index(guideline)
+    after_s = budget_s * len(asked) - before_s - budget_s
 
-    requests: Mapping[str, Request]
-    widths: str
-    budget: Budget
-    folder: Path
-    progress: OnProgress | None
-    announce: Callable[[str], None]
-    replicate: Replicate
-    runs: dict[str, Run] = dataclasses.field(default_factory=dict)
+    def told(one: Progress) -> None:
+        total = None if one.total is None else before_s + one.total + after_s
+        eta_s = None if one.eta_s is None else one.eta_s + after_s
+        tell(Progress(f"{guideline}, {one.phase}", before_s + one.done, total, eta_s))
 
-    @property
-    def cut(self) -> bool:
-        return any(run.stopped in _CUT for run in self.runs.values())
-
-    def until_done(self) -> None:
-        for guideline, request in self.requests.items():
-            where = self.folder / guideline
-            where.mkdir(parents=True, exist_ok=True)
-            self.announce(f"{guideline}: {GUIDELINES[guideline].title}")
-            self.runs[guideline] = self.replicate(
-                request,
-                self.budget,
-                where,
-                progress=self._teller(guideline),
-                announce=self.announce,
-            )
-            if self.runs[guideline].stopped == "interrupted":
-                break
-        if self.cut:
-            self.announce(f"cut short; the same command with --folder {self.folder} goes on")
-
-    def report(self) -> Report:
-        rows: list[Result] = []
-        comparisons: list[Comparison] = []
-        for guideline, request in self.requests.items():
-            for experiment in experiments(guideline, self.widths):
-                run = self.runs.get(guideline)
-                if run is None:
-                    rows.extend(_unreached(request, experiment, self.widths))
-                    continue
-                rows.extend(_rows(run, experiment, self.widths))
-                comparisons.extend(_comparisons(run, experiment))
-        return Report(
-            rows=tuple(rows),
-            comparisons=tuple(comparisons),
-            environment=self._environment(),
-            title="The ShuffleNetV2 guidelines",
-            created=datetime.now().astimezone().isoformat(timespec="seconds"),
-            detrbench_version=__version__,
-        )
-
-    def _teller(self, guideline: str) -> OnProgress | None:
-        """Turns one guideline's progress into that of all."""
-        tell, budget_s = self.progress, self.budget.budget_s or 0.0
-        if tell is None:
-            return None
-        before_s = budget_s * list(self.requests).index(guideline)
-        after_s = budget_s * len(self.requests) - before_s - budget_s
-
-        def told(one: Progress) -> None:
-            total = None if one.total is None else before_s + one.total + after_s
-            eta_s = None if one.eta_s is None else one.eta_s + after_s
-            tell(Progress(f"{guideline}, {one.phase}", before_s + one.done, total, eta_s))
-
-        return told
-
-    def _environment(self) -> dict[str, Any]:
-        measured = [
-            outcome.measurement.environment
-            for run in self.runs.values()
-            for outcome in run.outcomes
-            if outcome.measurement is not None
-        ]
-        return measured[0] if measured else Environment.read().to_dict()
+    return told
 
 
-# --- from a run to rows --------------------------------------------------------------------------
+def _request(guideline: str, widths: str, execution: Execution, seed: int) -> Request:
+    # In a fixed order the first and the last of a round would follow upon themselves, with their
+    # weights still in the cache.
+    plan = Plan(budget_s=30.0, seed=seed, order="shuffled")
+    columns = experiments(guideline, widths)
+    networks = [network for experiment in columns for network in experiment.networks]
+    cases = tuple(_case(network, execution, seed) for network in networks)
+    return Request(cases, resources=False, plan=plan)
 
 
 def _case(network: Network, execution: Execution, seed: int) -> Case:
     """A network as any model that a callable builds, under the name that it has in the tables."""
     reference = f"detrbench.experiments.guidelines.networks:{network.callable(execution.batch)}"
     return Case(network.name, resolve(Model(network.name, reference, seed=seed)), execution)
+
+
+# --- from a run to rows --------------------------------------------------------------------------
+
+
+def _report(requests: Mapping[str, Request], runs: Mapping[str, Run], widths: str) -> Report:
+    """What is left of the runs, by guideline; those of `requests` that were not reached say so."""
+    rows: list[Result] = []
+    comparisons: list[Comparison] = []
+    for guideline, request in requests.items():
+        for experiment in experiments(guideline, widths):
+            if guideline in runs:
+                view = _view(runs[guideline], experiment)
+                timed = latency_results(view)
+                comparisons.extend(_comparisons(view, experiment))
+            else:
+                cases = (request.case(network.name) for network in experiment.networks)
+                timed = tuple(unreached(case, "timed") for case in cases)
+            pairs = zip(timed, experiment.networks, strict=True)
+            rows.extend(_cell(row, network, experiment, widths) for row, network in pairs)
+    measured = (one.measurement for run in runs.values() for one in run.outcomes)
+    environment = next((one.environment for one in measured if one is not None), None)
+    return Report(
+        rows=tuple(rows),
+        comparisons=tuple(comparisons),
+        environment=environment or Environment.read().to_dict(),
+        title="The ShuffleNetV2 guidelines",
+        created=datetime.now().astimezone().isoformat(timespec="seconds"),
+        detrbench_version=__version__,
+    )
 
 
 def _view(run: Run, experiment: Experiment) -> Run:
@@ -227,35 +193,7 @@ def _view(run: Run, experiment: Experiment) -> Run:
     return dataclasses.replace(run, request=dataclasses.replace(run.request, cases=cases))
 
 
-def _rows(run: Run, experiment: Experiment, widths: str) -> list[Result]:
-    timed = latency_results(_view(run, experiment))
-    return [
-        _cell(cell, network, experiment, widths)
-        for cell, network in zip(timed, experiment.networks, strict=True)
-    ]
-
-
-def _unreached(request: Request, experiment: Experiment, widths: str) -> list[Result]:
-    """Rows of an experiment that no process came to."""
-    reason = "the run ended before it was timed"
-    cells = []
-    for network in experiment.networks:
-        case = request.case(network.name)
-        blank = Result(
-            network.name,
-            network.name,
-            case.settings(),
-            dict.fromkeys(METRIC_KEYS),
-            status="interrupted",
-            reason=reason,
-            missing=dict.fromkeys(METRIC_KEYS, reason),
-            case=case,
-        )
-        cells.append(_cell(blank, network, experiment, widths))
-    return cells
-
-
-def _comparisons(run: Run, experiment: Experiment) -> list[Comparison]:
+def _comparisons(view: Run, experiment: Experiment) -> list[Comparison]:
     first, *others = experiment.networks
     return [
         dataclasses.replace(
@@ -263,7 +201,7 @@ def _comparisons(run: Run, experiment: Experiment) -> list[Comparison]:
             baseline=_placed(pair.baseline, first, experiment),
             case=_placed(pair.case, network, experiment),
         )
-        for pair, network in zip(latency_comparisons(_view(run, experiment)), others, strict=True)
+        for pair, network in zip(latency_comparisons(view), others, strict=True)
     ]
 
 
@@ -296,12 +234,12 @@ def _settings(
 ) -> dict[str, Any]:
     """Without what is a detector's alone, and with the place in the paper's tables."""
     kept = {name: value for name, value in settings.items() if name not in ("nc", "fused")}
-    place = {
+    return {
+        **kept,
         "guideline": network.guideline,
         "experiment": experiment.column,
         "network": network.label,
     }
-    return {**kept, **place}
 
 
 def _counts(network: Network, batch: int) -> dict[str, int | float | None]:

@@ -23,7 +23,7 @@ What the paper leaves open, and what is done here:
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from detrbench.core.errors import UsageError, nearest
@@ -38,14 +38,13 @@ FACTORS = (1, 2, 4)  # of the widths: a table's columns
 class Widths:
     """Which of the paper's two machines the widths are from."""
 
-    name: str
     machine: str
     speed: str
 
 
 WIDTHS: dict[str, Widths] = {
-    "gpu": Widths("gpu", "GTX 1080 Ti", "batches/s"),
-    "arm": Widths("arm", "Snapdragon 810, one thread", "images/s"),
+    "gpu": Widths("GTX 1080 Ti", "batches/s"),
+    "arm": Widths("Snapdragon 810, one thread", "images/s"),
 }
 
 
@@ -84,7 +83,6 @@ class Experiment:
         column: "x1", "x2" or "x4".
     """
 
-    guideline: str
     column: str
     networks: tuple[Network, ...]
 
@@ -146,16 +144,16 @@ def experiments(guideline: str, widths: str) -> tuple[Experiment, ...]:
     if widths not in WIDTHS:
         raise UsageError(f"unknown widths {widths!r}", hint=nearest(widths, WIDTHS))
     return tuple(
-        Experiment(
-            guideline,
-            f"x{factor}",
-            tuple(
-                Network(guideline, label, arguments, speeds.split()[column])
-                for label, arguments, speeds in _ROWS[guideline](widths, factor)
-            ),
-        )
+        Experiment(f"x{factor}", tuple(_networks(guideline, widths, column)))
         for column, factor in enumerate(FACTORS)
     )
+
+
+def _networks(guideline: str, widths: str, column: int) -> Iterator[Network]:
+    for label, on_gpu, gpu_speeds, on_arm, arm_speeds in _ROWS[guideline]:
+        numbers, speeds = (on_gpu, gpu_speeds) if widths == "gpu" else (on_arm, arm_speeds)
+        arguments = _ARGUMENTS[guideline](FACTORS[column], *numbers)
+        yield Network(guideline, label, arguments, speeds.split()[column])
 
 
 def check_guideline(name: str) -> str:
@@ -170,90 +168,46 @@ def check_guideline(name: str) -> str:
 
 
 # --- the tables ----------------------------------------------------------------------------------
-# Each row: its label, the width or widths at x1, and the speeds at x1, x2, x4.
 
-_Row = tuple[str, dict[str, int], str]
+_Row = tuple[str, tuple[int, ...], str, tuple[int, ...], str]
+"""A label; of the GPU and then of the ARM, numbers (with widths at x1) and speeds (x1, x2, x4)."""
 
+_ROWS: dict[str, tuple[_Row, ...]] = {
+    "G1": (
+        ("1:1", (128, 128), "1480 723 232", (32, 32), "76.2 21.7 5.3"),
+        ("1:2", (90, 180), "1296 586 206", (22, 44), "72.9 20.5 5.1"),
+        ("1:6", (52, 312), "876 489 189", (13, 78), "69.1 17.9 4.6"),
+        ("1:12", (36, 432), "748 392 163", (9, 108), "57.6 15.1 4.4"),
+    ),
+    "G2": (
+        ("g=1", (128, 1), "2451 1289 437", (64, 1), "40.0 10.2 2.3"),
+        ("g=2", (180, 2), "1725 873 341", (90, 2), "35.0 9.5 2.2"),
+        ("g=4", (256, 4), "1026 644 338", (128, 4), "32.9 8.7 2.1"),
+        ("g=8", (360, 8), "634 445 230", (180, 8), "27.8 7.5 1.8"),
+    ),
+    "G3": (
+        ("1", (128, 1, 0), "2446 1274 434", (64, 1, 0), "40.2 10.1 2.3"),
+        ("2 in series", (128, 2, 0), "1790 909 336", (64, 2, 0), "38.6 10.1 2.2"),
+        ("4 in series", (128, 4, 0), "752 745 349", (64, 4, 0), "38.4 10.1 2.3"),
+        ("2 in parallel", (128, 2, 1), "1537 803 320", (64, 2, 1), "33.4 9.1 2.2"),
+        ("4 in parallel", (128, 4, 1), "691 572 292", (64, 4, 1), "35.0 8.4 2.1"),
+    ),
+    "G4": (
+        ("both", (32, 1, 1), "2427 2066 1436", (32, 1, 1), "56.7 16.9 5.0"),
+        ("ReLU alone", (32, 1, 0), "2647 2256 1735", (32, 1, 0), "61.9 18.8 5.2"),
+        ("shortcut alone", (32, 0, 1), "2672 2121 1458", (32, 0, 1), "57.3 18.2 5.1"),
+        ("neither", (32, 0, 0), "2842 2376 1782", (32, 0, 0), "66.3 20.2 5.4"),
+    ),
+}
 
-def _table_1(widths: str, factor: int) -> Iterator[_Row]:
-    rows = {
-        "gpu": (
-            ("1:1", 128, 128, "1480 723 232"),
-            ("1:2", 90, 180, "1296 586 206"),
-            ("1:6", 52, 312, "876 489 189"),
-            ("1:12", 36, 432, "748 392 163"),
-        ),
-        "arm": (
-            ("1:1", 32, 32, "76.2 21.7 5.3"),
-            ("1:2", 22, 44, "72.9 20.5 5.1"),
-            ("1:6", 13, 78, "69.1 17.9 4.6"),
-            ("1:12", 9, 108, "57.6 15.1 4.4"),
-        ),
-    }
-    for label, c1, c2, speeds in rows[widths]:
-        yield label, {"c1": c1 * factor, "c2": c2 * factor}, speeds
-
-
-def _table_2(widths: str, factor: int) -> Iterator[_Row]:
-    rows = {
-        "gpu": (
-            (1, 128, "2451 1289 437"),
-            (2, 180, "1725 873 341"),
-            (4, 256, "1026 644 338"),
-            (8, 360, "634 445 230"),
-        ),
-        "arm": (
-            (1, 64, "40.0 10.2 2.3"),
-            (2, 90, "35.0 9.5 2.2"),
-            (4, 128, "32.9 8.7 2.1"),
-            (8, 180, "27.8 7.5 1.8"),
-        ),
-    }
-    for groups, width, speeds in rows[widths]:
-        c = width * factor // groups * groups
-        yield f"g={groups}", {"c": c, "groups": groups}, speeds
-
-
-def _table_3(widths: str, factor: int) -> Iterator[_Row]:
-    c = {"gpu": 128, "arm": 64}[widths]
-    rows = {
-        "gpu": (
-            ("1", 1, 0, "2446 1274 434"),
-            ("2 in series", 2, 0, "1790 909 336"),
-            ("4 in series", 4, 0, "752 745 349"),
-            ("2 in parallel", 2, 1, "1537 803 320"),
-            ("4 in parallel", 4, 1, "691 572 292"),
-        ),
-        "arm": (
-            ("1", 1, 0, "40.2 10.1 2.3"),
-            ("2 in series", 2, 0, "38.6 10.1 2.2"),
-            ("4 in series", 4, 0, "38.4 10.1 2.3"),
-            ("2 in parallel", 2, 1, "33.4 9.1 2.2"),
-            ("4 in parallel", 4, 1, "35.0 8.4 2.1"),
-        ),
-    }
-    for label, fragments, parallel, speeds in rows[widths]:
-        width = math.isqrt(c * c // fragments) * factor
-        yield label, {"c": width, "fragments": fragments, "parallel": parallel}, speeds
-
-
-def _table_4(widths: str, factor: int) -> Iterator[_Row]:
-    rows = {
-        "gpu": (
-            ("both", 1, 1, "2427 2066 1436"),
-            ("ReLU alone", 1, 0, "2647 2256 1735"),
-            ("shortcut alone", 0, 1, "2672 2121 1458"),
-            ("neither", 0, 0, "2842 2376 1782"),
-        ),
-        "arm": (
-            ("both", 1, 1, "56.7 16.9 5.0"),
-            ("ReLU alone", 1, 0, "61.9 18.8 5.2"),
-            ("shortcut alone", 0, 1, "57.3 18.2 5.1"),
-            ("neither", 0, 0, "66.3 20.2 5.4"),
-        ),
-    }
-    for label, relu, shortcut, speeds in rows[widths]:
-        yield label, {"c": 32 * factor, "relu": relu, "shortcut": shortcut}, speeds
-
-
-_ROWS = {"G1": _table_1, "G2": _table_2, "G3": _table_3, "G4": _table_4}
+_ARGUMENTS: dict[str, Callable[..., dict[str, int]]] = {
+    "G1": lambda factor, c1, c2: {"c1": c1 * factor, "c2": c2 * factor},
+    "G2": lambda factor, c, groups: {"c": c * factor // groups * groups, "groups": groups},
+    "G3": lambda factor, c, fragments, parallel: {
+        "c": math.isqrt(c * c // fragments) * factor,
+        "fragments": fragments,
+        "parallel": parallel,
+    },
+    "G4": lambda factor, c, relu, shortcut: {"c": c * factor, "relu": relu, "shortcut": shortcut},
+}
+"""Guideline -> the arguments of a network, from a column's factor and a row's numbers."""

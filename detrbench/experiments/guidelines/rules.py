@@ -23,8 +23,8 @@ from enum import Enum
 
 from detrbench.compare.gate.pairs import pairs_of
 from detrbench.core.errors import UsageError
-from detrbench.core.units import ratio, show_change
-from detrbench.experiments.guidelines.paper import GUIDELINES, WIDTHS, Guideline
+from detrbench.core.units import show_change
+from detrbench.experiments.guidelines.paper import GUIDELINES, Guideline
 from detrbench.reports.comparison import Comparison
 from detrbench.reports.report import Report, Result
 from detrbench.reports.verdicts import Verdict
@@ -91,7 +91,7 @@ class Finding:
             label
             for trial in self.trials
             for label, pair in trial.pairs.items()
-            if _verdict(pair) is _sides(self.guideline)[1]
+            if pair.verdict == _sides(self.guideline)[1]
         ]
         return list(dict.fromkeys((*self.guideline.decisive, *contrary)))
 
@@ -121,24 +121,24 @@ def judge_trial(
         pairs: every row but the first, by its label; `None` where it has no comparison.
     """
     wanted, contrary = _sides(guideline)
-    verdicts = {label: None if pair is None else _verdict(pair) for label, pair in pairs.items()}
-    unsaid = {label: pair for label, pair in pairs.items() if verdicts[label] in _SAYS_NOTHING}
-    if unsaid or not all(label in pairs for label in guideline.decisive):
-        return Answer.INCONCLUSIVE, _why_unsaid(unsaid)
-    against = [label for label, verdict in verdicts.items() if verdict is contrary]
-    level = [label for label in guideline.decisive if verdicts[label] is Verdict.EQUIVALENT]
+    verdicts = {label: None if pair is None else pair.verdict for label, pair in pairs.items()}
+    silent = [pairs[label] for label, said in verdicts.items() if said in (None, Verdict.INVALID)]
+    if silent or not all(label in pairs for label in guideline.decisive):
+        reasons = [reason for pair in silent if pair for reason in pair.reasons]
+        return Answer.INCONCLUSIVE, list(dict.fromkeys(reasons)) or [
+            "not every network was measured"
+        ]
+    against = [label for label, verdict in verdicts.items() if verdict == contrary]
+    level = [label for label in guideline.decisive if verdicts[label] == Verdict.EQUIVALENT]
     if against or level:
         found = contrary.value.lower()
         return Answer.DOES_NOT_HOLD, [
             *(f"{label} is {found} than the first row" for label in against),
             *(f"{label} takes the first row's time, within the margin" for label in level),
         ]
-    open_ones = [label for label in guideline.decisive if verdicts[label] is not wanted]
-    if open_ones:
-        return Answer.INCONCLUSIVE, [
-            f"the interval of {label} reaches across the margin" for label in open_ones
-        ]
-    return Answer.HOLDS, []
+    undecided = [label for label in guideline.decisive if verdicts[label] != wanted]
+    across = [f"the interval of {label} reaches across the margin" for label in undecided]
+    return Answer.INCONCLUSIVE if across else Answer.HOLDS, across
 
 
 def judge_guideline(answers: Sequence[Answer]) -> Answer:
@@ -152,10 +152,8 @@ def judge_guideline(answers: Sequence[Answer]) -> Answer:
 
 def paper_ratio(cell: Result, first: Result) -> float | None:
     """Time over the first row's, as the paper measured it: the inverse of its speeds."""
-    speeds = [_printed_speed(each) for each in (first, cell)]
-    if None in speeds:
-        return None
-    return ratio(float(speeds[0] or 0), float(speeds[1] or 0))
+    here, there = (_printed_speed(each) for each in (cell, first))
+    return there / here if here and there else None
 
 
 def label_of(cell: Result) -> str:
@@ -165,7 +163,6 @@ def label_of(cell: Result) -> str:
 
 # --- reading a report ----------------------------------------------------------------------------
 
-_SAYS_NOTHING = (None, Verdict.INVALID)
 _PLACE = {"guideline", "experiment", "network"}
 
 
@@ -192,19 +189,10 @@ def _rows(report: Report, **settings: str) -> tuple[Result, ...]:
     )
 
 
-def _verdict(pair: Comparison) -> Verdict:
-    return Verdict(pair.verdict)
-
-
 def _sides(guideline: Guideline) -> tuple[Verdict, Verdict]:
     """What the paper found of the rows after the first, and its opposite."""
     sides = Verdict.SLOWER, Verdict.FASTER
     return sides[::-1] if guideline.faster else sides
-
-
-def _why_unsaid(unsaid: Mapping[str, Comparison | None]) -> list[str]:
-    reasons = [reason for pair in unsaid.values() if pair for reason in pair.reasons]
-    return list(dict.fromkeys(reasons)) or ["not every network was measured"]
 
 
 def _of_trial(trial: Trial, label: str) -> str:
@@ -226,9 +214,5 @@ def interval_text(pair: Comparison) -> str:
     return f"{show_change(pair.ci_low)} to {show_change(pair.ci_high)}"
 
 
-def _printed_speed(cell: Result) -> str | None:
-    for figure in cell.published:
-        for widths in WIDTHS.values():
-            if widths.machine in str(figure.get("label")):
-                return str(figure["speed"])
-    return None
+def _printed_speed(cell: Result) -> float | None:
+    return next((float(each["speed"]) for each in cell.published if "speed" in each), None)
