@@ -10,7 +10,7 @@ import traceback
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TextIO
+from typing import Any
 
 from detrbench.cli.output import FAILED, INTERRUPTED, OK, UNEXPECTED, say
 from detrbench.core.errors import DetrbenchError, DetrbenchWarning
@@ -83,16 +83,9 @@ def _notes_on_stderr() -> Iterator[None]:
         warnings.simplefilter("always", DetrbenchWarning)
         otherwise = warnings.showwarning
 
-        def show(
-            message: Warning | str,
-            category: type[Warning],
-            filename: str,
-            lineno: int,
-            file: TextIO | None = None,
-            line: str | None = None,
-        ) -> None:
+        def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
             if not issubclass(category, DetrbenchWarning):
-                otherwise(message, category, filename, lineno, file, line)
+                otherwise(message, category, *where, **more)
             elif str(message) not in said:
                 said.add(str(message))
                 say(f"note: {message}")

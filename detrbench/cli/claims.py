@@ -3,27 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from detrbench.cli import options
-from detrbench.cli.output import deliver
+from detrbench.cli.output import show_document
+
+
+def _saved(flag: str, made_by: str) -> Any:
+    return typer.Option(flag, metavar="RUN.json", help=f"Of `detrbench {made_by}`.")
 
 
 def claims(
-    rivals: Annotated[
-        list[Path] | None,
-        typer.Option("--rivals", metavar="RUN.json", help="Of `detrbench run rivals`."),
-    ] = None,
-    guidelines: Annotated[
-        list[Path] | None,
-        typer.Option("--guidelines", metavar="RUN.json", help="Of `detrbench guidelines`."),
-    ] = None,
-    article: Annotated[
-        list[Path] | None,
-        typer.Option("--article", metavar="RUN.json", help="Of `detrbench run article`."),
-    ] = None,
+    rivals: Annotated[list[Path] | None, _saved("--rivals", "run rivals")] = None,
+    guidelines: Annotated[list[Path] | None, _saved("--guidelines", "guidelines")] = None,
+    article: Annotated[list[Path] | None, _saved("--article", "run article")] = None,
     format: options.Format = None,
     output: options.Output = None,
 ) -> None:
@@ -38,13 +33,10 @@ def claims(
       detrbench claims --rivals rivals/run.json --article article/run.json
       detrbench claims --rivals cpu.json --rivals gpu.json --guidelines guidelines.json -o claims.md
     """
-    chosen = options.check_format(format, options.check_output(output))
-
     from detrbench.experiments.claims.evidence import Evidence
     from detrbench.experiments.claims.rules import judge_claims
     from detrbench.experiments.claims.tables import document
     from detrbench.experiments.claims.unit import unit_facts
-    from detrbench.render import render_document
     from detrbench.reports.report import Report
 
     def load(files: list[Path] | None) -> dict[str, Report]:
@@ -52,4 +44,4 @@ def claims(
 
     evidence = Evidence.of(load(rivals), load(article), load(guidelines))
     found = judge_claims(evidence, unit_facts())
-    deliver(render_document(document(found, evidence.reports), chosen), output)
+    show_document(document(found, evidence.reports), format, output)

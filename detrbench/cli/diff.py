@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from detrbench.cli import options
-from detrbench.cli.output import deliver
+from detrbench.cli.output import show_document
 
 
 def diff(
@@ -26,11 +26,7 @@ def diff(
       detrbench diff reports/monday/run.json reports/friday/run.json
       detrbench diff before.json after.json --format markdown
     """
-    chosen = options.check_format(format, options.check_output(output))
-
     from detrbench.compare.diff import difference
-    from detrbench.render import render_document
     from detrbench.reports.report import Report
 
-    document = difference(Report.load(a), Report.load(b), (str(a), str(b)))
-    deliver(render_document(document, chosen), output)
+    show_document(difference(Report.load(a), Report.load(b), (str(a), str(b))), format, output)

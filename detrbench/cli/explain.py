@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from detrbench.cli import options
-from detrbench.cli.output import ProgressLine, deliver, say
+from detrbench.cli.output import ProgressLine, say, show_report
+from detrbench.core.errors import UsageError
 
 if TYPE_CHECKING:
     from detrbench.reports.report import Report
 
 
 def explain(
+    context: typer.Context,
     baseline: Annotated[str, typer.Argument(metavar="BASELINE", help=f"{options.MODEL_HELP}.")],
     variant: Annotated[str, typer.Argument(metavar="VARIANT", help="Likewise.")],
     device: options.Device = None,
@@ -74,60 +76,34 @@ def explain(
     """
     from detrbench.analysis.explain.pair import check_pair
     from detrbench.analysis.explain.remedies import measure_tries, with_remedy
-    from detrbench.core.errors import UsageError
     from detrbench.render.layout import PARTS
     from detrbench.timing.process import Request
     from detrbench.timing.schedule import Plan
 
-    chosen = options.check_format(format, options.check_output(output))
     options.check_choice(by, PARTS, flag="--by")
-    asked = options.cases(
-        (baseline, variant),
-        device=device,
-        imgsz=imgsz,
-        batch=batch,
-        nc=nc,
-        fused=fuse,
-        dtype=dtype,
-        memory_format=memory_format,
-        tf32=tf32,
-        cudnn_benchmark=cudnn_benchmark,
-        cold_l2=cold_l2,
-        threads=threads,
-        blocks=blocks,
-        backbone_weights=backbone_weights,
-        seed=seed,
-    )
+    asked = options.cases((baseline, variant), context)
     check_pair(asked)
     changed = list(dict.fromkeys(with_remedy(asked[1], wanted) for wanted in tries or ()))
-    if not budget > 0:
-        raise UsageError(
-            f"{budget:g} seconds leave no time", where="--budget", hint="Give more than 0."
-        )
+    options.check_budget(budget)
     if pictures is not None:
         _check_folder(pictures)
 
     from detrbench.analysis.explain.measuring import explain_pair
-    from detrbench.analysis.explain.tables import document, explanation_report
-    from detrbench.render import render_document
+    from detrbench.analysis.explain.tables import explanation_report
 
     request = Request(asked, plan=Plan(budget_s=budget, seed=asked[0].model.seed))
-    progress = ProgressLine()
-    try:
+    with ProgressLine() as progress:
         found = explain_pair(request, cast(Any, by), progress=progress)  # checked above
         tried = (
             measure_tries(asked[1], changed, budget_s=budget * len(changed) / 2, progress=progress)
             if changed and not found.interrupted
             else ()
         )
-    finally:
-        progress.close()
     found = dataclasses.replace(
         found, explanation=dataclasses.replace(found.explanation, tried=tried)
     )
     report = explanation_report(found)
-    report = dataclasses.replace(report, command=options.command_line())
-    deliver(render_document(document(report), chosen), output)
+    show_report(report, format, output)
     if pictures is not None:
         _draw(report, by, pictures)
     raise typer.Exit(report.exit_code)
@@ -139,8 +115,6 @@ def _check_folder(folder: Path) -> None:
     Raises:
         UsageError: it cannot be made.
     """
-    from detrbench.core.errors import UsageError
-
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from detrbench.cli import options
-from detrbench.cli.output import INTERRUPTED, ProgressLine, deliver, say
+from detrbench.cli.output import INTERRUPTED, ProgressLine, deliver, say, show_document
 from detrbench.core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -104,22 +104,19 @@ def gate(
     ] = 120.0,
     run: Annotated[
         Path | None,
-        typer.Option("--run", metavar="FILE", help="Also keep what --rev measured, a run.json."),
+        options.file_to_write("--run", help="Also keep what --rev measured, a run.json."),
     ] = None,
     junit: Annotated[
-        Path | None, typer.Option("--junit", metavar="FILE", help="Also write JUnit XML.")
+        Path | None, options.file_to_write("--junit", help="Also write JUnit XML.")
     ] = None,
     benchmark_json: Annotated[
         Path | None,
-        typer.Option(
-            "--benchmark-json",
-            metavar="FILE",
-            help="Also write github-action-benchmark's customSmallerIsBetter.",
+        options.file_to_write(
+            "--benchmark-json", help="Also write github-action-benchmark's customSmallerIsBetter."
         ),
     ] = None,
     bencher: Annotated[
-        Path | None,
-        typer.Option("--bencher", metavar="FILE", help="Also write Bencher Metric Format."),
+        Path | None, options.file_to_write("--bencher", help="Also write Bencher Metric Format.")
     ] = None,
     format: options.Format = None,
     output: options.Output = None,
@@ -149,47 +146,31 @@ def gate(
       detrbench gate --rev origin/main models/mine.yaml --blocks my_blocks.py
       detrbench gate --rev HEAD~1 models/mine.py:build --counts-only
     """
-    chosen = options.check_format(format, options.check_output(output))
-    for path, flag in (
-        (junit, "--junit"),
-        (benchmark_json, "--benchmark-json"),
-        (bencher, "--bencher"),
-        (run, "--run"),
-    ):
-        options.check_output(path, flag=flag)
+    from detrbench.compare.ci import series
+    from detrbench.compare.ci.junit import junit as junit_xml
+    from detrbench.compare.gate.tables import document
+
     options.check_file(policy, flag="--policy")
-    limits = _policy(
-        policy,
-        "any" if counts_only else max_latency_increase,
-        max_increase or [],
-        [
-            *(max or []),
-            *([f"params={max_params}"] if max_params is not None else []),
-            *([f"flops={max_gflops}"] if max_gflops is not None else []),
-        ],
-    )
+    named = {"params": max_params, "flops": max_gflops}
+    most = [*(max or []), *(f"{key}={text}" for key, text in named.items() if text is not None)]
+    slower = "any" if counts_only else max_latency_increase
+    limits = _policy(policy, slower, max_increase or [], most)
     if rev is None:
         _check_given(context, _OF_REV)
         _check_asked(subjects, baseline, limits)
         result, report = _of_reports(subjects[0], baseline, limits)
     else:
         _check_given(context, ("baseline",), rev)
-        request = _request(
-            subjects,
-            device=device,
-            imgsz=imgsz,
-            batch=batch,
-            nc=nc,
-            fused=fuse,
-            threads=threads,
-            blocks=blocks,
-            backbone_weights=backbone_weights,
-        )
-        result, report = _of_revision(request, rev, limits, budget, counts_only)
+        result, report = _of_revision(_request(subjects, context), rev, limits, budget, counts_only)
         if run is not None:
             report.save(run)
             say(f"wrote {run}")
-    _tell(result, report, chosen, output, junit, benchmark_json, bencher)
+    show_document(document(result), format, output)
+    if junit is not None:
+        deliver(junit_xml(result), junit)
+    _write(report, benchmark_json, series.smaller_is_better)
+    _write(report, bencher, series.bencher)
+    _tell_github(result)
     # Only what was measured here was interrupted here: a saved report of a cut run is INVALID.
     interrupted = rev is not None and report is not None and report.exit_code == INTERRUPTED
     raise typer.Exit(INTERRUPTED if interrupted else result.exit_code)
@@ -204,8 +185,8 @@ _OF_REV = (
 
 def _check_given(context: typer.Context, names: tuple[str, ...], rev: str | None = None) -> None:
     """Refuse what would be ignored."""
-    sources = {name: context.get_parameter_source(name) for name in names}
-    given = [name for name, source in sources.items() if source and source.name != "DEFAULT"]
+    told = options.given(context)
+    given = [name for name in names if name in told]
     if given:
         flags = ", ".join(f"--{name.replace('_', '-')}" for name in given)
         hint = "Leave it out, or give --rev." if rev is None else "Give either it or --rev."
@@ -231,14 +212,14 @@ def _of_reports(
         return unreadable(error), report
 
 
-def _request(models: list[str], **settings: str | bool | None) -> Request:
+def _request(models: list[str], context: typer.Context) -> Request:
     from detrbench.compare.revisions import file_of
     from detrbench.reports.references import split_reference
     from detrbench.timing.process import Request
 
     for model in models:
         file_of(split_reference(model)[0])
-    return Request(options.cases(models, **settings), resources=False)
+    return Request(options.cases(models, context), resources=False)
 
 
 def _of_revision(
@@ -248,8 +229,7 @@ def _of_revision(
     from detrbench.compare.regression import Asked, gate_revision
 
     devices = {case.execution.device for case in request.cases}
-    progress = ProgressLine()
-    try:
+    with ProgressLine() as progress:
         result, versus = gate_revision(
             Asked(request, rev, budget_s=budget, counts_only=counts_only),
             limits,
@@ -257,8 +237,6 @@ def _of_revision(
             progress=progress,
             announce=progress.say,
         )
-    finally:
-        progress.close()
     return result, dataclasses.replace(versus.report, command=options.command_line())
 
 
@@ -308,35 +286,20 @@ def _known(devices: Iterable[str]) -> dict[str, Resolution]:
     return {device: found for device in devices if (found := remembered(device)) is not None}
 
 
-def _tell(
-    result: GateResult,
-    report: Report | None,
-    format: str,
-    output: Path | None,
-    junit: Path | None,
-    benchmark_json: Path | None,
-    bencher: Path | None,
-) -> None:
-    """Every output that was asked for, by flags or by the environment."""
-    from detrbench.compare.ci import github, series
-    from detrbench.compare.ci.junit import junit as junit_xml
+def _write(report: Report | None, path: Path | None, text_of: Callable[[Report], str]) -> None:
+    if path is not None and report is not None:
+        deliver(text_of(report), path)
+    elif path is not None:
+        say(f"not written, for there is no report: {path}")
+
+
+def _tell_github(result: GateResult) -> None:
+    """What the environment asks for, where this is a job of GitHub Actions."""
+    from detrbench.compare.ci import github
     from detrbench.compare.gate.tables import document
     from detrbench.render import render_document
 
-    page = document(result)
-    deliver(render_document(page, format), output)
-    if junit is not None:
-        deliver(junit_xml(result), junit)
-    files: tuple[tuple[Path | None, Callable[[Report], str]], ...] = (
-        (benchmark_json, series.smaller_is_better),
-        (bencher, series.bencher),
-    )
-    for path, written in files:
-        if path is not None and report is not None:
-            deliver(written(report), path)
-        elif path is not None:
-            say(f"not written, for there is no report: {path}")
-    summary = f"## detrbench gate\n\n{render_document(page, 'markdown')}"
+    summary = f"## detrbench gate\n\n{render_document(document(result), 'markdown')}"
     github.append_summary(summary, os.environ)
     if github.on_github(os.environ):
         for command in github.workflow_commands(result, os.environ):

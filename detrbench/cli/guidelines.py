@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from detrbench.cli import options
-from detrbench.cli.output import ProgressLine, deliver
-from detrbench.core.errors import UsageError
+from detrbench.cli.output import ProgressLine, show_document, show_report
+from detrbench.core.units import parse_part
 
 
 def guidelines(
@@ -81,33 +80,26 @@ def guidelines(
       detrbench guidelines --device cuda -o guidelines.json
       detrbench guidelines --from guidelines.json --format markdown
     """
-    from detrbench.core.units import parse_part
     from detrbench.experiments.guidelines.paper import WIDTHS, check_guideline
 
-    chosen = options.check_format(format, options.check_output(output))
     if saved is not None:
         options.check_alone(context, "saved", "The file says what was measured")
     asked = [check_guideline(name.upper()) for name in names or ()]
-    given = {"device": device, "batch": batch, "threads": threads}
-    settings = {key: options.value(key, text) for key, text in given.items()}
+    settings = options.values(context)
     if widths is not None:
         options.check_choice(widths, WIDTHS, flag="--widths")
-    if budget is not None and not budget > 0:
-        raise UsageError(
-            f"{budget:g} seconds leave no time", where="--budget", hint="Give more than 0."
-        )
+    options.check_budget(budget)
     smallest = parse_part(margin, where="--margin")
 
     from detrbench.experiments.guidelines.measuring import measure_guidelines
     from detrbench.experiments.guidelines.tables import document
-    from detrbench.render import render_document
     from detrbench.reports.report import Report
 
     if saved is not None:
         report = Report.load(saved)
+        show_document(document(report), format, output)
     else:
-        progress = ProgressLine()
-        try:
+        with ProgressLine() as progress:
             report = measure_guidelines(
                 asked,
                 widths=widths,
@@ -118,8 +110,5 @@ def guidelines(
                 announce=progress.say,
                 **settings,
             )
-        finally:
-            progress.close()
-        report = dataclasses.replace(report, command=options.command_line())
-    deliver(render_document(document(report), chosen), output)
+        show_report(report, format, output)
     raise typer.Exit(report.exit_code)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from detrbench.cli import options
-from detrbench.cli.output import deliver
+from detrbench.cli.output import show_document
 
 
 def history(
@@ -35,10 +35,7 @@ def history(
       detrbench history reports
       detrbench history reports --metric params --model shufflev2 --format csv
     """
-    chosen = options.check_format(format, options.check_output(output))
-
     from detrbench.compare.history import collect, history
-    from detrbench.render import render_document
 
     reports, left_out = collect(folder)
-    deliver(render_document(history(reports, metric, model or (), left_out), chosen), output)
+    show_document(history(reports, metric, model or (), left_out), format, output)

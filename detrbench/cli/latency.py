@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from detrbench.cli import options
-from detrbench.cli.output import ProgressLine, deliver
+from detrbench.cli.output import ProgressLine, show_report
 from detrbench.core.errors import UsageError
+from detrbench.core.units import parse_part
 
 ARTICLE_PAIR = ("rtdetr-l", "shufflev2")
 
@@ -131,40 +131,17 @@ def latency(
       detrbench latency ./my-variant.yaml rtdetr-l --threads 1 --margin 5% -o latency.json
       detrbench latency --resume /tmp/detrbench-latency-x1y2z3
     """
-    from detrbench.core.units import parse_part
-
-    chosen = options.check_format(format, options.check_output(output))
     if resume is not None:
         options.check_alone(context, "resume", "The folder says what is measured")
-    asked = options.cases(
-        models or ARTICLE_PAIR,
-        device=device,
-        imgsz=imgsz,
-        batch=batch,
-        nc=nc,
-        fused=fuse,
-        runtime=runtime,
-        dtype=dtype,
-        memory_format=memory_format,
-        tf32=tf32,
-        cudnn_benchmark=cudnn_benchmark,
-        cold_l2=cold_l2,
-        stages=stages,
-        threads=threads,
-        blocks=blocks,
-        backbone_weights=backbone_weights,
-        seed=seed,
-    )
+    asked = options.cases(models or ARTICLE_PAIR, context)
     target = None if target_ci is None else parse_part(target_ci, where="--target-ci")
     smallest = parse_part(margin, where="--margin")
     seconds = _budget(budget, quick, thorough, processes)
 
-    from detrbench.render import render
     from detrbench.timing.measuring import latency as measure
     from detrbench.timing.measuring import resume_latency
 
-    progress = ProgressLine()
-    try:
+    with ProgressLine() as progress:
         if resume is not None:
             report = resume_latency(resume, progress=progress, announce=progress.say)
         else:
@@ -180,11 +157,8 @@ def latency(
                 progress=progress,
                 announce=progress.say,
             )
-    finally:
-        progress.close()
-    report = dataclasses.replace(report, command=options.command_line())
     by = "stage" if any(row.parts for row in report.rows) else None
-    deliver(render(report, chosen, by=by), output)
+    show_report(report, format, output, by)
     raise typer.Exit(report.exit_code)
 
 
@@ -195,10 +169,7 @@ def _budget(
     if quick and thorough:
         raise UsageError("--quick and --thorough exclude each other", hint="Choose one of them.")
     if budget is not None:
-        if not budget > 0:
-            raise UsageError(
-                f"{budget:g} seconds leave no time", where="--budget", hint="Give more than 0."
-            )
+        options.check_budget(budget)
         return budget
     if quick or thorough:
         return QUICK_S if quick else THOROUGH_S

@@ -8,10 +8,12 @@ from typing import Annotated
 import typer
 
 from detrbench.cli import options
-from detrbench.cli.output import deliver
+from detrbench.cli.output import show_document
+from detrbench.core.units import parse_part
 
 
 def lint(
+    context: typer.Context,
     model: Annotated[
         str, typer.Argument(metavar="MODEL", help="A name, or the path of a model's file.")
     ],
@@ -50,22 +52,17 @@ def lint(
       detrbench latency rtdetr-l --stages -o times.json
       detrbench lint rtdetr-l --times times.json
     """
-    from detrbench.core.units import parse_part
-
     smallest = parse_part(least, where="--least")
-    chosen = options.check_format(format, options.check_output(output))
     options.check_file(times, flag="--times")
-    case = options.case(model, imgsz=imgsz, batch=batch, nc=nc, fused=fuse, blocks=blocks)
+    case = options.case(model, context)
 
     from detrbench.counting.lint import lint as lint_trace
     from detrbench.counting.lint import time_shares
     from detrbench.counting.lint_tables import document
     from detrbench.counting.profiling import build_to_count, trace_case
-    from detrbench.render import render_document
     from detrbench.reports.report import Report
 
     built = build_to_count(case)
     shares, timed = time_shares(Report.load(times), case.model.name) if times else ({}, None)
     found = lint_trace(trace_case(case, built), shares)
-    page = document(found, case, built, timed, smallest)
-    deliver(render_document(page, chosen), output)
+    show_document(document(found, case, built, timed, smallest), format, output)

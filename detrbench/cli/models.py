@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from detrbench.cli.options import Format, Output, check_format, check_output
-from detrbench.cli.output import deliver
+from detrbench.cli.options import Format, Output
+from detrbench.cli.output import show_document
 
 if TYPE_CHECKING:
-    from detrbench.render.layout import Document
+    from detrbench.models.spec import ModelSpec
+    from detrbench.render.layout import Document, Line
 
 
 def models(format: Format = None, output: Output = None) -> None:
@@ -17,32 +18,19 @@ def models(format: Format = None, output: Output = None) -> None:
     Their parameters are those at 80 classes, not fused. A file of your own is named by its path, a
     callable that returns a module as FILE.py:NAME or PACKAGE.MODULE:NAME.
     """
-    chosen = check_format(format, check_output(output))
-    from detrbench.render import render_document
-
-    deliver(render_document(_document(), chosen), output)
+    show_document(_document(), format, output)
 
 
 def _document() -> Document:
-    from detrbench.core.units import show_count
     from detrbench.models.catalog import find_model, model_names
     from detrbench.models.spec import load_model_spec
-    from detrbench.render.layout import Column, Document, Line, Table
+    from detrbench.render.layout import Column, Document, Table
 
-    records: list[dict[str, Any]] = []
-    lines: list[Line] = []
-    for name in model_names():
-        spec = load_model_spec(find_model(name))
-        records.append(
-            {
-                "model": name,
-                "title": spec.title,
-                "params_nc80": spec.params_nc80,
-                "origin": spec.origin,
-            }
-        )
-        params = "not declared" if spec.params_nc80 is None else show_count(spec.params_nc80)
-        lines.append(Line(name, (spec.title, params, spec.origin or "")))
+    specs = {name: load_model_spec(find_model(name)) for name in model_names()}
+    told = ("title", "params_nc80", "origin")
+    records = [
+        {"model": name, **{key: getattr(spec, key) for key in told}} for name, spec in specs.items()
+    ]
     table = Table(
         caption="Models that come with detrbench; parameters at 80 classes, unfused.",
         columns=(
@@ -51,6 +39,14 @@ def _document() -> Document:
             Column("Params"),
             Column("Where from", "left"),
         ),
-        lines=tuple(lines),
+        lines=tuple(_line(name, spec) for name, spec in specs.items()),
     )
-    return Document((table,), tuple(records), records)
+    return Document((table,), records, records)
+
+
+def _line(name: str, spec: ModelSpec) -> Line:
+    from detrbench.core.units import show_count
+    from detrbench.render.layout import Line
+
+    params = "not declared" if spec.params_nc80 is None else show_count(spec.params_nc80)
+    return Line(name, (spec.title, params, spec.origin or ""))

@@ -1,11 +1,13 @@
 """Options that commands share, and the checks that need no torch: a typo is said at once.
 
 What a setting is, its help and its values are in `detrbench.reports.settings`; here it gets a flag.
+What the flags of settings say is read from a command's context, by its parameters' flags.
 """
 
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from collections.abc import Collection, Sequence
 from pathlib import Path
@@ -14,30 +16,52 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from detrbench.core.errors import UsageError, nearest
+from detrbench.render import FORMATS
 from detrbench.reports.settings import SETTINGS
 
 if TYPE_CHECKING:
     from detrbench.reports.case import Case
 
 
-def _flag(key: str, *more: str) -> Any:
+def _flag(key: str) -> Any:
     """The option of a setting, as a text that `cases` reads: one value, or several with commas."""
     one = SETTINGS[key]
-    usual = "" if one.default is None or "[default" in one.help else f"  [default: {_shown(key)}]"
+    default = one.default[0] if isinstance(one.default, tuple) else one.default
+    usual = "" if default is None or "[default" in one.help else f"  [default: {default}]"
     return typer.Option(
-        one.flag, *more, metavar=one.metavar, help=f"{one.help}{usual}", show_default=False
+        one.flag, metavar=one.metavar, help=f"{one.help}{usual}", show_default=False
     )
-
-
-def _shown(key: str) -> str:
-    default = SETTINGS[key].default
-    return str(default[0]) if isinstance(default, tuple) else str(default)
 
 
 def _switch(key: str, *flags: str) -> Any:
     """The option of a setting that is on or off."""
     one = SETTINGS[key]
     return typer.Option(*(flags or (one.flag,)), help=one.help, show_default=False)
+
+
+def _check_output(option: typer.CallbackParam, path: Path | None) -> Path | None:
+    """`path`, if a file can be written there: said before the work, not after it."""
+    if path is None:
+        return None
+    if path.is_dir():
+        problem, cure = f"{path} is a folder", "Name a file in it."
+    elif not path.parent.is_dir():
+        problem, cure = f"the folder {path.parent} is not there", "Create it first."
+    elif not os.access(path if path.exists() else path.parent, os.W_OK):
+        problem, cure = f"{path} may not be written", "Choose a folder of your own."
+    else:
+        return path
+    raise UsageError(problem, where=option.opts[0], hint=cure)
+
+
+def file_to_write(*flags: str, help: str) -> Any:
+    """The option of a file that a command writes."""
+    return typer.Option(*flags, metavar="FILE", help=help, callback=_check_output)
+
+
+def check_format(format: str | None) -> str | None:
+    """`format`, if there is such a one, or None."""
+    return None if format is None else check_choice(format, FORMATS, flag="--format")
 
 
 ImageSize = Annotated[str | None, _flag("imgsz")]
@@ -64,11 +88,12 @@ Format = Annotated[
         "--format",
         metavar="FORMAT",
         help="table, markdown, csv, html, latex or json.  [default: from -o's suffix, else table]",
+        callback=check_format,
     ),
 ]
+Budget = Annotated[float, typer.Option("--budget", metavar="SECONDS", help="For everything.")]
 Output = Annotated[
-    Path | None,
-    typer.Option("-o", "--output", metavar="FILE", help="Write to FILE instead of stdout."),
+    Path | None, file_to_write("-o", "--output", help="Write to FILE instead of stdout.")
 ]
 
 MODEL_HELP = (
@@ -77,11 +102,8 @@ MODEL_HELP = (
 )
 
 
-def cases(references: Sequence[str], **given: str | bool | None) -> tuple[Case, ...]:
-    """Every reference under every combination of what the flags say.
-
-    Args:
-        given: key of a setting -> as typed; `None` and False where it was not.
+def cases(references: Sequence[str], context: typer.Context) -> tuple[Case, ...]:
+    """Every reference under every combination of what the command's flags say.
 
     Raises:
         UsageError: as `make_cases`, or an execution that no runtime or device has.
@@ -89,56 +111,63 @@ def cases(references: Sequence[str], **given: str | bool | None) -> tuple[Case, 
     from detrbench.reports.references import make_cases
     from detrbench.runtimes import check_execution
 
-    defaults = {
-        key: _values(key, value)
-        for key, value in given.items()
-        if value is not None and value is not False
-    } | {key: [False] for key in ("tf32", "cudnn_benchmark") if given.get(key) is False}
-    made = make_cases(references, defaults)
+    told = {key: said for key, said in _told(context).items() if said is not None}
+    made = make_cases(references, {key: _values(key, said) for key, said in told.items()})
     for case in made:
         check_execution(case.execution, where=case.name if "@" in case.name else None)
     return made
 
 
-def case(reference: str, **given: str | bool | None) -> Case:
+def case(reference: str, context: typer.Context) -> Case:
     """The one case of a command that takes one.
 
     Raises:
         UsageError: as `cases`, or a flag with several values.
     """
-    several = next((key for key, value in given.items() if _is_several(key, value)), None)
-    if several is not None:
-        raise UsageError(
-            f"{given[several]} are several values, and this command takes one",
-            where=SETTINGS[several].flag,
-            hint="Give one of them.",
-        )
-    return cases([reference], **given)[0]
+    for key, said in _told(context).items():
+        if isinstance(said, str) and len(_texts(key, said)) > 1:
+            raise UsageError(
+                f"{said} are several values, and this command takes one",
+                where=SETTINGS[key].flag,
+                hint="Give one of them.",
+            )
+    return cases([reference], context)[0]
 
 
-def value(key: str, text: str | None) -> Any:
-    """What one flag of a setting says, or the usual value; for commands that make no cases.
+def values(context: typer.Context) -> dict[str, Any]:
+    """What the command's flags of settings say, or the usual values; for commands that make no
+    cases.
 
     Raises:
-        UsageError: it cannot be read, or there are several.
+        UsageError: one cannot be read, or there are several.
     """
     from detrbench.reports.references import parse_setting
 
-    one = SETTINGS[key]
-    return one.default if text is None else parse_setting(key, text, one.flag)
+    return {
+        key: SETTINGS[key].default if said is None else parse_setting(key, said, SETTINGS[key].flag)
+        for key, said in _told(context).items()
+    }
 
 
-def _values(key: str, value: str | bool) -> list[Any]:
+def _told(context: typer.Context) -> dict[str, Any]:
+    """Key of a setting -> what its flag says, None where it was not given; in the command's order,
+    and not in the one they were typed in."""
+    keys = {one.flag: key for key, one in SETTINGS.items() if one.of != "reading"}
+    flags = {one.opts[0]: context.params[one.name or ""] for one in context.command.params}
+    return {keys[flag]: said for flag, said in flags.items() if flag in keys}
+
+
+def _values(key: str, said: str | bool) -> list[Any]:
     from detrbench.reports.references import parse_setting
 
-    if isinstance(value, bool):
-        return [value]
-    texts = value.split(",") if _is_several(key, value) else [value]
-    return [parse_setting(key, text.strip(), SETTINGS[key].flag) for text in texts]
+    if isinstance(said, bool):
+        return [said]
+    return [parse_setting(key, text.strip(), SETTINGS[key].flag) for text in _texts(key, said)]
 
 
-def _is_several(key: str, value: str | bool | None) -> bool:
-    return isinstance(value, str) and "," in value and not SETTINGS[key].is_file
+def _texts(key: str, said: str) -> list[str]:
+    """The values that a flag gives; a path may have commas in it."""
+    return [said] if SETTINGS[key].is_file else said.split(",")
 
 
 def check_choice(value: str, known: Collection[str], *, flag: str) -> str:
@@ -165,38 +194,20 @@ def check_file(path: Path | None, *, flag: str) -> Path | None:
     return path
 
 
-def check_output(path: Path | None, *, flag: str = "-o") -> Path | None:
-    """`path`, if a file can be written there: said before the work, not after it.
-
-    Raises:
-        UsageError: it cannot.
-    """
-    if path is None:
-        return None
-    if path.is_dir():
-        raise UsageError(f"{path} is a folder", where=flag, hint="Name a file in it.")
-    if not path.parent.is_dir():
+def check_budget(seconds: float | None) -> None:
+    """Refuse a budget that leaves no time; NaN is one as well."""
+    if seconds is not None and not seconds > 0:
         raise UsageError(
-            f"the folder {path.parent} is not there", where=flag, hint="Create it first."
+            f"{seconds:g} seconds leave no time", where="--budget", hint="Give more than 0."
         )
-    if not os.access(path if path.exists() else path.parent, os.W_OK):
-        raise UsageError(
-            f"{path} may not be written", where=flag, hint="Choose a folder of your own."
-        )
-    return path
 
 
-def check_format(format: str | None, output: Path | None) -> str:
-    """The format asked for, else the one the output's suffix says.
-
-    Raises:
-        UsageError: there is no such format.
-    """
-    from detrbench.render import FORMATS, format_of
-
-    if format is None:
-        return format_of(output)
-    return check_choice(format, FORMATS, flag="--format")
+def given(context: typer.Context) -> list[str]:
+    """The parameters of the command that are not left to their defaults."""
+    sources = {name: context.get_parameter_source(name) for name in context.params}
+    return [
+        name for name, source in sources.items() if source is not None and source.name != "DEFAULT"
+    ]
 
 
 def check_alone(context: typer.Context, name: str, why: str) -> None:
@@ -205,17 +216,11 @@ def check_alone(context: typer.Context, name: str, why: str) -> None:
     Raises:
         UsageError: another argument was given.
     """
-    free = {name, "context", "format", "output"}
-    sources = {each: context.get_parameter_source(each) for each in context.params}
-    given = [
-        each
-        for each, source in sources.items()
-        if each not in free and source is not None and source.name != "DEFAULT"
-    ]
-    if given:
+    others = [each for each in given(context) if each not in {name, "format", "output"}]
+    if others:
         flag = next(one.opts[0] for one in context.command.params if one.name == name)
         raise UsageError(
-            f"{', '.join(given)} cannot be given again",
+            f"{', '.join(others)} cannot be given again",
             where=flag,
             hint=f"{why}; give {flag} alone.",
         )
@@ -223,8 +228,6 @@ def check_alone(context: typer.Context, name: str, why: str) -> None:
 
 def command_line() -> str:
     """The command as typed, for a report's provenance; the home folder, and so its name, as ~."""
-    import shlex
-
     home = os.environ.get("HOME") or os.environ.get("USERPROFILE") or ""
     words = [shlex.quote(word) for word in sys.argv[1:]]
     if home.strip(os.sep):

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from detrbench.render.layout import Document
+    from detrbench.reports.report import Report
     from detrbench.timing.rounds import Progress
 
 OK, FAILED, UNEXPECTED, INTERRUPTED = 0, 4, 70, 130
@@ -15,6 +18,24 @@ OK, FAILED, UNEXPECTED, INTERRUPTED = 0, 4, 70, 130
 
 SIGPIPE_CODE = 141
 """128 + SIGPIPE, what a shell says of a program whose reader went away."""
+
+
+def show_document(document: Document, format: str | None, output: Path | None) -> None:
+    """`deliver` a document, in the format that the output's suffix says where none is asked for."""
+    from detrbench.render import format_of, render_document
+
+    deliver(render_document(document, format or format_of(output)), output)
+
+
+def show_report(
+    report: Report, format: str | None, output: Path | None, by: str | None = None
+) -> None:
+    """The same of a report that this command has made, with the command line in it."""
+    from detrbench.cli.options import command_line
+    from detrbench.render import format_of, render
+
+    report = dataclasses.replace(report, command=command_line())
+    deliver(render(report, format or format_of(output), by=by), output)
 
 
 def deliver(text: str, output: Path | None) -> None:
@@ -48,12 +69,22 @@ def _print(text: str) -> None:
         raise SystemExit(SIGPIPE_CODE) from None
 
 
-class StatusLine:
+class ProgressLine:
     """What is going on, on stderr: one line that changes on a terminal, one per phase elsewhere."""
 
     def __init__(self) -> None:
         self._phase = ""
         self._terminal = sys.stderr.isatty()
+
+    def __enter__(self) -> ProgressLine:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def __call__(self, progress: Progress) -> None:
+        """Show where a measurement is."""
+        self.show(_progress_text(progress), progress.phase)
 
     def show(self, text: str, phase: str) -> None:
         """Show `text` on a terminal; elsewhere only say that a new phase has begun."""
@@ -74,14 +105,6 @@ class StatusLine:
         if self._terminal and self._phase:
             sys.stderr.write("\r\x1b[K")
             sys.stderr.flush()
-
-
-class ProgressLine(StatusLine):
-    """A status line for a measurement in progress."""
-
-    def __call__(self, progress: Progress) -> None:
-        """Show where the run is."""
-        self.show(_progress_text(progress), progress.phase)
 
 
 _BAR = 24  # characters

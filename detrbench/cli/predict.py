@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from detrbench.cli import options
-from detrbench.cli.output import deliver, say
+from detrbench.cli.output import say, show_document
+from detrbench.core.errors import UsageError
 from detrbench.core.version import __version__
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 
 def predict(
+    context: typer.Context,
     models: Annotated[
         list[str] | None,
         typer.Argument(
@@ -64,10 +66,7 @@ def predict(
       detrbench predict --learn rivals.json --learn article.json --device-profile device.json
       detrbench predict rtdetr-x ./my-variant.yaml --device-profile device.json
     """
-    from detrbench.core.errors import UsageError
-
-    chosen = options.check_format(format, options.check_output(output))
-    asked = options.cases(models or [], imgsz=imgsz, batch=batch, nc=nc, fused=fuse, blocks=blocks)
+    asked = options.cases(models or [], context)
     if not (asked or learn):
         raise UsageError("there is no model to predict", hint="Name one, or give --learn RUN.json.")
 
@@ -75,7 +74,6 @@ def predict(
     from detrbench.analysis.predict import learn as learn_from
     from detrbench.analysis.predict import predict as predict_one
     from detrbench.analysis.predict_tables import document
-    from detrbench.render import render_document
     from detrbench.render.layout import made
 
     profile, where = _profile(device_profile)
@@ -90,12 +88,11 @@ def predict(
     predictions = [predict_one(case, profile, lesson) for case in asked]
     notes = made({}, __version__, "", options.command_line())
     page = document(profile, predictions, lesson, learned_now=bool(learn), notes=notes)
-    deliver(render_document(page, chosen), output)
+    show_document(page, format, output)
 
 
 def _profile(path: Path | None) -> tuple[DeviceProfile, str]:
     from detrbench.analysis.probe.device_profile import DeviceProfile, kept
-    from detrbench.core.errors import UsageError
 
     if path is not None:
         return DeviceProfile.load(path), str(path)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Annotated, Any, cast
 
 import typer
 
 from detrbench.cli import options
-from detrbench.cli.output import deliver
+from detrbench.cli.output import show_report
 
 
 def profile(
+    context: typer.Context,
     models: Annotated[
         list[str], typer.Argument(metavar="MODEL", help="Names, or paths of model files.")
     ],
@@ -53,22 +53,11 @@ def profile(
     options.check_choice(convention, CONVENTION_METRICS, flag="--convention")
     if by is not None:
         options.check_choice(by, PARTS, flag="--by")
-    chosen = options.check_format(format, options.check_output(output))
-    asked = options.cases(
-        models,
-        imgsz=imgsz,
-        batch=batch,
-        nc=nc,
-        fused=fuse,
-        blocks=blocks,
-        backbone_weights=backbone_weights,
-    )
+    asked = options.cases(models, context)
 
     from detrbench.counting.profiling import profile as profile_models
-    from detrbench.render import render
 
     report = profile_models(asked, by=cast(Any, by), convention=convention)  # checked above
-    report = dataclasses.replace(report, command=options.command_line())
     by_shown = by if by and any(row.parts.get(by) for row in report.rows) else None
-    deliver(render(report, chosen, by=by_shown), output)
+    show_report(report, format, output, by_shown)
     raise typer.Exit(report.exit_code)

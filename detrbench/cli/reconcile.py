@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from detrbench.cli import options
-from detrbench.cli.output import StatusLine, deliver
+from detrbench.cli.output import ProgressLine, show_document
 from detrbench.core.errors import UsageError
+from detrbench.core.units import parse_printed, printed_factor, show, show_change, show_count
 
 if TYPE_CHECKING:
-    from detrbench.core.units import Printed
     from detrbench.counting.reconcile import Match, Reconciliation, Search
     from detrbench.render.layout import Document, Table
     from detrbench.reports.case import Case
 
 
 def reconcile(
+    context: typer.Context,
     model: Annotated[str, typer.Argument(metavar="MODEL", help="A name, or a model file's path.")],
     params: Annotated[
         str | None,
@@ -46,39 +48,31 @@ def reconcile(
       detrbench reconcile rtdetr-l
       detrbench reconcile rtdetr-l --params 32.8M --gflops 108.0
     """
-    from detrbench.core.units import parse_printed, printed_factor
-
-    def printed(text: str | None, unit: str, flag: str) -> Printed | None:
-        return (
-            None if text is None else parse_printed(text, factor=printed_factor(unit), where=flag)
-        )
-
-    wanted_params = printed(params, "parameter", "--params")
-    wanted_flops = printed(gflops, "FLOP", "--gflops")
-    searching = bool(wanted_params or wanted_flops)
-    if searching and (nc is not None or fuse or imgsz is not None):
+    figures = (("parameter", "--params", params), ("FLOP", "--gflops", gflops))
+    wanted = {
+        unit: parse_printed(text, factor=printed_factor(unit), where=flag)
+        for unit, flag, text in figures
+        if text is not None
+    }
+    if wanted and (nc is not None or fuse or imgsz is not None):
         raise UsageError(
             "with --params or --gflops, these settings are what is searched for",
             where="--nc, --fuse, --imgsz",
             hint="leave them out",
         )
-    chosen = options.check_format(format, options.check_output(output))
-    case = options.case(model, imgsz=imgsz, batch=batch, nc=nc, fused=fuse, blocks=blocks)
+    case = options.case(model, context)
 
     from detrbench.counting import reconcile as counting
-    from detrbench.render import render_document
 
-    status = StatusLine()
-    try:
-        if searching:
-            found = counting.search(case, wanted_params, wanted_flops, status.show)
+    with ProgressLine() as progress:
+        if wanted:
+            found = counting.search(
+                case, wanted.get("parameter"), wanted.get("FLOP"), progress.show
+            )
             document = _search_document(found, params, gflops)
         else:
-            result = counting.reconcile(case, status.show)
-            document = _components_document(result, case)
-    finally:
-        status.close()
-    deliver(render_document(document, chosen), output)
+            document = _components_document(counting.reconcile(case, progress.show), case)
+    show_document(document, format, output)
 
 
 # --- components --------------------------------------------------------------------------------
@@ -111,32 +105,28 @@ def _components_document(result: Reconciliation, case: Case) -> Document:
 
 
 def _components_table(result: Reconciliation, settings: dict[str, Any]) -> Table:
-    from detrbench.core.units import show, show_count
     from detrbench.counting.conventions import CONVENTIONS
     from detrbench.render.layout import Column, Line, Table
 
     names = tuple(CONVENTIONS)
 
-    def macs(value: int | None) -> str:
-        return "" if value is None else show(value, "fine MAC")
+    def macs(label: str, of: Mapping[str, float]) -> Line:
+        """By convention, where it is known of one."""
+        return Line(
+            label, tuple(show(of[name], "fine MAC") if name in of else "" for name in names)
+        )
 
-    def counter(name: str) -> str:
-        found = result.counter_of(name)
-        return "" if found is None else show(found.flops / 2, "fine MAC")
-
-    def residual(name: str) -> str:
-        left = result.residual(name)
-        return "" if left is None else show_count(left // 2)
-
+    totals = {name: result.total(name) for name in names}
+    left = [result.residual(name) for name in names]
     lines = [
-        *(
-            Line(part, tuple(macs(booked.get(name)) for name in names))
-            for part, booked in result.components.items()
+        *(macs(part, booked) for part, booked in result.components.items()),
+        macs("total", totals),
+        Line(
+            "GFLOPs (2 per MAC)",
+            tuple(show(2 * total, "fine FLOP") for total in totals.values()),
         ),
-        Line("total", tuple(macs(result.total(name)) for name in names)),
-        Line("GFLOPs (2 per MAC)", tuple(show(2 * result.total(n), "fine FLOP") for n in names)),
-        Line("the counter itself", tuple(map(counter, names))),
-        Line("residual, MACs", tuple(map(residual, names))),
+        macs("the counter itself", {c.convention: c.flops / 2 for c in result.counted}),
+        Line("residual, MACs", tuple("" if n is None else show_count(n // 2) for n in left)),
     ]
     fused = "fused" if settings["fused"] else "unfused"
     return Table(
@@ -187,8 +177,6 @@ def _record(match: Match) -> dict[str, Any]:
 
 
 def _sentence(found: Search, params: str | None, gflops: str | None) -> str:
-    from detrbench.core.units import show_change
-
     wanted = " and ".join(
         text for text in (params and f"{params} parameters", gflops and f"{gflops} GFLOPs") if text
     )
@@ -218,24 +206,23 @@ def _words(match: Match, counted: bool) -> str:
     )
 
 
-def _search_table(found: Search, shown: tuple[Match, ...], answer: str) -> Table:
-    from detrbench.core.units import show
-    from detrbench.render.layout import Column, Line, Table
+def _span(low: object, high: object) -> str:
+    return f"{low}" if low == high else f"{low} to {high}"
 
-    def ends(pair: tuple[int, int], unit: str) -> str:
-        low, high = show(pair[0], unit), show(pair[1], unit)
-        return low if low == high else f"{low} to {high}"
+
+def _search_table(found: Search, shown: tuple[Match, ...], answer: str) -> Table:
+    from detrbench.render.layout import Column, Line, Table
 
     lines = tuple(
         Line(
-            f"{m.nc_low} to {m.nc_high}" if m.nc_high > m.nc_low else str(m.nc_low),
+            _span(m.nc_low, m.nc_high),
             (
                 "yes" if m.settings.fused else "no",
                 f"{m.settings.imgsz}x{m.settings.imgsz}",
                 m.settings.convention,
                 "2" if m.settings.doubled else "1",
-                ends(m.params, "fine parameter"),
-                ends(m.flops, "fine FLOP"),
+                _span(*(show(end, "fine parameter") for end in m.params)),
+                _span(*(show(end, "fine FLOP") for end in m.flops)),
             ),
         )
         for m in shown
@@ -245,12 +232,7 @@ def _search_table(found: Search, shown: tuple[Match, ...], answer: str) -> Table
         caption=answer,
         columns=(
             Column("Classes", "left"),
-            Column("Fused"),
-            Column("Image"),
-            Column("Convention"),
-            Column("FLOPs per MAC"),
-            Column("Params (M)"),
-            Column("GFLOPs"),
+            *map(Column, ("Fused", "Image", "Convention", "FLOPs per MAC", "Params (M)", "GFLOPs")),
         ),
         lines=lines,
         notes=(f"Tried: 1 to 1,300 classes, fused and not, every convention, images of {tried}.",),

@@ -23,6 +23,7 @@ def report(
             metavar="FORMAT",
             help="table, markdown, csv, html, latex or json.  [default: by the suffix of -o]",
             show_default=False,
+            callback=options.check_format,
         ),
     ] = None,
     lang: Annotated[
@@ -49,11 +50,10 @@ def report(
     from detrbench.render.languages import check_language
 
     check_language(lang, where="--lang")
-    chosen = options.check_format(to, options.check_output(output))
 
-    from detrbench.render import render
+    from detrbench.render import format_of, render
     from detrbench.reports.merge import merge
     from detrbench.reports.report import Report
 
     merged = merge({str(file): Report.load(file) for file in files})
-    deliver(render(merged, chosen, by=by, lang=lang), output)
+    deliver(render(merged, to or format_of(output), by=by, lang=lang), output)

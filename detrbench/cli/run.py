@@ -9,9 +9,11 @@ import typer
 
 from detrbench.cli import options
 from detrbench.cli.output import ProgressLine, deliver, say
+from detrbench.core.errors import UsageError
 
 
 def run(
+    context: typer.Context,
     suite: Annotated[
         str, typer.Argument(metavar="SUITE", help="A name, such as article, or a path.")
     ],
@@ -58,19 +60,14 @@ def run(
 
     if suite != CLAIMS:
         find_suite(suite)
-    options.check_format(format, None)
-    options.value("device", device)  # a typo is said before the suite is read
+    options.check_format(format)
+    options.values(context)  # a typo is said before the suite is read
     if folder is not None and folder.exists() and not folder.is_dir():
-        from detrbench.core.errors import UsageError
-
         raise UsageError(f"{folder} is a file", where="-o", hint="Name a folder.")
 
-    progress = ProgressLine()
     measure = _claims if suite == CLAIMS else _suite
-    try:
+    with ProgressLine() as progress:
         folders, text, code = measure(suite, device, folder, format, progress)
-    finally:
-        progress.close()
     deliver(text, None)
     for where in folders:
         for written in sorted(where.iterdir()) if where.is_dir() else ():
@@ -92,7 +89,7 @@ def _suite(
     loaded = suites.load_suite(suite)
     if device is not None:
         loaded = suites.on_device(loaded, device)
-    where = folder or suites.report_folder(loaded)
+    where = folder or suites.free_folder(loaded.name, loaded.cases[0].execution.device)
     report = suites.run(loaded, output=where, progress=progress, announce=progress.say)
     return [where], render(report, format), report.exit_code
 

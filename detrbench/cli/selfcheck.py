@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from detrbench.cli import options
-from detrbench.cli.output import ProgressLine, deliver, say
+from detrbench.cli.output import ProgressLine, say, show_document
 
 if TYPE_CHECKING:
     from detrbench.render.layout import Document
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 
 def selfcheck(
+    context: typer.Context,
     model: Annotated[
         str, typer.Argument(metavar="MODEL", help="What is timed against itself.")
     ] = "rtdetr-l",
@@ -24,9 +26,7 @@ def selfcheck(
         str, typer.Option("--imgsz", metavar="N|HxW", help="Image size in pixels, such as 320.")
     ] = "320",
     threads: options.Threads = None,
-    budget: Annotated[
-        float, typer.Option("--budget", metavar="SECONDS", help="For everything.")
-    ] = 300.0,
+    budget: options.Budget = 300.0,
     format: options.Format = None,
     output: options.Output = None,
 ) -> None:
@@ -42,31 +42,25 @@ def selfcheck(
       detrbench selfcheck
       detrbench selfcheck shufflev2 --device cuda --budget 120
     """
-    asked = options.case(model, device=device, imgsz=imgsz, threads=threads).execution
-    chosen = options.check_format(format, options.check_output(output))
+    asked = options.case(model, context).execution
 
-    from detrbench.render import render_document
     from detrbench.reports.verdicts import LEAST_PROCESSES
     from detrbench.timing.folders import naming, run_folder
     from detrbench.timing.resolution import remember
     from detrbench.timing.selfcheck import check_machine, exit_code
 
-    progress = ProgressLine()
-    try:
-        with run_folder(None, "selfcheck") as folder:
-            found = check_machine(
-                model,
-                device=asked.device,
-                imgsz=asked.imgsz,
-                threads=asked.threads,
-                budget_s=budget,
-                folder=folder,
-                progress=naming(folder, progress.say, progress),
-                announce=progress.say,
-            )
-    finally:
-        progress.close()
-    deliver(render_document(_document(found), chosen), output)
+    with ProgressLine() as progress, run_folder(None, "selfcheck") as folder:
+        found = check_machine(
+            model,
+            device=asked.device,
+            imgsz=asked.imgsz,
+            threads=asked.threads,
+            budget_s=budget,
+            folder=folder,
+            progress=naming(folder, progress.say, progress),
+            announce=progress.say,
+        )
+    show_document(_document(found), format, output)
     code = exit_code(found)
     processes = len(found.run.finished)
     if code == 0 and processes >= LEAST_PROCESSES:
@@ -79,19 +73,17 @@ def selfcheck(
 
 
 def _document(found: SelfCheck) -> Document:
-    import dataclasses
-
     from detrbench.core.units import show_eta, show_part
     from detrbench.core.version import __version__
     from detrbench.render.layout import Column, Document, Line, Table, made
 
     known = found.resolution
-    records: list[dict[str, Any]] = [
+    records = [
         {**dataclasses.asdict(each), "verdict": each.verdict.value} for each in found.findings
     ]
     processes = len(found.run.finished)
-    machines = [one.measurement.environment for one in found.run.outcomes if one.measurement]
-    machine = machines[0] if machines else {}
+    measured = (one.measurement for one in found.run.outcomes if one.measurement)
+    machine = next((one.environment for one in measured), {})
     table = Table(
         caption=(
             f"{known.model} against itself, image {known.imgsz}, {processes} processes, "
@@ -122,7 +114,7 @@ def _document(found: SelfCheck) -> Document:
         "resolution": dataclasses.asdict(known),
         "log_ratios": {each.name: found.run.log_ratios(each.name) for each in found.findings},
     }
-    return Document((table,), tuple(records), data)
+    return Document((table,), records, data)
 
 
 def _alarms(found: SelfCheck) -> str:
@@ -137,11 +129,10 @@ def _alarms(found: SelfCheck) -> str:
 def _cells(each: Finding) -> tuple[str, ...]:
     from detrbench.core.units import show_change
 
-    measured = "n/a" if each.ratio is None else show_change(each.ratio)
-    interval = (
-        "n/a"
-        if each.low is None or each.high is None
-        else f"{show_change(each.low)} to {show_change(each.high)}"
+    measured, low, high = (
+        "n/a" if value is None else show_change(value)
+        for value in (each.ratio, each.low, each.high)
     )
+    interval = "n/a" if "n/a" in (low, high) else f"{low} to {high}"
     seen = "yes" if each.seen else "no"
     return show_change(1 + each.known), measured, interval, seen, each.verdict.value
