@@ -43,6 +43,11 @@ class TensorInfo(NamedTuple):
     def nbytes(self) -> int:
         return self.distinct * self.itemsize
 
+    @property
+    def value(self) -> tuple[int, int]:
+        """What the storage held at that moment; an in-place operator makes a new value."""
+        return self.storage, self.version
+
 
 @dataclass(frozen=True)
 class Call:
@@ -78,6 +83,10 @@ class Cost:
     def flops(self) -> int:
         """Two per MAC; element-wise work stands beside it, never in it."""
         return 2 * self.macs
+
+    @property
+    def nbytes(self) -> int:
+        return self.read_bytes + self.write_bytes
 
     def __add__(self, other: Cost) -> Cost:
         return Cost(

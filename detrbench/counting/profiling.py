@@ -12,7 +12,7 @@ from detrbench.core.errors import DetrbenchError, UsageError
 from detrbench.core.units import parse_imgsz, show_share
 from detrbench.core.version import __version__
 from detrbench.counting.conventions import CONVENTIONS, find_convention
-from detrbench.counting.tracing import COUNTED, Grouping, Op, Totals, Trace, qualified, trace
+from detrbench.counting.tracing import COUNTED, Grouping, Op, Totals, Trace, trace
 from detrbench.machine.environment import Environment
 from detrbench.models.shapes import ShapesOnly
 from detrbench.models.sources import build_model
@@ -172,9 +172,10 @@ def _uncounted(traced: Trace) -> tuple[str, ...]:
     """Operators whose FLOPs are unknown are said, with how much of the model they are."""
     kernels, traffic = traced.kernels, traced.traffic_eager_bytes
     return tuple(
-        f"no formula for {qualified(one.name)}: {one.calls} of {kernels} kernels, "
-        f"{show_share(one.nbytes, traffic)} of the traffic; its FLOPs are not in the figures"
-        for one in traced.uncounted
+        f"no formula for {part.name}: {part.totals.kernels} of {kernels} kernels, "
+        f"{show_share(part.totals.traffic_eager_bytes, traffic)} of the traffic; "
+        "its FLOPs are not in the figures"
+        for part in traced.uncounted
     )
 
 

@@ -12,7 +12,7 @@ import copy
 import logging
 import weakref
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, fields, replace
 from itertools import count
@@ -51,7 +51,8 @@ class Op:
     `module_type` is the exact class of the innermost module being called, since some conventions
     count by class. `args` are the positional arguments, tensors as `TensorInfo`. `fused_bytes` is
     what is left of the traffic when normalisation and element-wise work are folded into the kernel
-    before them.
+    before them. `edge_bytes` are those of the model's input, which it is the first to read, and of
+    the model's outputs that it is the last to write.
     """
 
     name: str
@@ -66,6 +67,7 @@ class Op:
     memory_access_elements: int
     live_bytes: int
     fused_bytes: int = 0
+    edge_bytes: int = 0
 
 
 @dataclass(frozen=True)
@@ -76,15 +78,6 @@ class ParameterInfo:
     numel: int
     nbytes: int
     touched_by: int | None
-
-
-@dataclass(frozen=True)
-class Uncounted:
-    """An operator without a formula, its calls and traffic: its FLOPs are unknown, not zero."""
-
-    name: str
-    calls: int
-    nbytes: int
 
 
 @dataclass(frozen=True)
@@ -147,21 +140,12 @@ class Trace(Totals):
     parameters: tuple[ParameterInfo, ...] = ()
     modules: Mapping[str, type[nn.Module]] = field(default_factory=dict)
     stages: Mapping[str, str] = field(default_factory=dict)
-    image_shape: tuple[int, ...] = ()
-    tensors: str = "meta"
-    """"meta", or "fake" where the model looks at values or names a device."""
-    edges: tuple[tuple[int, int], ...] = ()
-    """(op index, bytes): first readers of the model's input and writers of its output."""
 
     @property
-    def uncounted(self) -> tuple[Uncounted, ...]:
-        """Operators without a formula, largest traffic first."""
-        found: dict[str, list[Op]] = defaultdict(list)
-        for op in self.ops:
-            if op.kind == UNCOUNTED:
-                found[op.name].append(op)
-        rows = [Uncounted(name, len(ops), sum(map(_traffic, ops))) for name, ops in found.items()]
-        return tuple(sorted(rows, key=lambda row: -row.nbytes))
+    def uncounted(self) -> tuple[Part, ...]:
+        """Operators without a formula, largest traffic first: their FLOPs are unknown, not zero."""
+        unknown = [p for p in self.parts("op") if p.ops and p.ops[0].kind == UNCOUNTED]
+        return tuple(sorted(unknown, key=lambda part: -part.totals.traffic_eager_bytes))
 
     def by(self, grouping: Grouping, depth: int | None = None) -> dict[str, Totals]:
         """Totals per stage, per module path (cut to `depth` names) or per operator name.
@@ -183,22 +167,17 @@ class Trace(Totals):
                 return ".".join(path.split(".")[:depth]) or "(model)"
             return qualified(op.name) if op else "(no operator)"
 
-        used: dict[str, list[int]] = defaultdict(list)
-        owned: dict[str, list[ParameterInfo]] = defaultdict(list)
-        for index, op in enumerate(self.ops):
-            used[key(op.module, op)].append(index)
+        ops: dict[str, list[Op]] = defaultdict(list)
+        parameters: dict[str, list[ParameterInfo]] = defaultdict(list)
+        for op in self.ops:
+            ops[key(op.module, op)].append(op)
         for parameter in self.parameters:
             home = parameter.name.rpartition(".")[0]
             toucher = None if parameter.touched_by is None else self.ops[parameter.touched_by]
-            owned[key(home, toucher)].append(parameter)
-        names = [*used, *(name for name in owned if name not in used)]
+            parameters[key(home, toucher)].append(parameter)
         return tuple(
-            Part(
-                name,
-                tuple(self.ops[i] for i in used[name]),
-                _totals(self.ops, used[name], owned[name], self.edges),
-            )
-            for name in names
+            Part(name, tuple(ops[name]), _totals(ops[name], parameters[name]))
+            for name in dict.fromkeys((*ops, *parameters))
         )
 
 
@@ -302,7 +281,7 @@ def _trace_with(placer: Placer, model: nn.Module, shape: tuple[int, ...]) -> Tra
                 output = shadow(images)
         except Exception as error:  # whatever the user's forward raises becomes one clear error
             raise _Untraceable(recorder.path, error) from error
-        return recorder.finish(output, placer.__name__.strip("_"))
+        return recorder.finish(output)
 
 
 def _shadow(model: nn.Module, place: Callable[[Tensor], Tensor]) -> nn.Module:
@@ -407,7 +386,6 @@ class _Recorder(ShapesOnly):  # type: ignore[no-untyped-call]  # torch leaves it
         for buffer in model.buffers():
             self.storages.keep(buffer, parameter=False)
         self.image = self.storages.see(images)
-        self.image_shape = tuple(images.shape)
         self.touched: dict[int, int] = {}
 
     @property
@@ -491,11 +469,15 @@ class _Recorder(ShapesOnly):  # type: ignore[no-untyped-call]  # torch leaves it
             )
         )
 
-    def finish(self, output: Any, tensors: str) -> Trace:
+    def finish(self, output: Any) -> Trace:
         """Close the books: which outputs, who touched which parameter, what folding leaves."""
         results = [self.storages.see(t) for t in tree_leaves(output) if isinstance(t, Tensor)]
-        fused = _fold_epilogues(self.ops, {_value(t) for t in results})
-        ops = tuple(replace(op, fused_bytes=left) for op, left in zip(self.ops, fused, strict=True))
+        fused = _fold_epilogues(self.ops, {t.value for t in results})
+        edges = _edges(self.ops, self.image, results)
+        ops = tuple(
+            replace(op, fused_bytes=left, edge_bytes=edges.get(index, 0))
+            for index, (op, left) in enumerate(zip(self.ops, fused, strict=True))
+        )
         parameters = tuple(
             ParameterInfo(
                 name,
@@ -505,17 +487,12 @@ class _Recorder(ShapesOnly):  # type: ignore[no-untyped-call]  # torch leaves it
             )
             for name, parameter in self.model.named_parameters()
         )
-        edges = _edges(ops, self.image, results)
-        totals = _totals(ops, range(len(ops)), parameters, edges)
         return Trace(
-            **vars(totals),
+            **vars(_totals(ops, parameters)),
             ops=ops,
             parameters=parameters,
             modules=self.modules,
             stages=self.stages,
-            image_shape=self.image_shape,
-            tensors=tensors,
-            edges=edges,
         )
 
 
@@ -585,15 +562,6 @@ def _distinct(shape: Sequence[int], strides: Sequence[int]) -> int:
 # --- deriving ----------------------------------------------------------------------------------
 
 
-def _traffic(op: Op) -> int:
-    return op.cost.read_bytes + op.cost.write_bytes
-
-
-def _value(tensor: TensorInfo) -> tuple[int, int]:
-    """What a storage held at one moment; an in-place operator makes a new value."""
-    return tensor.storage, tensor.version
-
-
 def _fold_epilogues(ops: Sequence[Op], results: Set[tuple[int, int]]) -> list[int]:
     """Bytes left of each operator when epilogues join the kernel that made their input.
 
@@ -609,72 +577,59 @@ def _fold_epilogues(ops: Sequence[Op], results: Set[tuple[int, int]]) -> list[in
         in_part = any(t.version and not t.whole for t in op.outputs)
         if op.kind in EPILOGUES and not in_part:
             size = op.outputs[0].numel
-            makers = [maker[_value(t)] for t in op.inputs if t.numel == size and _value(t) in maker]
+            makers = [maker[t.value] for t in op.inputs if t.numel == size and t.value in maker]
             if makers:
                 group[index] = group[max(makers)]
         for tensor in op.inputs:
-            wanted_by[_value(tensor)].add(group[index])
+            wanted_by[tensor.value].add(group[index])
         for tensor in () if in_part else op.outputs:
-            maker[_value(tensor)] = index
+            maker[tensor.value] = index
     left, already_read = [], set()
     for index, op in enumerate(ops):
         home, spared = group[index], 0
         for tensor in set(op.inputs):
-            inside = _value(tensor) in maker and group[maker[_value(tensor)]] == home
+            inside = tensor.value in maker and group[maker[tensor.value]] == home
             if inside or (home, tensor) in already_read:
                 spared += tensor.nbytes
             already_read.add((home, tensor))
         kept = [
             t
             for t in op.outputs
-            if _value(t) in results
-            or wanted_by[_value(t)] - {home}
-            or (op.kind not in EPILOGUES and not wanted_by[_value(t)])
+            if t.value in results
+            or wanted_by[t.value] - {home}
+            or (op.kind not in EPILOGUES and not wanted_by[t.value])
         ]
         written = sum(t.nbytes for t in kept)
         left.append(max(0, op.cost.read_bytes - spared) + written)
     return left
 
 
-def _edges(
-    ops: Sequence[Op], image: TensorInfo, results: Sequence[TensorInfo]
-) -> tuple[tuple[int, int], ...]:
+def _edges(ops: Sequence[Op], image: TensorInfo, results: Sequence[TensorInfo]) -> dict[int, int]:
     """Where the model's input is first read and where its outputs are written, with their bytes."""
     bytes_at: dict[int, int] = defaultdict(int)
-    reader = next((i for i, op in enumerate(ops) if any(_same(t, image) for t in op.inputs)), None)
-    if reader is not None:
-        bytes_at[reader] += image.nbytes
+    for index, op in enumerate(ops):
+        if any(t.storage == image.storage for t in op.inputs):
+            bytes_at[index] += image.nbytes
+            break
     writers = {t.storage: i for i, op in enumerate(ops) for t in op.outputs}
     for result in dict.fromkeys(results):
         if result.storage in writers:
             bytes_at[writers[result.storage]] += result.nbytes
-    return tuple(sorted(bytes_at.items()))
+    return bytes_at
 
 
-def _same(tensor: TensorInfo, other: TensorInfo) -> bool:
-    return tensor.storage == other.storage
-
-
-def _totals(
-    ops: Sequence[Op],
-    chosen: Iterable[int],
-    parameters: Sequence[ParameterInfo],
-    edges: Iterable[tuple[int, int]],
-) -> Totals:
-    indices = list(chosen)
-    picked = [ops[i] for i in indices]
-    cost = sum((op.cost for op in picked), Cost())
-    bytes_at = dict(edges)
+def _totals(ops: Sequence[Op], parameters: Sequence[ParameterInfo]) -> Totals:
+    cost = sum((op.cost for op in ops), Cost())
+    edge_bytes = sum(op.edge_bytes for op in ops)
     return Totals(
         params=sum(p.numel for p in parameters),
         params_unused=sum(p.numel for p in parameters if p.touched_by is None),
         macs=cost.macs,
         elementwise_flops=cost.elementwise_flops,
-        memory_access_elements=sum(op.memory_access_elements for op in picked),
-        traffic_eager_bytes=cost.read_bytes + cost.write_bytes,
-        traffic_fused_bytes=sum(op.fused_bytes for op in picked),
-        traffic_min_bytes=sum(p.nbytes for p in parameters)
-        + sum(bytes_at.get(i, 0) for i in indices),
-        peak_activation_bytes=max((op.live_bytes for op in picked), default=0),
-        kernels=len(picked),
+        memory_access_elements=sum(op.memory_access_elements for op in ops),
+        traffic_eager_bytes=cost.nbytes,
+        traffic_fused_bytes=sum(op.fused_bytes for op in ops),
+        traffic_min_bytes=sum(p.nbytes for p in parameters) + edge_bytes,
+        peak_activation_bytes=max((op.live_bytes for op in ops), default=0),
+        kernels=len(ops),
     )
