@@ -16,7 +16,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from detrbench.core.errors import UsageError
 from detrbench.core.files import write_atomically
@@ -25,12 +25,12 @@ from detrbench.reports import VIEWS
 from detrbench.reports.case import Case
 from detrbench.reports.comparison import OF_THE_MODEL, Comparison
 from detrbench.reports.metrics import METRICS, metric
+from detrbench.reports.schemas import first_problem
 
 if TYPE_CHECKING:
     import pandas as pd
 
 SCHEMA_VERSION = 2
-STATUSES = ("ok", "failed", "interrupted")
 
 
 class ReportError(UsageError):
@@ -182,7 +182,7 @@ class Report:
                 f"not JSON ({error})", where=where, hint="is the file complete?"
             ) from error
         _check(plain, where)
-        cases = _cases(plain, where)
+        cases = {case["id"]: Case.from_dict(case) for case in _plain_cases(plain)}
         known = {f.name for f in dataclasses.fields(cls)} - {"rows", "comparisons"}
         values = {name: plain[name] for name in known if name in plain}
         return cls(
@@ -366,64 +366,7 @@ def _result(plain: Mapping[str, Any], cases: Mapping[str, Case]) -> Result:
     return Result(**values)
 
 
-def _cases(plain: Mapping[str, Any], where: str) -> dict[str, Case]:
-    """The cases of a report by the ids that it gives them."""
-    found: dict[str, Case] = {}
-    for index, case in enumerate(plain.get("cases", ())):
-        if not isinstance(case, dict) or not isinstance(case.get("id"), str):
-            raise ReportError(f"cases[{index}] is not an object with an `id`", where=where)
-        if case["id"] in found:
-            raise ReportError(f"cases[{index}] repeats the id {case['id']}", where=where)
-        try:
-            found[case["id"]] = Case.from_dict(case)
-        except (KeyError, TypeError, ValueError) as error:
-            raise ReportError(
-                f"cases[{index}] is not a case: {type(error).__name__}: {error}", where=where
-            ) from error
-    return found
-
-
 # --- checking plain data -------------------------------------------------------------------------
-# By hand, because jsonschema is not needed to run detrbench; the tests hold this and
-# the schemas beside this file together.
-
-_TOP: dict[str, tuple[type, ...]] = {
-    "environment": (dict,),
-    "cases": (list,),
-    "comparisons": (list,),
-    "title": (str,),
-    "command": (str,),
-    "created": (str,),
-    "detrbench_version": (str,),
-}
-_ROW: dict[str, tuple[type, ...]] = {
-    "case": (str, type(None)),
-    "model": (str,),
-    "title": (str,),
-    "settings": (dict,),
-    "metrics": (dict,),
-    "status": (str,),
-    "reason": (str, type(None)),
-    "missing": (dict,),
-    "samples": (dict,),
-    "parts": (dict,),
-    "published": (list,),
-    "notes": (list,),
-}
-_TEXT, _WHOLE, _NONE = (str,), (int,), (type(None),)
-_ENVIRONMENT: dict[str, tuple[type, ...]] = {
-    **dict.fromkeys(("detrbench", "python", "torch", "platform", "processor"), _TEXT + _NONE),
-    **dict.fromkeys(("accelerator", "accelerator_driver", "torch_cuda", "revision"), _TEXT + _NONE),
-    **dict.fromkeys(("logical_cpus", "threads", "memory_bytes"), _WHOLE + _NONE),
-    **dict.fromkeys(("accelerator_memory_bytes", "cudnn"), _WHOLE + _NONE),
-    **dict.fromkeys(("cpu_quota", "load_average"), (int, float, *_NONE)),
-    "flags": (dict, *_NONE),
-}
-_ROW_REQUIRED = ("model", "settings", "metrics", "status")
-_JSON_NAMES = {
-    dict: "an object", list: "a list", str: "a text", int: "a whole number",
-    float: "a number", bool: "true or false", type(None): "null",
-}  # fmt: skip
 
 
 def _finite(text: str) -> float:
@@ -442,18 +385,16 @@ def _check(plain: Any, where: str) -> None:
             hint="give a run.json written by detrbench",
         )
     _check_version(plain["schema_version"], where)
-    _check_keys(plain, _TOP, ("environment", "rows"), where, "")
-    _check_keys(plain["environment"], _ENVIRONMENT, (), where, "environment.")
-    rows = plain["rows"]
-    if not isinstance(rows, list):
-        _wrong_type(where, "rows", rows, (list,))
-    for index, pair in enumerate(plain.get("comparisons", ())):
-        if not isinstance(pair, dict):
-            _wrong_type(where, f"comparisons[{index}]", pair, (dict,))
-    ids = set(_cases(plain, where))
+    problem = first_problem(plain, plain["schema_version"])
+    if problem is not None:
+        raise ReportError(problem, where=where)
+    ids: list[str] = []
+    for index, case in enumerate(_plain_cases(plain)):
+        if case["id"] in ids:
+            raise ReportError(f"cases[{index}] repeats the id {case['id']}", where=where)
+        ids.append(case["id"])
     seen: dict[tuple[str, str | None], int] = {}
-    for index, row in enumerate(rows):
-        _check_row(row, where, f"rows[{index}]")
+    for index, row in enumerate(plain["rows"]):
         if row.get("case") is not None and row["case"] not in ids:
             raise ReportError(f"rows[{index}].case names no case of `cases`", where=where)
         # Cases that were asked for apart (two threads, and as many as there are) may run alike.
@@ -468,6 +409,12 @@ def _check(plain: Any, where: str) -> None:
         seen[identity] = index
 
 
+def _plain_cases(plain: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What a report of schema 1 calls so is nothing of ours."""
+    cases: list[dict[str, Any]] = plain.get("cases", []) if plain["schema_version"] > 1 else []
+    return cases
+
+
 def _check_version(version: Any, where: str) -> None:
     if not isinstance(version, int) or isinstance(version, bool) or version < 1:
         raise ReportError(f"schema_version is {version!r}, not a whole number from 1", where=where)
@@ -478,57 +425,6 @@ def _check_version(version: Any, where: str) -> None:
             where=where,
             hint="update detrbench: pip install --upgrade detrbench",
         )
-
-
-def _check_row(row: Any, where: str, path: str) -> None:
-    if not isinstance(row, dict):
-        _wrong_type(where, path, row, (dict,))
-    _check_keys(row, _ROW, _ROW_REQUIRED, where, f"{path}.")
-    if row["status"] not in STATUSES:
-        raise ReportError(
-            f"{path}.status is {row['status']!r}, which is none of {', '.join(STATUSES)}",
-            where=where,
-        )
-    for key, value in row["metrics"].items():
-        if value is not None and not is_finite(value):
-            raise ReportError(
-                f"{path}.metrics.{key} is {value!r}, not a finite number or null", where=where
-            )
-    for key, why in row.get("missing", {}).items():
-        if not isinstance(why, str):
-            _wrong_type(where, f"{path}.missing.{key}", why, (str,))
-    for by, parts in row.get("parts", {}).items():
-        named = isinstance(parts, list) and all(
-            isinstance(part, dict) and isinstance(part.get("part"), str) for part in parts
-        )
-        if not named:
-            raise ReportError(
-                f"{path}.parts.{by} is not a list of objects with a `part`", where=where
-            )
-    for index, figure in enumerate(row.get("published", ())):
-        if not isinstance(figure, dict):
-            _wrong_type(where, f"{path}.published[{index}]", figure, (dict,))
-
-
-def _check_keys(
-    plain: Mapping[str, Any],
-    types: Mapping[str, tuple[type, ...]],
-    required: tuple[str, ...],
-    where: str,
-    prefix: str,
-) -> None:
-    for key in required:
-        if key not in plain:
-            raise ReportError(f"{prefix}{key} is missing", where=where)
-    for key, allowed in types.items():
-        if key in plain and not isinstance(plain[key], allowed):
-            _wrong_type(where, f"{prefix}{key}", plain[key], allowed)
-
-
-def _wrong_type(where: str, path: str, value: Any, allowed: tuple[type, ...]) -> NoReturn:
-    wanted = " or ".join(_JSON_NAMES[kind] for kind in allowed)
-    found = _JSON_NAMES.get(type(value), type(value).__name__)
-    raise ReportError(f"{path} is {found}, not {wanted}", where=where)
 
 
 def _first_unwritable(value: Any, path: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +15,19 @@ from detrbench.models.model import File, Model
 from detrbench.reports.case import Case, Execution
 from detrbench.reports.comparison import Comparison, Side
 from detrbench.reports.report import SCHEMA_VERSION, Report, Result
+from detrbench.reports.schemas import FILES, first_problem, schema
 from tests.render.sample import MIXED, REPORT
-from tests.reports.schemas import FILES, schema, validator
 
 SAVED = [
     path
     for path in sorted(Path("reports").glob("**/*.json"))
     if '"schema_version"' in path.read_text(encoding="utf-8")[:200]
 ]
+
+
+@cache
+def validator(version: int) -> jsonschema.Draft202012Validator:
+    return jsonschema.Draft202012Validator(schema(version))
 
 
 def names(kind: Any) -> set[str]:
@@ -73,3 +79,12 @@ def test_a_saved_report_is_of_its_version_and_is_written_again_as_the_last(path:
     assert renewed.schema_version == SCHEMA_VERSION
     assert dataclasses.replace(renewed, schema_version=report.schema_version) == report
     assert not any(pair.unusable for pair in report.comparisons)
+
+
+def test_the_first_problem_is_said_in_the_words_of_the_file() -> None:
+    assert first_problem(json.loads(MIXED.to_json()), SCHEMA_VERSION) is None
+    assert first_problem([], 1) == "the report is [], not an object"
+    long = {"environment": {}, "rows": "x" * 100}
+    assert first_problem({**long, "schema_version": 1}, 1) == (
+        'rows is "' + "x" * 36 + "..., not a list"
+    )

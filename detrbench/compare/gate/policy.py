@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from detrbench.core.errors import UsageError, nearest
+from detrbench.core.reading import mapping, scalar
 from detrbench.core.strict_yaml import Node, read_yaml
 from detrbench.core.units import UNITS, parse_part, parse_printed, printed_factor
 from detrbench.reports.metrics import METRICS, Metric
@@ -83,10 +84,7 @@ def load_policy(path: Path) -> Policy:
         "max_increase": lambda node: _limits(node, increase_limit),
         "max": lambda node: _limits(node, value_limit),
     }
-    fields = _mapping(read_yaml(path))
-    for key, node in fields.items():
-        if key not in readers:
-            raise node.error(f"unknown key {key!r}", hint=nearest(key, readers))
+    fields = mapping(read_yaml(path), readers)
     return Policy(**{key: readers[key](node) for key, node in fields.items()})
 
 
@@ -192,25 +190,12 @@ def _assignment(text: str, flag: str, read: Reader) -> tuple[str, float]:
     return key.strip(), read(key.strip(), value.strip(), f"{flag} {text}")
 
 
-# --- nodes of the file -------------------------------------------------------------------------
-
-
 def _limits(node: Node, read: Reader) -> dict[str, float]:
-    return {key: read(key, _text(value), value.where) for key, value in _mapping(node).items()}
-
-
-def _mapping(node: Node) -> Mapping[str, Node]:
-    if not isinstance(node.value, Mapping):
-        raise node.error(
-            f"{node.kind} stands where a mapping belongs", hint="Write it as `key: value`."
-        )
-    return node.value
+    return {key: read(key, _text(value), value.where) for key, value in mapping(node).items()}
 
 
 def _text(node: Node) -> str:
-    if isinstance(node.value, tuple | Mapping) or not node.text:
-        raise node.error(f"{node.kind} stands where a limit belongs", hint="Write 5%, or 20M.")
-    return node.text
+    return scalar(node, "a limit", "Write 5%, or 20M.")
 
 
 def _plain(share: float) -> float | str:

@@ -1,0 +1,60 @@
+"""What a report's file may hold: the JSON Schemas that travel with the package."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from importlib import resources
+from typing import TYPE_CHECKING, Any
+
+from detrbench.core.strict_yaml import shorten
+
+if TYPE_CHECKING:
+    from jsonschema import Draft202012Validator, ValidationError
+
+FILES = {1: "report-1.schema.json", 2: "report.schema.json"}
+"""By the version that it describes; today's has no number in its name."""
+
+_NAMES = {"object": "an object", "array": "a list", "string": "a text", "null": "null",
+          "number": "a number", "integer": "a whole number", "boolean": "yes or no"}  # fmt: skip
+
+
+@cache
+def schema(version: int) -> dict[str, Any]:
+    """The schema of a version."""
+    text = (resources.files("detrbench.reports") / FILES[version]).read_text(encoding="utf-8")
+    found: dict[str, Any] = json.loads(text)
+    return found
+
+
+@cache
+def _reader(version: int) -> Draft202012Validator:
+    """Of all but comparisons: what of them cannot be read is left out, and no gate trusts them."""
+    from jsonschema import Draft202012Validator
+
+    whole = schema(version)
+    lenient = {"type": "array", "items": {"type": "object"}}
+    return Draft202012Validator(
+        {**whole, "properties": {**whole["properties"], "comparisons": lenient}}
+    )
+
+
+def first_problem(plain: Any, version: int) -> str | None:
+    """Where a report of a version first differs from its schema, in words; None if nowhere."""
+    from jsonschema.exceptions import best_match
+
+    error = best_match(_reader(version).iter_errors(plain))
+    return None if error is None else _in_words(error)
+
+
+def _in_words(error: ValidationError) -> str:
+    place = error.json_path.removeprefix("$").removeprefix(".") or "the report"
+    if error.validator == "required":
+        lacking = next(key for key in error.validator_value if key not in error.instance)
+        return f"{place}.{lacking} is missing".removeprefix("the report.")
+    if error.validator == "type":
+        allowed = error.validator_value
+        kinds = [allowed] if isinstance(allowed, str) else allowed
+        found = shorten(json.dumps(error.instance, ensure_ascii=False, default=str), 40)
+        return f"{place} is {found}, not {' or '.join(_NAMES[kind] for kind in kinds)}"
+    return f"{place}: {shorten(error.message, 200)}"
