@@ -10,13 +10,13 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import prod, sqrt
 from typing import NamedTuple
 
 from detrbench.core.errors import UsageError
 from detrbench.core.units import show, show_many
-from detrbench.counting.cost import BATCH_NORM, CONVOLUTION, POINTWISE, POOLING, TensorInfo
+from detrbench.counting.cost import BATCH_NORM, CONVOLUTION, POINTWISE, POOLING
 from detrbench.counting.profiling import MODULE_DEPTH
 from detrbench.counting.tracing import Op, Part, Trace
 from detrbench.reports.report import Report, Result
@@ -47,6 +47,7 @@ class Guideline:
         unit: of what breaking it costs: "element", "count" or "B".
         cost: what that is, in words.
         total: which of a trace's totals it is a share of.
+        check: what breaks it in a part of a model, in words, and what of that costs how much.
     """
 
     key: str
@@ -54,42 +55,7 @@ class Guideline:
     unit: str
     cost: str
     total: str
-
-
-GUIDELINES: Mapping[str, Guideline] = {
-    one.key: one
-    for one in (
-        Guideline(
-            "G1",
-            "equal channel widths move the least memory",
-            "element",
-            "memory access of 1x1 convolutions above the bound of Eq. 1 at the same FLOPs",
-            "memory_access_elements",
-        ),
-        Guideline(
-            "G2",
-            "groups move more memory",
-            "element",
-            "memory access of grouped convolutions above that of g = 1 at the same FLOPs and input "
-            "(Eq. 2); depthwise ones are left to G4, as in the paper",
-            "memory_access_elements",
-        ),
-        Guideline(
-            "G3",
-            "fragments cost parallelism",
-            "count",
-            f"kernels above those of {REGULAR_FRAGMENTS} convolutions or poolings a unit",
-            "kernels",
-        ),
-        Guideline(
-            "G4",
-            "element-wise work is not free",
-            "B",
-            "traffic of element-wise kernels and depthwise convolutions",
-            "traffic_eager_bytes",
-        ),
-    )
-}
+    check: Callable[[Part, Trace], tuple[str, list[Evidence]]]
 
 
 class Evidence(NamedTuple):
@@ -148,10 +114,10 @@ def lint(
         depth: names of a module path that make a block; two are a row of a detector's file.
     """
     found = [
-        _timed(finding, times or {})
+        finding
         for part in trace.parts("module", depth)
-        for key, check in _CHECKS.items()
-        if (finding := _finding(trace, part, GUIDELINES[key], check)) is not None
+        for guideline in GUIDELINES.values()
+        if (finding := _finding(trace, part, guideline, times or {})) is not None
     ]
     return tuple(sorted(found, key=lambda finding: -finding.badness))
 
@@ -192,76 +158,64 @@ def time_shares(report: Report, model: str) -> tuple[dict[str, float], Result]:
 # --- one block, one guideline ------------------------------------------------------------------
 
 
-class _Found(NamedTuple):
-    text: str
-    evidence: list[Evidence]
-
-
-_Check = Callable[[Part, Trace], _Found]
-
-
-def _finding(trace: Trace, part: Part, guideline: Guideline, check: _Check) -> Finding | None:
+def _finding(
+    trace: Trace, part: Part, guideline: Guideline, times: Mapping[str, float]
+) -> Finding | None:
     """None where nothing breaks it."""
-    text, evidence = check(part, trace)
+    text, evidence = guideline.check(part, trace)
     above = sum(one.above for one in evidence)
     if not above:
         return None
-    whole, own = getattr(trace, guideline.total), getattr(part.totals, guideline.total)
+    stage = part.ops[0].stage
+    time_share, timed = _time(part.name, stage, times)
     return Finding(
         block=part.name,
         kind=trace.modules["" if part.name == ROOT else part.name].__name__,
-        stage=part.ops[0].stage,
+        stage=stage,
         guideline=guideline.key,
         found=text,
         above=above,
-        share=above / whole,
-        own_share=above / own,
+        share=above / getattr(trace, guideline.total),
+        own_share=above / getattr(part.totals, guideline.total),
         flops_share=part.totals.flops / trace.flops if trace.flops else 0.0,
         evidence=tuple(sorted(evidence, key=lambda one: -one.above)),
+        time_share=time_share,
+        timed=timed,
     )
 
 
-def _timed(finding: Finding, times: Mapping[str, float]) -> Finding:
-    """With the time of the block, or of the parts that it was measured in, or else of its stage."""
-    inside = [
-        share
-        for path, share in times.items()
-        if path == finding.block or path.startswith(f"{finding.block}.")
-    ]
-    if inside:
-        return replace(finding, time_share=sum(inside), timed=finding.block)
-    if finding.stage in times:
-        return replace(finding, time_share=times[finding.stage], timed=finding.stage)
-    return finding
+def _time(block: str, stage: str, times: Mapping[str, float]) -> tuple[float | None, str | None]:
+    """The time of the block, or of the parts that it was measured in, or else of its stage."""
+    if inside := [share for path, share in times.items() if _within(path, block)]:
+        return sum(inside), block
+    return (times[stage], stage) if stage in times else (None, None)
 
 
-def _unequal_widths(part: Part, trace: Trace) -> _Found:
+def _unequal_widths(part: Part, trace: Trace) -> tuple[str, list[Evidence]]:
     """G1. Eq. 1: hw(c1 + c2) + c1 c2 >= 2 sqrt(hw B) + B / hw with B = hw c1 c2, and the difference
     is hw (sqrt(c1) - sqrt(c2))^2. At stride 1, of which the equation speaks."""
     points = [c for c in _convolutions(part.ops) if c.is_pointwise]
     evidence = [
-        Evidence(c.module, str(c), c.positions * (sqrt(c.c1) - sqrt(c.c2)) ** 2)
+        Evidence(c.op.module, str(c), c.positions * (sqrt(c.c1) - sqrt(c.c2)) ** 2)
         for c in points
         if c.c1 != c.c2
     ]
-    return _Found(
-        f"{len(evidence)} of {len(points)} 1x1 convolutions have unequal widths{_worst(evidence)}",
-        evidence,
-    )
+    many = f"{len(evidence)} of {len(points)} 1x1 convolutions have unequal widths"
+    return many + _worst(evidence), evidence
 
 
-def _groups(part: Part, trace: Trace) -> _Found:
+def _groups(part: Part, trace: Trace) -> tuple[str, list[Evidence]]:
     """G2. Eq. 2: at g = 1 the same FLOPs on the same input leave c2 / g channels to write, and as
     many weights; so groups cost hw c2 (1 - 1 / g)."""
     evidence = [
-        Evidence(c.module, str(c), c.positions * (c.c2 - c.c2 / c.groups))
+        Evidence(c.op.module, str(c), c.positions * (c.c2 - c.c2 / c.groups))
         for c in _convolutions(part.ops)
         if c.groups > 1 and not c.is_depthwise
     ]
-    return _Found(f"{show_many(len(evidence), 'grouped convolution')}{_worst(evidence)}", evidence)
+    return show_many(len(evidence), "grouped convolution") + _worst(evidence), evidence
 
 
-def _fragments(part: Part, trace: Trace) -> _Found:
+def _fragments(part: Part, trace: Trace) -> tuple[str, list[Evidence]]:
     """G3. Kernels shrink with the convolutions and poolings of a unit, if it had but as many as
     regular structures have."""
     evidence, most, beside = [], 0, 1
@@ -269,24 +223,24 @@ def _fragments(part: Part, trace: Trace) -> _Found:
         ops = [op for op in part.ops if _within(op.module, unit)]
         pieces = [op for op in ops if op.kind in (CONVOLUTION, POOLING)]
         if len(pieces) > REGULAR_FRAGMENTS:
-            abreast = max(Counter(_value(op.inputs[0]) for op in pieces).values())
+            read = [op.inputs[0] for op in pieces]
+            abreast = max(Counter((t.value, t.offset, t.shape) for t in read).values())
             most, beside = max(most, len(pieces)), max(beside, abreast)
             above = len(ops) * (1 - REGULAR_FRAGMENTS / len(pieces))
             evidence.append(Evidence(unit, f"{len(pieces)} pieces, {abreast} abreast", above))
     upto = "" if len(evidence) == 1 else "up to "
     many = f"{show_many(len(evidence), 'unit')} of {upto}{most} convolutions and poolings"
-    return _Found(many + (f", {upto}{beside} side by side" if beside > 1 else ""), evidence)
+    return many + (f", {upto}{beside} side by side" if beside > 1 else ""), evidence
 
 
-def _elementwise(part: Part, trace: Trace) -> _Found:
+def _elementwise(part: Part, trace: Trace) -> tuple[str, list[Evidence]]:
     """G4. The paper counts depthwise convolutions here, for their FLOPs per byte."""
     pointwise = [op for op in part.ops if op.kind in ELEMENTWISE]
     depthwise = [c.op for c in _convolutions(part.ops) if c.is_depthwise]
-    evidence = [
-        Evidence(op.module, op.name, op.cost.read_bytes + op.cost.write_bytes)
-        for op in (*pointwise, *depthwise)
-    ]
-    moved, spared = sum(one.above for one in evidence), _foldable(part)
+    evidence = [Evidence(op.module, op.name, op.cost.nbytes) for op in (*pointwise, *depthwise)]
+    moved, all_moved = sum(one.above for one in evidence), part.totals.traffic_eager_bytes
+    # Once a compiler folds element-wise work into the kernel before, less need move.
+    spared = all_moved - part.totals.traffic_fused_bytes
     what = []
     if pointwise:
         chain = _longest_chain(part.ops)
@@ -294,17 +248,9 @@ def _elementwise(part: Part, trace: Trace) -> _Found:
         what.append(f"{show_many(len(pointwise), 'element-wise kernel')}{chains}")
     if depthwise:
         what.append(show_many(len(depthwise), "depthwise convolution"))
-    share = f"{show(moved, 'B')} of {show(part.totals.traffic_eager_bytes, 'B')} MB moved"
+    share = f"{show(moved, 'B')} of {show(all_moved, 'B')} MB moved"
     folding = f"; folding would spare {show(spared, 'B')} MB" if spared else ""
-    return _Found(f"{' and '.join(what)}: {share}{folding}", evidence)
-
-
-_CHECKS: Mapping[str, _Check] = {
-    "G1": _unequal_widths,
-    "G2": _groups,
-    "G3": _fragments,
-    "G4": _elementwise,
-}
+    return f"{' and '.join(what)}: {share}{folding}", evidence
 
 
 def _worst(evidence: Sequence[Evidence]) -> str:
@@ -314,9 +260,44 @@ def _worst(evidence: Sequence[Evidence]) -> str:
     return f": {worst.what}" if len(evidence) == 1 else f", the worst {worst.what}"
 
 
-def _foldable(part: Part) -> int:
-    """Bytes that need not move once a compiler folds element-wise work into the kernel before."""
-    return part.totals.traffic_eager_bytes - part.totals.traffic_fused_bytes
+GUIDELINES: Mapping[str, Guideline] = {
+    one.key: one
+    for one in (
+        Guideline(
+            "G1",
+            "equal channel widths move the least memory",
+            "element",
+            "memory access of 1x1 convolutions above the bound of Eq. 1 at the same FLOPs",
+            "memory_access_elements",
+            _unequal_widths,
+        ),
+        Guideline(
+            "G2",
+            "groups move more memory",
+            "element",
+            "memory access of grouped convolutions above that of g = 1 at the same FLOPs and input "
+            "(Eq. 2); depthwise ones are left to G4, as in the paper",
+            "memory_access_elements",
+            _groups,
+        ),
+        Guideline(
+            "G3",
+            "fragments cost parallelism",
+            "count",
+            f"kernels above those of {REGULAR_FRAGMENTS} convolutions or poolings a unit",
+            "kernels",
+            _fragments,
+        ),
+        Guideline(
+            "G4",
+            "element-wise work is not free",
+            "B",
+            "traffic of element-wise kernels and depthwise convolutions",
+            "traffic_eager_bytes",
+            _elementwise,
+        ),
+    )
+}
 
 
 # --- reading a trace ---------------------------------------------------------------------------
@@ -332,16 +313,8 @@ class _Convolution:
     groups: int
     kernel: tuple[int, ...]
     side: tuple[int, ...]
-    batch: int
+    positions: int
     keeps_size: bool
-
-    @property
-    def module(self) -> str:
-        return self.op.module
-
-    @property
-    def positions(self) -> int:
-        return self.batch * prod(self.side)
 
     @property
     def is_pointwise(self) -> bool:
@@ -374,7 +347,7 @@ def _convolutions(ops: Iterable[Op]) -> Iterator[_Convolution]:
             groups=x.shape[1] // weight.shape[1],
             kernel=weight.shape[2:],
             side=out.shape[2:],
-            batch=out.shape[0],
+            positions=out.shape[0] * prod(out.shape[2:]),
             keeps_size=x.shape[2:] == out.shape[2:],
         )
 
@@ -403,18 +376,13 @@ def _within(path: str, unit: str) -> bool:
     return not unit or path == unit or path.startswith(f"{unit}.")
 
 
-def _value(tensor: TensorInfo) -> tuple[int, int, int, tuple[int, ...]]:
-    """What a tensor held at one moment, and which part of its storage it was."""
-    return tensor.storage, tensor.version, tensor.offset, tensor.shape
-
-
 def _longest_chain(ops: Sequence[Op]) -> int:
     """Of element-wise kernels that run one after the other, each on what the one before wrote."""
     longest = length = 0
     written: set[tuple[int, int]] = set()
     for op in ops:
-        follows = any((t.storage, t.version) in written for t in op.inputs)
+        follows = any(t.value in written for t in op.inputs)
         length = 0 if op.kind not in ELEMENTWISE else length + 1 if follows else 1
-        written = {(t.storage, t.version) for t in op.outputs} if length else set()
+        written = {t.value for t in op.outputs} if length else set()
         longest = max(longest, length)
     return longest

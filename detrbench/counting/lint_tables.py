@@ -24,6 +24,10 @@ def document(
     name = case.model.name if spec is None else spec.name
     records = [_record(finding, spec) for finding in found]
     shown = [finding for finding in found if finding.share >= least]
+    left_out = (
+        f"{len(found) - len(shown)} more cost less than {show_part(least)} of the model each: "
+        "see --least, CSV and JSON"
+    )
     times = (Column("Time (model)"),) if timed else ()
     table = Table(
         caption=(
@@ -46,7 +50,7 @@ def document(
                 for key, one in GUIDELINES.items()
                 if any(finding.guideline == key for finding in shown)
             ),
-            *_left_out(len(found) - len(shown), show_part(least)),
+            *([left_out] if len(found) > len(shown) else []),
             *_order(timed),
             "It is advice: a guideline is about equal FLOPs, and a block may have its reasons.",
         ),
@@ -70,21 +74,9 @@ def document(
 def _record(finding: Finding, spec: ModelSpec | None) -> dict[str, Any]:
     rows: Mapping[str, Any] = {f"model.{row.index}": row for row in (spec.rows if spec else ())}
     row = rows.get(finding.block)
-    return {
-        "block": finding.block,
-        "row": row.index if row else None,
-        "line": row.line if row else None,
-        "kind": finding.kind,
-        "stage": finding.stage,
-        "guideline": finding.guideline,
-        "found": finding.found,
-        "above": finding.above,
-        "share": finding.share,
-        "own_share": finding.own_share,
-        "flops_share": finding.flops_share,
-        "time_share": finding.time_share,
-        "timed": finding.timed,
-    }
+    said = {key: value for key, value in vars(finding).items() if key != "evidence"}
+    place = {"row": row.index if row else None, "line": row.line if row else None}
+    return {"block": finding.block} | place | said
 
 
 def _line(finding: Finding, timed: bool) -> Line:
@@ -97,12 +89,6 @@ def _line(finding: Finding, timed: bool) -> Line:
         f"{finding.block} {finding.kind}",
         (finding.guideline, finding.found, *shares, *([time] if timed else [])),
     )
-
-
-def _left_out(number: int, least: str) -> list[str]:
-    if not number:
-        return []
-    return [f"{number} more cost less than {least} of the model each: see --least, CSV and JSON"]
 
 
 def _order(timed: Result | None) -> list[str]:
