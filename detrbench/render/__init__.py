@@ -52,7 +52,6 @@ def render(
     """
     from detrbench.render.languages import translated
 
-    check_format(format)
     return render_document(translated(_laid_out(report, by), lang), format)
 
 
@@ -79,21 +78,15 @@ def _laid_out(report: Report, by: str | None) -> Document:
 
 
 def render_document(document: Document, format: str) -> str:
-    """Tables, records and data as text in one of FORMATS."""
-    check_format(format)
-    text: str = importlib.import_module(FORMATS[format]).render(document)
-    return text
-
-
-def check_format(format: str, *, where: str | None = None) -> str:
-    """`format`, if it is one of FORMATS.
+    """Tables, records and data as text in one of FORMATS.
 
     Raises:
-        UsageError: it is not; the nearest is suggested.
+        UsageError: it is none of them; the nearest is suggested.
     """
     if format not in FORMATS:
-        raise UsageError(f"unknown format {format!r}", where=where, hint=nearest(format, FORMATS))
-    return format
+        raise UsageError(f"unknown format {format!r}", hint=nearest(format, FORMATS))
+    text: str = importlib.import_module(FORMATS[format]).render(document)
+    return text
 
 
 def format_of(path: PurePath | str | None) -> str:

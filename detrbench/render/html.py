@@ -1,7 +1,8 @@
 """One self-contained HTML file: the tables, pictures of them, and the data itself to take away.
 
 It opens offline, asks no network for anything, and needs its script only to sort and to download.
-Texts are escaped by the template; what is not is made here, from our own files and `plots`.
+Texts are escaped by the template. What is `Markup` already is made here, from our own files and
+`plots`: nothing of a report may become that without having been escaped.
 """
 
 from __future__ import annotations
@@ -14,19 +15,17 @@ from dataclasses import dataclass
 from functools import cache
 from json import dumps
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
+from markupsafe import Markup, escape
 
 from detrbench.core.version import __version__
 from detrbench.render import csv, json, plots
 from detrbench.render.layout import PARTS, Document, Line, Table, provenance, workloads
 from detrbench.render.layout import document as lay_out
 from detrbench.render.page import tables, words
-
-if TYPE_CHECKING:
-    from jinja2 import Template
-    from markupsafe import Markup
-
-    from detrbench.reports.report import Report
+from detrbench.reports.report import Report
 
 _PAGE = Path(__file__).with_name("page")
 _CHINESE = re.compile("[\u4e00-\u9fff]")
@@ -46,12 +45,12 @@ def render(document: Document) -> str:
         sections=[section for section in _sections(document) if not section.blank],
         provenance=provenance(report) if report else (f"Made by detrbench {__version__}",),
         report=report,
-        style=_markup(_read("page.css")),
-        script=_markup(script),
+        style=Markup(_read("page.css")),
+        script=Markup(script),
         script_hash=b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         data_name="run.json" if report else "data.json",
-        data=_markup(_inside_script(json.render(document))),
-        records=_markup(_inside_script(dumps(csv.render(document), ensure_ascii=False))),
+        data=Markup(_inside_script(json.render(document))),
+        records=Markup(_inside_script(dumps(csv.render(document), ensure_ascii=False))),
     )
 
 
@@ -125,7 +124,8 @@ def _sections(document: Document) -> Iterator[Section]:
     if report is None:
         yield Section("tables", "Tables", tables=tuple(map(Shown, document.tables)))
         return
-    by_part = {by: _breakdown(document, by) for by in PARTS if _has_parts(report, by)}
+    held = [by for by in PARTS if any(row.parts.get(by) for row in report.rows)]
+    by_part = {by: _breakdown(document, by) for by in held}
     others = [table for table in document.tables if table not in by_part.values()]
     yield Section("comparison", "Comparison", tables=tuple(map(Shown, others)))
     yield Section(
@@ -167,24 +167,20 @@ def _sections(document: Document) -> Iterator[Section]:
 
 def _samples(report: Report) -> tuple[Drawn, ...]:
     """A picture for each workload: no axis suits the times of several."""
-    drawn = [
-        _pictures(samples=plots.samples(report, rows, place))
+    return tuple(
+        picture
         for place, rows in enumerate(workloads(report), start=1)
-    ]
-    return tuple(picture for pictures in drawn for picture in pictures)
+        for picture in _pictures(samples=plots.samples(report, rows, place))
+    )
 
 
 def _own_pictures(document: Document, section: str) -> tuple[Drawn, ...]:
     """What the feature that made the document adds to a section."""
     return tuple(
-        Drawn(_markup(svg), picture.caption)
+        Drawn(Markup(svg), picture.caption)
         for picture in document.pictures
         if picture.section == section and (svg := picture.draw())
     )
-
-
-def _has_parts(report: Report, by: str) -> bool:
-    return any(row.parts.get(by) for row in report.rows)
 
 
 def _breakdown(document: Document, by: str) -> Table:
@@ -220,7 +216,7 @@ _CAPTIONS = {
 
 
 def _pictures(**drawn: str | None) -> tuple[Drawn, ...]:
-    return tuple(Drawn(_markup(svg), _CAPTIONS[name]) for name, svg in drawn.items() if svg)
+    return tuple(Drawn(Markup(svg), _CAPTIONS[name]) for name, svg in drawn.items() if svg)
 
 
 def _title(document: Document) -> str:
@@ -234,8 +230,6 @@ def _title(document: Document) -> str:
 
 @cache
 def _template(name: str) -> Template:
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
     page = Environment(
         loader=FileSystemLoader(_PAGE),
         autoescape=True,
@@ -243,21 +237,12 @@ def _template(name: str) -> Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    page.filters["marked"] = _marked
-    page.filters["note_number"] = _note_number
-    page.filters["coded"] = _coded
+    page.filters.update(marked=_marked, note_number=_note_number, coded=_coded)
     return page.get_template(f"{name}.html.jinja")
 
 
 def _read(name: str) -> str:
     return (_PAGE / name).read_text(encoding="utf-8")
-
-
-def _markup(text: str) -> Markup:
-    """Text that is HTML already: nothing of a report may come here without having been escaped."""
-    from markupsafe import Markup
-
-    return Markup(text)
 
 
 _RISKY = re.compile(r"<(?=[/!a-zA-Z])")
@@ -278,7 +263,7 @@ def _marked(text: str, table: str) -> Markup:
     """A cell, its trailing "[1]" linked to the note of that number."""
     body, *trailing = _MARKS.split(text, maxsplit=1)
     links = _MARK.sub(rf'<a href="#{table}-note-\1">[\1]</a>', "".join(trailing))
-    return _coded(body) + _markup(links)
+    return _coded(body) + Markup(links)
 
 
 def _note_number(note: str) -> str:
@@ -289,6 +274,4 @@ def _note_number(note: str) -> str:
 
 def _coded(text: str) -> Markup:
     """A text, what stands in backticks as code."""
-    from markupsafe import escape
-
-    return _markup(re.sub(r"`([^`]*)`", r"<code>\1</code>", str(escape(text))))
+    return Markup(re.sub(r"`([^`]*)`", r"<code>\1</code>", str(escape(text))))

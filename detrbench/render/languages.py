@@ -40,17 +40,16 @@ def translated(document: Document, lang: str) -> Document:
 def _table(table: Table) -> Table:
     return Table(
         caption=_sentence(table.caption),
-        columns=tuple(Column(_title(column.title), column.align) for column in table.columns),
+        columns=tuple(
+            Column(_TITLES.get(column.title, column.title), column.align)
+            for column in table.columns
+        ),
         lines=tuple(
             Line(_label(line.label), tuple(map(_cell, line.cells)), line.level)
             for line in table.lines
         ),
         notes=tuple(map(_note, table.notes)),
     )
-
-
-def _title(title: str) -> str:
-    return _METRIC_TITLES.get(title) or _TITLES.get(title) or title
 
 
 def _metric_title(metric: Metric) -> str:
@@ -61,12 +60,6 @@ def _metric_title(metric: Metric) -> str:
     return f"{metric.title_zh} ({within})" if within else f"{metric.title_zh}"
 
 
-_METRIC_TITLES = {
-    header(metric.title, metric.unit): _metric_title(metric)
-    for metric in METRICS.values()
-    if metric.title_zh
-}
-
 _TITLES = {
     "Model": "模型",
     "Model, stage": "模型, 阶段",
@@ -76,21 +69,20 @@ _TITLES = {
     "Interval": "区间",
     "Processes": "进程数",
     "Verdict": "结论",
+    **{
+        header(metric.title, metric.unit): _metric_title(metric)
+        for metric in METRICS.values()
+        if metric.title_zh
+    },
 }
 
-Patterns = tuple[tuple[re.Pattern[str], str], ...]
 
-
-def _patterns(*pairs: tuple[str, str]) -> Patterns:
-    return tuple((re.compile(english), chinese) for english, chinese in pairs)
-
-
-def _replacing(patterns: Patterns) -> Callable[[str], str]:
+def _replacing(*pairs: tuple[str, str]) -> Callable[[str], str]:
     """What replaces the first pattern that is all of a text, and leaves other texts alone."""
 
     def replace(text: str) -> str:
-        for pattern, chinese in patterns:
-            match = pattern.fullmatch(text)
+        for english, chinese in pairs:
+            match = re.fullmatch(english, text)
             if match:
                 return match.expand(chinese)
         return text
@@ -99,13 +91,11 @@ def _replacing(patterns: Patterns) -> Callable[[str], str]:
 
 
 _label = _replacing(
-    _patterns(
-        (r"against (.*)", r"相对 \1"),
-        (r"published (\[\d+\])", r"已发表 \1"),
-        (r"ours, same set-up (\[\d+\])", r"同设置下本测 \1"),
-        (r"deviation", "偏差"),
-        (r"(.*)\(image (\S+)(.*)\)", r"\1(图像 \2\3)"),
-    )
+    (r"against (.*)", r"相对 \1"),
+    (r"published (\[\d+\])", r"已发表 \1"),
+    (r"ours, same set-up (\[\d+\])", r"同设置下本测 \1"),
+    (r"deviation", "偏差"),
+    (r"(.*)\(image (\S+)(.*)\)", r"\1(图像 \2\3)"),
 )
 
 _VERDICTS = {
@@ -126,7 +116,7 @@ def _cell(text: str) -> str:
 _AGAINST = re.compile(r"Latency against (.*)(, paired within rounds.*)")
 _OTHERWISE = " where a row does not say otherwise"
 
-_PHRASES = _patterns(
+_phrase = _replacing(
     (r"image (\S+)", r"图像 \1"),
     (r"batch (\d+)", r"批大小 \1"),
     (r"nc=(\d+)", r"类别数 \1"),
@@ -146,7 +136,6 @@ _PHRASES = _patterns(
     (r"Latency", "推理速度"),
     (_OTHERWISE, " (行内另有说明者除外)"),
 )
-_phrase = _replacing(_PHRASES)
 
 
 def _sentence(caption: str) -> str:
@@ -159,19 +148,17 @@ def _sentence(caption: str) -> str:
 
 
 _note = _replacing(
-    _patterns(
-        (r"Machine: (.*)", r"机器: \1"),
-        (
-            r"Made by detrbench (\S+), schema (\d+), on (.*?) with: (.*)",
-            r"由 detrbench \1 (格式 \2) 于 \3 生成, 命令: \4",
-        ),
-        (
-            r"Latency: in brackets the median's 95% interval over processes",
-            "推理速度: 括号内为中位数在各进程间的 95% 区间",
-        ),
-        (
-            r"Latency: in brackets the quartiles of all samples, too few processes for an interval",
-            "推理速度: 括号内为全部样本的四分位数 (进程太少, 不足以给出区间)",
-        ),
-    )
+    (r"Machine: (.*)", r"机器: \1"),
+    (
+        r"Made by detrbench (\S+), schema (\d+), on (.*?) with: (.*)",
+        r"由 detrbench \1 (格式 \2) 于 \3 生成, 命令: \4",
+    ),
+    (
+        r"Latency: in brackets the median's 95% interval over processes",
+        "推理速度: 括号内为中位数在各进程间的 95% 区间",
+    ),
+    (
+        r"Latency: in brackets the quartiles of all samples, too few processes for an interval",
+        "推理速度: 括号内为全部样本的四分位数 (进程太少, 不足以给出区间)",
+    ),
 )

@@ -37,10 +37,7 @@ def render(document: Document) -> str:
 
 def _text(table: Table) -> str:
     sides = "".join("r" if column.align == "right" else "l" for column in table.columns)
-    lines = [
-        _row(["\\quad " * line.level + _quote(line.label), *map(_quote, line.cells)])
-        for line in table.lines
-    ]
+    lines = [_row(line.texts("\\quad ", _quote)) for line in table.lines]
     notes = [f"\\par {_quote(note)}" for note in table.notes]
     return "\n".join(
         [

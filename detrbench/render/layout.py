@@ -37,7 +37,7 @@ from detrbench.reports.settings import SETTINGS, settings_text
 PARTS = ("stage", "module", "op")
 """What a model can be broken down by."""
 
-_MEASURED = tuple(one for one in METRICS.values() if one.spread)
+MEASURED = tuple(one for one in METRICS.values() if one.spread)
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,10 @@ class Line:
     label: str
     cells: tuple[str, ...]
     level: int = 0
+
+    def texts(self, step: str, quote: Callable[[str], str] = str) -> list[str]:
+        """Label and cells as a format quotes them, `step` before the label for each level."""
+        return [step * self.level + quote(self.label), *map(quote, self.cells)]
 
 
 @dataclass(frozen=True)
@@ -107,12 +111,8 @@ def document(report: Report, by: str | None = None) -> Document:
     Raises:
         UsageError: `by` is none of these, or no row of the report holds such parts.
     """
-    tables = _summaries(report)
-    verdicts = _verdicts(report)
-    if verdicts is not None:
-        tables.append(verdicts)
-    if by is not None:
-        tables.append(_breakdown(report, by))
+    parts = None if by is None else _breakdown(report, by)
+    tables = filter(None, (*_summaries(report), _verdicts(report), parts))
     return Document(tuple(tables), report.records(by), report.to_dict(), report)
 
 
@@ -135,7 +135,7 @@ def workloads(report: Report) -> list[tuple[Result, ...]]:
 
 
 def _summary(report: Report, rows: tuple[Result, ...]) -> Table:
-    shown = _summary_metrics(rows)
+    shown = summary_metrics(rows)
     marks = Marks()
     lines: list[Line] = []
     printed: set[tuple[str, tuple[Line, ...]]] = set()  # of a model, what was and how far off
@@ -143,7 +143,8 @@ def _summary(report: Report, rows: tuple[Result, ...]) -> Table:
         lines.append(_values_line(row, row_label(row, rows), shown, marks))
         reference = report.reference(row)
         if reference is not None and row.status == reference.status == "ok":
-            lines.append(_difference_line(row, reference, report, shown, marks, rows))
+            changes = tuple(_difference_text(row, reference, report, one, marks) for one in shown)
+            lines.append(Line(f"against {reference_label(reference, rows)}", changes, level=1))
         for figure in row.published:
             beneath = tuple(_published_lines(figure, row, shown, marks))
             ends = row.model, (*beneath[:1], *beneath[-1:])
@@ -152,7 +153,7 @@ def _summary(report: Report, rows: tuple[Result, ...]) -> Table:
                 printed.add(ends)
     return Table(
         caption=_caption(report.title, rows, shown),
-        columns=(Column("Model", "left"), *map(_column, shown)),
+        columns=(Column("Model", "left"), *map(value_column, shown)),
         lines=tuple(lines),
         notes=(
             *marks.notes,
@@ -163,7 +164,8 @@ def _summary(report: Report, rows: tuple[Result, ...]) -> Table:
     )
 
 
-def _summary_metrics(rows: tuple[Result, ...]) -> list[Metric]:
+def summary_metrics(rows: tuple[Result, ...]) -> list[Metric]:
+    """The metrics that a table shows unasked, FLOPs by the convention that was asked for."""
     asked = {row.settings.get("convention", "core") for row in rows}
     return [
         METRICS[key]
@@ -172,70 +174,58 @@ def _summary_metrics(rows: tuple[Result, ...]) -> list[Metric]:
     ]
 
 
-def _column(shown: Metric) -> Column:
+def value_column(shown: Metric) -> Column:
     return Column(header(shown.title, shown.unit))
 
 
 def _values_line(row: Result, label: str, shown: list[Metric], marks: Marks) -> Line:
     if row.status != "ok":
         mark = marks.mark(f"{label} {row.status}: {row.reason or 'no reason was recorded'}")
-        if not any(_value(row, one) is not None for one in shown):
+        if all(row.metrics.get(one.key) is None for one in shown):
             blanks = ("",) * (len(shown) - 1)
             return Line(label, (f"{row.status} {mark}", *blanks)[: len(shown)])
         label = f"{label} {mark}"
-    return Line(label, tuple(_cell_text(row, one, marks) for one in shown))
+    return Line(label, tuple(cell_text(row, one, marks) for one in shown))
 
 
-def _value(row: Result, one: Metric) -> int | float | None:
-    return row.metrics.get(one.key)
-
-
-def _cell_text(row: Result, one: Metric, marks: Marks) -> str:
+def cell_text(row: Result, one: Metric, marks: Marks) -> str:
+    """A value, or that there is none and a mark of why."""
     text = value_text(row, one)
     return text or f"n/a {marks.mark(f'n/a: {missing_value(row, one.key)}')}"
 
 
 def value_text(row: Result, one: Metric) -> str | None:
     """A value, and in brackets its spread where it has one; None where there is no value."""
-    value = _value(row, one)
+    value, interval = row.metrics.get(one.key), interval_of(row, one)
     if value is None:
         return None
-    spread = spread_of(row, one)
-    if spread is None:
-        return show(value, one.unit)
-    return f"{show(value, one.unit)} {show_range(*ends_of(row, spread), one.unit)}"
+    brackets = f" {show_range(*interval, one.unit)}" if interval else ""
+    return show(value, one.unit) + brackets
 
 
-def spread_of(row: Result, one: Metric) -> Spread | None:
-    """The first of the metric's spreads that the row holds both ends of."""
-    return next((spread for spread in one.spread if None not in ends_of(row, spread)), None)
+def interval_of(row: Result, one: Metric) -> tuple[Any, Any] | None:
+    """The ends of what is printed in brackets beside a value, if the row holds both."""
+    spread = _spread_of(row, one)
+    return None if spread is None else _ends_of(row, spread)
 
 
-def ends_of(row: Result, spread: Spread) -> tuple[Any, Any]:
+def _spread_of(row: Result, one: Metric) -> Spread | None:
+    return next((spread for spread in one.spread if None not in _ends_of(row, spread)), None)
+
+
+def _ends_of(row: Result, spread: Spread) -> tuple[Any, Any]:
     return row.metrics.get(spread.low), row.metrics.get(spread.high)
 
 
 def _brackets(rows: tuple[Result, ...], shown: list[Metric]) -> list[str]:
     """What the brackets of each column mean."""
-    found = {(one, spread) for one in shown for row in rows if (spread := spread_of(row, one))}
+    found = {(one, spread) for one in shown for row in rows if (spread := _spread_of(row, one))}
     return [
         f"{one.title}: in brackets {spread.meaning}"
         for one in shown
         for spread in one.spread
         if (one, spread) in found
     ]
-
-
-def _difference_line(
-    row: Result,
-    reference: Result,
-    report: Report,
-    shown: list[Metric],
-    marks: Marks,
-    rows: tuple[Result, ...],
-) -> Line:
-    texts = tuple(_difference_text(row, reference, report, one, marks) for one in shown)
-    return Line(f"against {reference_label(reference, rows)}", texts, level=1)
 
 
 def reference_label(reference: Result, rows: tuple[Result, ...]) -> str:
@@ -246,19 +236,22 @@ def reference_label(reference: Result, rows: tuple[Result, ...]) -> str:
 def _difference_text(
     row: Result, reference: Result, report: Report, one: Metric, marks: Marks
 ) -> str:
-    value, before = _value(row, one), _value(reference, one)
-    change = None if value is None or before is None else ratio(value, before)
+    change = change_of(row, reference, one)
     if change is None:
         return ""
-    if not one.spread:
-        return show_change(change)
-    pair = comparison_of(row, report)
+    pair = comparison_of(row, report) if one.spread else None
     if pair is not None:  # the ratio within rounds tells more than that of two medians
         return _pair_text(pair, marks)
     if not _overlap(row, reference, one):
         return show_change(change)
     mark = marks.mark("the intervals overlap: this run does not show a difference")
     return f"{show_change(change)} {mark}"
+
+
+def change_of(row: Result, reference: Result, one: Metric) -> float | None:
+    """The ratio of two rows' values; None where one of them has none."""
+    value, before = row.metrics.get(one.key), reference.metrics.get(one.key)
+    return None if value is None or before is None else ratio(value, before)
 
 
 def _pair_text(pair: Comparison, marks: Marks) -> str:
@@ -277,11 +270,8 @@ def comparison_of(row: Result, report: Report) -> Comparison | None:
 
 
 def _overlap(row: Result, other: Result, one: Metric) -> bool:
-    here, there = spread_of(row, one), spread_of(other, one)
-    if here is None or there is None:
-        return False
-    (low, high), (other_low, other_high) = ends_of(row, here), ends_of(other, there)
-    return bool(low <= other_high and other_low <= high)
+    here, there = interval_of(row, one), interval_of(other, one)
+    return bool(here and there and here[0] <= there[1] and there[0] <= here[1])
 
 
 # --- one line per pair -------------------------------------------------------------------------
@@ -293,18 +283,15 @@ def _verdicts(report: Report) -> Table | None:
     if not judged:
         return None
     marks = Marks()
-    lines = [
-        Line(
-            pair_label(pair, report),
-            (
-                show_change(pair.ratio) if pair.ratio else "n/a",
-                _pair_interval(pair),
-                str(len(pair.process_log_ratios)),
-                _pair_verdict(pair, marks),
-            ),
-        )
-        for pair in judged
-    ]
+    lines = []
+    for pair in judged:
+        change = show_change(pair.ratio) if pair.ratio else "n/a"
+        how = f" ({show_part(pair.confidence)})" if pair.confidence else ""
+        interval = interval_text(pair)
+        verdict = " ".join((str(pair.verdict), *map(marks.mark, pair.reasons)))
+        processes = str(len(pair.process_log_ratios))
+        cells = (change, f"{interval}{how}" if interval else "n/a", processes, verdict)
+        lines.append(Line(pair_label(pair, report), cells))
     margins = sorted({pair.margin for pair in judged if pair.margin})
     margin = f", margin {' and '.join(map(show_part, margins))}" if margins else ""
     baselines = ", ".join(dict.fromkeys(baseline_label(pair, report) for pair in judged))
@@ -337,16 +324,11 @@ def _side_label(side: Side, report: Report) -> str:
     return side.model if row is None else row_label(row, report.rows)
 
 
-def _pair_interval(pair: Comparison) -> str:
+def interval_text(pair: Comparison) -> str:
+    """Such as "-10.4% to -8.6%"; "" where it is not known."""
     if pair.ci_low is None or pair.ci_high is None:
-        return "n/a"
-    how = f" ({show_part(pair.confidence)})" if pair.confidence else ""
-    return f"{show_change(pair.ci_low)} to {show_change(pair.ci_high)}{how}"
-
-
-def _pair_verdict(pair: Comparison, marks: Marks) -> str:
-    notes = " ".join(marks.mark(reason) for reason in pair.reasons)
-    return f"{pair.verdict} {notes}".strip()
+        return ""
+    return f"{show_change(pair.ci_low)} to {show_change(pair.ci_high)}"
 
 
 # --- figures that others published -------------------------------------------------------------
@@ -357,38 +339,47 @@ def _published_lines(
 ) -> Iterator[Line]:
     """What was printed; ours at the settings that reproduce it, unless `row` is that; by how much
     ours is off."""
-    printed = tuple(_printed(figure, one) or "" for one in shown)
+    printed = tuple(figure.get(one.published_as or "") or "" for one in shown)
     if not any(printed):
         return
-    deviations = tuple(_deviation(figure, one, row) for one in shown)
-    mark = marks.mark(_published_note(figure, likewise=any(deviations)))
-    yield Line(f"published {mark}", printed, level=1)
     ours = [_ours(figure, one, row) for one in shown]
-    others = [value for value, one in zip(ours, shown, strict=True) if value != _value(row, one)]
-    if any(value is not None for value in others):
-        texts = [
-            "" if value is None else show(value, one.unit)
-            for value, one in zip(ours, shown, strict=True)
-        ]
-        yield Line(f"ours, same set-up {mark}", tuple(texts), level=1)
+    deviations = tuple(
+        "" if one.spread and not _names_device(figure) else deviation_text(figure, one, value)
+        for one, value in zip(shown, ours, strict=True)
+    )
+    mark = marks.mark(published_note(figure, likewise=any(deviations)) + _times_note(figure))
+    yield Line(f"published {mark}", printed, level=1)
+    if any(
+        value is not None and value != row.metrics.get(one.key)
+        for one, value in zip(shown, ours, strict=True)
+    ):
+        yield ours_line(shown, ours, mark)
     if any(deviations):
         yield Line("deviation", deviations, level=1)
 
 
-def _published_note(figure: Mapping[str, Any], likewise: bool) -> str:
+def ours_line(shown: Sequence[Metric], ours: Sequence[float | None], mark: str) -> Line:
+    """Our values at the settings that reproduce printed ones."""
+    texts = (
+        "" if value is None else show(value, one.unit)
+        for one, value in zip(shown, ours, strict=True)
+    )
+    return Line(f"ours, same set-up {mark}", tuple(texts), level=1)
+
+
+def published_note(figure: Mapping[str, Any], likewise: bool = True) -> str:
+    """Whose figure it is; where ours stands beside it `likewise`, at which settings."""
     label, source = figure.get("label") or "published", figure.get("source")
     settings = settings_text(figure.get("settings") or {}, short=True)
-    timed = any(figure.get(one.published_as or "") for one in _MEASURED)
-    return (
-        label
-        + (f", {source}" if source else "")
-        + (f"; our same set-up: {settings}" if settings and likewise else "")
-        + (_times_note(figure) if timed else "")
-    )
+    set_up = f"; our same set-up: {settings}" if settings and likewise else ""
+    return f"{label}, {source}{set_up}" if source else f"{label}{set_up}"
 
 
 def _times_note(figure: Mapping[str, Any]) -> str:
-    """What they are of: whoever times other images, elsewhere, must not take them for a goal."""
+    """What its times are of, if it has some: whoever times other images, elsewhere, must not take
+    them for a goal."""
+    if not any(figure.get(one.published_as or "") for one in MEASURED):
+        return ""
     size = (figure.get("settings") or {}).get("imgsz")
     of = [f"images of {size}"] if size else []
     if not _names_device(figure):
@@ -400,35 +391,28 @@ def _names_device(figure: Mapping[str, Any]) -> bool:
     return bool((figure.get("settings") or {}).get("device"))
 
 
-def _printed(figure: Mapping[str, Any], one: Metric) -> str | None:
-    return figure.get(one.published_as) if one.published_as else None
-
-
 def _ours(figure: Mapping[str, Any], one: Metric, row: Result) -> int | float | None:
     """Our value at the settings that reproduce a printed one; None where nothing was printed, or
     where ours was measured at others."""
-    if not _printed(figure, one) or (one in _MEASURED and not measured_like(figure, row.settings)):
+    printed = figure.get(one.published_as or "")
+    if not printed or (one.spread and not measured_like(figure, row.settings)):
         return None
     ours: Mapping[str, int | float] = figure.get("ours") or {}
-    return ours.get(_published_key(figure, one))
+    if one.convention is None:
+        return ours.get(one.key)
+    # The FLOPs of a published figure are of its own convention, not of ours.
+    convention = (figure.get("settings") or {}).get("convention", one.convention)
+    return ours.get(CONVENTION_METRICS.get(convention, one.key))
 
 
-def _deviation(figure: Mapping[str, Any], one: Metric, row: Result) -> str:
-    printed, ours = _printed(figure, one), _ours(figure, one, row)
-    incomparable = one in _MEASURED and not _names_device(figure)
-    if printed is None or ours is None or incomparable:
+def deviation_text(figure: Mapping[str, Any], one: Metric, ours: float | None) -> str:
+    """By how much ours is off what was printed; "" where one of them is missing."""
+    printed = figure.get(one.published_as or "")
+    if not printed or ours is None:
         return ""
     wanted = parse_printed(printed, factor=printed_factor(one.unit), where=figure.get("label"))
     change = ratio(ours, wanted.value)
     return "" if change is None else show_change(change)
-
-
-def _published_key(figure: Mapping[str, Any], one: Metric) -> str:
-    """The metric a published figure is of: its FLOPs are of its own convention, not of ours."""
-    if one.convention is None:
-        return one.key
-    convention = (figure.get("settings") or {}).get("convention", one.convention)
-    return CONVENTION_METRICS.get(convention, one.key)
 
 
 # --- the parts of each model -------------------------------------------------------------------
@@ -452,7 +436,7 @@ def _breakdown(report: Report, by: str) -> Table:
             lines.append(Line(part["part"], texts, level=1))
     return Table(
         caption=f"By {by}, with the share of the whole model: {_common_text(report.rows)}.",
-        columns=(Column(f"Model, {by}", "left"), *map(_column, shown)),
+        columns=(Column(f"Model, {by}", "left"), *map(value_column, shown)),
         lines=tuple(lines),
     )
 
@@ -486,21 +470,21 @@ def _part_text(
 # --- words -------------------------------------------------------------------------------------
 
 
-def _common_settings(rows: tuple[Result, ...]) -> dict[str, Any]:
-    first = rows[0].settings if rows else {}
-    return {
-        name: value
-        for name, value in first.items()
-        if all(name in row.settings and row.settings[name] == value for row in rows)
-    }
-
-
 def _usual_settings(rows: tuple[Result, ...]) -> dict[str, Any]:
-    """Of cases, what holds where a row says nothing else: the first row's settings, and where that
-    failed before they were read back, those of the first that did not. What keeps workloads apart
-    is usual in none of them, nor is what a row leaves out that could have it."""
+    """What all rows have. Of cases, what holds where a row says nothing else: the first row's
+    settings, and where that failed before they were read back, those of the first that did not.
+    What keeps workloads apart is usual in none of them, nor is what a row leaves out that could
+    have it."""
+    first = rows[0].settings if rows else {}
+    if not rows or any(row.case is None for row in rows):
+        return {
+            name: value
+            for name, value in first.items()
+            if all(name in row.settings and row.settings[name] == value for row in rows)
+        }
     sound = next((row for row in rows if row.status == "ok"), rows[0])
-    found = {**sound.settings, **_told(rows[0].settings)}
+    told = {name: value for name, value in first.items() if value is not None}
+    found = {**sound.settings, **told}
     alike = [row for row in rows if row.settings.get("device") == found.get("device")]
     return {
         name: value
@@ -521,14 +505,10 @@ def _all_have(rows: tuple[Result, ...], name: str, value: Any) -> bool:
     )
 
 
-def _told(settings: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in settings.items() if value is not None}
-
-
 def _common_text(rows: tuple[Result, ...], *more: str) -> str:
     """What is the same in all rows, and `more` that is; of cases, also what holds where a row says
     nothing else."""
-    usual = _usual_settings(rows) if _are_cases(rows) else _common_settings(rows)
+    usual = _usual_settings(rows)
     common = {name: value for name, value in usual.items() if _all_have(rows, name, value)}
     rest = settings_text({name: value for name, value in usual.items() if name not in common})
     everywhere = ", ".join(text for text in (settings_text(common), *more) if text)
@@ -536,20 +516,16 @@ def _common_text(rows: tuple[Result, ...], *more: str) -> str:
     return "; ".join(text for text in (everywhere, otherwise) if text)
 
 
-def _are_cases(rows: tuple[Result, ...]) -> bool:
-    return bool(rows) and all(row.case is not None for row in rows)
-
-
 def row_label(row: Result, rows: tuple[Result, ...]) -> str:
     """The model's name, with whatever of its settings the caption cannot say for all rows; of
     cases, with whatever is not usual among them, or their name if that is nothing."""
     if row.case is not None and any(_runs_alike(row, one) for one in rows):
         return row.case.name
-    common = _usual_settings(rows) if _are_cases(rows) else _common_settings(rows)
+    usual = _usual_settings(rows)
     own = {
         name: value
         for name, value in row.settings.items()
-        if name not in common or common[name] != value
+        if name not in usual or usual[name] != value
     }
     text = settings_text(own, short=True)
     return f"{row.model} ({text})" if text else row.model

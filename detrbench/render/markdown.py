@@ -16,10 +16,7 @@ def render(document: Document) -> str:
 
 def _text(table: Table) -> str:
     rules = ["---:" if column.align == "right" else "---" for column in table.columns]
-    rows = [
-        _row(["&emsp;" * line.level + _quote(line.label), *map(_quote, line.cells)])
-        for line in table.lines
-    ]
+    rows = [_row(line.texts("&emsp;", _quote)) for line in table.lines]
     paragraphs = [
         _quote(table.caption),
         "\n".join([_row([_quote(c.title) for c in table.columns]), _row(rules), *rows]),

@@ -6,19 +6,13 @@ who does not see it, and none names a metric: which are drawn is data in `report
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from detrbench.core.stats import median, quantile
-from detrbench.core.units import (
-    header,
-    ratio,
-    show,
-    show_change,
-    show_quantity,
-    show_share,
-)
+from detrbench.core.units import header, show, show_change, show_quantity, show_share
 from detrbench.render.drawing import (
     LETTER,
     PALETTE,
@@ -38,14 +32,17 @@ from detrbench.render.drawing import (
     unit_ticks,
 )
 from detrbench.render.layout import (
+    MEASURED,
     baseline_label,
+    change_of,
     comparison_of,
-    ends_of,
+    interval_of,
+    interval_text,
     pair_label,
     part_metrics,
     reference_label,
     row_label,
-    spread_of,
+    summary_metrics,
 )
 from detrbench.reports.comparison import Comparison
 from detrbench.reports.metrics import METRICS, Metric
@@ -54,10 +51,10 @@ from detrbench.reports.report import Report, Result
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.transforms import Bbox
 
 MOST_PARTS = 7
 
-_MEASURED = tuple(one for one in METRICS.values() if one.spread)
 _MEMORY = tuple(one for one in METRICS.values() if one.unit in ("element", "B"))
 
 
@@ -112,15 +109,14 @@ def _draw_pair(panel: Axes, pair: Comparison, title: str) -> None:
 
 
 def _pair_words(pair: Comparison, label: str) -> str:
-    low, high = pair.ci_low, pair.ci_high
-    between = "" if low is None or high is None else f", {show_change(low)} to {show_change(high)}"
+    between = f", {interval_text(pair)}" if interval_text(pair) else ""
     verdict = f": {pair.verdict}" if pair.verdict else ""
     return f"{label} {show_change(pair.ratio or 1)}{between}{verdict}."
 
 
 def savings(report: Report) -> str | None:
     """Every count and every measured value of each model, as a change against its reference."""
-    shown = [one for one in _shown(report) if report.rows[0].metrics.get(one.key)]
+    shown = [one for one in summary_metrics(report.rows) if report.rows[0].metrics.get(one.key)]
     references = [report.reference(row) for row in report.rows]
     models = [
         _Changes(
@@ -195,8 +191,7 @@ def _change(one: Metric, row: Result, reference: Result, report: Report) -> _Cha
     if pair is not None:
         low, high = (None if end is None else end - 1 for end in (pair.ci_low, pair.ci_high))
         return _Change((pair.ratio or 1) - 1, low, high)
-    value, before = row.metrics.get(one.key), reference.metrics.get(one.key)
-    change = None if value is None or before is None else ratio(value, before)
+    change = change_of(row, reference, one)
     return None if change is None else _Change(change - 1)
 
 
@@ -251,7 +246,7 @@ def samples(report: Report, rows: Sequence[Result] | None = None, place: int = 1
             put_title(panel, row_label(row, report.rows), _beyond(_processes(row), view))
             unit_ticks(panel.xaxis, "s")
             panel.tick_params(labelbottom=panel is panels[-1])
-        panels[-1].set_xlabel(header(_MEASURED[0].title, "s"))
+        panels[-1].set_xlabel(header(MEASURED[0].title, "s"))
         words = [_samples_words(row, report) for row in rows]
         name = "samples" if place == 1 else f"samples-{place}"
         return svg_text(figure, name, "Every sample, by process", " ".join(words))
@@ -302,15 +297,13 @@ def _draw_processes(panel: Axes, processes: Sequence[Sequence[float]], view: flo
 
 def _draw_median(panel: Axes, row: Result) -> None:
     """The median over processes, dashed, and its interval, shaded."""
-    for one in _MEASURED:
-        value = row.metrics.get(one.key)
+    for one in MEASURED:
+        value, interval = row.metrics.get(one.key), interval_of(row, one)
         if value is None:
             continue
         panel.axvline(value, color=PALETTE["ink"], linewidth=0.9, linestyle=(0, (4, 3)))
-        spread = spread_of(row, one)
-        if spread is not None:
-            low, high = ends_of(row, spread)
-            panel.axvspan(low, high, color=PALETTE["shade"], linewidth=0, zorder=0.9)
+        if interval is not None:
+            panel.axvspan(*interval, color=PALETTE["shade"], linewidth=0, zorder=0.9)
 
 
 def _beyond(processes: Sequence[Sequence[float]], view: float) -> str:
@@ -336,12 +329,13 @@ def _samples_words(row: Result, report: Report) -> str:
 
 def cost(report: Report) -> str | None:
     """Latency with its interval over FLOPs, and where latency would be if FLOPs decided it."""
-    across = next((one for one in _shown(report) if one.convention), None)
-    up = _MEASURED[0]
+    flops = (one for one in summary_metrics(report.rows) if one.convention)
+    held = (one for one in flops if any(row.metrics.get(one.key) for row in report.rows))
+    across, up = next(held, None), MEASURED[0]
     if across is None:
         return None
     points = [
-        _Point(row_label(row, report.rows), mark_of(index), x, y, _interval(row, up))
+        _Point(row_label(row, report.rows), mark_of(index), x, y, interval_of(row, up))
         for index, row in enumerate(report.rows)
         if (x := row.metrics.get(across.key)) and (y := row.metrics.get(up.key))
     ]
@@ -387,14 +381,6 @@ class _Point(NamedTuple):
         return f"{self.name}: {values}, {changes}."
 
 
-def _interval(row: Result, one: Metric) -> tuple[float, float] | None:
-    spread = spread_of(row, one)
-    if spread is None:
-        return None
-    low, high = ends_of(row, spread)
-    return low, high
-
-
 def _draw_point(panel: Axes, point: _Point) -> None:
     marker, colour = point.mark[0], PALETTE[point.mark[1]]
     if point.interval:
@@ -405,18 +391,18 @@ def _draw_point(panel: Axes, point: _Point) -> None:
 
 def _label_points(panel: Axes, points: Sequence[_Point], right: float, top: float) -> None:
     """A name beside every point, at the first place where it covers nothing."""
+    from matplotlib.transforms import Bbox
+
     wide, tall = inner_size(panel)
     at = [(wide * point.x / right, tall * point.y / top) for point in points]
-    taken = [_Box(x - 5, y - 5, x + 5, y + 5) for x, y in at]
-    taken += [
-        _Box(x - 3, tall * point.interval[0] / top, x + 3, tall * point.interval[1] / top)
-        for (x, _), point in zip(at, points, strict=True)
-        if point.interval
-    ]
-    whole = _Box(0, 0, wide, tall)
+    taken = [Bbox.from_extents(x - 5, y - 5, x + 5, y + 5) for x, y in at]
+    for (x, _), point in zip(at, points, strict=True):
+        if point.interval:
+            low, high = (tall * end / top for end in point.interval)
+            taken.append(Bbox.from_extents(x - 3, low, x + 3, high))
     for (x, y), point in zip(at, points, strict=True):
         name = shortened(point.name, 30)
-        box, place = _free_place(x, y, LETTER * len(name), taken, whole)
+        box, place = _free_place(x, y, LETTER * len(name), taken, (wide, tall))
         taken.append(box)
         moved = abs(place[1]) > 1
         panel.annotate(
@@ -427,47 +413,26 @@ def _label_points(panel: Axes, points: Sequence[_Point], right: float, top: floa
         )  # fmt: skip
 
 
-class _Box(NamedTuple):
-    """A rectangle in points."""
-
-    left: float
-    bottom: float
-    right: float
-    top: float
-
-    def meets(self, other: _Box) -> bool:
-        return (
-            self.left < other.right
-            and other.left < self.right
-            and self.bottom < other.top
-            and other.bottom < self.top
-        )
-
-    def inside(self, other: _Box) -> bool:
-        return (
-            other.left <= self.left
-            and self.right <= other.right
-            and other.bottom <= self.bottom
-            and self.top <= other.top
-        )
-
-
 def _free_place(
-    x: float, y: float, width: float, taken: Sequence[_Box], whole: _Box
-) -> tuple[_Box, tuple[float, float]]:
-    """The nearest of the places right and left of (x, y), up and down, that meets nothing taken."""
-    nearest: tuple[_Box, tuple[float, float]] | None = None
-    for step in range(12):
-        for up in dict.fromkeys((step * 7.0, step * -7.0)):
-            for side in (1, -1):
-                start = x + 8 * side - (width if side < 0 else 0)
-                box = _Box(start, y + up - 6, start + width, y + up + 6)
-                found = box, (8.0 * side, up)
-                nearest = nearest or found
-                if box.inside(whole) and not any(box.meets(other) for other in taken):
-                    return found
-    assert nearest is not None
-    return nearest
+    x: float, y: float, width: float, taken: Sequence[Bbox], room: tuple[float, float]
+) -> tuple[Bbox, tuple[float, float]]:
+    """The nearest of the places right and left of (x, y), up and down, that meets nothing taken, or
+    else the first; all in points, of which `room` is the width and the height."""
+    from matplotlib.transforms import Bbox
+
+    boxes: dict[tuple[float, float], Bbox] = {}
+    for step, up, side in itertools.product(range(12), (7.0, -7.0), (1, -1)):
+        start, middle = x + 8 * side - (width if side < 0 else 0), y + step * up
+        box = Bbox.from_extents(start, middle - 6, start + width, middle + 6)
+        boxes[8.0 * side, step * up] = box
+    free = (
+        place
+        for place, box in boxes.items()
+        if min(box.p0) >= 0 and box.x1 <= room[0] and box.y1 <= room[1]
+        if not any(box.fully_overlaps(other) for other in taken)
+    )
+    place = next(free, (8.0, 0.0))
+    return boxes[place], place
 
 
 # --- bars --------------------------------------------------------------------------------------
@@ -475,11 +440,8 @@ def _free_place(
 
 def memory(report: Report) -> str | None:
     """Elements and bytes that each model touches, moves and holds."""
-    panels = [
-        _Panel(header(one.title, one.unit), one.unit, bars)
-        for one in _MEMORY
-        if (bars := _whole_bars(report, one)) and any(bar.values[0] for bar in bars)
-    ]
+    bars = {one: _whole_bars(report, one) for one in _MEMORY}
+    panels = {one: each for one, each in bars.items() if any(bar.values[0] for bar in each)}
     return _bars("memory", "Memory", panels) if panels else None
 
 
@@ -490,10 +452,7 @@ def parts(report: Report, by: str) -> str | None:
         return None
     shown = part_metrics(rows, by)
     names = _largest_parts(rows, shown, by)
-    panels = [
-        _Panel(header(one.title, one.unit), one.unit, _part_bars(rows, report, one, names, by))
-        for one in shown
-    ]
+    panels = {one: _part_bars(rows, report, one, names, by) for one in shown}
     return _bars(f"parts-{by}", f"By {by}", panels, names)
 
 
@@ -502,14 +461,6 @@ class _Bar(NamedTuple):
 
     name: str
     values: tuple[float, ...]
-
-
-class _Panel(NamedTuple):
-    """Bars of one metric."""
-
-    title: str
-    unit: str
-    bars: list[_Bar]
 
 
 def _whole_bars(report: Report, one: Metric) -> list[_Bar]:
@@ -549,75 +500,63 @@ def _part_bars(
     return bars
 
 
-def _bars(name: str, title: str, panels: Sequence[_Panel], parts: Sequence[str] = ()) -> str:
+def _bars(
+    name: str, title: str, panels: Mapping[Metric, Sequence[_Bar]], parts: Sequence[str] = ()
+) -> str:
     """Horizontal bars, a panel per metric, with each bar's total at its end."""
     with style():
-        longest = max(len(shortened(bar.name)) for panel in panels for bar in panel.bars)
-        heights = [15.0 * len(panel.bars) for panel in panels]
+        longest = max(len(shortened(bar.name)) for bars in panels.values() for bar in bars)
+        heights = [15.0 * len(bars) for bars in panels.values()]
         figure, axes = stack_panels(
             heights, left=12 + LETTER * longest, below=4, above=legend_height(parts)
         )
-        for panel, drawn in zip(panels, axes, strict=True):
-            _draw_bars(drawn, panel, parts)
-            put_title(drawn, panel.title)
+        for (one, bars), panel in zip(panels.items(), axes, strict=True):
+            _draw_bars(panel, bars, one.unit, parts)
+            put_title(panel, header(one.title, one.unit))
         draw_legend(figure, parts, [("s", colour) for colour in SERIES])
-        words = [_bars_words(panel, parts) for panel in panels]
+        words = [_bars_words(one, bars, parts) for one, bars in panels.items()]
         return svg_text(figure, name, title, " ".join(words))
 
 
-def _draw_bars(drawn: Axes, panel: _Panel, parts: Sequence[str]) -> None:
-    longest = max(sum(bar.values) for bar in panel.bars) or 1.0
-    room = 3 + max(len(show(sum(bar.values), panel.unit)) for bar in panel.bars)
-    wide, _ = inner_size(drawn)
+def _draw_bars(panel: Axes, bars: Sequence[_Bar], unit: str, parts: Sequence[str]) -> None:
+    longest = max(sum(bar.values) for bar in bars) or 1.0
+    room = 3 + max(len(show(sum(bar.values), unit)) for bar in bars)
+    wide, _ = inner_size(panel)
     end = longest * wide / (wide - LETTER * room)
-    for place, bar in enumerate(panel.bars):
+    for place, bar in enumerate(bars):
         start = 0.0
         for index, value in enumerate(bar.values):
             if not value:
                 continue
-            drawn.barh(
+            panel.barh(
                 place, value, left=start, height=0.72,
                 color=PALETTE[SERIES[index % 8]], edgecolor=PALETTE["page"], linewidth=0.8,
             )  # fmt: skip
             if parts and LETTER * len(parts[index]) + 4 < wide * value / end:
-                drawn.text(
+                panel.text(
                     start + value / 2, place, parts[index],
                     color=PALETTE["on"], ha="center", va="center_baseline", fontsize=TEXT - 1,
                 )  # fmt: skip
             start += value
-        drawn.annotate(
-            show(start, panel.unit), (start, place),
+        panel.annotate(
+            show(start, unit), (start, place),
             xytext=(4, 0), textcoords="offset points", va="center_baseline",
         )  # fmt: skip
-    drawn.set_xlim(0, end)
-    drawn.set_ylim(len(panel.bars) - 0.5, -0.5)
-    drawn.set_yticks(range(len(panel.bars)), [shortened(bar.name) for bar in panel.bars])
-    drawn.set_xticks([])
-    drawn.grid(visible=False)
+    panel.set_xlim(0, end)
+    panel.set_ylim(len(bars) - 0.5, -0.5)
+    panel.set_yticks(range(len(bars)), [shortened(bar.name) for bar in bars])
+    panel.set_xticks([])
+    panel.grid(visible=False)
 
 
-def _bars_words(panel: _Panel, parts: Sequence[str]) -> str:
+def _bars_words(one: Metric, bars: Sequence[_Bar], parts: Sequence[str]) -> str:
     told = []
-    for bar in panel.bars:
+    for bar in bars:
         whole = sum(bar.values)
         shares = ", ".join(
             f"{name} {share}"
             for name, value in zip(parts, bar.values, strict=False)
             if value and (share := show_share(value, whole))
         )
-        told.append(f"{bar.name} {show(whole, panel.unit)}" + (f" ({shares})" if shares else ""))
-    return f"{panel.title}: {'; '.join(told)}."
-
-
-# --- metrics ---
-
-
-def _shown(report: Report) -> list[Metric]:
-    """The metrics a table shows: those of the summary, FLOPs by the convention asked for."""
-    asked = {row.settings.get("convention", "core") for row in report.rows}
-    held = {key for row in report.rows for key, value in row.metrics.items() if value is not None}
-    return [
-        one
-        for one in METRICS.values()
-        if one.summary and one.key in held and one.convention in {None, *asked}
-    ]
+        told.append(f"{bar.name} {show(whole, one.unit)}" + (f" ({shares})" if shares else ""))
+    return f"{header(one.title, one.unit)}: {'; '.join(told)}."

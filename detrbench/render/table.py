@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import textwrap
 
-from detrbench.render.layout import Document, Line, Table
+from detrbench.render.layout import Document, Table
 
 WIDTH = 100
 """Columns of text a table is made for; one that needs more takes it, for a number is never cut."""
@@ -33,7 +33,7 @@ def _grid(table: Table) -> str:
     from rich.table import Table as RichTable
     from rich.text import Text
 
-    rows = [_row(line) for line in table.lines]
+    rows = [line.texts("  ") for line in table.lines]
     cells = [list(column) for column in zip(*rows, strict=True)] or [[]] * len(table.columns)
     longest = [max(map(cell_len, column), default=0) for column in cells]
     headers = [column.title for column in table.columns]
@@ -58,7 +58,3 @@ def _grid(table: Table) -> str:
         drawn
     )
     return page.getvalue()
-
-
-def _row(line: Line) -> list[str]:
-    return ["  " * line.level + line.label, *line.cells]

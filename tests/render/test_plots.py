@@ -11,6 +11,7 @@ from typing import Any
 
 import matplotlib
 import pytest
+from matplotlib.transforms import Bbox
 
 from detrbench.render import plots
 from detrbench.render.drawing import PALETTE, SERIES, shortened
@@ -205,16 +206,16 @@ def test_the_convention_asked_for_is_drawn() -> None:
 
 def test_names_of_many_models_cover_neither_each_other_nor_a_point() -> None:
     points = [(20.0 + 3 * i, 100.0 + (5 * i) % 11) for i in range(9)]
-    taken = [plots._Box(x - 5, y - 5, x + 5, y + 5) for x, y in points]
+    taken = [Bbox.from_extents(x - 5, y - 5, x + 5, y + 5) for x, y in points]
     for x, y in points:
-        box, _ = plots._free_place(x, y, 60.0, taken, plots._Box(0, 0, 300, 200))
-        assert not any(box.meets(other) for other in taken)
+        box, _ = plots._free_place(x, y, 60.0, taken, (300.0, 200.0))
+        assert not any(box.fully_overlaps(other) for other in taken)
         taken.append(box)
 
 
 def test_a_name_without_a_free_place_stands_beside_its_point() -> None:
-    everything = plots._Box(-1e6, -1e6, 1e6, 1e6)
-    _, place = plots._free_place(5.0, 5.0, 10.0, [everything], everything)
+    everything = Bbox.from_extents(-1e6, -1e6, 1e6, 1e6)
+    _, place = plots._free_place(5.0, 5.0, 10.0, [everything], (1e6, 1e6))
     assert place == (8.0, 0.0)
 
 

@@ -7,21 +7,22 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import zip_longest
 from typing import Any
 
-from detrbench.core.units import (
-    header,
-    parse_printed,
-    printed_factor,
-    ratio,
-    show,
-    show_change,
-    show_number,
-    show_size,
-)
+from detrbench.core.units import header, show, show_number, show_size
 from detrbench.machine.validity import Entry
-from detrbench.render.layout import Column, Line, Marks, Table, row_label
+from detrbench.render.layout import (
+    Column,
+    Line,
+    Marks,
+    Table,
+    cell_text,
+    deviation_text,
+    ours_line,
+    published_note,
+    row_label,
+    value_column,
+)
 from detrbench.reports.metrics import METRICS, Metric
-from detrbench.reports.report import Report, Result, missing_value
-from detrbench.reports.settings import settings_text
+from detrbench.reports.report import Report, Result
 
 # --- every way of counting ---------------------------------------------------------------------
 
@@ -38,77 +39,38 @@ def reconciled(report: Report) -> Table | None:
     lines = [line for row in report.rows for line in _reconciled_lines(row, report, shown, marks)]
     return Table(
         "Which way of counting prints which figures. 1 MAC = 2 FLOPs.",
-        (Column("Model", "left"), *(Column(header(one.title, one.unit)) for one in shown)),
+        (Column("Model", "left"), *map(value_column, shown)),
         tuple(lines),
         (*marks.notes, *(f"{one.title}: {one.explanation}" for one in shown)),
     )
 
 
-def _fine(one: Metric) -> str:
-    """The unit for tables whose reader checks one count against another."""
-    return f"fine {one.unit}"  # of a parameter, of a FLOP
-
-
 def _reconciled_lines(
     row: Result, report: Report, shown: Sequence[Metric], marks: Marks
 ) -> Iterator[Line]:
-    texts = [_count_text(row, one, marks) for one in shown]
+    # In finer units, for a reader who checks one count against another.
+    fine = [dataclasses.replace(one, unit=f"fine {one.unit}") for one in shown]
+    texts = [cell_text(row, one, marks) for one in fine]
     yield Line(row_label(row, report.rows), tuple(texts))
     for figure in row.published:
-        printed = {one.key: figure.get(one.published_as or "") for one in shown}
-        if not any(printed.values()):
+        printed = [figure.get(one.published_as or "") or "" for one in shown]
+        if not any(printed):
             continue
+        mark = marks.mark(published_note(figure))
+        convention = (figure.get("settings") or {}).get("convention")
+        told = [
+            text if one.convention in {None, convention} else ""
+            for one, text in zip(shown, printed, strict=True)
+        ]
+        yield Line(f"published {mark}", tuple(told), level=1)
         ours: Mapping[str, Any] = figure.get("ours") or {}
-        settings = figure.get("settings") or {}
-        convention = settings.get("convention")
-        mark = marks.mark(_figure_note(figure, settings))
-        yield Line(
-            f"published {mark}",
-            tuple(
-                printed[one.key] or "" if one.convention in {None, convention} else ""
-                for one in shown
-            ),
-            level=1,
-        )
-        values = [ours.get(one.key) if printed[one.key] else None for one in shown]
-        yield Line(
-            f"ours, same set-up {mark}",
-            tuple(
-                "" if value is None else show(value, _fine(one))
-                for value, one in zip(values, shown, strict=True)
-            ),
-            level=1,
-        )
-        yield Line(
-            "deviation",
-            tuple(
-                _deviation(printed[one.key], value, one)
-                for value, one in zip(values, shown, strict=True)
-            ),
-            level=1,
-        )
-
-
-def _count_text(row: Result, one: Metric, marks: Marks) -> str:
-    value = row.metrics.get(one.key)
-    if value is not None:
-        return show(value, _fine(one))
-    return f"n/a {marks.mark(f'n/a: {missing_value(row, one.key)}')}"
-
-
-def _figure_note(figure: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
-    who = [figure.get("label") or "published", figure.get("source")]
-    how = settings_text(settings, short=True)
-    return ", ".join(str(part) for part in who if part) + (
-        f"; our same set-up: {how}" if how else ""
-    )
-
-
-def _deviation(printed: str | None, value: float | None, one: Metric) -> str:
-    if not printed or value is None:
-        return ""
-    change = ratio(value, parse_printed(printed, factor=printed_factor(one.unit)).value)
-    return "" if change is None else show_change(change)
+        values = [
+            ours.get(one.key) if text else None for one, text in zip(fine, printed, strict=True)
+        ]
+        yield ours_line(fine, values, mark)
+        pairs = zip(fine, values, strict=True)
+        deviations = [deviation_text(figure, one, value) for one, value in pairs]
+        yield Line("deviation", tuple(deviations), level=1)
 
 
 # --- the machine -------------------------------------------------------------------------------
@@ -160,9 +122,7 @@ def processes(report: Report) -> Table | None:
         facts = _process_facts(row)
         if facts:
             runs.setdefault(repr(facts), ([], facts))[0].append(row_label(row, report.rows))
-    names = list(
-        dict.fromkeys(name for _, facts in runs.values() for each in facts for name in each)
-    )
+    names = {name: None for _, facts in runs.values() for each in facts for name in each}
     if not names:
         return None
     lines = []
@@ -172,7 +132,7 @@ def processes(report: Report) -> Table | None:
             Line(f"process {number}", tuple(each.get(name, "") for name in names), level=1)
             for number, each in enumerate(facts, 1)
         ]
-    columns = (Column("Models, process", "left"), *(Column(name) for name in names))
+    columns = (Column("Models, process", "left"), *map(Column, names))
     return Table("What happened around the samples, process by process.", columns, tuple(lines))
 
 

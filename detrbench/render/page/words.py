@@ -5,8 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from detrbench.core.units import ratio, show_change, show_many, show_part, show_quantity
-from detrbench.render.layout import baseline_label, pair_label, row_label
+from detrbench.core.units import show_change, show_many, show_part, show_quantity
+from detrbench.render.layout import (
+    baseline_label,
+    change_of,
+    interval_text,
+    pair_label,
+    row_label,
+)
 from detrbench.render.plots import named_pairs
 from detrbench.reports.comparison import Comparison
 from detrbench.reports.metrics import METRICS
@@ -31,13 +37,20 @@ class Finding:
     details: tuple[str, ...]
 
 
-_SIGNS: dict[str, str] = {
-    Verdict.FASTER: "▼",
-    Verdict.SLOWER: "▲",
-    Verdict.EQUIVALENT: "=",
-    Verdict.INCONCLUSIVE: "?",
-    Verdict.INVALID: "×",
+_VERDICTS: dict[str, tuple[str, str]] = {
+    Verdict.FASTER: ("▼", "{model} is faster than {baseline}: {takes}."),
+    Verdict.SLOWER: ("▲", "{model} is slower than {baseline}: {takes}."),
+    Verdict.EQUIVALENT: ("=", "{model} takes the same time as {baseline}{within}."),
+    Verdict.INCONCLUSIVE: (
+        "?",
+        "{model} may or may not be faster than {baseline}: in this run {takes}.",
+    ),
+    Verdict.INVALID: ("×", "Nothing can be said of {model} against {baseline}."),
 }
+"""Verdict -> its sign, and what it means."""
+
+_UNJUDGED = "", "{model} against {baseline}: {takes}; no verdict was made."
+_UNKNOWN = "its ratio is not known"
 
 
 def findings(report: Report) -> tuple[Finding, ...]:
@@ -47,29 +60,14 @@ def findings(report: Report) -> tuple[Finding, ...]:
 
 def _finding(pair: Comparison, report: Report) -> Finding:
     verdict = pair.verdict or ""
-    return Finding(
-        verdict,
-        _SIGNS.get(verdict, ""),
-        _sentence(verdict, pair, pair_label(pair, report), baseline_label(pair, report)),
-        (*_evidence(pair), *map(_capital, pair.reasons)),
+    sign, sentence = _VERDICTS.get(verdict, _UNJUDGED)
+    told = sentence.format(
+        model=pair_label(pair, report),
+        baseline=baseline_label(pair, report),
+        takes=f"it takes {_more_or_less(pair.ratio)} time" if pair.ratio else _UNKNOWN,
+        within=f" to within {show_part(pair.margin)}" if pair.margin else "",
     )
-
-
-def _sentence(verdict: str, pair: Comparison, model: str, baseline: str) -> str:
-    change = pair.ratio
-    takes = f"it takes {_more_or_less(change)} time" if change else "its ratio is not known"
-    if verdict == Verdict.FASTER:
-        return f"{model} is faster than {baseline}: {takes}."
-    if verdict == Verdict.SLOWER:
-        return f"{model} is slower than {baseline}: {takes}."
-    if verdict == Verdict.EQUIVALENT:
-        within = f" to within {show_part(pair.margin)}" if pair.margin else ""
-        return f"{model} takes the same time as {baseline}{within}."
-    if verdict == Verdict.INCONCLUSIVE:
-        return f"{model} may or may not be faster than {baseline}: in this run {takes}."
-    if verdict == Verdict.INVALID:
-        return f"Nothing can be said of {model} against {baseline}."
-    return f"{model} against {baseline}: {takes}; no verdict was made."
+    return Finding(verdict, sign, told, (*_evidence(pair), *map(_capital, pair.reasons)))
 
 
 def _more_or_less(change: float) -> str:
@@ -79,12 +77,11 @@ def _more_or_less(change: float) -> str:
 
 
 def _evidence(pair: Comparison) -> Iterator[str]:
-    low, high = pair.ci_low, pair.ci_high
     processes = len(pair.process_log_ratios)
     facts = []
-    if low is not None and high is not None:
+    if interval := interval_text(pair):
         how = f"{show_part(pair.confidence)} " if pair.confidence else ""
-        facts.append(f"{how}interval {show_change(low)} to {show_change(high)}")
+        facts.append(f"{how}interval {interval}")
     if processes:
         facts.append(show_many(processes, "process", "processes"))
     if pair.margin:
@@ -110,12 +107,11 @@ def _saving(row: Result, report: Report) -> str:
         value = row.metrics.get(one.key)
         if not one.published_as or one.convention not in {None, asked} or value is None:
             continue
-        before = None if reference is None else reference.metrics.get(one.key)
-        change = ratio(value, before) if before else None
+        change = None if reference is None else change_of(row, reference, one)
         # A measured difference needs its verdict beside it, which the findings have.
-        told = f" ({show_change(change)})" if change is not None and not one.spread else ""
-        facts.append(f"{one.title} {show_quantity(value, one.unit)}{told}")
-    trouble = (
-        "" if row.status == "ok" else f"{row.status}: {row.reason or 'no reason was recorded'}"
-    )
-    return f"{name}: {'; '.join(part for part in (', '.join(facts), trouble) if part)}."
+        against = f" ({show_change(change)})" if change is not None and not one.spread else ""
+        facts.append(f"{one.title} {show_quantity(value, one.unit)}{against}")
+    told = [", ".join(facts)] if facts else []
+    if row.status != "ok":
+        told.append(f"{row.status}: {row.reason or 'no reason was recorded'}")
+    return f"{name}: {'; '.join(told)}."
