@@ -39,19 +39,6 @@ def median(samples: Sequence[float]) -> float:
     return quantile(samples, 0.5)
 
 
-def paired_ratio(baseline: Sequence[float], other: Sequence[float]) -> float | None:
-    """Latency of `other` over the baseline's: exp of the median of ln(other_i / baseline_i).
-
-    Sample i of both comes from the same round, so what slows the machine for a while slows both and
-    cancels. Rounds that only one of them finished are left out; `None` when no round is left.
-
-    Raises:
-        ValueError: a sample that is not positive has no logarithm.
-    """
-    ratios = paired_log_ratios(baseline, other)
-    return math.exp(median(ratios)) if ratios else None
-
-
 # --- intervals ---------------------------------------------------------------------------------
 
 
@@ -175,6 +162,9 @@ def _inside_t(theta: float, degrees: int) -> float:
 
 def paired_log_ratios(baseline: Sequence[float], other: Sequence[float]) -> list[float]:
     """ln(other_i / baseline_i) of every round that both finished.
+
+    Sample i of both comes from the same round, so what slows the machine for a while slows both and
+    cancels. Rounds that only one of them finished are left out.
 
     Raises:
         ValueError: a sample that is not positive has no logarithm.

@@ -153,11 +153,6 @@ def parse_part(text: str, *, where: str | None = None) -> float:
     return value
 
 
-def show_missing(reason: str) -> str:
-    """What stands where a value should: never 0, always with the reason."""
-    return f"n/a ({reason})"
-
-
 def show_size(value: Number) -> str:
     """A size of memory, in GB (10^9 bytes), for sentences about a machine."""
     return f"{value / 1e9:,.1f} GB"

@@ -123,10 +123,6 @@ class Report:
         view = VIEWS.get("html")
         return None if view is None else view(self)
 
-    def with_row(self, cell: Result) -> Report:
-        """This report with one row more."""
-        return dataclasses.replace(self, rows=(*self.rows, cell))
-
     @property
     def exit_code(self) -> int:
         """What a command ends with: 0, 4 with a failed row, 130 when interrupted."""

@@ -51,7 +51,6 @@ def test_quantities_in_sentences() -> None:
     assert units.show_many(1, "round") == "1 round"
     assert units.show_many(1_500, "round") == "1,500 rounds"
     assert units.show_many(0, "process has", "processes have") == "0 processes have"
-    assert units.show_missing("no NVML") == "n/a (no NVML)"
     assert units.show_eta(95.2) == "1 min 36 s"
 
 

@@ -206,10 +206,7 @@ def test_what_json_cannot_hold_is_refused() -> None:
         Report((CELL, CELL)).to_json()
 
 
-def test_with_row_leaves_the_report_as_it_was() -> None:
-    other = dataclasses.replace(CELL, model="b")
-    assert len(REPORT.with_row(other).rows) == 2
-    assert len(REPORT.rows) == 1
+def test_a_report_is_frozen() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         REPORT.title = "x"  # type: ignore[misc]
 
@@ -225,7 +222,7 @@ def test_exit_codes(statuses: tuple[str, ...], code: int) -> None:
 
 def test_pandas_keeps_whole_numbers_whole_where_some_are_missing() -> None:
     without = dataclasses.replace(CELL, model="b", metrics={"params": None})
-    frame = REPORT.with_row(without).to_pandas()
+    frame = Report((CELL, without)).to_pandas()
     assert str(frame.params.dtype) == "Int64"
     assert frame.params[0] == 32_970_476
     assert frame.params.isna()[1]
