@@ -6,7 +6,6 @@ import os
 from pathlib import Path
 from typing import TextIO
 
-
 # A model needs about 110 of oneDNN's compiled primitives, and its cache holds 1024 by default. Were
 # many cases of one process to push each other's out, each would pay to compile them at every turn.
 PRIMITIVES = "16384"
