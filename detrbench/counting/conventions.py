@@ -2,8 +2,8 @@
 
 A convention says how many multiply-accumulates a counter books for one operator; a counter's figure
 in FLOPs is twice their sum, whatever the counter itself calls the number. Facts about the counters
-were read off their behaviour and, where the licence allows, their sources; `counters.py` runs the
-real ones.
+were read off their behaviour and, where the licence allows, their sources; `other_counters.py`
+runs the real ones.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Convention:
         for op in ops:
             if macs := self.macs(op):
                 booked[component(op)] += macs
-        return {part: booked[part] for part in sorted(booked, key=_place)}
+        return {part: booked[part] for part in (*_PRODUCTS, *sorted(booked)) if part in booked}
 
 
 def find_convention(name: str) -> Convention:
@@ -67,14 +67,14 @@ def find_convention(name: str) -> Convention:
 def component(op: Op) -> str:
     """The row of the reconcile table that an operator belongs to."""
     if op.kind != cost.MATMUL:
-        return "attention products" if op.kind == cost.ATTENTION else _PLURALS.get(op.kind, op.kind)
+        named = {cost.CONVOLUTION: "convolutions", cost.ATTENTION: "attention products"}
+        return named.get(op.kind, op.kind)
     has_weights = any(t.parameter for t in op.inputs)
     if _within(op, "MultiheadAttention"):
         return "attention projections" if has_weights else "attention products"
     return "linear layers" if has_weights else "other matrix products"
 
 
-_PLURALS = {cost.CONVOLUTION: "convolutions"}
 _PRODUCTS = (
     "convolutions",
     "linear layers",
@@ -82,10 +82,6 @@ _PRODUCTS = (
     "attention products",
     "other matrix products",
 )
-
-
-def _place(part: str) -> tuple[int, str]:
-    return (_PRODUCTS.index(part) if part in _PRODUCTS else len(_PRODUCTS)), part
 
 
 # --- what a module class or an operator is worth -----------------------------------------------
@@ -107,6 +103,7 @@ def _within(op: Op, *names: str) -> bool:
 _BATCH_NORMS = ("BatchNorm1d", "BatchNorm2d", "BatchNorm3d", "SyncBatchNorm")
 _INSTANCE_NORMS = ("InstanceNorm1d", "InstanceNorm2d", "InstanceNorm3d")
 _UPSAMPLES = ("Upsample", "UpsamplingBilinear2d", "UpsamplingNearest2d")
+_AVERAGES = ("AvgPool1d", "AvgPool2d", "AvgPool3d")
 _CONVOLUTIONS = ("Conv1d", "Conv2d", "Conv3d")
 _TRANSPOSED = ("ConvTranspose1d", "ConvTranspose2d", "ConvTranspose3d")
 _INTERPOLATION_MACS = {
@@ -134,31 +131,34 @@ def _softmax_op(op: Op) -> int:
     return _softmax_macs(prod(shape) // shape[dim], shape[dim])
 
 
-def _core(op: Op) -> int:
-    return op.cost.macs
+def _hooked(op: Op, is_one: Callable[..., bool], *also: str) -> int:
+    """What both thops book for modules, told by `_is` or `_within`; `also` are more norms."""
+    out, first = op.outputs[0].numel, op.inputs[0].numel if op.inputs else 0
+    norms = (*_BATCH_NORMS, *_INSTANCE_NORMS, "LayerNorm", *also)
+    if op.kind in (cost.BATCH_NORM, cost.LAYER_NORM) and is_one(op, *norms):
+        return first * (4 if _affine(op) else 2)
+    if op.kind == cost.SOFTMAX and is_one(op, "Softmax"):
+        return _softmax_op(op)
+    if op.kind == cost.UPSAMPLE and is_one(op, *_UPSAMPLES):
+        return out * _INTERPOLATION_MACS.get(op.name, 0)
+    if op.kind == cost.POOLING and is_one(op, "AdaptiveAvgPool2d"):
+        return first + out  # the window's additions and one division per output
+    return first if is_one(op, "PReLU") else 0
 
 
 def _thop(op: Op) -> int:
     """thop 0.1.1: forward hooks on exact torch.nn classes; functional calls go unseen."""
-    out, first = op.outputs[0].numel, op.inputs[0].numel if op.inputs else 0
     if op.kind == cost.CONVOLUTION and _is(op, *_CONVOLUTIONS):
         return op.cost.macs
     if op.kind == cost.CONVOLUTION and _is(op, *_TRANSPOSED):
         return _thop_transposed(op)
     if op.kind == cost.MATMUL and _is(op, "Linear"):
         return op.cost.macs
-    norms = (*_BATCH_NORMS, *_INSTANCE_NORMS, "LayerNorm")
-    if op.kind in (cost.BATCH_NORM, cost.LAYER_NORM) and _is(op, *norms):
-        return first * (4 if _affine(op) else 2)
-    if op.kind == cost.SOFTMAX and _is(op, "Softmax"):
-        return _softmax_op(op)
-    if op.kind == cost.UPSAMPLE and _is(op, *_UPSAMPLES):
-        return out * (_INTERPOLATION_MACS | {"upsample_nearest2d": 1}).get(op.name, 0)
-    if op.kind == cost.POOLING and _is(op, "AvgPool1d", "AvgPool2d", "AvgPool3d"):
-        return out
-    if op.kind == cost.POOLING and _is(op, "AdaptiveAvgPool2d"):
-        return first + out  # the window's additions and one division per output
-    return first if _is(op, "PReLU") else 0
+    if op.name == "upsample_nearest2d" and _is(op, *_UPSAMPLES):
+        return op.outputs[0].numel
+    if op.kind == cost.POOLING and _is(op, *_AVERAGES):
+        return op.outputs[0].numel
+    return _hooked(op, _is)
 
 
 def _thop_transposed(op: Op) -> int:
@@ -170,23 +170,16 @@ def _thop_transposed(op: Op) -> int:
 
 def _ultralytics_thop(op: Op) -> int:
     """ultralytics-thop 2.2.3: every product, wherever it is called, and hooks for some modules."""
-    out, first = op.outputs[0].numel, op.inputs[0].numel if op.inputs else 0
-    if op.kind == cost.ATTENTION and _within(op, "MultiheadAttention"):
+    in_attention = _within(op, "MultiheadAttention")
+    if op.kind == cost.ATTENTION and in_attention:
         return op.cost.macs + _softmax_op(op)
     if op.cost.macs:
         return op.cost.macs
-    norms = (*_BATCH_NORMS, *_INSTANCE_NORMS, "LayerNorm", "GroupNorm")
-    if op.kind in (cost.BATCH_NORM, cost.LAYER_NORM) and _within(op, *norms):
-        return first * (4 if _affine(op) else 2)
-    if op.kind == cost.SOFTMAX and _within(op, "Softmax", "MultiheadAttention"):
+    if op.kind == cost.SOFTMAX and in_attention:
         return _softmax_op(op)
-    if op.kind == cost.UPSAMPLE and _within(op, *_UPSAMPLES):
-        return out * _INTERPOLATION_MACS.get(op.name, 0)
-    if op.kind == cost.POOLING and _within(op, "AvgPool1d", "AvgPool2d", "AvgPool3d"):
-        return op.cost.elementwise_flops + out
-    if op.kind == cost.POOLING and _within(op, "AdaptiveAvgPool2d"):
-        return first + out
-    return first if _within(op, "PReLU") else 0
+    if op.kind == cost.POOLING and _within(op, *_AVERAGES):
+        return op.cost.elementwise_flops + op.outputs[0].numel
+    return _hooked(op, _within, "GroupNorm")
 
 
 def _fvcore(op: Op) -> int:
@@ -218,7 +211,7 @@ CONVENTIONS: Mapping[str, Convention] = {
             "core",
             "detrbench",
             "multiply-accumulates of convolutions, linear layers and attention, nothing else",
-            _core,
+            lambda op: op.cost.macs,
         ),
         Convention(
             "thop",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -109,12 +109,11 @@ def trace_case(case: Case, built: Built | None = None) -> Trace:
         return trace(built.module, case.execution.imgsz, case.execution.batch, channels)
 
 
-def metrics_of(totals: Totals, ops: Iterable[Op]) -> dict[str, int | float | None]:
+def metrics_of(totals: Totals, ops: Sequence[Op]) -> dict[str, int | float | None]:
     """A trace's or a part's counts, by the keys of `detrbench.reports.metrics`."""
     counted = {name: getattr(totals, name) for name in COUNTED}
-    chosen = tuple(ops)
     emulated = {
-        CONVENTION_METRICS[name]: rule.flops(chosen)
+        CONVENTION_METRICS[name]: rule.flops(ops)
         for name, rule in CONVENTIONS.items()
         if name != "core"
     }

@@ -20,10 +20,6 @@ Progress = Callable[[str, str], None]
 """Told what is being done, and the phase it belongs to."""
 
 
-def _silent(text: str, phase: str) -> None:
-    pass
-
-
 # --- components --------------------------------------------------------------------------------
 
 
@@ -58,7 +54,7 @@ class Reconciliation:
         return None if counter is None else counter.flops - 2 * self.total(convention)
 
 
-def reconcile(case: Case, progress: Progress = _silent) -> Reconciliation:
+def reconcile(case: Case, progress: Progress = lambda text, phase: None) -> Reconciliation:
     """Break a model's FLOPs down by component and convention, and run the counters installed here.
 
     The counters run the model for real: a few seconds each. Those that are not installed are named
@@ -83,8 +79,7 @@ def reconcile(case: Case, progress: Progress = _silent) -> Reconciliation:
             )
         except CounterMissing as error:
             missing[name] = str(error)
-    name = case_title(case, real)
-    return Reconciliation(name, real.nc, components, tuple(counted), missing)
+    return Reconciliation(_title(case, real), real.nc, components, tuple(counted), missing)
 
 
 # --- searching ---------------------------------------------------------------------------------
@@ -141,7 +136,7 @@ def search(
     case: Case,
     params: Printed | None,
     gflops: Printed | None,
-    progress: Progress = _silent,
+    progress: Progress = lambda text, phase: None,
 ) -> Search:
     """Find class count, fusing, convention, doubling and image size behind printed figures.
 
@@ -162,19 +157,17 @@ def search(
             raise UsageError("no detector has 0 of these", where=flag, hint="give a figure above 0")
     # Parameters depend on neither image nor convention: without FLOPs one of each will do.
     lines = list(_lines(case, progress, everything=gflops is not None))
-    best: tuple[float, Match] | None = None
-    matches = []
+    matches, tried = [], []
     for line in lines:
         fitting = [nc for nc in range(1, MOST_CLASSES + 1) if line.prints(nc, params, gflops)]
         matches += [line.match(run[0], run[-1]) for run in _runs(fitting)]
-        for nc in (1, 80, line.nearest(params, gflops)):
-            off = line.deviation(nc, params, gflops)
-            if best is None or off < best[0]:
-                best = off, line.match(nc, nc)
-    assert best is not None  # every stride divides 640, so there is at least one line
+        likely = (1, 80, line.nearest(params, gflops))
+        tried += [(line.deviation(nc, params, gflops), line.match(nc, nc)) for nc in likely]
+    # Every stride divides 640, so there is at least one line.
+    deviation, closest = min(tried, key=lambda pair: pair[0])
     confirmed = tuple(match for match in matches if _confirmed(case, match))
     sizes = tuple(dict.fromkeys(line.settings.imgsz for line in lines))
-    return Search(case_title(case, build_to_count(case)), confirmed, best[1], best[0], sizes)
+    return Search(_title(case, build_to_count(case)), confirmed, closest, deviation, sizes)
 
 
 @dataclass(frozen=True)
@@ -233,7 +226,7 @@ def _lines(case: Case, progress: Progress, everything: bool) -> Iterator[_Line]:
                 )
 
 
-def case_title(case: Case, built: Built) -> str:
+def _title(case: Case, built: Built) -> str:
     """What sentences call the model: the name in its file, where it has one."""
     return case.model.name if built.detector is None else built.detector.spec.name
 

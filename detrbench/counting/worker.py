@@ -156,7 +156,9 @@ class _Watch:
     def check(self, cases: Sequence[Case]) -> None:
         """Raises UsageError where something was imported that is not as it was."""
         where = ", ".join(case.model.reference for case in cases)
-        own = [Path(path).resolve().parent for case in cases for path in _python_files(case)]
+        places = [case.model.reference.rpartition(":")[0] for case in cases]
+        files = filter(None, (*places, *(case.model.blocks for case in cases)))
+        own = [Path(path).resolve().parent for path in files]
         for name, file in _of_users():
             if file.is_relative_to(self._past.tree):
                 raise UsageError(
@@ -180,11 +182,6 @@ class _Watch:
                 hint="Keep what a model imports beside its file, or compare counts alone: "
                 "--counts-only.",
             )
-
-
-def _python_files(case: Case) -> Iterator[str]:
-    place, _, _ = case.model.reference.rpartition(":")
-    yield from (path for path in (place, case.model.blocks) if path)
 
 
 def _of_users() -> Iterator[tuple[str, Path]]:
