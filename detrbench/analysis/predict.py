@@ -64,18 +64,6 @@ def what_is_predicted(
     return Case(model, built, Execution(imgsz, batch, fuse))
 
 
-def _plain(case: Case) -> dict[str, Any]:
-    """The arguments of `what_is_predicted`, as profiles hold them."""
-    return {
-        "model": case.model.reference,
-        "imgsz": list(case.execution.imgsz),
-        "batch": case.execution.batch,
-        "nc": case.model.nc,
-        "fuse": case.execution.fused,
-        "blocks": case.model.blocks,
-    }
-
-
 def short_text(case: Case) -> str:
     """For a table: the image size and whatever is not usual."""
     counted = case.settings_of_counts(case.model.nc)
@@ -88,14 +76,31 @@ def short_text(case: Case) -> str:
 
 
 @dataclass(frozen=True)
-class Learned:
-    """One measured case: what it took, what it is given by the fit, and by one without its model.
-
-    Attributes:
-        case: as `what_is_predicted` makes it.
-    """
+class OfCase:
+    """Something known of a case."""
 
     case: Case
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, for a file: all there is, and the arguments of `what_is_predicted`."""
+        model, execution = self.case.model, self.case.execution
+        settings = {
+            "model": model.reference,
+            "imgsz": list(execution.imgsz),
+            "batch": execution.batch,
+            "nc": model.nc,
+            "fuse": execution.fused,
+            "blocks": model.blocks,
+        }
+        rest = {key: value for key, value in vars(self).items() if key != "case"}
+        return {"settings": settings, **rest}
+
+
+@dataclass(frozen=True)
+class Learned(OfCase):
+    """One measured case: what it took, what it is given by the fit, and by one without its model.
+    The case is as `what_is_predicted` makes it."""
+
     measured_s: float
     fitted_s: float
     left_out_s: float
@@ -104,11 +109,6 @@ class Learned:
     def error(self) -> float:
         """Of the prediction without it, 0.05 for 5 % too long."""
         return self.left_out_s / self.measured_s - 1
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain data, for a profile."""
-        return {"settings": _plain(self.case), "measured_s": self.measured_s,
-                "fitted_s": self.fitted_s, "left_out_s": self.left_out_s}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -133,10 +133,6 @@ class Lesson:
         """The relative error that `SHARE` of the models left out kept within."""
         return quantile([abs(one.error) for one in self.models], SHARE)
 
-    def seconds(self, floors: Mapping[str, float]) -> float:
-        """The prediction for floors by class."""
-        return sum(self.coefficients[name] * floors[name] for name in CLASSES)
-
     def to_dict(self) -> dict[str, Any]:
         """Plain data, for a profile."""
         return {
@@ -154,17 +150,7 @@ class Lesson:
             UsageError: it is something else.
         """
         try:
-            models = tuple(
-                Learned(
-                    what_is_predicted(
-                        **{**one["settings"], "imgsz": tuple(one["settings"]["imgsz"])}
-                    ),
-                    one["measured_s"],
-                    one["fitted_s"],
-                    one["left_out_s"],
-                )
-                for one in plain["models"]
-            )
+            models = tuple(map(_learned, plain["models"]))
             coefficients = {name: float(plain["coefficients"][name]) for name in CLASSES}
         except (KeyError, TypeError, ValueError) as error:
             raise UsageError(
@@ -175,8 +161,14 @@ class Lesson:
         return cls(coefficients, models)
 
 
+def _learned(plain: Mapping[str, Any]) -> Learned:
+    settings = {**plain["settings"], "imgsz": tuple(plain["settings"]["imgsz"])}
+    seconds = (plain[key] for key in ("measured_s", "fitted_s", "left_out_s"))
+    return Learned(what_is_predicted(**settings), *seconds)
+
+
 @dataclass(frozen=True)
-class Prediction:
+class Prediction(OfCase):
     """Seconds of one forward pass.
 
     Attributes:
@@ -185,16 +177,10 @@ class Prediction:
         by_class: what `seconds` is the sum of.
     """
 
-    case: Case
     seconds: float
     low: float | None
     high: float | None
-    by_class: Mapping[str, float]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain data, for a file."""
-        return {"settings": _plain(self.case), "seconds": self.seconds, "low": self.low,
-                "high": self.high, "by_class": dict(self.by_class)}  # fmt: skip
+    by_class: dict[str, float]
 
 
 # --- floors of a model -------------------------------------------------------------------------
@@ -265,25 +251,22 @@ def learn(measured: Mapping[Case, float], profile: DeviceProfile) -> Lesson:
             hint="Time more of them: detrbench run rivals, or detrbench latency MODEL ...",
         )
     floors = {case: floors_of(case, profile) for case in measured}
-    everything = fit([(floors[one], seconds) for one, seconds in measured.items()])
-    without = {
-        model: fit(
-            [(floors[one], measured[one]) for one in measured if one.model.reference != model]
+
+    def fitted(left_out: str | None = None) -> dict[str, float]:
+        kept = [one for one in measured if one.model.reference != left_out]
+        return fit([(floors[one], measured[one]) for one in kept])
+
+    everything, without = fitted(), {model: fitted(model) for model in models}
+    learned = (
+        Learned(
+            one,
+            seconds,
+            sum(_by_class(everything, floors[one]).values()),
+            sum(_by_class(without[one.model.reference], floors[one]).values()),
         )
-        for model in models
-    }
-    return Lesson(
-        everything,
-        tuple(
-            Learned(
-                one,
-                seconds,
-                _weighted(everything, floors[one]),
-                _weighted(without[one.model.reference], floors[one]),
-            )
-            for one, seconds in measured.items()
-        ),
+        for one, seconds in measured.items()
     )
+    return Lesson(everything, tuple(learned))
 
 
 def fit(seen: Sequence[tuple[Mapping[str, float], float]]) -> dict[str, float]:
@@ -320,8 +303,8 @@ def _supported(
                 yield whole
 
 
-def _weighted(coefficients: Mapping[str, float], floors: Mapping[str, float]) -> float:
-    return sum(coefficients[name] * floors[name] for name in CLASSES)
+def _by_class(coefficients: Mapping[str, float], floors: Mapping[str, float]) -> dict[str, float]:
+    return {name: coefficients[name] * floors[name] for name in CLASSES}
 
 
 # --- predicting --------------------------------------------------------------------------------
@@ -336,8 +319,7 @@ def predict(case: Case, profile: DeviceProfile, lesson: Lesson | None) -> Predic
     """
     _check_settings(case, profile)
     floors = floors_of(case, profile)
-    weights = lesson.coefficients if lesson else dict.fromkeys(CLASSES, 1.0)
-    by_class = {name: weights[name] * floors[name] for name in CLASSES}
+    by_class = _by_class(lesson.coefficients, floors) if lesson else floors
     seconds = sum(by_class.values())
     if lesson is None:
         return Prediction(case, seconds, None, None, by_class)
@@ -451,12 +433,3 @@ def _check_code(case: Case, row: Result) -> None:
     for file in resolve(case.model).files:
         if Path(file.path).suffix == ".py" and file.sha256 not in known:
             raise UsageError(f"{file.path} is not the code that was measured")
-
-
-def load_reports(paths: Sequence[Path]) -> dict[str, Report]:
-    """Saved reports by file.
-
-    Raises:
-        UsageError: one cannot be read.
-    """
-    return {str(path): Report.load(path) for path in paths}

@@ -70,16 +70,18 @@ def predict(
     if not (asked or learn):
         raise UsageError("there is no model to predict", hint="Name one, or give --learn RUN.json.")
 
-    from detrbench.analysis.predict import Lesson, load_reports, measured_in
+    from detrbench.analysis.predict import Lesson, measured_in
     from detrbench.analysis.predict import learn as learn_from
     from detrbench.analysis.predict import predict as predict_one
     from detrbench.analysis.predict_tables import document
     from detrbench.render.layout import made
+    from detrbench.reports.report import Report
 
     profile, where = _profile(device_profile)
     lesson = Lesson.from_dict(profile.learned, where) if profile.learned else None
     if learn:
-        measured, left = measured_in(load_reports(learn), profile)
+        reports = {str(path): Report.load(path) for path in learn}
+        measured, left = measured_in(reports, profile)
         for each in left:
             say(f"note: not learned from: {each}")
         lesson = learn_from(measured, profile)

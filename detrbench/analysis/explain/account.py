@@ -14,7 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from detrbench.analysis.explain.findings import Explanation, Group, TimedModel, Try
-from detrbench.analysis.probe.ceilings import DISPATCH, Ceilings
+from detrbench.analysis.probe.ceilings import DISPATCH
 
 _EPSILON = 5e-4
 """Two amounts of FLOPs that print the same percentage are the same."""
@@ -82,7 +82,8 @@ def saving(explanation: Explanation) -> Saving:
     flops, flops_now = before.whole.work.flops, after.whole.work.flops
     ratio = flops_now / flops if flops else None
     promised = before.seconds * (1 - ratio) if ratio is not None else 0.0
-    groups = tuple(_group(name, before, after) for name in _names(before, after))
+    names = dict.fromkeys((*before.groups, *after.groups))
+    groups = tuple(_group(name, before, after) for name in names)
     at_own_rate = sum(
         group.before.seconds * (1 - group.after.flops / group.before.flops)
         for group in groups
@@ -99,14 +100,10 @@ def saving(explanation: Explanation) -> Saving:
     )
 
 
-def _names(before: TimedModel, after: TimedModel) -> tuple[str, ...]:
-    return tuple(dict.fromkeys((*before.groups, *after.groups)))
-
-
 def _group(name: str, before: TimedModel, after: TimedModel) -> GroupSaving:
     here, there = before.group(name), after.group(name)
     expected = here.seconds * (there.flops / here.flops if here.flops else 1.0)
-    return GroupSaving(name, here, there, there.seconds - expected, here.same_work_as(there))
+    return GroupSaving(name, here, there, there.seconds - expected, here.asked == there.asked)
 
 
 # --- what to try next --------------------------------------------------------------------------
@@ -132,55 +129,31 @@ def predictions(explanation: Explanation) -> tuple[Try, ...]:
     A floor that goes takes at least its own time along where kernels run one after the other, if
     the rest runs as before; what takes its place is not known here.
     """
-    side, ceilings = explanation.variant, explanation.ceilings
-    found = [_compiling(side, ceilings), _batching(side, ceilings)]
-    if explanation.device.startswith("cuda"):
-        found.append(_capturing(side, ceilings))
-    return tuple(sorted(found, key=lambda one: one.ratio or 1.0))
-
-
-def _compiling(side: TimedModel, ceilings: Ceilings) -> Try:
-    """Element-wise kernels folded into those before them, as far as the trace says they can be."""
-    gone_s = sum(
+    side, launch_s = explanation.variant, explanation.ceilings["dispatch"]
+    whole = side.whole.work
+    # Element-wise kernels go into those before them, as far as the trace says that they can.
+    folded_s = (whole.kernels - whole.fused_kernels) * launch_s + sum(
         (part.work.nbytes - part.work.fused_bytes) * part.floor.memory / part.work.nbytes
         for part in side.parts
         if part.work.nbytes
     )
-    fewer = side.whole.work.kernels - side.whole.work.fused_kernels
-    gone_s += fewer * ceilings["dispatch"]
-    return Try(
-        COMPILING,
-        _without(side, gone_s),
-        measured=False,
-        how="the traffic and launches of element-wise operators that can be folded",
-    )
-
-
-def _batching(side: TimedModel, ceilings: Ceilings) -> Try:
-    """Launches are shared by the images of a batch."""
-    launches_s = side.whole.work.kernels * ceilings["dispatch"]
-    return Try(
-        BATCHING,
-        _without(side, launches_s * (1 - 1 / BATCH)),
-        measured=False,
-        how="the launches that the further images share",
-    )
-
-
-def _capturing(side: TimedModel, ceilings: Ceilings) -> Try:
-    """Where launching binds, the next higher floor is left."""
-    gone_s = sum(
+    # The images of a batch share launches.
+    shared_s = whole.kernels * launch_s * (1 - 1 / BATCH)
+    # Where launching binds, the next higher floor is left.
+    captured_s = sum(
         part.floor.dispatch - max(part.floor.compute, part.floor.memory)
         for part in side.parts
         if part.floor.limit == DISPATCH
     )
-    return Try(
-        CAPTURING,
-        _without(side, gone_s),
-        measured=False,
-        how="launches where they bind, down to the next floor",
-    )
-
-
-def _without(side: TimedModel, gone_s: float) -> float:
-    return max(0.0, 1 - gone_s / side.seconds)
+    folded = "the traffic and launches of element-wise operators that can be folded"
+    spared = [
+        (COMPILING, folded_s, folded),
+        (BATCHING, shared_s, "the launches that the further images share"),
+    ]
+    if explanation.device.startswith("cuda"):
+        spared.append((CAPTURING, captured_s, "launches where they bind, down to the next floor"))
+    tries = [
+        Try(name, max(0.0, 1 - gone_s / side.seconds), measured=False, how=how)
+        for name, gone_s, how in spared
+    ]
+    return tuple(sorted(tries, key=lambda one: one.ratio or 1.0))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from detrbench.analysis.probe.ceilings import COMPUTE, DISPATCH, MEMORY, Ceilings, Floor, Work
+from detrbench.analysis.probe.ceilings import COMPUTE, LIMITS, MEMORY, Ceilings, Floor, Work
 from detrbench.core.stats import median, quantile
 
 TOO_EFFICIENT = 1.05
@@ -103,12 +103,11 @@ class TimedModel:
 
     @property
     def floor_s(self) -> float:
-        """Parts run one after the other, so their floors add up."""
-        return sum(part.floor.seconds for part in self.parts)
+        return Group(self.parts).floor_s
 
     @property
     def parts_s(self) -> float:
-        return sum(part.seconds for part in self.parts)
+        return Group(self.parts).seconds
 
     @property
     def gap_s(self) -> float:
@@ -121,16 +120,7 @@ class TimedModel:
         return abs(self.gap_s) <= LARGEST_GAP * self.seconds
 
     def group(self, name: str) -> Group:
-        """Its parts of one group, added up."""
-        mine = [part for part in self.parts if part.group == name]
-        return Group(
-            flops=sum(part.work.flops for part in mine),
-            kernels=sum(part.work.kernels for part in mine),
-            nbytes=sum(part.work.nbytes for part in mine),
-            seconds=sum(part.seconds for part in mine),
-            floor_s=sum(part.floor.seconds for part in mine),
-            limits=_by_limit(mine),
-        )
+        return Group(tuple(part for part in self.parts if part.group == name))
 
     @property
     def groups(self) -> tuple[str, ...]:
@@ -139,49 +129,51 @@ class TimedModel:
     @property
     def shares(self) -> dict[str, float]:
         """Limit -> share of the parts' time that is spent in parts which it binds."""
-        spent = _by_limit(self.parts)
-        return {limit: spent[limit] / self.parts_s for limit in spent}
+        spent = Group(self.parts).limits
+        return {limit: seconds / self.parts_s for limit, seconds in spent.items()}
 
 
 @dataclass(frozen=True)
 class Group:
-    """Parts of one model that are compared as one with the other's.
+    """Parts of one model that run one after the other, added up."""
 
-    Attributes:
-        limits: limit -> seconds spent in parts that it binds.
-    """
-
-    flops: int
-    kernels: int
-    nbytes: int
-    seconds: float
-    floor_s: float
-    limits: Mapping[str, float]
+    parts: Sequence[TimedPart]
 
     @property
-    def limit(self) -> str:
-        """What binds most of its time."""
-        return max(self.limits, key=lambda name: self.limits[name])
+    def flops(self) -> int:
+        return sum(part.work.flops for part in self.parts)
+
+    @property
+    def asked(self) -> tuple[int, int, int]:
+        """FLOPs, kernels and bytes of traffic."""
+        kernels = sum(part.work.kernels for part in self.parts)
+        return self.flops, kernels, sum(part.work.nbytes for part in self.parts)
+
+    @property
+    def seconds(self) -> float:
+        return sum(part.seconds for part in self.parts)
+
+    @property
+    def floor_s(self) -> float:
+        return sum(part.floor.seconds for part in self.parts)
 
     @property
     def efficiency(self) -> float | None:
         return self.floor_s / self.seconds if self.seconds and self.floor_s else None
 
-    def same_work_as(self, other: Group) -> bool:
-        """Whether both ask for the same."""
-        return (self.flops, self.kernels, self.nbytes) == (
-            other.flops,
-            other.kernels,
-            other.nbytes,
-        )
+    @property
+    def limits(self) -> dict[str, float]:
+        """Limit -> seconds spent in parts that it binds."""
+        spent = dict.fromkeys(LIMITS, 0.0)
+        for part in self.parts:
+            if part.floor.seconds:  # what does no work is bound by nothing
+                spent[part.floor.limit] += part.seconds
+        return spent
 
-
-def _by_limit(parts: Sequence[TimedPart]) -> dict[str, float]:
-    spent = dict.fromkeys((COMPUTE, MEMORY, DISPATCH), 0.0)
-    for part in parts:
-        if part.floor.seconds:  # what does no work is bound by nothing
-            spent[part.floor.limit] += part.seconds
-    return spent
+    @property
+    def limit(self) -> str:
+        """What binds most of its time."""
+        return max(self.limits, key=self.limits.__getitem__)
 
 
 @dataclass(frozen=True)

@@ -140,20 +140,15 @@ class _Work:
 
 def _work_of(patients: Sequence[_Patient], by: Grouping) -> list[_Work]:
     """The whole models, then the parts of each."""
-    wholes = [_Work(patient.name, patient.whole, patient.runtime) for patient in patients]
-    parts = [
-        _Work(f"{patient.name}{name}", step, patient.runtime)
-        for patient in patients
-        for name, step in zip(_names(patient.dissected, by), patient.dissected.steps, strict=True)
-    ]
-    return [*wholes, *parts]
-
-
-def _names(dissected: Dissected, by: Grouping) -> list[str]:
-    """What each step is, behind the name of the model."""
-    if by == "op":
-        return [", operator by operator"]
-    return [f": {part.name}" for part in dissected.parts]
+    found = [_Work(patient.name, patient.whole, patient.runtime) for patient in patients]
+    for patient in patients:
+        steps, parts = patient.dissected.steps, patient.dissected.parts
+        names = [", operator by operator"] if by == "op" else [f": {part.name}" for part in parts]
+        found += [
+            _Work(f"{patient.name}{name}", step, patient.runtime)
+            for name, step in zip(names, steps, strict=True)
+        ]
+    return found
 
 
 class _Watch(InTurns):
@@ -204,15 +199,14 @@ def _check(serieses: Sequence[Series], names: Sequence[str]) -> bool:
 def _sides(
     patients: Sequence[_Patient], serieses: Sequence[Series], found: Ceilings
 ) -> Iterator[TimedModel]:
-    at = len(patients)
-    for index, patient in enumerate(patients):
-        dissected, whole = patient.dissected, Timed.of(serieses[index].latency_s)
-        mine = serieses[at : at + len(dissected.steps)]
-        at += len(dissected.steps)
+    wholes, parts = serieses[: len(patients)], iter(serieses[len(patients) :])
+    for patient, series in zip(patients, wholes, strict=True):
+        dissected, whole = patient.dissected, Timed.of(series.latency_s)
+        samples = [next(parts).latency_s for _ in dissected.steps]
         if dissected.readings:
-            scale, timed = _scaled(dissected, whole, len(mine[0].latency_s))
+            scale, timed = _scaled(dissected, whole, len(samples[0]))
         else:
-            scale, timed = 1.0, [Timed.of(series.latency_s) for series in mine]
+            scale, timed = 1.0, list(map(Timed.of, samples))
         pairs = zip(dissected.parts, timed, strict=True)
         yield TimedModel(
             model=patient.name,

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import torch
 
-from detrbench.machine.threads import check_threads
+from detrbench.machine.threads import allowed_threads
 from detrbench.models.sources.built import Built
 from detrbench.reports.case import Case
 from detrbench.runtimes import Runtime, open_runtime
@@ -24,7 +24,7 @@ class Opened:
     """
 
     def __init__(self, case: Case) -> None:
-        self.case = case.replace(threads=check_threads(case.execution.threads))
+        self.case = case.replace(threads=case.execution.threads or allowed_threads())
         self.runtime: Runtime = open_runtime(self.case.execution)
 
     def build(self) -> tuple[Built, torch.Tensor]:
@@ -50,19 +50,15 @@ class Opened:
 @contextmanager
 def opening() -> Iterator[Callable[[Case], Opened]]:
     """Inside, cases can be opened; afterwards the process's switches are as they were before."""
-    threads_before = torch.get_num_threads()
-    opened: list[Opened] = []
+    with ExitStack() as undone:
+        undone.callback(torch.set_num_threads, torch.get_num_threads())
 
-    def open_case(case: Case) -> Opened:
-        opened.append(Opened(case))
-        return opened[-1]
+        def open_case(case: Case) -> Opened:
+            opened = Opened(case)
+            undone.callback(opened.runtime.close)
+            return opened
 
-    try:
         yield open_case
-    finally:
-        for one in reversed(opened):
-            one.runtime.close()
-        torch.set_num_threads(threads_before)
 
 
 class InTurns(Observer):

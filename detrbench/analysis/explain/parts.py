@@ -108,7 +108,7 @@ def dissect(
     return Dissected(
         whole,
         tuple(
-            _counted(_called(path, traced, by), _group(there[path], by), part.totals, part.ops)
+            _counted(_called(path, traced, by), part.ops[0].stage, part.totals, part.ops)
             for path in calls
             for part in (there[path],)
         ),
@@ -147,11 +147,6 @@ def _calls(
             hint="Give --by op.",
         )
     return calls
-
-
-def _group(part: Part, by: Grouping) -> str:
-    """What a part is compared as: its stage."""
-    return part.name if by == "stage" else part.ops[0].stage
 
 
 class _Unlooked(ModelStep):

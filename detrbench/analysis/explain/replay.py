@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -28,14 +29,9 @@ def stage_calls(detector: Detector, images: Tensor) -> Calls:
     with torch.inference_mode():
         left: dict[int, Any] = {-1: images}
         for stage in STAGES:
-            calls[stage] = _stage_call(detector, stage, left)
+            calls[stage] = partial(detector.run_stage, stage, left)
             left = detector.run_stage(stage, left)
     return calls
-
-
-def _stage_call(detector: Detector, stage: str, inputs: Mapping[int, Any]) -> Callable[[], object]:
-    kept = dict(inputs)
-    return lambda: detector.run_stage(stage, kept)
 
 
 # --- the modules of anything -------------------------------------------------------------------
@@ -62,8 +58,11 @@ def module_calls(model: nn.Module, images: Tensor, homes: Mapping[str, str]) -> 
         calls.setdefault(part, []).append(seen[path].again)
     for path in mixed:
         inside = [one for other, one in seen.items() if _is_in(other, path)]
-        calls.setdefault(homes[path], []).append(_with_stand_ins(seen[path], inside))
-    return {part: _in_a_row(each) for part, each in calls.items()}
+        calls.setdefault(homes[path], []).append(partial(_with_stand_ins, seen[path], inside))
+    return {
+        part: each[0] if len(each) == 1 else partial(_in_a_row, each)
+        for part, each in calls.items()
+    }
 
 
 def _is_in(path: str, other: str) -> bool:
@@ -80,15 +79,12 @@ def _called(model: nn.Module, images: Tensor) -> list[str]:
     """The paths of all modules that a forward pass calls, in the order of their first call."""
     found: dict[str, None] = {}
 
-    def note(path: str) -> Callable[..., None]:
-        def hook(*_: object) -> None:
-            found[path] = None
-
-        return hook
+    def note(path: str, *_: object) -> None:
+        found[path] = None
 
     with ExitStack() as hooks, torch.inference_mode():
         for path, module in model.named_modules():
-            hooks.callback(module.register_forward_pre_hook(note(path)).remove)
+            hooks.callback(module.register_forward_pre_hook(partial(note, path)).remove)
         model(images)
     return list(found)
 
@@ -139,24 +135,15 @@ def _recorded(
     return seen
 
 
-def _with_stand_ins(one: _Seen, others: Sequence[_Seen]) -> Callable[[], object]:
-    def call() -> object:
-        with _standing_in(others):
-            return one.again()
-
-    return call
-
-
-@contextmanager
-def _standing_in(seen: Sequence[_Seen]) -> Iterator[None]:
-    """Inside, these modules do nothing and return what they returned once."""
+def _with_stand_ins(one: _Seen, others: Sequence[_Seen]) -> object:
+    """Call a module while others do nothing and return what they returned once."""
     # Past nn.Module's own setter, whose looking through parameters would count as work.
-    places = [vars(one.module) for one in seen]
+    places = [vars(other.module) for other in others]
     before = [place.get("forward") for place in places]
-    for one, place in zip(seen, places, strict=True):
-        place["forward"] = one.playback()
+    for other, place in zip(others, places, strict=True):
+        place["forward"] = other.playback()
     try:
-        yield
+        return one.again()
     finally:
         for place, forward in zip(places, before, strict=True):
             if forward is None:
@@ -165,11 +152,5 @@ def _standing_in(seen: Sequence[_Seen]) -> Iterator[None]:
                 place["forward"] = forward
 
 
-def _in_a_row(calls: Sequence[Callable[[], object]]) -> Callable[[], object]:
-    if len(calls) == 1:
-        return calls[0]
-
-    def call() -> object:
-        return [each() for each in calls]
-
-    return call
+def _in_a_row(calls: Sequence[Callable[[], object]]) -> object:
+    return [call() for call in calls]

@@ -82,7 +82,7 @@ def roofline(report: Report) -> str | None:
             _draw_marks(panel, each, *mark_of(index))
         _name_marks(panel, [mark for each in rows.values() for mark in _largest(each)])
         draw_legend(figure, list(rows), [mark_of(index) for index in range(len(rows))])
-        words = [_words(name, each) for name, each in rows.items()]
+        words = [f"{name}: {'; '.join(_told(each))}." for name, each in rows.items()]
         told = ", ".join(
             f"{word} {show_quantity(ceilings[name], 'FLOP/s')}" for name, word in _FLAT.items()
         )
@@ -200,10 +200,6 @@ def _name_marks(panel: Axes, marks: Sequence[_Mark]) -> None:
                     ha="left", va="center", fontsize=TEXT - 1, zorder=4,
                 )  # fmt: skip
                 break
-
-
-def _words(name: str, marks: Sequence[_Mark]) -> str:
-    return f"{name}: {'; '.join(_told(marks))}."
 
 
 def _told(marks: Sequence[_Mark]) -> Iterator[str]:

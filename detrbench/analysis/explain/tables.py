@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from detrbench.analysis.explain.account import LAYOUT, GroupSaving, Saving, predictions, saving
@@ -142,14 +141,13 @@ def _name(row: Result) -> str:
 
 def _part(entry: Mapping[str, Any]) -> TimedPart:
     compute, memory, dispatch = (float(entry[f"floor_{limit}_s"]) for limit in LIMITS)
-    ours = {*_entry(_NOTHING), "part"}
     return TimedPart(
         entry["part"],
         entry["group"],
         Work(**entry["work"]),
         Floor(compute, memory, dispatch, bool(entry["in_cache"])),
         Timed.of(entry["samples_s"][0]),
-        {key: value for key, value in entry.items() if key not in ours},
+        {key: value for key, value in entry.items() if key not in _NO_COUNTS},
     )
 
 
@@ -174,12 +172,10 @@ def row_of(cell: Result, side: TimedModel, by: str) -> Result:
 
 def _floors(side: TimedModel) -> dict[str, float | int | None]:
     """Of a whole model: the sums of its parts', which run one after the other."""
-    floors = [part.floor for part in side.parts]
+    floors = [part.floor.by_limit for part in side.parts]
     return {
         "working_set_bytes": side.whole.work.working_set_bytes,
-        "floor_compute_s": sum(floor.compute for floor in floors),
-        "floor_memory_s": sum(floor.memory for floor in floors),
-        "floor_dispatch_s": sum(floor.dispatch for floor in floors),
+        **{f"floor_{limit}_s": sum(floor[limit] for floor in floors) for limit in LIMITS},
         "floor_s": side.floor_s,
         "efficiency": side.floor_s / side.seconds,
     }
@@ -194,9 +190,7 @@ def _entry(part: TimedPart) -> dict[str, Any]:
         "latency_q1_s": timed.low,
         "latency_q3_s": timed.high,
         "working_set_bytes": part.work.working_set_bytes,
-        "floor_compute_s": floor.compute,
-        "floor_memory_s": floor.memory,
-        "floor_dispatch_s": floor.dispatch,
+        **{f"floor_{limit}_s": seconds for limit, seconds in floor.by_limit.items()},
         "floor_s": floor.seconds,
         "efficiency": part.efficiency,
         "limit": floor.limit if floor.seconds else None,
@@ -208,10 +202,10 @@ def _entry(part: TimedPart) -> dict[str, Any]:
 
 
 _NOTHING = TimedPart("", "", Work(), Floor(0.0, 0.0, 0.0), Timed(1.0, 1.0, 1.0))
+_NO_COUNTS = _entry(_NOTHING).keys()
 
 
 def _side_notes(side: TimedModel, by: str) -> Iterator[str]:
-    change = show_change(side.parts_s / side.seconds)
     if side.scale != 1.0:
         yield (
             f"operators are timed inside the pass, which takes {show_quantity(side.seconds, 's')} "
@@ -220,8 +214,9 @@ def _side_notes(side: TimedModel, by: str) -> Iterator[str]:
         )
     else:
         what = {"stage": "stages", "module": "modules"}.get(by, "parts")
+        sums = f"{show_quantity(side.parts_s, 's')}, {_gap(side)}"
         yield (
-            f"the {what} add up to {show_quantity(side.parts_s, 's')}, {change} against the whole"
+            f"the {what} add up to {sums} against the whole"
             + ("" if side.reconciled else ": more than 5% off, so they explain it roughly at best")
         )
     for part in side.parts:
@@ -283,43 +278,34 @@ def _whose_ceilings(explanation: Explanation, report: Report) -> str:
 
 def _parts_table(explanation: Explanation, report: Report) -> Table:
     sides = (explanation.baseline, explanation.variant)
-    lines = [line for side in sides for line in _side_lines(side)]
-    notes = [
-        f"{side.model}: {note}" for side in sides for note in _side_notes(side, explanation.by)
-    ]
+    # A median and its quartiles of fewer samples than a 95 % interval for it needs.
+    rounds, few = explanation.rounds, explanation.rounds < Plan().least_rounds
     return Table(
         caption=(
             f"Floors and times by {explanation.by}: {_settings(explanation, report)}, FLOPs by "
-            f"convention core, medians over {explanation.rounds} rounds of one process, "
+            f"convention core, medians over {rounds} rounds of one process, "
             "1 MAC = 2 FLOPs."
         ),
         columns=(
             Column(f"Model, {explanation.by}", "left"),
-            Column("GFLOPs"),
-            Column("Traffic (MB)"),
-            Column("Kernels"),
-            Column("FLOPs per byte"),
-            Column("Floor (ms)"),
-            Column("Time (ms)"),
-            Column("Efficiency"),
+            *map(Column, ("GFLOPs", "Traffic (MB)", "Kernels", "FLOPs per byte")),
+            *map(Column, ("Floor (ms)", "Time (ms)", "Efficiency")),
             Column("Nearest limit", "left"),
         ),
-        lines=tuple(lines),
+        lines=tuple(line for side in sides for line in _side_lines(side)),
         notes=(
             "Floor: the largest of FLOPs over their rate, traffic over bandwidth, and kernels "
             "times a launch, which is the part's nearest limit; a model's is the sum of its parts'",
             "Efficiency: floor over time; where it is low, no limit explains the part",
             "Time: in brackets the quartiles over rounds",
-            *_few(explanation),
-            *notes,
+            *([f"only {rounds} rounds fitted in: a longer --budget says more"] if few else []),
+            *(
+                f"{side.model}: {note}"
+                for side in sides
+                for note in _side_notes(side, explanation.by)
+            ),
         ),
     )
-
-
-def _few(explanation: Explanation) -> Iterator[str]:
-    """A median and its quartiles of fewer samples than a 95 % interval for it needs."""
-    if explanation.rounds < Plan().least_rounds:
-        yield f"only {explanation.rounds} rounds fitted in: a longer --budget says more"
 
 
 def _side_lines(side: TimedModel) -> Iterator[Line]:
@@ -356,41 +342,16 @@ def _cells(part: TimedPart, floor_s: float, limit: str) -> tuple[str, ...]:
 # --- the account -------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class _Entry:
-    label: str
-    seconds: float | None = None
-    share: str = ""
-    efficiency: str = ""
-    limit: str = ""
-    level: int = 0
-
-
 def _saving_table(explanation: Explanation, account: Saving, tries: Sequence[Try]) -> Table:
-    before, after = explanation.baseline, explanation.variant
-    lines = [
-        Line(
-            entry.label,
-            (
-                "" if entry.seconds is None else _unsigned_zero(show(entry.seconds, "s")),
-                entry.share,
-                entry.efficiency,
-                entry.limit,
-            ),
-            entry.level,
-        )
-        for entry in _entries(explanation, account)
-    ]
     return Table(
-        caption=f"From FLOPs to time: {after.model} against {before.model}.",
+        caption=f"From FLOPs to time: {explanation.variant.model} against "
+        f"{explanation.baseline.model}.",
         columns=(
             Column("Account", "left"),
-            Column("Time (ms)"),
-            Column("Share"),
-            Column("Efficiency"),
+            *map(Column, ("Time (ms)", "Share", "Efficiency")),
             Column("Nearest limit", "left"),
         ),
-        lines=tuple(lines),
+        lines=tuple(_account_lines(explanation, account)),
         notes=(paragraph(explanation, account, tries),),
     )
 
@@ -398,38 +359,43 @@ def _saving_table(explanation: Explanation, account: Saving, tries: Sequence[Try
 _MOST_GROUPS = 12
 
 
-def _entries(explanation: Explanation, account: Saving) -> Iterator[_Entry]:
+def _account_lines(explanation: Explanation, account: Saving) -> Iterator[Line]:
     before, after = explanation.baseline, explanation.variant
-    whole = before.seconds
 
-    def booked(label: str, seconds: float, **more: Any) -> _Entry:
-        return _Entry(label, seconds, _unsigned_zero(show_share(seconds, whole)), **more)
+    def booked(
+        label: str, seconds: float, efficiency: str = "", limit: str = "", level: int = 1
+    ) -> Line:
+        time, share = show(seconds, "s"), show_share(seconds, before.seconds)
+        return Line(label, (_unsigned_zero(time), _unsigned_zero(share), efficiency, limit), level)
+
+    def shared(label: str, share: str, level: int = 0) -> Line:
+        return Line(label, ("", share, "", ""), level)
 
     if account.flops_ratio is not None:
-        yield _Entry("change of FLOPs", share=show_change(account.flops_ratio))
-    yield _Entry("change of time", share=show_change(account.time_ratio))
-    yield booked("promised, if time fell as FLOPs do", account.promised_s)
-    yield booked("which FLOPs changed", -account.cheap_s, level=1)
+        yield shared("change of FLOPs", show_change(account.flops_ratio))
+    yield shared("change of time", show_change(account.time_ratio))
+    yield booked("promised, if time fell as FLOPs do", account.promised_s, level=0)
+    yield booked("which FLOPs changed", -account.cheap_s)
     largest = sorted(account.groups, key=lambda group: -abs(group.kept_s))[:_MOST_GROUPS]
     for group in account.groups:
         if group in largest:
-            yield booked(f"{group.name}{_kind(group)}", -group.kept_s, level=1, **_how(group))
+            same = ", same work" if group.unchanged else ""
+            yield booked(f"{group.name}{same}", -group.kept_s, *_how(group))
     others = [group.kept_s for group in account.groups if group not in largest]
     if others:
-        yield booked("all others", -sum(others), level=1)
-    yield booked("between the parts", -account.between_s, level=1)
-    yield booked("saved, by the clock", account.saved_s)
+        yield booked("all others", -sum(others))
+    yield booked("between the parts", -account.between_s)
+    yield booked("saved, by the clock", account.saved_s, level=0)
     if account.reached is not None:
-        yield _Entry("of the promise", share=show_share(account.reached, 1), level=1)
-    same, rest = unchanged_shares(explanation, account)
-    yield _Entry(f"{before.model}'s time where both do the same", share=same)
-    yield _Entry("elsewhere", share=rest, level=1)
+        yield shared("of the promise", show_share(account.reached, 1), level=1)
+    unchanged, rest = unchanged_shares(explanation, account)
+    yield shared(f"{before.model}'s time where both do the same", unchanged)
+    yield shared("elsewhere", rest, level=1)
     for limit, share in after.shares.items():
         label = f"{after.model}'s time, nearest limit {LIMITS[limit]}"
-        yield _Entry(label, share=show_share(share, 1))
-    yield _Entry(
-        f"{after.model}'s floors in all", after.floor_s, show_share(after.floor_s, after.seconds)
-    )
+        yield shared(label, show_share(share, 1))
+    floors = (show(after.floor_s, "s"), show_share(after.floor_s, after.seconds), "", "")
+    yield Line(f"{after.model}'s floors in all", floors)
 
 
 def _unsigned_zero(text: str) -> str:
@@ -437,17 +403,12 @@ def _unsigned_zero(text: str) -> str:
     return text if text.strip("-0.%") else text.lstrip("-")
 
 
-def _kind(group: GroupSaving) -> str:
-    return ", same work" if group.unchanged else ""
-
-
-def _how(group: GroupSaving) -> dict[str, str]:
+def _how(group: GroupSaving) -> tuple[str, str]:
     """Efficiencies and limits, the baseline's and the variant's."""
     sides = [one for one in (group.before, group.after) if one.efficiency is not None]
-    return {
-        "efficiency": " to ".join(show_share(one.efficiency or 0, 1) for one in sides),
-        "limit": " to ".join(dict.fromkeys(LIMITS[one.limit] for one in sides)),
-    }
+    efficiencies = [show_share(one.efficiency or 0, 1) for one in sides]
+    limits = dict.fromkeys(LIMITS[one.limit] for one in sides)
+    return " to ".join(efficiencies), " to ".join(limits)
 
 
 # --- what to try -------------------------------------------------------------------------------
@@ -473,11 +434,8 @@ def _tries_table(explanation: Explanation, tries: Sequence[Try]) -> Table:
 def _try_cells(one: Try) -> tuple[str, ...]:
     if one.ratio is None:
         return ("n/a", "not predicted", one.how)
-    spread = (
-        f" [{show_change(one.low)} to {show_change(one.high)}]"
-        if one.low is not None and one.high is not None
-        else ""
-    )
+    low, high = one.low, one.high
+    spread = f" [{show_change(low)} to {show_change(high)}]" if low and high else ""
     known = "measured" if one.measured else "predicted"
     return (f"{show_change(one.ratio)}{spread}", known, one.how)
 

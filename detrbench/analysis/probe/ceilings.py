@@ -134,15 +134,18 @@ class Floor:
     in_cache: bool = False
 
     @property
+    def by_limit(self) -> dict[str, float]:
+        return {COMPUTE: self.compute, MEMORY: self.memory, DISPATCH: self.dispatch}
+
+    @property
     def seconds(self) -> float:
         """The floor proper: none of the three can be undercut, so the largest holds."""
-        return max(self.compute, self.memory, self.dispatch)
+        return max(self.by_limit.values())
 
     @property
     def limit(self) -> str:
         """Which of the three binds."""
-        limits = {COMPUTE: self.compute, MEMORY: self.memory, DISPATCH: self.dispatch}
-        return max(limits, key=lambda name: limits[name])
+        return max(self.by_limit, key=self.by_limit.__getitem__)
 
 
 @dataclass(frozen=True)

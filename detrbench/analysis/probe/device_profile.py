@@ -10,7 +10,7 @@ import dataclasses
 import json
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from detrbench.core.files import write_atomically
 from detrbench.core.version import __version__
 from detrbench.machine import state
 from detrbench.machine.environment import Environment
-from detrbench.machine.threads import check_threads
+from detrbench.machine.threads import allowed_threads
 from detrbench.reports.case import Execution
 from detrbench.reports.report import json_text
 from detrbench.timing.rounds import OnProgress
@@ -49,7 +49,7 @@ class DeviceProfile:
     created: str
     learned: dict[str, Any] | None = None
     detrbench_version: str = __version__
-    profile_version: int = field(default=PROFILE_VERSION)
+    profile_version: int = PROFILE_VERSION
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, as it stands in a file."""
@@ -154,26 +154,18 @@ def probe_device(
         serieses = measure_steps(steps, plan, started=started, progress=progress)
         if any(series.status == "interrupted" for series in serieses):
             raise KeyboardInterrupt
-        settings = _settings(runtime)
+        # Of an image with more than one channel: one alone has no layout.
+        settings = dict(runtime.settings(torch.zeros(1, 3, 2, 2)))
     finally:
         runtime.close()
         torch.set_num_threads(threads_before)
     return DeviceProfile(
-        settings=settings,
+        settings={key: value for key, value in settings.items() if key != "runtime"},
         environment=environment,
         ceilings=ceilings(probes, serieses, bench.cache_bytes),
         rounds=max(len(series.latency_s) for series in serieses),
         created=datetime.now().astimezone().isoformat(timespec="seconds"),
     )
-
-
-def _settings(runtime: Any) -> dict[str, Any]:
-    """What ceilings belong to. Of an image with more than one channel: one alone has no layout."""
-    import torch
-
-    found: dict[str, Any] = dict(runtime.settings(torch.zeros(1, 3, 2, 2)))
-    del found["runtime"]
-    return found
 
 
 def keep(profile: DeviceProfile) -> Path:
@@ -200,7 +192,8 @@ def kept(execution: Execution | None = None) -> DeviceProfile | None:
 
 def _with_threads(execution: Execution | None) -> Execution:
     asked = execution or Execution()
-    return dataclasses.replace(asked, threads=check_threads(asked.threads))
+    threads = allowed_threads() if asked.threads is None else asked.threads
+    return dataclasses.replace(asked, threads=threads)
 
 
 def _detail(settings: Mapping[str, Any]) -> str:

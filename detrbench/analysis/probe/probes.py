@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 import torch
@@ -66,11 +67,14 @@ class Bench:
 
     def probes(self) -> tuple[Probe, ...]:
         """All probes, ready to run."""
+        streams = (
+            ("memory", min(4 * self.cache_bytes, _LARGEST), 1),
+            ("cache", self.cache_bytes // 4, _CACHE_PASSES),
+        )
         return (
             *(self._convolution(*shape) for shape in _CONVOLUTIONS),
             *(self._product(*shape) for shape in _PRODUCTS),
-            *self._streams("memory", min(4 * self.cache_bytes, _LARGEST), passes=1),
-            *self._streams("cache", self.cache_bytes // 4, passes=_CACHE_PASSES),
+            *(self._stream(name, *stream) for stream in streams for name in _STREAMS),
             self._launches(),
         )
 
@@ -98,26 +102,21 @@ class Bench:
         flops = 2 * batch * rows * inner * columns
         return Probe("matmul", source, flops, ModelStep(call, self._clock))
 
-    def _streams(self, ceiling: str, nbytes: int, passes: int) -> list[Probe]:
+    def _stream(self, name: str, ceiling: str, nbytes: int, passes: int) -> Probe:
         """Element-wise work over `nbytes` in all, by the rule that each input is read and each
         output written once."""
-        return [
-            self._stream(ceiling, f"{name}, {nbytes // 2**20} MiB", nbytes, make, passes)
-            for name, make in _STREAMS.items()
-        ]
-
-    def _stream(
-        self, ceiling: str, source: str, nbytes: int, make: _MakeStream, passes: int
-    ) -> Probe:
-        once, tensors_read_or_written = make(self._filled, nbytes)
+        number, work = _STREAMS[name]
+        tensors = [self._filled(nbytes // number) for _ in range(number)]
 
         def call() -> Tensor:
             for _ in range(passes - 1):
-                once()
-            return once()
+                work(*tensors)
+            return work(*tensors)
 
-        amount = passes * sum(t.numel() * t.element_size() for t in tensors_read_or_written)
-        return Probe(ceiling, source, amount, ModelStep(call, self._clock))
+        # A tensor alone is read and written, of several each is one or the other.
+        once = max(2, number) * tensors[0].numel() * tensors[0].element_size()
+        source = f"{name}, {nbytes // 2**20} MiB"
+        return Probe(ceiling, source, passes * once, ModelStep(call, self._clock))
 
     def _launches(self) -> Probe:
         tiny = self._random(1, 1, 1, 16)
@@ -164,43 +163,20 @@ class Bench:
         )
 
     def _in_place_rate(self, nbytes: int) -> float:
-        (name, make), *_ = _STREAMS.items()
-        passes = max(2, 2**28 // nbytes)
-        probe = self._stream("cache", name, nbytes, make, passes)
+        probe = self._stream("scaling in place", "cache", nbytes, passes=max(2, 2**28 // nbytes))
         return probe.amount / min(self._clock.time(probe.step)[0] for _ in range(3))
 
 
-_MakeStream = Callable[
-    [Callable[[int], Tensor], int], tuple[Callable[[], Tensor], tuple[Tensor, ...]]
-]
+def _add(left: Tensor, right: Tensor, result: Tensor) -> Tensor:
+    return torch.add(left, right, out=result)
 
 
-def _scaling(
-    filled: Callable[[int], Tensor], nbytes: int
-) -> tuple[Callable[[], Tensor], tuple[Tensor, ...]]:
-    values = filled(nbytes)
-    return lambda: values.mul_(1.0), (values, values)
-
-
-def _copying(
-    filled: Callable[[int], Tensor], nbytes: int
-) -> tuple[Callable[[], Tensor], tuple[Tensor, ...]]:
-    here, there = filled(nbytes // 2), filled(nbytes // 2)
-    return lambda: there.copy_(here), (here, there)
-
-
-def _adding(
-    filled: Callable[[int], Tensor], nbytes: int
-) -> tuple[Callable[[], Tensor], tuple[Tensor, ...]]:
-    left, right, result = (filled(nbytes // 3) for _ in range(3))
-    return lambda: torch.add(left, right, out=result), (left, right, result)
-
-
-_STREAMS: dict[str, _MakeStream] = {
-    "scaling in place": _scaling,
-    "copying": _copying,
-    "adding two to a third": _adding,
+_STREAMS: dict[str, tuple[int, Callable[..., Tensor]]] = {
+    "scaling in place": (1, lambda values: values.mul_(1.0)),
+    "copying": (2, lambda here, there: there.copy_(here)),
+    "adding two to a third": (3, _add),
 }
+"""What is done -> with how many tensors of one size, and how."""
 
 
 def ceilings(probes: Sequence[Probe], serieses: Sequence[Series], cache_bytes: int) -> Ceilings:
@@ -211,23 +187,23 @@ def ceilings(probes: Sequence[Probe], serieses: Sequence[Series], cache_bytes: i
             device has not.
     """
     best: dict[str, Ceiling] = {}
-    failed: dict[str, str] = {}
-    for probe, series in zip(probes, serieses, strict=True):
-        if series.status == "failed" or not series.latency_s:
-            failed.setdefault(probe.ceiling, series.reason or "no round was finished")
-            continue
-        one = _ceiling(probe, series)
-        known = best.get(probe.ceiling)
-        if known is None or _is_better(one, known):
-            best[probe.ceiling] = one
-    absent = [name for name in KINDS if name not in best]
-    if absent:
-        raise DetrbenchError(
-            f"no ceiling was found for {KINDS[absent[0]][1]}: "
-            f"{failed.get(absent[0], 'nothing was tried')}",
-            hint="Choose another --dtype, or a longer --budget.",
-        )
-    return Ceilings({name: best[name] for name in KINDS}, cache_bytes)
+    for name, (_, what) in KINDS.items():
+        pairs = zip(probes, serieses, strict=True)
+        tried = [(probe, series) for probe, series in pairs if probe.ceiling == name]
+        found = [
+            _ceiling(probe, series)
+            for probe, series in tried
+            if series.status != "failed" and series.latency_s
+        ]
+        if not found:
+            reasons = [series.reason or "no round was finished" for _, series in tried]
+            raise DetrbenchError(
+                f"no ceiling was found for {what}: {[*reasons, 'nothing was tried'][0]}",
+                hint="Choose another --dtype, or a longer --budget.",
+            )
+        value = attrgetter("value")
+        best[name] = min(found, key=value) if name == "dispatch" else max(found, key=value)
+    return Ceilings(best, cache_bytes)
 
 
 def _ceiling(probe: Probe, series: Series) -> Ceiling:
@@ -250,7 +226,3 @@ def _host_share(probe: Probe, series: Series) -> str:
     if not enqueued:
         return ""
     return f", enqueued in {show_quantity(median(enqueued) / probe.amount, 'fine s')}"
-
-
-def _is_better(one: Ceiling, other: Ceiling) -> bool:
-    return one.value < other.value if one.name == "dispatch" else one.value > other.value
