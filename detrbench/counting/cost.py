@@ -72,7 +72,7 @@ class Call:
 
 @dataclass(frozen=True)
 class Cost:
-    """What a kernel asks of the machine; costs add up."""
+    """What a kernel asks of the machine."""
 
     macs: int = 0
     elementwise_flops: int = 0
@@ -88,16 +88,16 @@ class Cost:
     def nbytes(self) -> int:
         return self.read_bytes + self.write_bytes
 
-    def __add__(self, other: Cost) -> Cost:
-        return Cost(
-            self.macs + other.macs,
-            self.elementwise_flops + other.elementwise_flops,
-            self.read_bytes + other.read_bytes,
-            self.write_bytes + other.write_bytes,
-        )
-
 
 Count = Callable[[Call], int]
+
+
+def _nothing(call: Call) -> int:
+    return 0
+
+
+def _read_inputs(call: Call) -> int:
+    return sum(t.nbytes for t in set(call.inputs))  # the same data given twice is read once
 
 
 @dataclass(frozen=True)
@@ -109,20 +109,18 @@ class Formula:
     """
 
     kind: str
-    macs: Count | None = None
-    elementwise: Count | None = None
-    reads: Count | None = None
+    macs: Count = _nothing
+    elementwise: Count = _nothing
+    reads: Count = _read_inputs
 
-
-def cost_of(call: Call, formula: Formula | None) -> Cost:
-    """The cost of one kernel; without a formula only its bytes are known."""
-    read = formula.reads if formula and formula.reads else _read_inputs
-    return Cost(
-        macs=formula.macs(call) if formula and formula.macs else 0,
-        elementwise_flops=formula.elementwise(call) if formula and formula.elementwise else 0,
-        read_bytes=read(call),
-        write_bytes=sum(t.nbytes for t in call.outputs),
-    )
+    def cost(self, call: Call) -> Cost:
+        """The cost of one kernel."""
+        return Cost(
+            macs=self.macs(call),
+            elementwise_flops=self.elementwise(call),
+            read_bytes=self.reads(call),
+            write_bytes=sum(t.nbytes for t in call.outputs),
+        )
 
 
 def memory_access_elements(call: Call, kind: str) -> int:
@@ -143,14 +141,6 @@ def memory_access_elements(call: Call, kind: str) -> int:
 
 
 # --- bytes -------------------------------------------------------------------------------------
-
-
-def _read_inputs(call: Call) -> int:
-    return sum(t.nbytes for t in set(call.inputs))  # the same data given twice is read once
-
-
-def _read_nothing(call: Call) -> int:
-    return 0
 
 
 def _read_source(call: Call) -> int:
@@ -212,17 +202,11 @@ def _attention_macs(call: Call) -> int:
 
 
 def _per_output(flops: int) -> Count:
-    def count(call: Call) -> int:
-        return flops * call.out.numel
-
-    return count
+    return lambda call: flops * call.out.numel
 
 
 def _per_input(flops: int) -> Count:
-    def count(call: Call) -> int:
-        return flops * call.inputs[0].numel
-
-    return count
+    return lambda call: flops * call.inputs[0].numel
 
 
 def _bias(call: Call) -> int:
@@ -256,7 +240,8 @@ POINTWISE = "element-wise"
 REDUCTION = "reduction"
 SELECTION = "top-k and sort"
 MOVEMENT = "data movement"
-UNCOUNTED = "uncounted"
+FREE = "free"  # allocates or aliases without running a kernel
+UNCOUNTED = Formula("uncounted")  # without a formula only an operator's bytes are known
 
 _BY_NAMES: Mapping[str, Formula] = {
     "convolution _convolution convolution_overrideable mkldnn_convolution": Formula(
@@ -315,8 +300,10 @@ _BY_NAMES: Mapping[str, Formula] = {
     "copy": Formula(MOVEMENT, reads=_read_source),
     """arange full full_like zeros zeros_like ones ones_like new_zeros new_ones new_full fill zero
     eye linspace scalar_tensor normal uniform bernoulli rand randn randint
-    randperm""": Formula(MOVEMENT, reads=_read_nothing),
+    randperm""": Formula(MOVEMENT, reads=_nothing),
     "gather index index_select embedding take": Formula(MOVEMENT, reads=_read_gathered),
+    """empty empty_like empty_strided empty_permuted new_empty new_empty_strided lift_fresh
+    detach""": Formula(FREE),
 }
 
 FORMULAS: Mapping[str, Formula] = {

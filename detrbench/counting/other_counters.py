@@ -71,19 +71,17 @@ def _torch(model: nn.Module, images: Tensor) -> Counted:
 
 
 def _fvcore(model: nn.Module, images: Tensor) -> Counted:
-    analysis = _import("fvcore.nn", "fvcore").FlopCountAnalysis(model, images)
-    analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
-    analysis.tracer_warnings("none")
     with _quiet("fvcore"):
-        macs = analysis.total()
+        analysis = _import("fvcore.nn", "fvcore").FlopCountAnalysis(model, images)
+        analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
+        macs = analysis.tracer_warnings("none").total()
     return Counted("fvcore", f"fvcore {metadata.version('fvcore')}", 2 * int(macs))
 
 
 def _thop(model: nn.Module, images: Tensor) -> Counted:
-    module = _import("thop", "thop")
-    distribution = owner("thop")
     with _quiet("thop"):
-        macs, _ = module.profile(model, inputs=(images,), verbose=False)
+        macs, _ = _import("thop", "thop").profile(model, inputs=(images,), verbose=False)
+    distribution = owner("thop")
     return Counted(
         "ultralytics-thop" if distribution.name == "ultralytics-thop" else "thop",
         f"{distribution.name} {distribution.version}",
@@ -131,9 +129,7 @@ def _installed_by(distribution: metadata.Distribution, file: str) -> bool:
 
 def _import(module: str, distribution: str) -> Any:
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return importlib.import_module(module)
+        return importlib.import_module(module)
     except ModuleNotFoundError as error:
         if error.name == "distutils":
             raise CounterMissing(

@@ -27,11 +27,11 @@ from detrbench.core.errors import DetrbenchError, UsageError, nearest
 from detrbench.counting.cost import (
     EPILOGUES,
     FORMULAS,
+    FREE,
     UNCOUNTED,
     Call,
     Cost,
     TensorInfo,
-    cost_of,
     memory_access_elements,
 )
 from detrbench.models.shapes import ShapesOnly, on_shapes
@@ -144,7 +144,7 @@ class Trace(Totals):
     @property
     def uncounted(self) -> tuple[Part, ...]:
         """Operators without a formula, largest traffic first: their FLOPs are unknown, not zero."""
-        unknown = [p for p in self.parts("op") if p.ops and p.ops[0].kind == UNCOUNTED]
+        unknown = [p for p in self.parts("op") if p.ops and p.ops[0].kind == UNCOUNTED.kind]
         return tuple(sorted(unknown, key=lambda part: -part.totals.traffic_eager_bytes))
 
     def by(self, grouping: Grouping, depth: int | None = None) -> dict[str, Totals]:
@@ -275,7 +275,6 @@ def _trace_with(placer: Placer, model: nn.Module, shape: tuple[int, ...]) -> Tra
         stack.enter_context(attention_in_full())
         stack.enter_context(torch.inference_mode())
         recorder = _Recorder(shadow, images)
-        stack.enter_context(recorder.following_modules())
         try:
             with recorder:
                 output = shadow(images)
@@ -353,21 +352,6 @@ def decomposed(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     return func._op_dk(_COMPOSITE, *args, **kwargs)
 
 
-_FREE = frozenset(
-    {
-        "empty",
-        "empty_like",
-        "empty_strided",
-        "empty_permuted",
-        "new_empty",
-        "new_empty_strided",
-        "lift_fresh",
-        "detach",
-    }
-)
-"""Operators that allocate or alias without running a kernel."""
-
-
 class _Recorder(ShapesOnly):  # type: ignore[no-untyped-call]  # torch leaves it untyped
     """Sees every ATen call of one forward and writes down what it costs and who asked for it."""
 
@@ -377,7 +361,8 @@ class _Recorder(ShapesOnly):  # type: ignore[no-untyped-call]  # torch leaves it
         self.modules = {name: type(module) for name, module in model.named_modules()}
         self.stages: Mapping[str, str] = dict(getattr(model, "detrbench_stages", {}))
         self.ops: list[Op] = []
-        self.stack: list[str] = []
+        self.stack = [""]
+        self._follow_modules()
         self.storages = _Storages()
         self.parameters = {
             name: self.storages.keep(parameter, parameter=True)
@@ -390,12 +375,10 @@ class _Recorder(ShapesOnly):  # type: ignore[no-untyped-call]  # torch leaves it
 
     @property
     def path(self) -> str:
-        return self.stack[-1] if self.stack else ""
+        return self.stack[-1]
 
-    @contextmanager
-    def following_modules(self) -> Iterator[None]:
+    def _follow_modules(self) -> None:
         """Hooks on the copy say which module is being called; a shared one keeps its first name."""
-        self.stack.append("")
 
         def enter(name: str) -> Callable[..., None]:
             return lambda module, args: self.stack.append(name)
@@ -406,7 +389,6 @@ class _Recorder(ShapesOnly):  # type: ignore[no-untyped-call]  # torch leaves it
         for name, module in self.model.named_modules():
             module.register_forward_pre_hook(enter(name), prepend=True)
             module.register_forward_hook(leave)
-        yield
 
     def __torch_dispatch__(
         self,
@@ -440,7 +422,8 @@ class _Recorder(ShapesOnly):  # type: ignore[no-untyped-call]  # torch leaves it
         outputs = tuple(see(t, written=mutates) for t in results)
         is_view = bool(outputs) and not mutates and all(t.storage in known for t in outputs)
         base = name if name.startswith("__") else name.rstrip("_")
-        if is_view or base in _FREE or not (inputs or outputs):
+        formula = FORMULAS.get(base, UNCOUNTED)
+        if is_view or formula.kind == FREE or not (inputs or outputs):
             return
         call = Call(
             base,
@@ -449,22 +432,20 @@ class _Recorder(ShapesOnly):  # type: ignore[no-untyped-call]  # torch leaves it
             inputs,
             tuple(t for t in outputs if t.distinct),
         )
-        formula = FORMULAS.get(base)
-        kind = formula.kind if formula else UNCOUNTED
         for tensor in inputs:
             self.touched.setdefault(tensor.storage, len(self.ops))
         self.ops.append(
             Op(
                 name=base,
-                kind=kind,
+                kind=formula.kind,
                 module=self.path,
                 module_type=self.modules[self.path],
                 stage=stage_of(self.path, self.stages),
                 inputs=inputs,
                 outputs=call.outputs,
                 args=call.args,
-                cost=cost_of(call, formula),
-                memory_access_elements=memory_access_elements(call, kind),
+                cost=formula.cost(call),
+                memory_access_elements=memory_access_elements(call, formula.kind),
                 live_bytes=self.storages.live_bytes,
             )
         )
@@ -619,15 +600,14 @@ def _edges(ops: Sequence[Op], image: TensorInfo, results: Sequence[TensorInfo]) 
 
 
 def _totals(ops: Sequence[Op], parameters: Sequence[ParameterInfo]) -> Totals:
-    cost = sum((op.cost for op in ops), Cost())
     edge_bytes = sum(op.edge_bytes for op in ops)
     return Totals(
         params=sum(p.numel for p in parameters),
         params_unused=sum(p.numel for p in parameters if p.touched_by is None),
-        macs=cost.macs,
-        elementwise_flops=cost.elementwise_flops,
+        macs=sum(op.cost.macs for op in ops),
+        elementwise_flops=sum(op.cost.elementwise_flops for op in ops),
         memory_access_elements=sum(op.memory_access_elements for op in ops),
-        traffic_eager_bytes=cost.nbytes,
+        traffic_eager_bytes=sum(op.cost.nbytes for op in ops),
         traffic_fused_bytes=sum(op.fused_bytes for op in ops),
         traffic_min_bytes=sum(p.nbytes for p in parameters) + edge_bytes,
         peak_activation_bytes=max((op.live_bytes for op in ops), default=0),
