@@ -24,7 +24,7 @@ def models(format: Format = None, output: Output = None) -> None:
 def _document() -> Document:
     from detrbench.models.catalog import find_model, model_names
     from detrbench.models.spec import load_model_spec
-    from detrbench.render.layout import Column, Document, Table
+    from detrbench.render.layout import Document, Table, columns
 
     specs = {name: load_model_spec(find_model(name)) for name in model_names()}
     told = ("title", "params_nc80", "origin")
@@ -33,12 +33,7 @@ def _document() -> Document:
     ]
     table = Table(
         caption="Models that come with detrbench; parameters at 80 classes, unfused.",
-        columns=(
-            Column("Model", "left"),
-            Column("Title", "left"),
-            Column("Params"),
-            Column("Where from", "left"),
-        ),
+        columns=columns("llrl", "Model", "Title", "Params", "Where from"),
         lines=tuple(_line(name, spec) for name, spec in specs.items()),
     )
     return Document((table,), records, records)

@@ -75,7 +75,7 @@ def selfcheck(
 def _document(found: SelfCheck) -> Document:
     from detrbench.core.units import show_eta, show_part
     from detrbench.core.version import __version__
-    from detrbench.render.layout import Column, Document, Line, Table, made
+    from detrbench.render.layout import Document, Line, Table, columns, made
 
     known = found.resolution
     records = [
@@ -89,14 +89,7 @@ def _document(found: SelfCheck) -> Document:
             f"{known.model} against itself, image {known.imgsz}, {processes} processes, "
             f"margin {show_part(found.run.budget.margin)}."
         ),
-        columns=(
-            Column("Against", "left"),
-            Column("Known"),
-            Column("Measured"),
-            Column("Interval", "left"),
-            Column("Seen", "left"),
-            Column("Verdict", "left"),
-        ),
+        columns=columns("lrrlll", "Against", "Known", "Measured", "Interval", "Seen", "Verdict"),
         lines=tuple(Line(each.name, _cells(each)) for each in found.findings),
         notes=(
             _alarms(found),

@@ -42,7 +42,7 @@ def render(document: Document) -> str:
         pictures=_pictures(savings=plots.savings(report), verdicts=plots.verdicts(report))
         if report
         else (),
-        sections=[section for section in _sections(document) if not section.blank],
+        sections=[one for one in _sections(document) if one.pictures or one.tables or one.missing],
         provenance=provenance(report) if report else (f"Made by detrbench {__version__}",),
         report=report,
         style=Markup(_read("page.css")),
@@ -113,10 +113,6 @@ class Section:
     pictures: tuple[Drawn, ...] = ()
     tables: tuple[Shown, ...] = ()
     missing: str = ""
-
-    @property
-    def blank(self) -> bool:
-        return not (self.pictures or self.tables or self.missing)
 
 
 def _sections(document: Document) -> Iterator[Section]:

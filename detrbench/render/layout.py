@@ -48,6 +48,14 @@ class Column:
     align: Literal["left", "right"] = "right"
 
 
+def columns(sides: str, *titles: str) -> tuple[Column, ...]:
+    """A column for each title; `sides` is as LaTeX has it, "lr" for one left and one right."""
+    return tuple(
+        Column(title, "left" if side == "l" else "right")
+        for side, title in zip(sides, titles, strict=True)
+    )
+
+
 @dataclass(frozen=True)
 class Line:
     """One line of a table: a label, `level` steps in, and a text for every further column."""
@@ -219,12 +227,11 @@ def _ends_of(row: Result, spread: Spread) -> tuple[Any, Any]:
 
 def _brackets(rows: tuple[Result, ...], shown: list[Metric]) -> list[str]:
     """What the brackets of each column mean."""
-    found = {(one, spread) for one in shown for row in rows if (spread := _spread_of(row, one))}
     return [
         f"{one.title}: in brackets {spread.meaning}"
         for one in shown
         for spread in one.spread
-        if (one, spread) in found
+        if any(_spread_of(row, one) == spread for row in rows)
     ]
 
 
@@ -242,10 +249,11 @@ def _difference_text(
     pair = comparison_of(row, report) if one.spread else None
     if pair is not None:  # the ratio within rounds tells more than that of two medians
         return _pair_text(pair, marks)
-    if not _overlap(row, reference, one):
-        return show_change(change)
-    mark = marks.mark("the intervals overlap: this run does not show a difference")
-    return f"{show_change(change)} {mark}"
+    here, there = interval_of(row, one), interval_of(reference, one)
+    if here and there and here[0] <= there[1] and there[0] <= here[1]:
+        mark = marks.mark("the intervals overlap: this run does not show a difference")
+        return f"{show_change(change)} {mark}"
+    return show_change(change)
 
 
 def change_of(row: Result, reference: Result, one: Metric) -> float | None:
@@ -269,11 +277,6 @@ def comparison_of(row: Result, report: Report) -> Comparison | None:
     return pair if pair is not None and pair.ratio and report.reference(row) is not None else None
 
 
-def _overlap(row: Result, other: Result, one: Metric) -> bool:
-    here, there = interval_of(row, one), interval_of(other, one)
-    return bool(here and there and here[0] <= there[1] and there[0] <= here[1])
-
-
 # --- one line per pair -------------------------------------------------------------------------
 
 
@@ -291,35 +294,25 @@ def _verdicts(report: Report) -> Table | None:
         verdict = " ".join((str(pair.verdict), *map(marks.mark, pair.reasons)))
         processes = str(len(pair.process_log_ratios))
         cells = (change, f"{interval}{how}" if interval else "n/a", processes, verdict)
-        lines.append(Line(pair_label(pair, report), cells))
+        lines.append(Line(side_label(pair.case, report), cells))
     margins = sorted({pair.margin for pair in judged if pair.margin})
     margin = f", margin {' and '.join(map(show_part, margins))}" if margins else ""
     baselines = ", ".join(dict.fromkeys(baseline_label(pair, report) for pair in judged))
     return Table(
         caption=f"Latency against {baselines}, paired within rounds{margin}.",
-        columns=(
-            Column("Model", "left"),
-            Column("Difference"),
-            Column("Interval", "left"),
-            Column("Processes"),
-            Column("Verdict", "left"),
-        ),
+        columns=columns("lrlrl", "Model", "Difference", "Interval", "Processes", "Verdict"),
         lines=tuple(lines),
         notes=tuple(marks.notes),
     )
 
 
-def pair_label(pair: Comparison, report: Report) -> str:
-    """As its row is called above, so that settings tell pairs apart where they must."""
-    return _side_label(pair.case, report)
-
-
 def baseline_label(pair: Comparison, report: Report) -> str:
-    """What a comparison is against, likewise."""
-    return pair.baseline.model if pair.baseline.case is None else _side_label(pair.baseline, report)
+    """What a comparison is against, as its row is called above."""
+    return pair.baseline.model if pair.baseline.case is None else side_label(pair.baseline, report)
 
 
-def _side_label(side: Side, report: Report) -> str:
+def side_label(side: Side, report: Report) -> str:
+    """As its row is called above, so that settings tell pairs apart where they must."""
     row = next((row for row in report.rows if side.is_of(row)), None)
     return side.model if row is None else row_label(row, report.rows)
 

@@ -38,10 +38,10 @@ from detrbench.render.layout import (
     comparison_of,
     interval_of,
     interval_text,
-    pair_label,
     part_metrics,
     reference_label,
     row_label,
+    side_label,
     summary_metrics,
 )
 from detrbench.reports.comparison import Comparison
@@ -69,12 +69,12 @@ def verdicts(report: Report) -> str | None:
     with style():
         figure, panels = stack_panels([24.0] * len(pairs), left=10, label=True)
         for pair, panel in zip(pairs, panels, strict=True):
-            _draw_pair(panel, pair, pair_label(pair, report))
+            _draw_pair(panel, pair, side_label(pair.case, report))
         share_range(panels, [0.0], pad=0.08)
         percent_ticks(panels[-1].xaxis)
         baselines = ", ".join(dict.fromkeys(baseline_label(pair, report) for pair in pairs))
         panels[-1].set_xlabel(f"Latency against {shortened(baselines, 40)}")
-        words = " ".join(_pair_words(pair, pair_label(pair, report)) for pair in pairs)
+        words = " ".join(_pair_words(pair, side_label(pair.case, report)) for pair in pairs)
         return svg_text(figure, "verdicts", "Verdicts", words)
 
 

@@ -15,6 +15,7 @@ from detrbench.render.layout import (
     Marks,
     Table,
     cell_text,
+    columns,
     deviation_text,
     ours_line,
     published_note,
@@ -81,8 +82,8 @@ def environment(report: Report) -> Table | None:
     facts = list(_facts(report.environment))
     if not facts:
         return None
-    columns = (Column("Fact", "left"), Column("Value", "left"))
-    return Table("What ran it.", columns, tuple(Line(name, (text,)) for name, text in facts))
+    lines = tuple(Line(name, (text,)) for name, text in facts)
+    return Table("What ran it.", columns("ll", "Fact", "Value"), lines)
 
 
 def _facts(environment: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -132,8 +133,9 @@ def processes(report: Report) -> Table | None:
             Line(f"process {number}", tuple(each.get(name, "") for name in names), level=1)
             for number, each in enumerate(facts, 1)
         ]
-    columns = (Column("Models, process", "left"), *map(Column, names))
-    return Table("What happened around the samples, process by process.", columns, tuple(lines))
+    caption = "What happened around the samples, process by process."
+    shown = (Column("Models, process", "left"), *map(Column, names))
+    return Table(caption, shown, tuple(lines))
 
 
 def _process_facts(row: Result) -> list[dict[str, str]]:

@@ -10,8 +10,8 @@ from detrbench.render.layout import (
     baseline_label,
     change_of,
     interval_text,
-    pair_label,
     row_label,
+    side_label,
 )
 from detrbench.render.plots import named_pairs
 from detrbench.reports.comparison import Comparison
@@ -62,7 +62,7 @@ def _finding(pair: Comparison, report: Report) -> Finding:
     verdict = pair.verdict or ""
     sign, sentence = _VERDICTS.get(verdict, _UNJUDGED)
     told = sentence.format(
-        model=pair_label(pair, report),
+        model=side_label(pair.case, report),
         baseline=baseline_label(pair, report),
         takes=f"it takes {_more_or_less(pair.ratio)} time" if pair.ratio else _UNKNOWN,
         within=f" to within {show_part(pair.margin)}" if pair.margin else "",
