@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol
 
 from detrbench.core.errors import UsageError, nearest
 from detrbench.machine.devices import parse_device
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from detrbench.reports.case import Execution
-    from detrbench.runtimes.devices import Device
 
 # One line per runtime: name -> "module:Class", imported when asked for.
 RUNTIMES: dict[str, str] = {
@@ -31,6 +30,10 @@ RUNTIMES: dict[str, str] = {
 
 # Those that do not run on every kind of device, and the kinds they run on.
 ONLY_ON: dict[str, tuple[str, ...]] = {"cudagraph": ("cuda",)}
+
+
+PARTS = ("preprocess", "backbone", "neck", "decoder", "postprocess")
+"""The stages that a detector is timed in; see `stages`."""
 
 
 class Runtime(Protocol):
@@ -115,6 +118,6 @@ def open_runtime(execution: Execution) -> Runtime:
         UsageError: as `check_execution`, or a device that is not there.
     """
     module, class_name = RUNTIMES[check_execution(execution).runtime].split(":")
-    opened: Device = open_device(execution.device)
-    make: type[Any] = getattr(import_module(module), class_name)
-    return cast(Runtime, make(opened, execution))
+    make = getattr(import_module(module), class_name)
+    runtime: Runtime = make(open_device(execution.device), execution)
+    return runtime

@@ -29,25 +29,16 @@ Observed = Callable[[Tensor], "tuple[object, Tensor | None]"]
 
 
 class Selecting(Protocol):
-    """A model that says which queries it picked, and takes them from others."""
-
-    selects_queries: bool
+    """A model that says which queries it picked."""
 
     def detect(self, images: Tensor) -> tuple[object, Tensor]:
         """The outputs, and the picked cells (B, Q)."""
 
-    def __call__(self, images: Tensor, selected: Tensor) -> object: ...
 
-
-def selecting(model: Any) -> Selecting | None:
-    """`model` as one that picks queries, if it is one."""
-    return model if getattr(model, "selects_queries", False) else None
-
-
-def observed(model: nn.Module) -> Observed:
-    """`model` as a function, which is what gets compiled or captured: so the very graph that is
+def observed(model: Any) -> Observed:
+    """A module as a function, which is what gets compiled or captured: so the very graph that is
     timed is compared."""
-    detector = selecting(model)
+    detector: Selecting | None = model if getattr(model, "selects_queries", False) else None
 
     def run(images: Tensor) -> tuple[object, Tensor | None]:
         return (model(images), None) if detector is None else detector.detect(images)

@@ -49,9 +49,8 @@ class WallClock:
     def time(self, call: Callable[[], object]) -> tuple[float, ...]:
         now = time.perf_counter_ns
         begin = now()
-        result = (
-            call()
-        )  # kept until the clock was read: freeing the outputs is not the model's time
+        # Kept until the clock was read: freeing the outputs is not the model's time.
+        result = call()
         end = now()
         del result
         return ((end - begin) * 1e-9,)
@@ -59,9 +58,5 @@ class WallClock:
 
 def sampling_overhead(clock: Clock, samples: int = 200) -> float:
     """Median seconds that `clock` reports for a step that does nothing: our part of each sample."""
-    readings = sorted(clock.time(_nothing)[0] for _ in range(samples))
+    readings = sorted(clock.time(lambda: None)[0] for _ in range(samples))
     return readings[len(readings) // 2]
-
-
-def _nothing() -> None:
-    return None

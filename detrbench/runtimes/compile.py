@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import time
 import types
-from collections.abc import Mapping
 from itertools import count
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from detrbench.core.errors import DetrbenchError
-from detrbench.reports.case import Execution
-from detrbench.runtimes.agreement import Observed, check_agreement, given, observed
-from detrbench.runtimes.devices import Device
+from detrbench.runtimes.agreement import Observed, given, observed
 from detrbench.runtimes.eager import Eager, ModelStep
 
 # What a compiler needs that a torch wheel does not bring, by the exception that says so.
@@ -26,14 +22,10 @@ _HINTS = {
 _NUMBERS = count()
 
 
-class Compile:
+class Compile(Eager):
     """`torch.compile` in its default mode, as one graph for one shape, compared with eager."""
 
     name = "compile"
-
-    def __init__(self, device: Device, execution: Execution | None = None) -> None:
-        self.eager = Eager(device, execution)
-        self.prepared: dict[str, float] = {}
 
     def prepare(self, model: nn.Module, images: Tensor) -> ModelStep:
         """The step that calls the compiled `model`; compiling is done when this returns.
@@ -41,33 +33,16 @@ class Compile:
         Raises:
             DetrbenchError: it does not compile, or computes something else than eager.
         """
-        self.eager.prepare(model, images)
-        placed = self.eager.place(images)
+        super().prepare(model, images)
+        placed = self.place(images)
         run = torch.compile(_own_code(observed(model)), dynamic=False, fullgraph=True)
         began = time.perf_counter()
         with torch.inference_mode():
             outputs, selected = _first_call(run, placed)
             compile_s = time.perf_counter() - began
-            found = check_agreement(
-                outputs, given(model, placed, selected), self.eager.tolerance, "compiled"
-            )
-        self.prepared = agreed(self.eager, found) | {"compile_s": compile_s}
-        return ModelStep(lambda: run(placed)[0], self.eager.device.clock)
-
-    def activate(self) -> None:
-        self.eager.activate()
-
-    def settings(self, images: Tensor) -> Mapping[str, Any]:
-        return {**self.eager.settings(images), "runtime": self.name}
-
-    def close(self) -> None:
-        self.eager.close()
-
-
-def agreed(eager: Eager, deviation: float) -> dict[str, float]:
-    """What eager found out in preparing, with the larger of its own and this deviation."""
-    worst = max(deviation, eager.prepared.get("agreement", 0.0))
-    return {**eager.prepared, "agreement": worst, "tolerance": eager.tolerance}
+            self.compare(outputs, given(model, placed, selected), "compiled")
+        self.prepared["compile_s"] = compile_s
+        return ModelStep(lambda: run(placed)[0], self.device.clock)
 
 
 def _own_code(function: Observed) -> Observed:

@@ -6,7 +6,6 @@ Small detectors are bound by launches, over a thousand a pass; a replay costs th
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -14,15 +13,14 @@ from torch import Tensor, nn
 
 from detrbench.core.errors import DetrbenchError
 from detrbench.reports.case import Execution
-from detrbench.runtimes.agreement import check_agreement, given, observed
-from detrbench.runtimes.compile import agreed
+from detrbench.runtimes.agreement import given, observed
 from detrbench.runtimes.devices import Device
 from detrbench.runtimes.eager import Eager, ModelStep
 
 WARM_UPS = 3  # as torch's notes on CUDA graphs do: libraries choose and allocate before the capture
 
 
-class CudaGraph:
+class CudaGraph(Eager):
     """Eager's kernels, replayed; compared with eager.
 
     Args:
@@ -34,8 +32,8 @@ class CudaGraph:
     def __init__(
         self, device: Device, execution: Execution | None = None, cuda: Any = torch.cuda
     ) -> None:
-        self.eager, self._cuda = Eager(device, execution), cuda
-        self.prepared: dict[str, float] = {}
+        super().__init__(device, execution)
+        self._cuda = cuda
 
     def prepare(self, model: nn.Module, images: Tensor) -> ModelStep:
         """The step that replays the graph of `model` on `images`; its outputs are the same tensors
@@ -44,34 +42,23 @@ class CudaGraph:
         Raises:
             DetrbenchError: the model cannot be captured, or replays something else than eager.
         """
-        self.eager.prepare(model, images)
-        placed = self.eager.place(images)
+        super().prepare(model, images)
+        placed = self.place(images)
         began = time.perf_counter()
         with torch.inference_mode():
             graph, (outputs, selected), pool_bytes = self._capture(model, placed)
             graph.replay()
             self._cuda.synchronize()
             capture_s = time.perf_counter() - began
-            found = check_agreement(
-                outputs, given(model, placed, selected), self.eager.tolerance, "replayed"
-            )
-        self.prepared = agreed(self.eager, found) | {"capture_s": capture_s}
+            self.compare(outputs, given(model, placed, selected), "replayed")
+        self.prepared["capture_s"] = capture_s
         self.prepared["resident_bytes"] += pool_bytes
 
         def replay() -> object:
             graph.replay()
             return outputs
 
-        return ModelStep(replay, self.eager.device.clock)
-
-    def activate(self) -> None:
-        self.eager.activate()
-
-    def settings(self, images: Tensor) -> Mapping[str, Any]:
-        return {**self.eager.settings(images), "runtime": self.name}
-
-    def close(self) -> None:
-        self.eager.close()
+        return ModelStep(replay, self.device.clock)
 
     def _capture(
         self, model: nn.Module, images: Tensor

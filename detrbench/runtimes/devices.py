@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 from weakref import WeakSet
 
@@ -17,18 +18,18 @@ if TYPE_CHECKING:
 # As triton's do_bench: larger than any L2 cache there is, so that nothing of before is left in it.
 FLUSH_BYTES = 256 * 2**20
 
+_Switches = tuple[bool, ...]  # TF32 in convolutions, TF32 in products, cuDNN's autotuner
 
-class Device(Protocol):
-    """A device that is there. `name` is as torch spells it."""
 
-    @property
-    def name(self) -> str: ...
+class Device:
+    """A device that is there, without any switches. `name` is as torch spells it."""
 
-    @property
-    def clock(self) -> Clock: ...
+    name: str
+    clock: Clock
 
     def flags(self) -> dict[str, Any]:
         """Process-wide switches that change how fast, or how exactly, this device computes."""
+        return {}
 
     def configure(self, execution: Execution) -> None:
         """Take and set the switches that `execution` asks for, checked by `check_execution` before.
@@ -45,7 +46,7 @@ class Device(Protocol):
         activates its own."""
 
 
-class Cpu:
+class Cpu(Device):
     """The host's processor."""
 
     name = "cpu"
@@ -55,27 +56,15 @@ class Cpu:
             raise UsageError(
                 f"there is no device cpu:{index}", hint="The processor is one device: cpu."
             )
-        self.clock: Clock = WallClock()
-
-    def flags(self) -> dict[str, Any]:
-        return {}
-
-    def configure(self, execution: Execution) -> None:
-        """There are no switches here."""
-
-    def activate(self) -> None:
-        """There are no switches here."""
-
-    def restore(self) -> None:
-        """There are no switches here."""
+        self.clock = WallClock()
 
 
-class Cuda:
+class Cuda(Device):
     """One NVIDIA GPU, the process's current device from here on."""
 
     # As torch had the process's switches before anything here set them, which is what "not asked"
     # means, and those that have set them and not put them back.
-    _before: ClassVar[tuple[bool, bool, bool] | None] = None
+    _before: ClassVar[_Switches | None] = None
     _configured: ClassVar[WeakSet[Cuda]] = WeakSet()
 
     def __init__(self, index: int | None = None) -> None:
@@ -92,9 +81,9 @@ class Cuda:
             raise UsageError(f"there is no device {wanted}", hint=f"There is: {there}.")
         torch.cuda.set_device(index or 0)
         self.name = wanted
-        self.clock: Clock = CudaClock(event=_timing_event, synchronize=torch.cuda.synchronize)
+        self.clock = _cuda_clock()
         self._cold = False
-        self._wanted: tuple[bool, bool, bool] | None = None
+        self._wanted: _Switches | None = None
 
     def flags(self) -> dict[str, Any]:
         """TF32 (float32 products with 10-bit mantissas) and the convolution autotuner."""
@@ -121,50 +110,48 @@ class Cuda:
         if Cuda._before is None:
             Cuda._before = self._switches()
         Cuda._configured.add(self)
-        conv, matmul, benchmark = Cuda._before
-        asked = execution.tf32
-        self._wanted = (
-            conv if asked is None else asked,
-            matmul if asked is None else asked,
-            benchmark if execution.cudnn_benchmark is None else execution.cudnn_benchmark,
+        asked = (execution.tf32, execution.tf32, execution.cudnn_benchmark)
+        self._wanted = tuple(
+            usual if one is None else one for one, usual in zip(asked, Cuda._before, strict=True)
         )
         self.activate()
         self._cold = execution.cold_l2
         if self._cold:
             flush = torch.empty(FLUSH_BYTES, dtype=torch.int8, device=self.name).zero_
-            self.clock = CudaClock(_timing_event, torch.cuda.synchronize, before=flush)
+            self.clock = _cuda_clock(before=flush)
 
     def activate(self) -> None:
         if self._wanted is not None:
-            self._switch(*self._wanted)
+            self._switch(self._wanted)
 
     def restore(self) -> None:
         if Cuda._before is not None and self in Cuda._configured:
-            self._switch(*Cuda._before)
+            self._switch(Cuda._before)
             self._wanted = None
             Cuda._configured.discard(self)
             if not Cuda._configured:
                 Cuda._before = None
 
-    def _switches(self) -> tuple[bool, bool, bool]:
+    def _switches(self) -> _Switches:
         flags = self.flags()
         return flags["tf32_conv"], flags["tf32_matmul"], flags["cudnn_benchmark"]
 
-    def _switch(self, conv: bool, matmul: bool, benchmark: bool) -> None:
+    def _switch(self, wanted: _Switches) -> None:
         """By the names that every torch has: from the newer ones on, reading these would raise."""
         import torch
 
-        if self._switches() != (conv, matmul, benchmark):
+        if self._switches() != wanted:
+            conv, matmul, benchmark = wanted
             torch.backends.cudnn.allow_tf32 = conv
             torch.backends.cuda.matmul.allow_tf32 = matmul
             torch.backends.cudnn.benchmark = benchmark
 
 
-def _timing_event() -> CudaEvent:
+def _cuda_clock(before: Callable[[], object] | None = None) -> CudaClock:
     import torch
 
-    make: Callable[..., CudaEvent] = torch.cuda.Event
-    return make(enable_timing=True)
+    event = partial(torch.cuda.Event, enable_timing=True)
+    return CudaClock(event, torch.cuda.synchronize, before=before)
 
 
 class CudaEvent(Protocol):
@@ -210,9 +197,8 @@ class CudaClock:
         self._synchronize()
         begin = now_ns()
         self._begin.record()
-        result = (
-            call()
-        )  # kept until the clock was read: freeing the outputs is not the model's time
+        # Kept until the clock was read: freeing the outputs is not the model's time.
+        result = call()
         self._end.record()
         enqueued = now_ns()
         self._synchronize()
@@ -222,9 +208,6 @@ class CudaClock:
         return device_s, (finished - begin) * 1e-9, (enqueued - begin) * 1e-9
 
 
-DEVICES: dict[str, Callable[[int | None], Device]] = {"cpu": Cpu, "cuda": Cuda}
-
-
 def open_device(text: str) -> Device:
     """The device called `text`.
 
@@ -232,7 +215,7 @@ def open_device(text: str) -> Device:
         UsageError: an unknown name, or a device that is not there, with what torch was built with.
     """
     kind, index = parse_device(text)
-    return DEVICES[kind](index)
+    return Cuda(index) if kind == "cuda" else Cpu(index)
 
 
 def _why_no_cuda(torch_module: Any) -> str:

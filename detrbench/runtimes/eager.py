@@ -16,7 +16,7 @@ from detrbench.runtimes.agreement import (
     check_agreement,
     check_finite,
     given,
-    selecting,
+    observed,
     tensors,
 )
 from detrbench.runtimes.clocks import Clock
@@ -38,6 +38,8 @@ class Eager:
 
     def __init__(self, device: Device, execution: Execution | None = None) -> None:
         self.device, self.execution = device, execution or Execution(device=device.name)
+        self._dtype: torch.dtype = getattr(torch, self.execution.dtype)
+        self._layout = LAYOUTS[self.execution.memory_format]
         device.configure(self.execution)
         self.prepared: dict[str, float] = {}
 
@@ -57,16 +59,27 @@ class Eager:
             DetrbenchError: it cannot run so, or deviates from float32.
         """
         began = time.perf_counter()
+        self.prepared = {}
         # inference_mode alone would leave dropout and batch statistics on.
         model = model.eval().to(self.device.name)
-        deviated = self._cast(model, images.to(self.device.name))
+        self._cast(model, images.to(self.device.name))
         images = self.place(images)
         self.prepared = {
             "build_s": time.perf_counter() - began,
             "resident_bytes": resident_bytes(model, images),
-            **deviated,
+            **self.prepared,
         }
         return ModelStep(lambda: model(images), self.device.clock)
+
+    def compare(self, outputs: object, reference: object, what: str) -> None:
+        """Have `prepared` say how far `outputs` are from what they should be, at worst.
+
+        Raises:
+            DetrbenchError: as `check_agreement`.
+        """
+        found = check_agreement(outputs, reference, self.tolerance, what)
+        worst = max(found, self.prepared.get("agreement", 0.0))
+        self.prepared |= {"agreement": worst, "tolerance": self.tolerance}
 
     def place(self, images: Tensor) -> Tensor:
         """`images` on the device, in the dtype and the layout asked for."""
@@ -95,26 +108,15 @@ class Eager:
         dtype = self.execution.dtype
         return TOLERANCES["tf32" if dtype == "float32" and rounded else dtype]
 
-    @property
-    def _dtype(self) -> torch.dtype:
-        dtype: torch.dtype = getattr(torch, self.execution.dtype)
-        return dtype
-
-    @property
-    def _layout(self) -> torch.memory_format:
-        return LAYOUTS[self.execution.memory_format]
-
-    def _cast(self, model: nn.Module, images: Tensor) -> dict[str, float]:
+    def _cast(self, model: nn.Module, images: Tensor) -> None:
         """Cast `model` in place, and compare its outputs before and after."""
         asked = (self.execution.dtype, self.execution.memory_format)
         if asked == ("float32", "contiguous"):
             model.to(self._dtype)
-            return {}
+            return
         with torch.inference_mode():
             model.float()
-            detector = selecting(model)
-            selected = None if detector is None else detector.detect(images.float())[1]
-            reference = given(model, images.float(), selected)
+            reference, selected = observed(model)(images.float())
             model.to(dtype=self._dtype, memory_format=self._layout)  # type: ignore[call-overload]
             what = f"{' and '.join(asked)} on {self.device.name}"
             try:
@@ -126,8 +128,7 @@ class Eager:
                     f"the model does not run in {what}: {error}",
                     hint="Choose another --dtype, or another device.",
                 ) from error
-            found = check_agreement(outputs, reference, self.tolerance, what)
-        return {"agreement": found, "tolerance": self.tolerance}
+            self.compare(outputs, reference, what)
 
 
 class ModelStep:
@@ -141,11 +142,6 @@ class ModelStep:
             return self._call()
 
     def verify(self, outcome: object) -> None:
-        """Look at the outputs of a call.
-
-        Raises:
-            DetrbenchError: a NaN or an infinity among them, or no tensor at all.
-        """
         check_finite(outcome)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import torch
@@ -16,7 +17,6 @@ from detrbench.runtimes.clocks import Step
 from detrbench.runtimes.eager import Eager, ModelStep
 from detrbench.runtimes.images import natural_images
 
-PARTS = ("preprocess", "backbone", "neck", "decoder", "postprocess")
 WHOLE = "whole"
 
 
@@ -27,8 +27,8 @@ def stage_steps(
     batch: int = 1,
     *,
     seed: int = 0,
-) -> Mapping[str, Step]:
-    """A step for each of `PARTS`, and one for all of them in a row, `WHOLE`.
+) -> dict[str, Step]:
+    """A step for each of `runtimes.PARTS`, and one for all of them in a row, `WHOLE`.
 
     - preprocess: bytes (B, H, W, 3) in the host's memory, of the model's image size, to a tensor
       (B, 3, H, W) in 0..1 on the device, in the dtype and layout that the model computes in. The
@@ -45,7 +45,7 @@ def stage_steps(
             the image size does not fit.
         DetrbenchError: as `Runtime.prepare`.
     """
-    if not isinstance(runtime, Eager):
+    if type(runtime) is not Eager:
         raise UsageError(
             "stages are timed one kernel after the other", hint="Leave --stages out, or give eager."
         )
@@ -64,7 +64,7 @@ def stage_steps(
     with torch.inference_mode():
         left: Mapping[int, Any] = {-1: preprocess()}
         for stage in ("backbone", "neck", "decoder"):
-            calls[stage] = _stage(detector, stage, left)
+            calls[stage] = partial(detector.run_stage, stage, left)
             left = detector.run_stage(stage, left)
     detections = Detections(*left[detector.spec.rows[-1].index])
     calls["postprocess"] = lambda: postprocess(detections, image_hw)
@@ -75,8 +75,3 @@ def stage_steps(
 def to_bytes(images: Tensor) -> Tensor:
     """Images (B, 3, H, W) in 0..1 as a camera delivers them: uint8 (B, H, W, 3)."""
     return (images * 255).round().to(torch.uint8).permute(0, 2, 3, 1).contiguous()
-
-
-def _stage(detector: Detector, stage: str, inputs: Mapping[int, Any]) -> Callable[[], object]:
-    kept = dict(inputs)
-    return lambda: detector.run_stage(stage, kept)

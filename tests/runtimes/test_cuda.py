@@ -10,9 +10,9 @@ from detrbench.machine.validity import conditions, open_ledger
 from detrbench.models.builder import build
 from detrbench.models.nn.detections import Detections
 from detrbench.reports.case import Execution
-from detrbench.runtimes import open_runtime
+from detrbench.runtimes import PARTS, open_runtime
 from detrbench.runtimes.images import natural_images
-from detrbench.runtimes.stages import PARTS, WHOLE, stage_steps
+from detrbench.runtimes.stages import WHOLE, stage_steps
 
 pytestmark = [
     pytest.mark.cuda,
@@ -88,12 +88,12 @@ def test_memory_and_energy_are_told() -> None:
     step = runtime.prepare(build(MODEL, nc=3), natural_images(1, *SIZE))
     step()
     peak = peak_memory(step, "cuda", runtime.prepared["resident_bytes"])
-    assert peak.allocated_bytes is not None
-    assert peak.reserved_bytes is not None
-    assert runtime.prepared["resident_bytes"] < peak.allocated_bytes <= peak.reserved_bytes
+    allocated, reserved, _ = peak.values()
+    assert isinstance(allocated, int)
+    assert isinstance(reserved, int)
+    assert runtime.prepared["resident_bytes"] < allocated <= reserved
     energy = energy_per_image(step, 1, "cuda", seconds=0.5)
-    assert energy.joules_per_image is None or 0 < energy.joules_per_image < 1000
-    assert (energy.joules_per_image is None) == (energy.reason is not None)
+    assert energy if isinstance(energy, str) else 0 < energy < 1000
 
 
 def test_the_ledger_reads_the_gpu_or_says_why_not() -> None:

@@ -11,10 +11,10 @@ from detrbench.models.builder import build
 from detrbench.models.detector import Detector
 from detrbench.models.nn.detections import Predictions, postprocess
 from detrbench.reports.case import Execution
-from detrbench.runtimes import open_runtime
+from detrbench.runtimes import PARTS, open_runtime
 from detrbench.runtimes.clocks import Step
 from detrbench.runtimes.images import natural_images
-from detrbench.runtimes.stages import PARTS, WHOLE, stage_steps, to_bytes
+from detrbench.runtimes.stages import WHOLE, stage_steps, to_bytes
 
 SIZE = (64, 96)
 
