@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
-import subprocess
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
+
+from detrbench.machine.system import output
 
 _SIZES = {"K": 2**10, "M": 2**20, "G": 2**30}
 
@@ -19,11 +21,9 @@ def last_level_bytes(root: Path = Path("/")) -> int | None:
     """
     found: dict[int, int] = {}
     for folder in (root / "sys/devices/system/cpu/cpu0/cache").glob("index*"):
-        try:
+        with suppress(OSError, ValueError):  # a cache that does not tell its level or size
             if (folder / "type").read_text().strip() != "Instruction":
                 found[int((folder / "level").read_text())] = _bytes((folder / "size").read_text())
-        except (OSError, ValueError):  # a cache that does not tell its level or size
-            continue
     if found:
         return found[max(found)]
     return _by_sysctl() if sys.platform == "darwin" else None
@@ -37,14 +37,9 @@ def _bytes(text: str) -> int:
 
 def _by_sysctl() -> int | None:
     for name in ("hw.l3cachesize", "hw.perflevel0.l2cachesize", "hw.l2cachesize"):
-        try:
-            done = subprocess.run(
-                ["sysctl", "-n", name], capture_output=True, text=True, timeout=5, check=True
-            )
-            if int(done.stdout) > 0:
-                return int(done.stdout)
-        except (OSError, ValueError, subprocess.SubprocessError):
-            continue
+        size = output(["sysctl", "-n", name]) or ""
+        if size.isdecimal() and int(size) > 0:
+            return int(size)
     return None
 
 

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import os
 import platform
-import subprocess
 import sys
 from dataclasses import asdict, dataclass, fields
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from detrbench.core.units import show_size
+from detrbench.core.units import show_many, show_size
+from detrbench.machine.system import load_average, output, own_cpus, text
 from detrbench.machine.threads import cpu_quotas
 
 VOLATILE = frozenset({"load_average", "revision"})
@@ -79,10 +79,10 @@ class Environment:
             "torch": installed_version("torch"),
             "platform": f"{platform.system()} {platform.release()} {platform.machine()}",
             "processor": processor_model(),
-            "logical_cpus": logical_cpus(),
+            "logical_cpus": len(own_cpus()),
             "cpu_quota": min(cpu_quotas(), default=None),
             "memory_bytes": _memory_bytes(),
-            "load_average": _load_average(),
+            "load_average": load_average(),
             "revision": git_revision(),
         }
         return cls(**(facts | (_torch_facts(device) if device else {})))
@@ -111,14 +111,11 @@ class Environment:
         cpus = f"{self.logical_cpus} CPUs" if self.logical_cpus else None
         if cpus and self.cpu_quota and self.cpu_quota < (self.logical_cpus or 0):
             cpus += f", quota {self.cpu_quota:g}"
-        threads = f"{self.threads} threads" if self.threads and self.threads > 1 else None
-        if self.threads == 1:
-            threads = "1 thread"
         facts = (
             self.accelerator,
             self.processor,
             cpus,
-            threads,
+            show_many(self.threads, "thread") if self.threads else None,
             show_size(self.memory_bytes) if self.memory_bytes else None,
             self.platform,
             self.python,
@@ -137,28 +134,21 @@ def installed_version(distribution: str) -> str | None:
         return None
 
 
-def logical_cpus() -> int | None:
-    """Processors this process may be scheduled on."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count()
-
-
 def processor_model(cpuinfo: Path = Path("/proc/cpuinfo")) -> str | None:
     """The processor's model name, else its architecture."""
-    for line in _text(cpuinfo).splitlines():
+    for line in text(cpuinfo).splitlines():
         name, _, value = line.partition(":")
         if name.strip() in ("model name", "Model", "Hardware"):
             return value.strip() or None
     if sys.platform == "darwin":
-        return _output(["sysctl", "-n", "machdep.cpu.brand_string"]) or platform.machine()
+        return output(["sysctl", "-n", "machdep.cpu.brand_string"]) or platform.machine()
     return platform.processor() or platform.machine() or None
 
 
 def git_revision(folder: Path | None = None) -> str | None:
     """The git revision of `folder` (the working directory), with "-dirty" for changed files."""
     options = ["--always", "--dirty", "--abbrev=12", "--exclude=*"]
-    return _output(["git", "describe", *options], folder=folder)
+    return output(["git", "describe", *options], folder=folder)
 
 
 def _torch_facts(device: str) -> dict[str, Any]:
@@ -185,7 +175,7 @@ def _add_cuda_facts(facts: dict[str, Any], device: str) -> None:
     facts["accelerator"] = properties.name
     facts["accelerator_memory_bytes"] = properties.total_memory
     facts["accelerator_driver"] = _nvidia_driver()
-    facts["cudnn"] = _cudnn_version()
+    facts["cudnn"] = torch.backends.cudnn.version()  # type: ignore[no-untyped-call]
     facts["flags"] |= {
         "tf32_matmul": torch.backends.cuda.matmul.allow_tf32,
         "tf32_cudnn": torch.backends.cudnn.allow_tf32,
@@ -193,19 +183,12 @@ def _add_cuda_facts(facts: dict[str, Any], device: str) -> None:
     }
 
 
-def _cudnn_version() -> int | None:
-    from torch.backends import cudnn
-
-    version: int | None = cudnn.version()  # type: ignore[no-untyped-call]  # torch leaves it so
-    return version
-
-
 def _nvidia_driver() -> str | None:
-    for word in _text(Path("/proc/driver/nvidia/version")).split():
+    for word in text(Path("/proc/driver/nvidia/version")).split():
         if word.count(".") >= 1 and word.replace(".", "").isdigit():
             return word
     query = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
-    return (_output(query) or "").partition("\n")[0] or None
+    return (output(query) or "").partition("\n")[0] or None
 
 
 def _memory_bytes() -> int | None:
@@ -213,29 +196,3 @@ def _memory_bytes() -> int | None:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError):  # not offered by this system
         return None
-
-
-def _load_average() -> float | None:
-    try:
-        return os.getloadavg()[0]
-    except (AttributeError, OSError):  # not offered by this system
-        return None
-
-
-def _text(file: Path) -> str:
-    """The file's text; "" where this system has no such file."""
-    try:
-        return file.read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return ""
-
-
-def _output(command: list[str], folder: Path | None = None) -> str | None:
-    """What a short command prints; None where it is absent, fails or takes long."""
-    try:
-        done = subprocess.run(
-            command, cwd=folder, capture_output=True, text=True, timeout=5, check=True
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return done.stdout.strip() or None

@@ -12,8 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-_SUCCESS, _INSUFFICIENT_SIZE = 0, 7
-_CLOCK_SM, _TEMPERATURE_GPU = 1, 0
+_SUCCESS, _INSUFFICIENT_SIZE, _FUNCTION_NOT_FOUND = 0, 7, 13
+_CLOCK_SM, _GPU_CHIP = 1, 0
 
 THROTTLE_REASONS = {  # nvmlClocksThrottleReason*
     0x001: "idle",
@@ -63,9 +63,7 @@ class Gpu:
         milliwatts = self._number("nvmlDeviceGetPowerUsage", ctypes.c_uint())
         return Reading(
             sm_clock_mhz=self._number("nvmlDeviceGetClockInfo", ctypes.c_uint(), _CLOCK_SM),
-            temperature_c=self._number(
-                "nvmlDeviceGetTemperature", ctypes.c_uint(), _TEMPERATURE_GPU
-            ),
+            temperature_c=self._number("nvmlDeviceGetTemperature", ctypes.c_uint(), _GPU_CHIP),
             power_w=None if milliwatts is None else milliwatts * 1e-3,
             throttle_reasons=self._throttle_reasons(),
             other_processes=self._other_processes(),
@@ -90,10 +88,8 @@ class Gpu:
         """
         room = 64
         count, infos = ctypes.c_uint(room), (_ProcessInfo * room)()
-        call = self._function("nvmlDeviceGetComputeRunningProcesses_v3")
-        if call is None:
-            return None
-        status = call(self._handle, ctypes.byref(count), infos)
+        name = "nvmlDeviceGetComputeRunningProcesses_v3"
+        status = self._call(name, ctypes.byref(count), infos)
         if status == _INSUFFICIENT_SIZE:
             return count.value - 1
         if status != _SUCCESS:
@@ -104,40 +100,40 @@ class Gpu:
 
     def _number(self, name: str, into: Any, *arguments: int) -> int | None:
         """What an NVML getter answers, or None where it is unknown or not supported."""
-        call = self._function(name)
-        if call is None or call(self._handle, *arguments, ctypes.byref(into)) != _SUCCESS:
-            return None
-        return int(into.value)
+        status = self._call(name, *arguments, ctypes.byref(into))
+        return int(into.value) if status == _SUCCESS else None
 
-    def _function(self, name: str) -> Callable[..., int] | None:
-        return getattr(self._library, name, None)
+    def _call(self, name: str, *arguments: Any) -> int:
+        """The status of a call; old drivers lack some functions."""
+        function = getattr(self._library, name, None)
+        return int(function(self._handle, *arguments)) if function else _FUNCTION_NOT_FOUND
 
 
-def open_gpu(index: int) -> tuple[Gpu | None, str | None]:
+def open_gpu(index: int) -> Gpu | str:
     """torch's GPU `index`, or why NVML does not show it."""
     import torch
 
     # By its UUID, because CUDA_VISIBLE_DEVICES renumbers torch's GPUs and not NVML's.
     uuid = getattr(torch.cuda.get_device_properties(index), "uuid", None)
     if uuid is None:
-        return None, f"torch {torch.__version__} does not tell a GPU's UUID"
+        return f"torch {torch.__version__} does not tell a GPU's UUID"
     return open_by_uuid(f"GPU-{uuid}", _load)
 
 
-def open_by_uuid(uuid: str, load: Callable[[], Any]) -> tuple[Gpu | None, str | None]:
+def open_by_uuid(uuid: str, load: Callable[[], Any]) -> Gpu | str:
     """The GPU called `uuid` in the library that `load` loads, or why there is none."""
     try:
         library = load()
     except OSError as error:
-        return None, f"NVML cannot be loaded: {error}"
+        return f"NVML cannot be loaded: {error}"
     status = library.nvmlInit_v2()
     if status != _SUCCESS:
-        return None, f"NVML does not start (status {status})"
+        return f"NVML does not start (status {status})"
     handle = ctypes.c_void_p()
     status = library.nvmlDeviceGetHandleByUUID(uuid.encode(), ctypes.byref(handle))
     if status != _SUCCESS:
-        return None, f"NVML does not find {uuid} (status {status})"
-    return Gpu(library, handle), None
+        return f"NVML does not find {uuid} (status {status})"
+    return Gpu(library, handle)
 
 
 def _load() -> Any:

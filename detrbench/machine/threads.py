@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-from detrbench.core.errors import UsageError
+from detrbench.machine.system import own_cpus, text
 
 
 def allowed_threads(root: Path = Path("/"), cores: int | None = None) -> int:
@@ -21,36 +20,20 @@ def allowed_threads(root: Path = Path("/"), cores: int | None = None) -> int:
         root: where /proc and /sys are looked for.
         cores: instead of the affinity's.
     """
-    available = _affinity() if cores is None else cores
+    available = len(own_cpus()) if cores is None else cores
     return max(1, min([available, *(int(quota) for quota in cpu_quotas(root))]))
-
-
-def check_threads(threads: int | None) -> int:
-    """`threads`, or what is allowed if it is `None`.
-
-    Raises:
-        UsageError: fewer than one.
-    """
-    if threads is not None and threads < 1:
-        raise UsageError(
-            f"{threads} threads cannot compute", hint="Give --threads 1 or more, or leave it out."
-        )
-    return allowed_threads() if threads is None else threads
 
 
 def cpu_quotas(root: Path = Path("/")) -> Iterator[float]:
     """Every CPU quota above this process, in cores."""
     for folder in group_folders(root):
-        yield from _quota_v2(_read(folder / "cpu.max"))
-        yield from _quota_v1(
-            _read(folder / "cpu.cfs_quota_us"), _read(folder / "cpu.cfs_period_us")
-        )
+        yield from _quota_v2(text(folder / "cpu.max"))
+        yield from _quota_v1(text(folder / "cpu.cfs_quota_us"), text(folder / "cpu.cfs_period_us"))
 
 
 def group_folders(root: Path = Path("/")) -> Iterator[Path]:
     """Folders of the control groups that share out the processors, from this process's upwards."""
-    groups = _read(root / "proc/self/cgroup")
-    for line in (groups or "").splitlines():
+    for line in text(root / "proc/self/cgroup").splitlines():
         _, controllers, path = line.split(":", 2)
         if controllers == "":
             yield from _upwards(root / "sys/fs/cgroup", path)
@@ -66,29 +49,14 @@ def _upwards(mount: Path, path: str) -> Iterator[Path]:
             yield mount / folder
 
 
-def _quota_v2(text: str | None) -> Iterator[float]:
+def _quota_v2(limit: str) -> Iterator[float]:
     """From "max 100000" or "150000 100000": microseconds of CPU per period of microseconds."""
-    quota, _, period = (text or "max").strip().partition(" ")
+    quota, _, period = (limit or "max").strip().partition(" ")
     if quota != "max":
         yield int(quota) / int(period or 100_000)
 
 
-def _quota_v1(quota: str | None, period: str | None) -> Iterator[float]:
+def _quota_v1(quota: str, period: str) -> Iterator[float]:
     """From "150000\\n" and "100000\\n"; -1 is no quota."""
     if quota and period and int(quota) > 0:
         yield int(quota) / int(period)
-
-
-def _affinity() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def _read(path: Path) -> str | None:
-    try:
-        return path.read_text()
-    except (
-        OSError
-    ):  # not Linux, not mounted, or not ours to read: then it sets no limit we could know of
-        return None

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, TypeVar
 
 from detrbench.machine.devices import parse_device
 from detrbench.machine.nvml import Gpu, Reading, open_gpu
+from detrbench.machine.system import load_average, own_cpus, text
 from detrbench.machine.threads import group_folders
 
 # Where a share becomes worth a sentence, and where it takes the meaning from a comparison.
@@ -64,15 +65,9 @@ class Entry:
     sm_clock_high_mhz: int | None = None
     temperature_c: int | None = None
     power_w: float | None = None
-    gpu_throttle_reasons: tuple[str, ...] | None = None
+    gpu_throttle_reasons: list[str] | None = None
     gpu_other_processes: int | None = None
     gpu_unknown: str | None = None
-
-    @classmethod
-    def from_dict(cls, plain: Mapping[str, Any]) -> Entry:
-        """From what `dataclasses.asdict` made of one, also by way of JSON."""
-        reasons = plain.get("gpu_throttle_reasons")
-        return cls(**{**plain, "gpu_throttle_reasons": None if reasons is None else tuple(reasons)})
 
 
 @dataclass(frozen=True)
@@ -81,37 +76,17 @@ class Condition:
 
     Attributes:
         cause: a short name to add up by.
-        count: events where they can be counted, else 1.
         text: what happened, with its size.
         hint: the next thing to do.
+        count: events, where they can be counted.
         invalidates: whether a comparison made from these samples has no meaning.
     """
 
     cause: str
-    count: int
     text: str
     hint: str
+    count: int = 1
     invalidates: bool = False
-
-
-class Ledger(Protocol):
-    """Kept while samples are taken; a second `start` begins a new entry."""
-
-    def start(self) -> None: ...
-
-    def look(self) -> None:
-        """Between samples: what has no counter (a GPU's clock, its temperature) is seen only when
-        looked at. About a millisecond with a GPU, nothing without."""
-
-    def stop(self) -> Entry: ...
-
-
-def open_ledger(device: str = "cpu") -> Ledger:
-    """The ledger of this process on `device`; never raises for what the machine does not offer."""
-    kind, index = parse_device(device)
-    if kind != "cuda":
-        return _HostLedger()
-    return _CudaLedger(_HostLedger(), *open_gpu(index or 0))
 
 
 # --- judging ----------------------------------------------------------------------------------
@@ -126,41 +101,38 @@ def _host_complaints(entry: Entry, elapsed_s: float) -> Iterator[Condition]:
     if entry.throttled_periods and entry.throttled_s is not None:
         yield Condition(
             "throttled",
-            entry.throttled_periods,
             f"the CPU quota ran out in {entry.throttled_periods} periods, for "
             f"{entry.throttled_s:.2f} s",
             "Give fewer --threads, or the container more processors.",
+            count=entry.throttled_periods,
             invalidates=entry.throttled_s > THROTTLED_INVALID * elapsed_s,
         )
-    waited = _share(entry.waited_s, _sum(entry.waited_s, entry.own_cpu_s))
+    waited = _share(entry.waited_s, (entry.waited_s or 0) + (entry.own_cpu_s or 0))
     if waited > WAITED_NOTED:
         yield Condition(
             "contended",
-            1,
             f"this process waited {waited:.0%} of the time that it wanted a processor",
             "Stop other work (`top` shows it), or give fewer --threads.",
             invalidates=waited > WAITED_INVALID,
         )
-    foreign = _share(entry.foreign_cpu_s, None if not entry.cpus else entry.cpus * elapsed_s)
+    foreign = _share(entry.foreign_cpu_s, (entry.cpus or 0) * elapsed_s)
     if foreign > FOREIGN_NOTED:
         yield Condition(
             "foreign work",
-            1,
             f"others used {foreign:.0%} of the {entry.cpus} processors' time",
             "Stop other work (`top` shows it), or measure later.",
         )
-    if _share(entry.involuntary_switches, elapsed_s) > SWITCHES_NOTED:
-        assert entry.involuntary_switches is not None
+    switches = entry.involuntary_switches or 0
+    if _share(switches, elapsed_s) > SWITCHES_NOTED:
         yield Condition(
             "preempted",
-            entry.involuntary_switches,
-            f"the processor was taken away {entry.involuntary_switches} times",
+            f"the processor was taken away {switches} times",
             "Stop other work, or pin this process to processors of its own (`taskset`).",
+            count=switches,
         )
     if entry.governor not in (None, "performance"):
         yield Condition(
             "governor",
-            1,
             f"the frequency governor is {entry.governor}: the clock follows the load",
             "Run `sudo cpupower frequency-set --governor performance`.",
         )
@@ -173,15 +145,14 @@ def _gpu_complaints(entry: Entry) -> Iterator[Condition]:
         hot = "" if entry.temperature_c is None else f" at {entry.temperature_c} degrees C"
         yield Condition(
             "gpu slowdown",
-            len(slowed),
             f"the GPU slowed itself down{hot}: {', '.join(slowed)}",
             "Let it cool down, and look after its cooling and its power supply.",
+            count=len(slowed),
             invalidates=True,
         )
     if "software power cap" in reasons:
         yield Condition(
             "gpu power cap",
-            1,
             "the GPU ran at its power limit, which lowers its clock",
             "Compare only with runs under the same limit (`nvidia-smi -q -d POWER`).",
         )
@@ -189,7 +160,6 @@ def _gpu_complaints(entry: Entry) -> Iterator[Condition]:
     if low is not None and high and low < CLOCK_INVALID * high:
         yield Condition(
             "gpu clock",
-            1,
             f"the GPU's clock moved between {low} and {high} MHz",
             "Measure longer, so that it settles, or on a GPU that is not shared.",
             invalidates=True,
@@ -197,14 +167,13 @@ def _gpu_complaints(entry: Entry) -> Iterator[Condition]:
     if entry.gpu_other_processes:
         yield Condition(
             "gpu shared",
-            entry.gpu_other_processes,
             f"{entry.gpu_other_processes} other processes have the GPU open",
             "Stop them (`nvidia-smi` shows them).",
+            count=entry.gpu_other_processes,
         )
     if entry.gpu_unknown:
         yield Condition(
             "gpu unknown",
-            1,
             f"clocks, temperature and power are not known: {entry.gpu_unknown}",
             "Make the driver's libnvidia-ml.so.1 visible to this process.",
         )
@@ -218,13 +187,8 @@ _BEYOND_REPAIR = (
 )
 
 
-def _share(part: float | None, whole: float | None) -> float:
+def _share(part: float | None, whole: float) -> float:
     return 0.0 if part is None or not whole else part / whole
-
-
-def _sum(*parts: float | None) -> float | None:
-    known = [part for part in parts if part is not None]
-    return sum(known) if len(known) == len(parts) else None
 
 
 # --- reading ----------------------------------------------------------------------------------
@@ -237,7 +201,8 @@ class Counters:
     own_s: float
     busy_s: float | None
     waited_s: float | None
-    throttled: tuple[int, float] | None
+    throttled_periods: int | None
+    throttled_s: float | None
     involuntary: int | None
 
 
@@ -248,123 +213,110 @@ def read_counters(root: Path = Path("/"), cpus: Iterable[int] | None = None) -> 
         root: where /proc and /sys are looked for.
         cpus: the processors that count; all that this process may run on, if `None`.
     """
+    periods, throttled_s = _throttled(root)
     return Counters(
         own_s=time.process_time(),
-        busy_s=_busy_s(_lines(root / "proc/stat"), _own_cpus() if cpus is None else set(cpus)),
+        busy_s=_busy_s(root / "proc/stat", own_cpus() if cpus is None else set(cpus)),
         waited_s=_waited_s(root / "proc/self/task"),
-        throttled=_throttled(root),
+        throttled_periods=periods,
+        throttled_s=throttled_s,
         involuntary=_involuntary_switches(),
     )
 
 
-class _HostLedger:
+class Ledger:
+    """Kept while samples are taken; a second `start` begins a new entry.
+
+    Args:
+        gpu: looked at too; or why it cannot be, where one is used.
+        root: where /sys is looked for.
+    """
+
     def __init__(
         self,
+        gpu: Gpu | str | None = None,
+        *,
         read: Callable[[], Counters] = read_counters,
         root: Path = Path("/"),
     ) -> None:
+        self._gpu, self._gpu_unknown = (None, gpu) if isinstance(gpu, str) else (gpu, None)
         self._read, self._root = read, root
         self._before: Counters | None = None
         self._load: float | None = None
-
-    def start(self) -> None:
-        self._load = _load_average()
-        self._before = self._read()
-
-    def look(self) -> None:
-        """Everything here has a counter."""
-
-    def stop(self) -> Entry:
-        if self._before is None:
-            raise RuntimeError("a ledger is started before it is stopped")
-        before, after = self._before, self._read()
-        own_s = after.own_s - before.own_s
-        busy_s = _grown(before.busy_s, after.busy_s)
-        periods, throttled_s = _grown_pair(before.throttled, after.throttled)
-        switches = _grown(before.involuntary, after.involuntary)
-        return Entry(
-            load=self._load,
-            cpus=len(_own_cpus()),
-            own_cpu_s=own_s,
-            # The kernel counts others in ticks of 10 ms, us in nanoseconds.
-            foreign_cpu_s=None if busy_s is None else max(0.0, busy_s - own_s),
-            waited_s=_grown(before.waited_s, after.waited_s),
-            throttled_periods=periods,
-            throttled_s=throttled_s,
-            involuntary_switches=None if switches is None else int(switches),
-            governor=read_governor(self._root),
-            turbo=read_turbo(self._root),
-        )
-
-
-class _CudaLedger:
-    """The host's, and what NVML says of one GPU whenever it is looked at."""
-
-    def __init__(self, host: Ledger, gpu: Gpu | None, why_none: str | None = None) -> None:
-        self._host, self._gpu, self._why_none = host, gpu, why_none
         self._seen: list[Reading] = []
 
     def start(self) -> None:
         self._seen = []
-        self._host.start()
+        self._load = load_average()
+        self._before = self._read()
 
     def look(self) -> None:
+        """Between samples: what has no counter (a GPU's clock, its temperature) is seen only when
+        looked at. About a millisecond with a GPU, nothing without."""
         if self._gpu is not None:
             self._seen.append(self._gpu.read())
 
     def stop(self) -> Entry:
+        if self._before is None:
+            raise RuntimeError("a ledger is started before it is stopped")
         self.look()  # first, while the clock is still the work's
-        entry = self._host.stop()
-        seen = self._seen
-        clocks = [each.sm_clock_mhz for each in seen if each.sm_clock_mhz is not None]
-        reasons = [each.throttle_reasons for each in seen if each.throttle_reasons is not None]
-        return replace(
-            entry,
-            sm_clock_low_mhz=min(clocks, default=None),
-            sm_clock_high_mhz=max(clocks, default=None),
-            temperature_c=_most(each.temperature_c for each in seen),
-            power_w=_most(each.power_w for each in seen),
-            gpu_throttle_reasons=tuple(dict.fromkeys(sum(reasons, ()))) if reasons else None,
-            gpu_other_processes=_most(each.other_processes for each in seen),
-            gpu_unknown=self._why_none,
+        before, after = self._before, self._read()
+        own_s = after.own_s - before.own_s
+        busy_s = _grown(before.busy_s, after.busy_s)
+        return Entry(
+            load=self._load,
+            cpus=len(own_cpus()),
+            own_cpu_s=own_s,
+            # The kernel counts others in ticks of 10 ms, us in nanoseconds.
+            foreign_cpu_s=None if busy_s is None else max(0.0, busy_s - own_s),
+            waited_s=_grown(before.waited_s, after.waited_s),
+            throttled_periods=_grown(before.throttled_periods, after.throttled_periods),
+            throttled_s=_grown(before.throttled_s, after.throttled_s),
+            involuntary_switches=_grown(before.involuntary, after.involuntary),
+            governor=read_governor(self._root),
+            turbo=read_turbo(self._root),
+            gpu_unknown=self._gpu_unknown,
+            **_of_gpu(self._seen),
         )
+
+
+def open_ledger(device: str = "cpu") -> Ledger:
+    """The ledger of this process on `device`; never raises for what the machine does not offer."""
+    kind, index = parse_device(device)
+    return Ledger(open_gpu(index or 0)) if kind == "cuda" else Ledger()
+
+
+def _of_gpu(seen: Sequence[Reading]) -> dict[str, Any]:
+    """The part of an entry that is of the GPU."""
+    clocks = [each.sm_clock_mhz for each in seen if each.sm_clock_mhz is not None]
+    reasons = [each.throttle_reasons for each in seen if each.throttle_reasons is not None]
+    return {
+        "sm_clock_low_mhz": min(clocks, default=None),
+        "sm_clock_high_mhz": max(clocks, default=None),
+        "temperature_c": _most(each.temperature_c for each in seen),
+        "power_w": _most(each.power_w for each in seen),
+        "gpu_throttle_reasons": list(dict.fromkeys(sum(reasons, ()))) if reasons else None,
+        "gpu_other_processes": _most(each.other_processes for each in seen),
+    }
 
 
 def _most(values: Iterable[Any]) -> Any:
     return max((value for value in values if value is not None), default=None)
 
 
-def _grown(before: float | None, after: float | None) -> float | None:
+_Number = TypeVar("_Number", int, float)
+
+
+def _grown(before: _Number | None, after: _Number | None) -> _Number | None:
     """A thread that ended takes its counters along: then it cannot have been less than nothing."""
-    return None if before is None or after is None else max(0, after - before)
+    return None if before is None or after is None else max(after - before, 0)
 
 
-def _grown_pair(
-    before: tuple[int, float] | None, after: tuple[int, float] | None
-) -> tuple[int | None, float | None]:
-    if before is None or after is None:
-        return None, None
-    return after[0] - before[0], after[1] - before[1]
-
-
-def _own_cpus() -> set[int]:
-    if hasattr(os, "sched_getaffinity"):
-        return set(os.sched_getaffinity(0))
-    return set(range(os.cpu_count() or 1))
-
-
-def _load_average() -> float | None:
-    try:
-        return os.getloadavg()[0]
-    except (AttributeError, OSError):  # not offered by this system
-        return None
-
-
-def _busy_s(lines: Iterable[str], cpus: set[int]) -> float | None:
+def _busy_s(stat: Path, cpus: set[int]) -> float | None:
     """Seconds that `cpus` were not idle: user, nice, system, irq, softirq and steal of proc(5)."""
     ticks = [
         sum(int(field) for field in fields[1:4] + fields[6:9])
-        for fields in map(str.split, lines)
+        for fields in map(str.split, text(stat).splitlines())
         if fields and fields[0][3:].isdigit() and int(fields[0][3:]) in cpus
         if fields[0].startswith("cpu")
     ]
@@ -376,27 +328,26 @@ def _waited_s(tasks: Path) -> float | None:
     waits = [
         int(line.split()[1])
         for path in tasks.glob("*/schedstat")
-        for line in _lines(path)
+        for line in text(path).splitlines()
         if len(line.split()) == 3
     ]
     return sum(waits) * 1e-9 if waits else None
 
 
-def _throttled(root: Path) -> tuple[int, float] | None:
+def _throttled(root: Path) -> tuple[int, float] | tuple[None, None]:
     """Periods and seconds in which the quota of this process's control group had run out.
 
     A quota may be set on any group above; the one that held us up longest counts.
     """
     found = []
     for folder in group_folders(root):
-        stat = dict(
-            line.split(maxsplit=1) for line in _lines(folder / "cpu.stat") if " " in line.strip()
-        )
+        lines = text(folder / "cpu.stat").splitlines()
+        stat = dict(line.split(maxsplit=1) for line in lines if " " in line.strip())
         if "throttled_usec" in stat:  # cgroup v2
             found.append((int(stat["nr_throttled"]), int(stat["throttled_usec"]) * 1e-6))
         elif "throttled_time" in stat:  # v1, nanoseconds
             found.append((int(stat["nr_throttled"]), int(stat["throttled_time"]) * 1e-9))
-    return max(found, key=lambda one: one[1], default=None)
+    return max(found, key=lambda one: one[1], default=(None, None))
 
 
 def _involuntary_switches() -> int | None:
@@ -410,7 +361,7 @@ def _involuntary_switches() -> int | None:
 def read_governor(root: Path = Path("/")) -> str | None:
     """The frequency governor of the processors, or the different ones that they have."""
     policies = (root / "sys/devices/system/cpu/cpufreq").glob("policy*/scaling_governor")
-    found = sorted({line for path in policies for line in _lines(path) if line})
+    found = sorted({line for path in policies for line in text(path).splitlines() if line})
     return ", ".join(found) or None
 
 
@@ -418,13 +369,7 @@ def read_turbo(root: Path = Path("/")) -> bool | None:
     """Whether the processors may go beyond their base frequency."""
     folder = root / "sys/devices/system/cpu"
     for path, on in (("intel_pstate/no_turbo", "0"), ("cpufreq/boost", "1")):
-        for line in _lines(folder / path):
-            return line.strip() == on
+        told = text(folder / path).strip()
+        if told:
+            return told == on
     return None
-
-
-def _lines(path: Path) -> list[str]:
-    try:
-        return path.read_text().splitlines()
-    except OSError:  # not Linux, not ours to read, or a thread that has ended meanwhile
-        return []

@@ -56,27 +56,18 @@ def read_journal(path: Path) -> Told:
         DetrbenchError: it is not a journal.
     """
     at: str | None = None
-    channels: Mapping[str, Sequence[str]] = {}
     rounds: dict[str, dict[str, list[float]]] = {}
     for line in _lines(path):
         if "at" in line:
             at = line["at"]
         elif "channels" in line:
-            channels = line["channels"]
-            rounds = {model: {name: [] for name in names} for model, names in channels.items()}
+            channels = line["channels"].items()
+            rounds = {model: {name: [] for name in names} for model, names in channels}
         else:
-            _append(rounds, channels, line["round"])
+            for taken, reading in zip(rounds.values(), line["round"], strict=True):
+                for samples, seconds in zip(taken.values(), reading or (), strict=False):
+                    samples.append(seconds)
     return Told(at, rounds)
-
-
-def _append(
-    rounds: Mapping[str, Mapping[str, list[float]]],
-    channels: Mapping[str, Sequence[str]],
-    readings: Sequence[Sequence[float] | None],
-) -> None:
-    for (model, names), reading in zip(channels.items(), readings, strict=True):
-        for name, seconds in zip(names, reading or (), strict=False):
-            rounds[model][name].append(seconds)
 
 
 def _lines(path: Path) -> list[dict[str, Any]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import dataclasses
 import shutil
 import warnings
 from collections.abc import Callable, Mapping
@@ -18,9 +17,9 @@ from detrbench.reports.report import Report
 from detrbench.reports.verdicts import ALPHA, MARGIN
 from detrbench.timing.folders import naming, run_folder
 from detrbench.timing.plan import Budget
-from detrbench.timing.process import Build, Request, build_case, measure_process
-from detrbench.timing.records import Outcome, measured
-from detrbench.timing.replication import Run, replicate, resumable
+from detrbench.timing.process import Request, build_case, measure_process
+from detrbench.timing.records import Outcome, load_request, measured
+from detrbench.timing.replication import Run, replicate
 from detrbench.timing.resolution import remembered
 from detrbench.timing.rounds import OnProgress
 from detrbench.timing.rows import latency_report
@@ -79,12 +78,12 @@ def latency(
     """
     cases, modules = cases_of(models, settings)
     seed = cases[0].model.seed
-    request = Request(cases, plan=Plan(budget_s=30.0, seed=seed))
-    if not modules:
-        budget = Budget(budget_s, processes, rounds, target, margin, early)
-        return latency_report(measure_run(request, budget, folder, progress, announce))
-    request = dataclasses.replace(request, plan=Plan(budget_s=budget_s, rounds=rounds, seed=seed))
-    return latency_report(_in_this_process(request, modules, margin, progress))
+    if modules:
+        request = Request(cases, plan=Plan(budget_s=budget_s, rounds=rounds, seed=seed))
+        return latency_report(_in_this_process(request, modules, margin, progress))
+    request = Request(cases, plan=Plan(seed=seed))
+    budget = Budget(budget_s, processes, rounds, target, margin, early)
+    return latency_report(measure_run(request, budget, folder, progress, announce))
 
 
 measure_latency = latency
@@ -102,7 +101,7 @@ def resume_latency(
     Raises:
         UsageError: it is not the folder of a run.
     """
-    request, budget = resumable(Path(folder))
+    request, budget, _ = load_request(Path(folder))
     return latency_report(measure_run(request, budget, folder, progress, announce))
 
 
@@ -143,25 +142,12 @@ def _in_this_process(
     margin: float,
     progress: OnProgress | None,
 ) -> Run:
-    measurement = measure_process(request, build=_builder(modules), progress=progress)
-    cut = [series for series in measurement.series if series.status == "interrupted"]
-    status, reason = ("interrupted", cut[0].reason) if cut else ("ok", None)
-    outcome = Outcome(1, status, reason, measurement.took_s, measurement=measurement)
-    return Run(
-        request,
-        Budget(margin=margin),
-        None,
-        (outcome,),
-        "interrupted" if cut else "processes",
-        ALPHA,
-    )
-
-
-def _builder(modules: Mapping[str, nn.Module]) -> Build:
-    """Builds what was given by reference, and copies what was given as a module."""
-
     def build(case: Case) -> Built:
+        """What was given as a module is copied, and not changed."""
         module = modules.get(case.model.reference)
         return build_case(case, None if module is None else copy.deepcopy(module))
 
-    return build
+    measurement = measure_process(request, build=build, progress=progress)
+    outcome = Outcome.of(1, measurement, measurement.took_s)
+    stopped = "interrupted" if outcome.status == "interrupted" else "processes"
+    return Run(request, Budget(margin=margin), None, (outcome,), stopped, ALPHA)

@@ -15,7 +15,14 @@ from dataclasses import dataclass
 from detrbench.core.errors import UsageError
 from detrbench.core.stats import student_t
 from detrbench.core.units import show_eta
-from detrbench.reports.verdicts import ALPHA, LEAST_PROCESSES, MARGIN, Verdict, check_margin
+from detrbench.reports.verdicts import (
+    ALPHA,
+    LEAST_PROCESSES,
+    MARGIN,
+    Judgement,
+    Verdict,
+    check_margin,
+)
 
 BETWEEN_SD = 0.008
 """Spread (sd of the log-ratio) that processes have of their own, until this machine's is known.
@@ -235,11 +242,13 @@ def may_look(done: int, planned: int) -> bool:
     return LEAST_PROCESSES <= done < planned
 
 
-def in_reach(verdicts: Sequence[Verdict], half_widths: Sequence[float], budget: Budget) -> bool:
+def in_reach(judged: Sequence[Judgement], budget: Budget) -> bool:
     """Whether an interim look ends the run: every verdict is in, or every interval narrow enough.
 
     A target for the half-width asks for precision beyond the verdicts: then it alone decides.
     """
-    if budget.target is not None:
-        return all(width <= budget.target for width in half_widths)
-    return budget.early and bool(verdicts) and all(verdict.final for verdict in verdicts)
+    target = budget.target
+    if target is None:
+        return budget.early and bool(judged) and all(one.verdict.final for one in judged)
+    found = [one.interval for one in judged]
+    return bool(found) and all(one and one.high / one.estimate - 1 <= target for one in found)

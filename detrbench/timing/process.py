@@ -7,22 +7,21 @@ replicated, a fresh worker process.
 from __future__ import annotations
 
 import dataclasses
-import json
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from detrbench.core.errors import UsageError
 from detrbench.machine.environment import Environment
-from detrbench.machine.threads import check_threads
+from detrbench.machine.threads import allowed_threads
 from detrbench.machine.usage import energy_per_image, peak_memory
 from detrbench.machine.validity import Entry, Ledger, open_ledger
 from detrbench.models.sources import build_model
 from detrbench.models.sources.built import Built, described
 from detrbench.reports.case import Case, baseline_of
-from detrbench.runtimes import Runtime, check_execution, open_runtime
+from detrbench.runtimes import check_execution, open_runtime
 from detrbench.runtimes.clocks import Step
 from detrbench.timing.journal import Journal
 from detrbench.timing.rounds import Observer, OnProgress, Progress, Series, measure_steps
@@ -81,23 +80,11 @@ class Request:
         devices = [case.execution.device for case in self.cases]
         return next((each for each in devices if each != "cpu"), devices[0])
 
-    def to_json(self) -> str:
-        return json.dumps(dataclasses.asdict(self))
-
-    @classmethod
-    def from_json(cls, text: str) -> Request:
-        return cls.from_dict(json.loads(text))
-
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> Request:
-        """From what `dataclasses.asdict` makes of one."""
-        return cls(
-            **{
-                **plain,
-                "cases": tuple(map(Case.from_dict, plain["cases"])),
-                "plan": Plan(**plain["plan"]),
-            }
-        )
+        """From what `dataclasses.asdict` makes of one, also by way of JSON."""
+        cases = tuple(map(Case.from_dict, plain["cases"]))
+        return cls(**{**plain, "cases": cases, "plan": Plan(**plain["plan"])})
 
 
 @dataclass(frozen=True)
@@ -130,7 +117,8 @@ class Measurement:
         started_s: from its start to its first timed round.
         took_s: from its start to its end.
         timed_s: from the first timed round to the last.
-        ledger: a `detrbench.machine.validity.Entry` of that time; `None` where nothing was timed.
+        ledger: a `detrbench.machine.validity.Entry` of that time, as plain data; `None` where
+            nothing was timed.
     """
 
     request: Request
@@ -142,29 +130,19 @@ class Measurement:
     timed_s: float = 0.0
     ledger: dict[str, Any] | None = None
 
-    def to_json(self) -> str:
-        """As text, every sample in full precision."""
-        return json.dumps(dataclasses.asdict(self))
-
-    @classmethod
-    def from_json(cls, text: str) -> Measurement:
-        return cls.from_dict(json.loads(text))
-
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> Measurement:
-        """From what `dataclasses.asdict` makes of one."""
+        """From what `dataclasses.asdict` makes of one, also by way of JSON."""
         subjects = (
             {**each, "published": tuple(each["published"]), "notes": tuple(each["notes"])}
             for each in plain["subjects"]
         )
-        return cls(
-            **{
-                **plain,
-                "request": Request.from_dict(plain["request"]),
-                "subjects": tuple(Subject(**each) for each in subjects),
-                "series": tuple(Series(**each) for each in plain["series"]),
-            }
-        )
+        inside = {
+            "request": Request.from_dict(plain["request"]),
+            "subjects": tuple(Subject(**each) for each in subjects),
+            "series": tuple(Series(**each) for each in plain["series"]),
+        }
+        return cls(**{**plain, **inside})
 
 
 Build = Callable[[Case], Built]
@@ -200,28 +178,35 @@ def measure_process(
     contenders: list[_Contender] = []
     try:
         contenders.extend(_Contender(case) for case in request.cases)
-        contenders[0].activate()  # before the first operator, which starts the pool of threads
+        # Before the first operator, which starts the pool of threads.
+        contenders[0].runtime.activate()
         environment = Environment.read(request.device).to_dict()
         _prepare_all(contenders, build or build_case, progress, journal)
-        timed = [each for one in contenders for each in (one, *one.parts)]
-        watch = _Watch(timed, now, journal, open_ledger(request.device))
-        watch.take(request.plan, started, progress)
+        ready = [_Ready(one, name, step) for one in contenders for name, step in one.steps.items()]
+        watch = _Watch(ready, now, journal, open_ledger(request.device))
+        if ready:
+            steps = [one.step for one in ready]
+            taken = measure_steps(
+                steps, request.plan, now=now, started=started, progress=progress, observer=watch
+            )
+            for one, series in zip(ready, taken, strict=True):
+                one.contender.take(one.name, series)
         if request.resources:
-            watch.look_for_resources()
+            for contender in contenders:
+                contender.look_for_resources()
     finally:
         for contender in reversed(contenders):
-            contender.close()
+            contender.runtime.close()
         torch.set_num_threads(threads_before)
     return Measurement(
         request=request,
         environment=environment,
-        subjects=tuple(contender.subject for contender in timed),
-        series=tuple(contender.series for contender in timed),
+        subjects=tuple(subject for one in contenders for subject in one.subjects()),
+        series=tuple(series for one in contenders for series in one.series.values()),
         started_s=watch.began - started,
         took_s=now() - started,
         timed_s=watch.timed_s,
-        # By way of JSON, so that a measurement is the same before and after it was on disk.
-        ledger=None if watch.entry is None else json.loads(json.dumps(asdict(watch.entry))),
+        ledger=None if watch.entry is None else dataclasses.asdict(watch.entry),
     )
 
 
@@ -259,78 +244,99 @@ def part_name(case: str, part: str) -> str:
 
 
 class _Contender:
-    """One case, or a stage of one, on its way from a request to a series."""
+    """One case on its way from a request to series: its own, and one of each of its stages.
 
-    def __init__(self, case: Case, runtime: Runtime | None = None) -> None:
-        threads = check_threads(case.execution.threads)
-        self.case = case.replace(threads=threads)
-        self.subject = Subject(case.name, case.model.name)
-        self.series = Series(status="interrupted", reason="interrupted before it was built")
-        self.step: Step | None = None
-        self.parts: list[_Contender] = []
-        self.is_part = runtime is not None
-        self._runtime = runtime or open_runtime(self.case.execution)
+    Attributes:
+        steps: what is timed of it, by name; nothing, if it is not ready.
+        series: what came of that, the whole model's first.
+    """
 
-    def activate(self) -> None:
-        """Have the process's switches as this case wants them."""
-        self._runtime.activate()
+    def __init__(self, case: Case) -> None:
+        self.case = case.replace(threads=case.execution.threads or allowed_threads())
+        self.runtime = open_runtime(self.case.execution)
+        self.steps: dict[str, Step] = {}
+        unbuilt = Series(status="interrupted", reason="interrupted before it was built")
+        self.series = {case.name: unbuilt}
+        self._subject = Subject(case.name, case.model.name)
 
-    def close(self) -> None:
-        if not self.is_part:
-            self._runtime.close()
+    def subjects(self) -> Iterator[Subject]:
+        """As many as there are series, in their order."""
+        yield self._subject
+        for name in list(self.series)[1:]:
+            yield Subject(name, self.case.model.name)
 
     def prepare(self, build: Build) -> None:
         began = time.perf_counter()
-        self.activate()
+        self.runtime.activate()
         try:
             built = build(self.case)
             images = images_for(self.case, built)
-            self.subject = _subject(self.case, built)
-            if self.case.execution.stages:
-                self._take_stages(built)
-            else:
-                step = self._runtime.prepare(built.module, images)
-                self.step = _loaded(step, self.case)
-            self.subject = dataclasses.replace(
-                self.subject, settings=dict(self._runtime.settings(images))
-            )
+            self._subject = _subject(self.case, built)
+            steps = self._steps(built, images)
+            settings = dict(self.runtime.settings(images))
         except UsageError:
             raise
         except Exception as error:
-            self.series = Series(status="failed", reason=f"{type(error).__name__}: {error}")
+            failed = Series(status="failed", reason=f"{type(error).__name__}: {error}")
+            self.series = {self.case.name: failed}
         else:
-            self.series = Series(
-                build_s=time.perf_counter() - began, prepared=dict(self._runtime.prepared)
+            self._subject = dataclasses.replace(self._subject, settings=settings)
+            self.steps, self.series = steps, {name: Series() for name in steps}
+            self.series[self.case.name] = Series(
+                build_s=time.perf_counter() - began, prepared=dict(self.runtime.prepared)
             )
 
-    def _take_stages(self, built: Built) -> None:
-        from detrbench.models.detector import Detector
-        from detrbench.runtimes.stages import PARTS, WHOLE, stage_steps
+    def _steps(self, built: Built, images: Tensor) -> dict[str, Step]:
+        execution, name = self.case.execution, self.case.name
+        if not execution.stages:
+            step = self.runtime.prepare(built.module, images)
+            if execution.extra_work:
+                from detrbench.timing.synthetic_load import Loaded
 
-        execution = self.case.execution
+                step = Loaded(step, execution)
+            return {name: step}
+        from detrbench.models.detector import Detector
+        from detrbench.runtimes.stages import WHOLE, stage_steps
+
         if not isinstance(built.module, Detector):
             raise UsageError(
                 f"a {type(built.module).__name__} has no stages",
-                where=self.case.name,
+                where=name,
                 hint="Leave --stages out, or write NAME@stages=false for this one.",
             )
         steps = stage_steps(
-            built.module, self._runtime, execution.imgsz, execution.batch, seed=self.case.model.seed
+            built.module, self.runtime, execution.imgsz, execution.batch, seed=self.case.model.seed
         )
-        self.step = steps[WHOLE]
-        for part in PARTS:
-            named = dataclasses.replace(self.case, name=part_name(self.case.name, part))
-            contender = _Contender(named, self._runtime)
-            contender.series, contender.step = Series(), steps[part]
-            self.parts.append(contender)
+        whole = {name: steps.pop(WHOLE)}
+        return whole | {part_name(name, part): step for part, step in steps.items()}
+
+    def give_up(self) -> None:
+        """Before it was timed, as nothing will be any more."""
+        self.steps, series = {}, self.series[self.case.name]
+        if series.status == "ok":
+            reason = "interrupted before it was timed"
+            series = dataclasses.replace(series, status="interrupted", reason=reason)
+        self.series = {self.case.name: series}
+
+    def take(self, name: str, timed: Series) -> None:
+        """Beside what making it ready took, the samples."""
+        made = self.series[name]
+        self.series[name] = dataclasses.replace(timed, build_s=made.build_s, prepared=made.prepared)
 
     def look_for_resources(self) -> None:
         """Memory and energy of a whole model that ran to the end; no sample pays for it."""
-        if self.series.status == "ok" and self.step is not None and not self.is_part:
-            self.activate()
-            self.series = dataclasses.replace(
-                self.series, **_resources(self.step, self.series, self.case)
-            )
+        series, execution = self.series[self.case.name], self.case.execution
+        if series.status != "ok":
+            return
+        self.runtime.activate()
+        step, device = self.steps[self.case.name], execution.device
+        told = peak_memory(step, device, series.prepared.get("resident_bytes", 0))
+        told["energy_per_image_j"] = energy_per_image(step, execution.batch, device)
+        self.series[self.case.name] = dataclasses.replace(
+            series,
+            resources={key: value for key, value in told.items() if not isinstance(value, str)},
+            unmeasured={key: why for key, why in told.items() if isinstance(why, str)},
+        )
 
 
 def _subject(case: Case, built: Built) -> Subject:
@@ -352,65 +358,48 @@ def _prepare_all(
             if progress:
                 progress(Progress("building", done, len(contenders), None))
             if journal:
-                journal.at(contender.subject.case)
+                journal.at(contender.case.name)
             contender.prepare(build)
     except KeyboardInterrupt:
         for contender in contenders:
-            contender.step, contender.parts = None, []
-            if contender.series.status == "ok":
-                contender.series = dataclasses.replace(
-                    contender.series, status="interrupted", reason="interrupted before it was timed"
-                )
+            contender.give_up()
+
+
+class _Ready(NamedTuple):
+    """A case, or a stage of one, that can be timed."""
+
+    contender: _Contender
+    name: str
+    step: Step
 
 
 class _Watch(Observer):
-    """Lets a session run, keeps the ledger and tells the journal of it."""
+    """Keeps the ledger of a session, and tells the journal of it."""
 
     def __init__(
         self,
-        contenders: Sequence[_Contender],
+        ready: Sequence[_Ready],
         now: Callable[[], float],
         journal: Journal | None,
         ledger: Ledger,
     ) -> None:
-        self._ready = [(one, one.step) for one in contenders if one.step is not None]
-        self._now, self._journal, self._ledger = now, journal, ledger
+        self._ready, self._now, self._journal, self._ledger = ready, now, journal, ledger
         self.began = now()
         self.timed_s = 0.0
         self.entry: Entry | None = None
 
-    def take(self, plan: Plan, started: float, progress: OnProgress | None) -> None:
-        """Time whoever is ready."""
-        if not self._ready:
-            return
-        steps = [step for _, step in self._ready]
-        taken = measure_steps(
-            steps, plan, now=self._now, started=started, progress=progress, observer=self
-        )
-        for (contender, _), series in zip(self._ready, taken, strict=True):
-            made = contender.series
-            contender.series = dataclasses.replace(
-                series, build_s=made.build_s, prepared=made.prepared
-            )
-
-    def look_for_resources(self) -> None:
-        for contender, _ in self._ready:
-            contender.look_for_resources()
-
     def first_call(self, index: int) -> None:
         if self._journal:
-            self._journal.at(self._ready[index][0].subject.case)
+            self._journal.at(self._ready[index].name)
 
     def before(self, index: int) -> None:
-        self._ready[index][0].activate()
+        self._ready[index].contender.runtime.activate()
 
     def begin(self) -> None:
         self.began = self._now()
         if self._journal:
             self._journal.at(None)
-            self._journal.channels(
-                {one.subject.case: step.clock.channels for one, step in self._ready}
-            )
+            self._journal.channels({one.name: one.step.clock.channels for one in self._ready})
         self._ledger.start()
 
     def round(self, readings: Sequence[Sequence[float] | None]) -> None:
@@ -421,28 +410,3 @@ class _Watch(Observer):
     def end(self) -> None:
         self.timed_s = self._now() - self.began
         self.entry = self._ledger.stop()
-
-
-def _resources(step: Step, series: Series, case: Case) -> dict[str, Any]:
-    """`Series.resources` and `Series.unmeasured`; metric keys."""
-    execution = case.execution
-    peak = peak_memory(step, execution.device, series.prepared.get("resident_bytes", 0))
-    energy = energy_per_image(step, execution.batch, execution.device)
-    values = {f"peak_{name}": getattr(peak, name) for name in _PEAKS}
-    missing = {f"peak_{name}": why for name, why in peak.missing.items()}
-    values["energy_per_image_j"] = energy.joules_per_image
-    if energy.reason is not None:
-        missing["energy_per_image_j"] = energy.reason
-    return {"resources": values, "unmeasured": missing}
-
-
-_PEAKS = ("allocated_bytes", "reserved_bytes", "rss_growth_bytes")
-
-
-def _loaded(step: Step, case: Case) -> Step:
-    execution = case.execution
-    if not execution.extra_work:
-        return step
-    from detrbench.timing.synthetic_load import Loaded
-
-    return Loaded(step, execution.extra_work, execution.batch, execution.imgsz, execution.device)

@@ -12,9 +12,10 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 from detrbench.core.errors import UsageError
 from detrbench.core.files import write_atomically
@@ -22,6 +23,8 @@ from detrbench.core.units import show_many
 from detrbench.timing.journal import read_journal
 from detrbench.timing.plan import Budget, RunPlan
 from detrbench.timing.process import Measurement, Request
+
+_Part = TypeVar("_Part")
 
 
 @dataclass(frozen=True)
@@ -47,16 +50,12 @@ class Outcome:
     measurement: Measurement | None = None
     rounds: dict[str, dict[str, list[float]]] = field(default_factory=dict)
 
-    def to_json(self) -> str:
-        """As text, every sample in full precision."""
-        return json.dumps(dataclasses.asdict(self))
-
     @classmethod
-    def from_json(cls, text: str) -> Outcome:
-        plain = json.loads(text)
-        measured = plain["measurement"]
-        plain["measurement"] = measured and Measurement.from_dict(measured)
-        return cls(**plain)
+    def of(cls, index: int, measurement: Measurement, took_s: float) -> Outcome:
+        """Of a process that came to tell: interrupted, if one of its cases was."""
+        cut = next((one for one in measurement.series if one.status == "interrupted"), None)
+        status, reason = (cut.status, cut.reason) if cut else ("ok", None)
+        return cls(index, status, reason, took_s, measurement=measurement)
 
 
 def process_path(folder: Path, index: int) -> Path:
@@ -71,7 +70,8 @@ def journal_path(folder: Path, index: int) -> Path:
 
 def save_outcome(folder: Path, outcome: Outcome) -> None:
     """Put `outcome` on disk, whole, before anything else is done; its journal may then go."""
-    write_atomically(process_path(folder, outcome.index), outcome.to_json())
+    text = json.dumps(dataclasses.asdict(outcome))  # every sample in full precision
+    write_atomically(process_path(folder, outcome.index), text)
     journal_path(folder, outcome.index).unlink(missing_ok=True)
 
 
@@ -80,11 +80,22 @@ def measured(folder: Path) -> bool:
     return any(folder.rglob("process-*"))
 
 
+def load_outcome(path: Path) -> Outcome:
+    """What `save_outcome` has put there."""
+
+    def parse(text: str) -> Outcome:
+        plain = json.loads(text)
+        measured = plain["measurement"]
+        return Outcome(**{**plain, "measurement": measured and Measurement.from_dict(measured)})
+
+    return _read(path, parse)
+
+
 def load_outcomes(folder: Path) -> tuple[Outcome, ...]:
     """Every process of the run in `folder`, also one that only its journal tells of."""
     found = {}
     for path in folder.glob("process-*.json"):
-        outcome = _read(path, Outcome.from_json)
+        outcome = load_outcome(path)
         found[outcome.index] = outcome
     for path in folder.glob("process-*.part.jsonl"):
         index = int(path.name.removeprefix("process-").removesuffix(".part.jsonl"))
@@ -92,26 +103,19 @@ def load_outcomes(folder: Path) -> tuple[Outcome, ...]:
     return tuple(found[index] for index in sorted(found))
 
 
-def save_request(folder: Path, request: Request, budget: Budget, plan: RunPlan | None) -> bool:
-    """Put on disk what is asked, so that another process can go on; whether it is new there."""
-    path = _request_path(folder)
-    new = not path.is_file()
+def request_path(folder: Path) -> Path:
+    """Where a run leaves what is asked of it."""
+    return folder / "request.json"
+
+
+def save_request(folder: Path, request: Request, budget: Budget, plan: RunPlan | None) -> None:
+    """Put on disk what is asked, so that another process can go on."""
     plain = {
-        "request": json.loads(request.to_json()),
+        "request": dataclasses.asdict(request),
         "budget": dataclasses.asdict(budget),
         "plan": plan and dataclasses.asdict(plan),
     }
-    write_atomically(path, json.dumps(plain, indent=1) + "\n")
-    return new
-
-
-def forget_request(folder: Path) -> None:
-    """Take away what `save_request` has put there."""
-    _request_path(folder).unlink(missing_ok=True)
-
-
-def _request_path(folder: Path) -> Path:
-    return folder / "request.json"
+    write_atomically(request_path(folder), json.dumps(plain, indent=1) + "\n")
 
 
 def load_request(folder: Path) -> tuple[Request, Budget, RunPlan | None]:
@@ -120,7 +124,7 @@ def load_request(folder: Path) -> tuple[Request, Budget, RunPlan | None]:
     Raises:
         UsageError: it is not the folder of a run.
     """
-    path = _request_path(folder)
+    path = request_path(folder)
     if not path.is_file():
         raise UsageError(
             f"{folder} is not the folder of a run: it has no request.json",
@@ -134,7 +138,7 @@ def load_request(folder: Path) -> tuple[Request, Budget, RunPlan | None]:
     )
 
 
-def _read(path: Path, parse: Any) -> Any:
+def _read(path: Path, parse: Callable[[str], _Part]) -> _Part:
     try:
         return parse(path.read_text(encoding="utf-8"))
     except (ValueError, KeyError, TypeError) as error:
@@ -149,9 +153,7 @@ def from_journal(folder: Path, index: int, reason: str, took_s: float = 0.0) -> 
     """The outcome of a process that ended without one, as far as its journal tells."""
     told = read_journal(journal_path(folder, index))
     done = max((len(c) for model in told.rounds.values() for c in model.values()), default=0)
-    where = (
-        f" while {told.at} was made ready"
-        if told.at
-        else f" after {show_many(done, 'timed round')}"
+    how_far = (
+        f"while {told.at} was made ready" if told.at else f"after {show_many(done, 'timed round')}"
     )
-    return Outcome(index, "failed", reason + where, took_s, told.at, rounds=told.rounds)
+    return Outcome(index, "failed", f"{reason} {how_far}", took_s, told.at, rounds=told.rounds)

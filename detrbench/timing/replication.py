@@ -6,12 +6,10 @@ Knows no model and no device: it lets processes be run and looks at what they sa
 from __future__ import annotations
 
 import dataclasses
-import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
 
 from detrbench.core.errors import UsageError
 from detrbench.core.stats import median, paired_log_ratios, robust_sd
@@ -32,9 +30,9 @@ from detrbench.timing.plan import (
 from detrbench.timing.process import Request
 from detrbench.timing.records import (
     Outcome,
-    forget_request,
     load_outcomes,
     load_request,
+    request_path,
     save_request,
 )
 from detrbench.timing.rounds import OnProgress, Progress, Series
@@ -44,18 +42,8 @@ _PILOT_S = 15.0  # where no budget says how long a process should be
 _MOST_DEATHS = 2  # of the same model in the making, or of processes in a row
 
 
-class Launch(Protocol):
-    """Lets a fresh process measure; see `supervisor.run_worker`."""
-
-    def __call__(
-        self,
-        request: Request,
-        folder: Path,
-        index: int,
-        *,
-        silence_s: float,
-        progress: OnProgress | None,
-    ) -> Outcome: ...
+Launch = Callable[..., Outcome]
+"""Lets a fresh process measure; see `supervisor.run_worker`."""
 
 
 @dataclass(frozen=True)
@@ -94,23 +82,18 @@ class Run:
 
     def log_ratios(self, name: str) -> list[float]:
         """One number per finished process: the median of its paired log-ratios to the baseline."""
-        baseline = self.request.baseline(name)
-        if baseline is None:
-            return []
-        found = (self._paired(outcome, baseline, name) for outcome in self.finished)
+        found = (self._paired(outcome, name) for outcome in self.finished)
         return [median(ratios) for ratios in found if ratios]
 
-    def judgements(self, alpha: float, spoilt: Sequence[str] = ()) -> dict[str, Judgement]:
-        """The verdict on every case that has a baseline, as far as its ratios tell."""
-        return {
-            name: judge(
-                self.log_ratios(name), margin=self.budget.margin, alpha=alpha, spoilt=spoilt
-            )
-            for name in self.request.compared
-        }
+    def judge(self, name: str, alpha: float | None = None, spoilt: Sequence[str] = ()) -> Judgement:
+        """The verdict on a case that has a baseline, as far as its ratios tell."""
+        alpha = self.alpha if alpha is None else alpha
+        return judge(self.log_ratios(name), margin=self.budget.margin, alpha=alpha, spoilt=spoilt)
 
-    def _paired(self, outcome: Outcome, baseline: str, name: str) -> list[float]:
-        here, there = self.series(outcome, baseline), self.series(outcome, name)
+    def _paired(self, outcome: Outcome, name: str) -> list[float]:
+        baseline = self.request.baseline(name)
+        here = None if baseline is None else self.series(outcome, baseline)
+        there = self.series(outcome, name)
         if here is None or there is None or "failed" in (here.status, there.status):
             return []
         return paired_log_ratios(here.latency_s, there.latency_s)
@@ -127,19 +110,16 @@ class Run:
         )
 
     def _shape(self, outcome: Outcome) -> Pilot | None:
-        measured, rounds = outcome.measurement, _rounds(outcome)
+        measured = outcome.measurement
+        rounds = max((len(one.latency_s) for one in measured.series), default=0) if measured else 0
         if measured is None or not rounds:
             return None
         start_s = measured.started_s + max(0.0, outcome.took_s - measured.took_s)
-        spreads = [
-            robust_sd(ratios)
-            for name in self.request.compared
-            if (ratios := self._paired(outcome, self.request.baseline(name) or "", name))
-        ]
+        paired = (self._paired(outcome, name) for name in self.request.compared)
         return Pilot(
             start_s=start_s,
             round_s=max((outcome.took_s - start_s) / rounds, 1e-9),
-            within_sd=max(spreads, default=0.0),
+            within_sd=max((robust_sd(ratios) for ratios in paired if ratios), default=0.0),
         )
 
 
@@ -166,6 +146,7 @@ def replicate(
     Raises:
         UsageError: the request cannot be carried out as given.
     """
+    between_sd = BETWEEN_SD if between_sd is None else between_sd
     going = _Runner(request, budget, folder, launch, now, progress, announce, between_sd)
     try:
         return going.until_done()
@@ -173,73 +154,48 @@ def replicate(
         return going.run("interrupted")
 
 
-def resumable(folder: Path) -> tuple[Request, Budget]:
-    """What the run in `folder` was asked to do, for going on with it.
-
-    Raises:
-        UsageError: it is not the folder of a run.
-    """
-    request, budget, _ = load_request(folder)
-    return request, budget
-
-
-def recorded(folder: Path) -> Run:
-    """The run in `folder` as far as it came, without measuring anything.
-
-    Raises:
-        UsageError: it is not the folder of a run.
-    """
-    request, budget, plan = load_request(folder)
-    outcomes = load_outcomes(folder)
-    planned = len(outcomes) if plan is None else plan.processes
-    return Run(request, budget, plan, outcomes, "interrupted", last_alpha(planned))
-
-
+@dataclass
 class _Runner:
     """A run on its way."""
 
-    def __init__(
-        self,
-        request: Request,
-        budget: Budget,
-        folder: Path,
-        launch: Launch,
-        now: Callable[[], float],
-        progress: OnProgress | None,
-        announce: Callable[[str], None] | None,
-        between_sd: float | None,
-    ) -> None:
-        self._request, self._budget, self._folder = request, budget, folder
-        self._launch, self._now = launch, now
-        self._progress, self._announce = progress, announce
-        self._between_sd = BETWEEN_SD if between_sd is None else between_sd
-        self._outcomes = list(load_outcomes(folder))
-        self._plan = _earlier_plan(folder, request)
-        self._spent_before_s = sum(outcome.took_s for outcome in self._outcomes)
-        self._began = now()
-        self._dropped: dict[str, str] = {}
-        for outcome in self._outcomes:
+    request: Request
+    budget: Budget
+    folder: Path
+    launch: Launch
+    now: Callable[[], float]
+    progress: OnProgress | None
+    announce: Callable[[str], None] | None
+    between_sd: float
+    dropped: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.outcomes = list(load_outcomes(self.folder))
+        self.plan = _earlier_plan(self.folder, self.request)
+        self.began = self.now() - sum(outcome.took_s for outcome in self.outcomes)
+        for outcome in self.outcomes:
             self._drop_failed(outcome)
 
-    def run(self, stopped: str, alpha: float | None = None) -> Run:
-        planned = len(self._outcomes) if self._plan is None else self._plan.processes
+    def run(self, stopped: str = "", alpha: float | None = None) -> Run:
+        """As far as it has come."""
+        planned = len(self.outcomes) if self.plan is None else self.plan.processes
         return Run(
-            self._request,
-            self._budget,
-            self._plan,
-            tuple(self._outcomes),
+            self.request,
+            self.budget,
+            self.plan,
+            tuple(self.outcomes),
             stopped,
             last_alpha(planned) if alpha is None else alpha,
-            dict(self._dropped),
+            dict(self.dropped),
         )
 
     def until_done(self) -> Run:
-        new = save_request(self._folder, self._request, self._budget, self._plan)
+        new = not request_path(self.folder).is_file()
+        save_request(self.folder, self.request, self.budget, self.plan)
         try:
             return self._until_ended()
         except UsageError:
-            if new and not self._outcomes:  # refused: the folder is free for what is asked instead
-                forget_request(self._folder)
+            if new and not self.outcomes:  # refused: the folder is free for what is asked instead
+                request_path(self.folder).unlink()
             raise
 
     def _until_ended(self) -> Run:
@@ -249,7 +205,7 @@ class _Runner:
             if ended is not None:
                 return ended
             outcome = self._next_process()
-            self._outcomes.append(outcome)
+            self.outcomes.append(outcome)
             if outcome.status == "interrupted":
                 return self.run("interrupted")
             self._drop_failed(outcome)
@@ -261,87 +217,68 @@ class _Runner:
         long processes take and how their rounds scatter, never their ratio: the error that the
         looks share out stays what it is.
         """
-        so_far = self.run("")
+        so_far = self.run()
         done = len(so_far.finished)
         shown = so_far.pilot()
-        if shown is None or (self._plan is not None and done >= LEAST_PROCESSES):
+        if shown is None or (self.plan is not None and done >= LEAST_PROCESSES):
             return
-        plan = plan_run(self._budget, shown, done, self._spent_s(), self._between_sd)
-        before, self._plan = self._plan, plan
+        plan = plan_run(self.budget, shown, done, self._spent_s(), self.between_sd)
+        before, self.plan = self.plan, plan
         news = before is None or plan.cannot_reach != before.cannot_reach
-        save_request(self._folder, self._request, self._budget, plan)
+        save_request(self.folder, self.request, self.budget, plan)
         changed = before is None or plan.processes != before.processes
-        if self._announce is not None and (news or changed):
+        if self.announce is not None and (news or changed):
             # With one case there is no ratio to speak of; a plan that moves need not say it again.
-            whole = news and bool(self._request.compared)
+            whole = news and bool(self.request.compared)
             for sentence in plan.sentences()[: None if whole else 1]:
-                self._announce(sentence)
+                self.announce(sentence)
 
     def _ended(self) -> Run | None:
         """The run, if there is a reason not to go on."""
-        so_far = self.run("")
+        so_far = self.run()
         done = len(so_far.finished)
         if not self._live() or self._deaths_in_a_row() > _MOST_DEATHS:
             return self.run("failures")
-        if self._plan is None:
+        if self.plan is None:
             return None  # the pilot
-        if done >= self._plan.processes:
-            return self.run("processes" if self._budget.processes else "budget")
-        if may_look(done, self._plan.processes):
-            ended = self._look(so_far)
-            if ended is not None:
-                return ended
-        budget_s = math.inf if self._budget.budget_s is None else self._budget.budget_s
-        if self._spent_s() + self._process_s() > budget_s:
+        if done >= self.plan.processes:
+            return self.run("processes" if self.budget.processes else "budget")
+        if may_look(done, self.plan.processes):
+            alpha = interim_alpha(self.plan.processes)
+            names = [name for name in self.request.compared if name not in self.dropped]
+            if in_reach([so_far.judge(name, alpha) for name in names], self.budget):
+                return self.run("verdicts" if self.budget.target is None else "target", alpha)
+        took = [outcome.took_s for outcome in so_far.finished]
+        next_s = median(took[-3:]) if took else 0.0
+        if self.budget.budget_s is not None and self._spent_s() + next_s > self.budget.budget_s:
             return self.run("budget")
         return None
 
-    def _look(self, so_far: Run) -> Run | None:
-        planned = self._plan.processes if self._plan else 0
-        alpha = interim_alpha(planned)
-        judged = [
-            each for name, each in so_far.judgements(alpha).items() if name not in self._dropped
-        ]
-        widths = [
-            math.inf if one.interval is None else one.interval.high / one.interval.estimate - 1
-            for one in judged
-        ]
-        if not judged or not in_reach([one.verdict for one in judged], widths, self._budget):
-            return None
-        return self.run("target" if self._budget.target is not None else "verdicts", alpha)
-
     def _next_process(self) -> Outcome:
-        index = 1 + max((outcome.index for outcome in self._outcomes), default=0)
-        budget_s, rounds = self._shape()
-        plan = dataclasses.replace(self._request.plan, budget_s=budget_s, rounds=rounds)
+        index = 1 + max((outcome.index for outcome in self.outcomes), default=0)
+        if self.plan is None:
+            budget_s, rounds = pilot_share_s(self.budget) or _PILOT_S, self.budget.rounds
+            silence_s = 300.0
+        else:
+            budget_s, rounds = self.plan.process_s, self.plan.rounds
+            silence_s = max(60.0, 5 * budget_s)
         # Another seed for every process: a drawn order must not be the same accident each time.
-        plan = dataclasses.replace(plan, seed=self._request.plan.seed + index)
-        # Which case is built first, and where in memory that puts it, takes turns too.
-        cases = self._live() if index % 2 else self._live()[::-1]
+        seed = self.request.plan.seed + index
         request = dataclasses.replace(
-            self._request,
-            cases=cases,
-            plan=plan,
+            self.request,
+            # Which case is built first, and where in memory that puts it, takes turns too.
+            cases=self._live() if index % 2 else self._live()[::-1],
+            plan=dataclasses.replace(
+                self.request.plan, budget_s=budget_s, rounds=rounds, seed=seed
+            ),
             # Once is enough.
-            resources=self._request.resources and not self.run("").finished,
+            resources=self.request.resources and not self.run().finished,
         )
-        silence_s = 300.0 if self._plan is None else max(60.0, 5 * self._plan.process_s)
-        return self._launch(
-            request,
-            self._folder,
-            index,
-            silence_s=silence_s,
-            progress=self._teller(index),
-        )
-
-    def _shape(self) -> tuple[float, int | None]:
-        """Seconds and rounds of the next process."""
-        if self._plan is not None:
-            return self._plan.process_s, self._plan.rounds
-        return pilot_share_s(self._budget) or _PILOT_S, self._budget.rounds
+        progress = self.progress and self._teller(index, self.progress)
+        return self.launch(request, self.folder, index, silence_s=silence_s, progress=progress)
 
     def _live(self) -> tuple[Case, ...]:
-        return tuple(case for case in self._request.cases if case.name not in self._dropped)
+        return tuple(case for case in self.request.cases if case.name not in self.dropped)
 
     def _drop_failed(self, outcome: Outcome) -> None:
         """Go on without a case that fails by itself, or that processes die of in the making."""
@@ -349,51 +286,46 @@ class _Runner:
         if measured is not None:
             for subject, series in zip(measured.subjects, measured.series, strict=True):
                 if series.status == "failed":
-                    self._dropped.setdefault(subject.case, series.reason or "failed")
+                    self.dropped.setdefault(subject.case, series.reason or "failed")
         elif outcome.at is not None:
-            deaths = [one for one in self._outcomes if one.at == outcome.at and not one.measurement]
+            deaths = [one for one in self.outcomes if one.at == outcome.at and not one.measurement]
             if len(deaths) >= _MOST_DEATHS:
-                self._dropped.setdefault(outcome.at, outcome.reason or "its process died")
+                self.dropped.setdefault(outcome.at, outcome.reason or "its process died")
 
     def _deaths_in_a_row(self) -> int:
         """Of processes, counted anew whenever a case was dropped for it."""
         count = 0
-        for outcome in reversed(self._outcomes):
-            if outcome.status != "failed" or outcome.at in self._dropped:
+        for outcome in reversed(self.outcomes):
+            if outcome.status != "failed" or outcome.at in self.dropped:
                 break
             count += 1
         return count
 
     def _spent_s(self) -> float:
-        return self._spent_before_s + self._now() - self._began
+        """Those of an earlier run in this folder included."""
+        return self.now() - self.began
 
-    def _process_s(self) -> float:
-        took = [outcome.took_s for outcome in self._outcomes if outcome.status == "ok"]
-        return median(took[-3:]) if took else 0.0
-
-    def _teller(self, index: int) -> OnProgress | None:
+    def _teller(self, index: int, tell: OnProgress) -> OnProgress:
         """Turns one process's progress into the run's."""
-        tell = self._progress
-        if tell is None:
-            return None
 
         def told(progress: Progress) -> None:
             spent_s = self._spent_s()
-            if self._plan is None:
-                tell(Progress("pilot", spent_s, self._budget.budget_s, None))
+            if self.plan is None:
+                tell(Progress("pilot", spent_s, self.budget.budget_s, None))
                 return
-            left = self._plan.processes - len(self.run("").finished) - 1
-            share = min(1.0, progress.done / progress.total) if progress.total else 0.0
-            share = share if progress.phase == "timing" else 0.0
-            eta_s = (left + 1 - share) * self._plan.process_s
-            phase = f"process {index} of {max(index, self._plan.processes)}"
+            left = self.plan.processes - len(self.run().finished)
+            share = 0.0
+            if progress.phase == "timing" and progress.total:
+                share = min(1.0, progress.done / progress.total)
+            eta_s = (left - share) * self.plan.process_s
+            phase = f"process {index} of {max(index, self.plan.processes)}"
             tell(Progress(phase, spent_s, spent_s + eta_s, eta_s))
 
         return told
 
 
 def _earlier_plan(folder: Path, request: Request) -> RunPlan | None:
-    if not (folder / "request.json").is_file():
+    if not request_path(folder).is_file():
         return None
     earlier, _, plan = load_request(folder)
     if earlier != request:
@@ -402,8 +334,3 @@ def _earlier_plan(folder: Path, request: Request) -> RunPlan | None:
             hint="Name another folder, or go on with that run: --resume.",
         )
     return plan
-
-
-def _rounds(outcome: Outcome) -> int:
-    measured = outcome.measurement
-    return max((len(series.latency_s) for series in measured.series), default=0) if measured else 0

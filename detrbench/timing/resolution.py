@@ -97,8 +97,3 @@ def remembered(device: str) -> Resolution | None:
         return None if entry is None else Resolution(**entry)
     except TypeError:  # of another version: as good as none
         return None
-
-
-def state_file() -> Path:
-    """Where self-checks are remembered."""
-    return state.state_file(_NAME)

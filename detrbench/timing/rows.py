@@ -17,16 +17,18 @@ from detrbench.core.stats import (
 from detrbench.core.units import show_change, show_many, show_quantity
 from detrbench.core.version import __version__
 from detrbench.machine.environment import Environment
+from detrbench.machine.usage import PEAKS
 from detrbench.machine.validity import Condition, Entry, conditions
 from detrbench.reports.case import Case
 from detrbench.reports.comparison import Comparison, Side
 from detrbench.reports.report import Report, Result
-from detrbench.reports.verdicts import LEAST_PROCESSES, judge
+from detrbench.reports.verdicts import LEAST_PROCESSES
+from detrbench.runtimes import PARTS
 from detrbench.timing.process import Measurement, Subject, part_name
-from detrbench.timing.records import Outcome
 from detrbench.timing.replication import Run
 from detrbench.timing.rounds import Series
 
+_RESOURCES = (*PEAKS, "energy_per_image_j")
 METRIC_KEYS = (
     "latency_median_s",
     "latency_median_low_s",
@@ -40,10 +42,7 @@ METRIC_KEYS = (
     "images_per_s",
     "latency_samples",
     "latency_processes",
-    "peak_allocated_bytes",
-    "peak_reserved_bytes",
-    "peak_rss_growth_bytes",
-    "energy_per_image_j",
+    *_RESOURCES,
 )
 PERCENTILES = {"latency_p90_s": 0.90, "latency_p95_s": 0.95, "latency_p99_s": 0.99}
 
@@ -80,10 +79,12 @@ def _comparison(run: Run, name: str) -> Comparison:
     baseline = run.request.baseline(name)
     assert baseline is not None
     ratios = run.log_ratios(name)
-    broken = _broken(run, baseline, name)
-    judged = judge(
-        ratios, margin=run.budget.margin, alpha=run.alpha, spoilt=[*broken, *spoilt(run)]
-    )
+    broken = [
+        f"{one} has no latency: {reason}"
+        for one in (baseline, name)
+        if (reason := _failure(run, one)) is not None
+    ]
+    judged = run.judge(name, spoilt=[*broken, *_spoilt(run)])
     interval = None if broken else judged.interval
     return Comparison(
         baseline=_side(run, baseline),
@@ -104,15 +105,7 @@ def _side(run: Run, name: str) -> Side:
     return Side(case.model.name, _settings(run, case), case)
 
 
-def _broken(run: Run, baseline: str, model: str) -> list[str]:
-    return [
-        f"{name} has no latency: {reason}"
-        for name in (baseline, model)
-        if (reason := _failure(run, name)) is not None
-    ]
-
-
-def spoilt(run: Run) -> list[str]:
+def _spoilt(run: Run) -> list[str]:
     """What makes every verdict of `run` INVALID."""
     environments = [Environment.from_dict(one.environment) for one in _measurements(run)]
     differences = {
@@ -151,7 +144,7 @@ def _conditions(run: Run) -> dict[str, list[Condition]]:
     by_cause: dict[str, list[Condition]] = {}
     for measured in _measurements(run):
         if measured.ledger is not None:
-            for one in conditions(Entry.from_dict(measured.ledger), measured.timed_s):
+            for one in conditions(Entry(**measured.ledger), measured.timed_s):
                 by_cause.setdefault(one.cause, []).append(one)
     return by_cause
 
@@ -173,18 +166,18 @@ def _measurements(run: Run) -> list[Measurement]:
     return [one.measurement for one in run.outcomes if one.measurement is not None]
 
 
-def _latency(run: Run, outcome: Outcome, model: str) -> list[float]:
-    """The timed rounds of `model` in one process, also in one that did not come to its end."""
-    series = run.series(outcome, model)
-    if series is not None:
-        return series.latency_s
-    return outcome.rounds.get(model, {}).get("latency_s", [])
+def _kept(run: Run, model: str) -> list[Series]:
+    """What each process has of `model`, also one that did not come to its end."""
+    return [
+        run.series(outcome, model) or Series(samples=outcome.rounds.get(model, {}))
+        for outcome in run.outcomes
+    ]
 
 
 def _result(run: Run, case: Case) -> Result:
     model = case.name
     subject = _subject(run, case)
-    processes = [_latency(run, outcome, model) for outcome in run.outcomes]
+    processes = [each.latency_s for each in _kept(run, model)]
     status, reason = _status(run, model, processes)
     absent = reason or "no timed round was finished"
     metrics, missing = (
@@ -218,17 +211,14 @@ def _parts(run: Run, case: Case) -> list[dict[str, Any]]:
     if not case.execution.stages:
         return []
     found = []
-    for part in STAGES:
+    for part in PARTS:
         named = dataclasses.replace(case, name=part_name(case.name, part))
-        rounds = [each for one in run.outcomes if (each := _latency(run, one, named.name))]
+        rounds = [each.latency_s for each in _kept(run, named.name) if each.latency_s]
         if rounds:
             values, _ = _metrics(run, named, rounds)
             kept = {key: value for key, value in values.items() if value is not None}
             found.append({"part": part, **kept, "samples_s": rounds})
     return found
-
-
-STAGES = ("preprocess", "backbone", "neck", "decoder", "postprocess")
 
 
 def _sum_note(
@@ -281,17 +271,10 @@ def _metrics(
         refused = too_few_for(share, len(rounds))
         values[key] = None if refused else quantile(rounds, share)
         missing[key] = refused or ""
-    found = next((one for one in _serieses(run, case.name) if one.resources), Series())
+    looked = (one for one in _serieses(run, case.name) if one.resources or one.unmeasured)
+    found = next(looked, Series())
     missing |= dict.fromkeys(_RESOURCES, "not looked for") | found.unmeasured
     return values | found.resources, missing
-
-
-_RESOURCES = (
-    "peak_allocated_bytes",
-    "peak_reserved_bytes",
-    "peak_rss_growth_bytes",
-    "energy_per_image_j",
-)
 
 
 def _serieses(run: Run, model: str) -> list[Series]:
@@ -323,26 +306,15 @@ def _settings(run: Run, case: Case) -> dict[str, Any]:
 def _samples(run: Run, model: str) -> dict[str, Any]:
     """Every raw reading in seconds, one list per process of the run, and what is needed to read
     them: list i of every channel and of every model is of process i."""
-    serieses = [run.series(outcome, model) for outcome in run.outcomes]
-    clocks = {series.clock for series in serieses if series is not None and series.clock}
-    rounds = [
-        outcome.rounds.get(model, {}) if series is None else series.samples
-        for outcome, series in zip(run.outcomes, serieses, strict=True)
-    ]
-    if not clocks and not any(rounds):
+    kept = _kept(run, model)
+    clocks = {series.clock for series in kept if series.clock}
+    if not clocks and not any(series.samples for series in kept):
         return {}
-    there = [series or Series() for series in serieses]
     return {
-        **_channels("", rounds),
-        **_channels("warmup_", [series.warmup for series in there]),
-        **{
-            f"first_{name}": [series.first.get(name) for series in there]
-            for name in _names([series.first for series in there])
-        },
-        "build_s": [series.build_s for series in there],
-        "prepared": [series.prepared for series in there],
-        "overhead_s": [series.overhead_s for series in there],
-        "settled": [series.settled for series in there],
+        **_channels("", [series.samples for series in kept], absent=[]),
+        **_channels("warmup_", [series.warmup for series in kept], absent=[]),
+        **_channels("first_", [series.first for series in kept], absent=None),
+        **{key: [getattr(series, key) for series in kept] for key in _KEPT},
         "process_s": [outcome.took_s for outcome in run.outcomes],
         "ledger": [
             outcome.measurement.ledger if outcome.measurement else None for outcome in run.outcomes
@@ -356,13 +328,14 @@ def _samples(run: Run, model: str) -> dict[str, Any]:
     }
 
 
-def _names(processes: Sequence[Mapping[str, Any]]) -> list[str]:
-    return list(dict.fromkeys(name for process in processes for name in process))
+_KEPT = ("build_s", "prepared", "overhead_s", "settled")
 
 
-def _channels(prefix: str, processes: Sequence[Mapping[str, list[float]]]) -> dict[str, Any]:
-    names = _names(processes)
-    return {f"{prefix}{name}": [process.get(name, []) for process in processes] for name in names}
+def _channels(prefix: str, processes: Sequence[Mapping[str, Any]], absent: Any) -> dict[str, Any]:
+    names = dict.fromkeys(name for process in processes for name in process)
+    return {
+        f"{prefix}{name}": [process.get(name, absent) for process in processes] for name in names
+    }
 
 
 def _validity_notes(run: Run) -> Iterator[str]:
@@ -376,8 +349,8 @@ def _validity_notes(run: Run) -> Iterator[str]:
 def _overhead_note(run: Run) -> Iterator[str]:
     read = [
         series.overhead_s
-        for outcome in run.outcomes
-        for series in (outcome.measurement.series if outcome.measurement else ())
+        for measured in _measurements(run)
+        for series in measured.series
         if series.overhead_s is not None
     ]
     if read:
@@ -387,10 +360,10 @@ def _overhead_note(run: Run) -> Iterator[str]:
 def _missing_notes(run: Run, model: str) -> Iterator[str]:
     """The processes without a ratio. Of one that Ctrl-C ended the row's own status tells, unless
     the run went on after it."""
-    for outcome in run.outcomes:
+    for outcome, series in zip(run.outcomes, _kept(run, model), strict=True):
         gone_on = outcome.status == "interrupted" and run.stopped != "interrupted"
         if outcome.status == "failed" or gone_on:
-            rounds = len(_latency(run, outcome, model))
+            rounds = len(series.latency_s)
             are = show_many(rounds, "round is", "rounds are")
             kept = f"; its {are} kept, but in no ratio" if rounds else ""
             which = f"process {outcome.index} of {len(run.outcomes)}"

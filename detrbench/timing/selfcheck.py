@@ -12,12 +12,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from statistics import stdev
 
 from detrbench.core.errors import DetrbenchError
 from detrbench.core.stats import mean_interval, median
 from detrbench.reports.case import Case
 from detrbench.reports.references import make_cases
-from detrbench.reports.verdicts import ALPHA, LEAST_PROCESSES, Verdict, judge
+from detrbench.reports.verdicts import ALPHA, LEAST_PROCESSES, Verdict
 from detrbench.timing.plan import Budget
 from detrbench.timing.process import Request
 from detrbench.timing.replication import Run, replicate
@@ -175,7 +176,7 @@ def share_of_a_unit(
 
 
 def _finding(run: Run, name: str, known: float) -> Finding:
-    judged = judge(run.log_ratios(name), margin=run.budget.margin, alpha=run.alpha)
+    judged = run.judge(name)
     interval = judged.interval
     low, high = (interval.low, interval.high) if interval else (None, None)
     seen = interval is not None and not interval.low <= 1.0 <= interval.high
@@ -194,11 +195,9 @@ def _windows(log_ratios: list[float]) -> list[bool]:
 def _resolution(run: Run, budget_s: float) -> Resolution:
     shown = run.pilot()
     ratios = run.log_ratios(COPY)
-    interval = mean_interval(ratios)
-    if shown is None or interval is None:
+    if shown is None or len(ratios) < 2:
         raise DetrbenchError("too few processes were timed to say anything")
-    mean = interval.estimate
-    sd = math.sqrt(math.fsum((each - mean) ** 2 for each in ratios) / (len(ratios) - 1))
+    sd = stdev(ratios)
     rounds = run.plan.rounds if run.plan else 6
     within = _NOISE * shown.within_sd / math.sqrt(rounds)
     # Two models instead of all of these: a comparison's usual process.

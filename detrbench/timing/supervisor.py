@@ -5,6 +5,7 @@ The parent sleeps in `select` and imports no torch: a parent that spins is itsel
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import selectors
@@ -12,19 +13,20 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
 from detrbench.core.errors import UsageError
 from detrbench.core.processes import environment
+from detrbench.machine.system import text
 from detrbench.timing.process import Request
 from detrbench.timing.records import (
     Outcome,
     from_journal,
     journal_path,
-    load_outcomes,
+    load_outcome,
     process_path,
     save_outcome,
 )
@@ -33,7 +35,7 @@ from detrbench.timing.rounds import OnProgress, Progress
 COMMAND = (sys.executable, "-m", "detrbench.timing.worker")
 
 _GRACE_S = 20.0  # for a worker that was interrupted to end its call and save
-_TAIL = 4_000  # characters of stderr that are kept, for the reason of a failure
+_TAIL = 4_000  # characters of stderr that are kept
 
 
 def run_worker(
@@ -61,37 +63,39 @@ def run_worker(
     """
     began = now()
     deaths = _out_of_memory_kills()
-    worker = _Worker(request, folder, index, command)
+    worker = _Worker(request, folder, index, command, progress)
     try:
-        ended = worker.attend(silence_s, progress, now)
+        ended = worker.attend(silence_s, now)
     finally:
         worker.close()
     if worker.error is not None:
         journal_path(folder, index).unlink(missing_ok=True)
         raise UsageError(**worker.error)
     if ended is None and process_path(folder, index).is_file():
-        return next(one for one in load_outcomes(folder) if one.index == index)
+        return load_outcome(process_path(folder, index))
     reason = ended or worker.last_words(_out_of_memory_kills() - deaths)
     outcome = from_journal(folder, index, reason, now() - began)
     if worker.interrupted:
-        outcome = _as_interrupted(outcome)
+        outcome = dataclasses.replace(outcome, status="interrupted", reason="interrupted", at=None)
     save_outcome(folder, outcome)
     return outcome
-
-
-def _as_interrupted(outcome: Outcome) -> Outcome:
-    return Outcome(
-        outcome.index, "interrupted", "interrupted", outcome.took_s, rounds=outcome.rounds
-    )
 
 
 class _Worker:
     """A process on its way, and what was heard of it."""
 
-    def __init__(self, request: Request, folder: Path, index: int, command: Sequence[str]) -> None:
+    def __init__(
+        self,
+        request: Request,
+        folder: Path,
+        index: int,
+        command: Sequence[str],
+        progress: OnProgress | None,
+    ) -> None:
         self.error: dict[str, Any] | None = None
         self.interrupted = False
-        self._stderr = ""
+        self._progress = progress
+        self._line, self._stderr = b"", ""
         # A group of its own: the terminal's Ctrl-C reaches the parent alone, who passes it on once.
         self._process = subprocess.Popen(
             command,
@@ -101,19 +105,17 @@ class _Worker:
             env=environment(),
             start_new_session=True,
         )
-        job = {"folder": str(folder), "index": index, "request": json.loads(request.to_json())}
+        job = {"folder": str(folder), "index": index, "request": dataclasses.asdict(request)}
         with suppress(BrokenPipeError):  # it died at once: its end says why
             _pipe(self._process.stdin).write(json.dumps(job).encode())
             _pipe(self._process.stdin).close()
 
-    def attend(
-        self, silence_s: float, progress: OnProgress | None, now: Callable[[], float]
-    ) -> str | None:
+    def attend(self, silence_s: float, now: Callable[[], float]) -> str | None:
         """Listen until it has ended; why it was ended, if it was us who did."""
         deadline = now() + silence_s
         with selectors.DefaultSelector() as selector:
-            selector.register(_pipe(self._process.stdout), selectors.EVENT_READ, _Lines())
-            selector.register(_pipe(self._process.stderr), selectors.EVENT_READ)
+            selector.register(_pipe(self._process.stdout), selectors.EVENT_READ, self._take)
+            selector.register(_pipe(self._process.stderr), selectors.EVENT_READ, self._keep)
             while selector.get_map():
                 try:
                     ready = selector.select(max(0.0, deadline - now()))
@@ -121,8 +123,11 @@ class _Worker:
                         self._kill()
                         return f"hung: not a word for {silence_s:.0f} s, and was killed"
                     for key, _ in ready:
-                        if not self._hear(key, selector, progress):
+                        data = os.read(key.fd, 65_536)
+                        if not data:
+                            selector.unregister(key.fileobj)
                             continue
+                        key.data(data)
                         deadline = now() + (_GRACE_S if self.interrupted else silence_s)
                 except KeyboardInterrupt:
                     self._interrupt()
@@ -130,29 +135,19 @@ class _Worker:
         self._process.wait()
         return None
 
-    def _hear(
-        self,
-        key: selectors.SelectorKey,
-        selector: selectors.BaseSelector,
-        progress: OnProgress | None,
-    ) -> bool:
-        """Take in what one stream has; whether that is a sign of life."""
-        data = os.read(key.fd, 65_536)
-        if not data:
-            selector.unregister(key.fileobj)
-        elif key.data is None:
-            self._stderr = (self._stderr + data.decode(errors="replace"))[-_TAIL:]
-        else:
-            for message in key.data.messages(data):
-                self._take(message, progress)
-            return True
-        return False
+    def _take(self, data: bytes) -> None:
+        """Messages, line by line."""
+        *lines, self._line = (self._line + data).split(b"\n")
+        for line in lines:
+            message = json.loads(line)
+            if "error" in message:
+                self.error = dict(message["error"])
+            elif self._progress is not None:
+                self._progress(Progress(**message["progress"], eta_s=None))
 
-    def _take(self, message: Mapping[str, Any], progress: OnProgress | None) -> None:
-        if "error" in message:
-            self.error = dict(message["error"])
-        elif progress is not None:
-            progress(Progress(**message["progress"], eta_s=None))
+    def _keep(self, data: bytes) -> None:
+        """What is printed, for the reason of a failure."""
+        self._stderr = (self._stderr + data.decode(errors="replace"))[-_TAIL:]
 
     def _interrupt(self) -> None:
         """The first Ctrl-C asks the worker to stop, the second makes it."""
@@ -187,18 +182,6 @@ class _Worker:
         return f"ended with exit code {code} and no result{said}"
 
 
-class _Lines:
-    """Bytes of a stream put together to lines, and each line to a message."""
-
-    def __init__(self) -> None:
-        self._rest = b""
-
-    def messages(self, data: bytes) -> Iterator[Mapping[str, Any]]:
-        *whole, self._rest = (self._rest + data).split(b"\n")
-        for line in whole:
-            yield json.loads(line)
-
-
 def _signal_name(number: int) -> str:
     try:
         return signal.Signals(number).name
@@ -213,9 +196,5 @@ def _pipe(stream: IO[bytes] | None) -> IO[bytes]:
 
 def _out_of_memory_kills(group: Path = Path("/sys/fs/cgroup")) -> int:
     """Processes the kernel has killed in this control group for want of memory; 0 if unknown."""
-    try:
-        events = (group / "memory.events").read_text()
-    except OSError:  # not Linux, or another version of control groups
-        return 0
-    counts = dict(line.split() for line in events.splitlines())
+    counts = dict(line.split() for line in text(group / "memory.events").splitlines())
     return int(counts.get("oom_kill", 0))

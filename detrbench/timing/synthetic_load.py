@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch.nn import functional
 
+from detrbench.reports.case import Execution
 from detrbench.runtimes.clocks import Step
 
 CHANNELS, STRIDE = 32, 8
@@ -18,13 +19,11 @@ class Loaded:
     and device as the model does, and are slowed down by the same neighbours.
     """
 
-    def __init__(
-        self, step: Step, units: int, batch: int, imgsz: tuple[int, int], device: str
-    ) -> None:
-        self._step, self._units, self.clock = step, units, step.clock
-        draw = torch.Generator().manual_seed(0)
-        height, width = (max(1, side // STRIDE) for side in imgsz)
-        shape = (batch, CHANNELS, height, width)
+    def __init__(self, step: Step, execution: Execution) -> None:
+        self._step, self._units, self.clock = step, execution.extra_work, step.clock
+        draw, device = torch.Generator().manual_seed(0), execution.device
+        height, width = (max(1, side // STRIDE) for side in execution.imgsz)
+        shape = (execution.batch, CHANNELS, height, width)
         self._input = torch.randn(shape, generator=draw).to(device)
         self._weight = torch.randn((CHANNELS, CHANNELS, 3, 3), generator=draw).to(device)
 

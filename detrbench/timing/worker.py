@@ -56,12 +56,10 @@ def main(build: Build | None = None) -> int:
         return error.exit_code
     finally:
         journal.close()
-    status = "interrupted" if any(s.status == "interrupted" for s in measurement.series) else "ok"
-    reason = next((s.reason for s in measurement.series if s.status == status != "ok"), None)
     took_s = time.monotonic() - started
     for number in (signal.SIGINT, signal.SIGTERM):  # what was measured is written to its end
         signal.signal(number, signal.SIG_IGN)
-    save_outcome(folder, Outcome(index, status, reason, took_s, measurement=measurement))
+    save_outcome(folder, Outcome.of(index, measurement, took_s))
     return 0
 
 

@@ -104,24 +104,20 @@ def test_energy_is_in_joules() -> None:
 
 
 def test_a_gpu_is_found_by_its_uuid() -> None:
-    gpu, reason = open_by_uuid("GPU-1", FakeLibrary)
-    assert gpu is not None
-    assert reason is None
+    assert isinstance(open_by_uuid("GPU-1", FakeLibrary), Gpu)
 
 
 def test_a_gpu_that_is_not_found_says_why() -> None:
-    assert open_by_uuid("GPU-2", FakeLibrary) == (None, "NVML does not find GPU-2 (status 6)")
+    assert open_by_uuid("GPU-2", FakeLibrary) == "NVML does not find GPU-2 (status 6)"
 
 
 def test_a_driver_without_nvml_says_why() -> None:
     def load() -> object:
         raise OSError("libnvidia-ml.so.1: cannot open shared object file")
 
-    gpu, reason = open_by_uuid("GPU-1", load)
-    assert gpu is None
-    assert "libnvidia-ml.so.1" in str(reason)
+    assert "libnvidia-ml.so.1" in str(open_by_uuid("GPU-1", load))
 
 
 def test_a_driver_that_does_not_start_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(FakeLibrary, "nvmlInit_v2", lambda self: 9)
-    assert open_by_uuid("GPU-1", FakeLibrary) == (None, "NVML does not start (status 9)")
+    assert open_by_uuid("GPU-1", FakeLibrary) == "NVML does not start (status 9)"

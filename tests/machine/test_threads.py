@@ -4,8 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from detrbench.core.errors import UsageError
-from detrbench.machine.threads import allowed_threads, check_threads, cpu_quotas
+from detrbench.machine.threads import allowed_threads, cpu_quotas
 
 
 def machine(root: Path, groups: str, **files: str) -> Path:
@@ -66,13 +65,3 @@ def test_the_quota_of_cgroup_v1(tmp_path: Path) -> None:
 
 def test_without_control_groups_the_cores_decide(tmp_path: Path) -> None:
     assert allowed_threads(tmp_path, cores=5) == 5
-
-
-def test_threads_asked_for_are_taken() -> None:
-    assert check_threads(3) == 3
-    assert check_threads(None) == allowed_threads() >= 1
-
-
-def test_no_threads_are_a_usage_error() -> None:
-    with pytest.raises(UsageError, match="0 threads"):
-        check_threads(0)

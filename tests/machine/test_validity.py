@@ -11,8 +11,7 @@ from detrbench.machine.nvml import Reading
 from detrbench.machine.validity import (
     Counters,
     Entry,
-    _CudaLedger,
-    _HostLedger,
+    Ledger,
     conditions,
     open_ledger,
     read_counters,
@@ -66,7 +65,8 @@ def test_throttling_of_the_group_that_held_us_up_longest(tmp_path: Path) -> None
         path = root / "sys/fs/cgroup" / group / "cpu.stat"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(f"usage_usec 5\nnr_throttled {periods}\nthrottled_usec {usec}\n")
-    assert read_counters(root).throttled == (9, 2.5)
+    counters = read_counters(root)
+    assert (counters.throttled_periods, counters.throttled_s) == (9, 2.5)
 
 
 def test_throttling_of_the_older_control_groups(tmp_path: Path) -> None:
@@ -74,12 +74,13 @@ def test_throttling_of_the_older_control_groups(tmp_path: Path) -> None:
     stat = root / "sys/fs/cgroup/cpu/job/cpu.stat"
     stat.parent.mkdir(parents=True)
     stat.write_text("nr_periods 10\nnr_throttled 4\nthrottled_time 500000000\n")
-    assert read_counters(root).throttled == (4, 0.5)
+    counters = read_counters(root)
+    assert (counters.throttled_periods, counters.throttled_s) == (4, 0.5)
 
 
 def test_a_machine_that_tells_nothing_is_unknown_not_zero(tmp_path: Path) -> None:
     counters = read_counters(tmp_path)
-    assert (counters.busy_s, counters.waited_s, counters.throttled) == (None, None, None)
+    assert (counters.busy_s, counters.waited_s, counters.throttled_s) == (None, None, None)
     assert read_governor(tmp_path) is None
     assert read_turbo(tmp_path) is None
 
@@ -114,11 +115,11 @@ def test_turbo(tmp_path: Path, file: str, text: str, turbo: bool) -> None:
 def test_an_entry_is_what_grew(tmp_path: Path) -> None:
     moments = iter(
         [
-            Counters(1.0, 10.0, 0.5, (3, 1.0), 7),
-            Counters(5.0, 20.0, 0.75, (5, 1.5), 17),
+            Counters(1.0, 10.0, 0.5, 3, 1.0, 7),
+            Counters(5.0, 20.0, 0.75, 5, 1.5, 17),
         ]
     )
-    ledger = _HostLedger(lambda: next(moments), tmp_path)
+    ledger = Ledger(read=lambda: next(moments), root=tmp_path)
     ledger.start()
     ledger.look()
     entry = ledger.stop()
@@ -128,8 +129,10 @@ def test_an_entry_is_what_grew(tmp_path: Path) -> None:
 
 
 def test_what_is_unknown_at_either_end_stays_unknown(tmp_path: Path) -> None:
-    moments = iter([Counters(1.0, None, None, None, None), Counters(2.0, 9.0, 1.0, (1, 1.0), 1)])
-    ledger = _HostLedger(lambda: next(moments), tmp_path)
+    moments = iter(
+        [Counters(1.0, None, None, None, None, None), Counters(2.0, 9.0, 1.0, 1, 1.0, 1)]
+    )
+    ledger = Ledger(read=lambda: next(moments), root=tmp_path)
     ledger.start()
     entry = ledger.stop()
     assert entry.own_cpu_s == 1.0
@@ -138,8 +141,10 @@ def test_what_is_unknown_at_either_end_stays_unknown(tmp_path: Path) -> None:
 
 
 def test_coarse_ticks_make_nobody_use_less_than_nothing(tmp_path: Path) -> None:
-    moments = iter([Counters(0.0, 0.0, 2.0, None, 0), Counters(0.015, 0.01, 1.0, None, 0)])
-    ledger = _HostLedger(lambda: next(moments), tmp_path)
+    moments = iter(
+        [Counters(0.0, 0.0, 2.0, None, None, 0), Counters(0.015, 0.01, 1.0, None, None, 0)]
+    )
+    ledger = Ledger(read=lambda: next(moments), root=tmp_path)
     ledger.start()
     entry = ledger.stop()
     assert entry.foreign_cpu_s == 0
@@ -152,9 +157,8 @@ def test_a_ledger_is_started_first() -> None:
 
 
 def test_entries_survive_json() -> None:
-    entry = Entry(load=0.5, cpus=2, gpu_throttle_reasons=("idle",), turbo=False)
-    assert Entry.from_dict(json.loads(json.dumps(dataclasses.asdict(entry)))) == entry
-    assert Entry.from_dict(json.loads(json.dumps(dataclasses.asdict(Entry())))) == Entry()
+    entry = Entry(load=0.5, cpus=2, gpu_throttle_reasons=["idle"], turbo=False)
+    assert Entry(**json.loads(json.dumps(dataclasses.asdict(entry)))) == entry
 
 
 @pytest.mark.skipif(not Path("/proc/stat").exists(), reason="needs Linux's /proc")
@@ -179,9 +183,8 @@ class FakeGpu:
         return next(self._readings)
 
 
-def gpu_entry(*readings: Reading, why_none: str | None = None) -> Entry:
-    gpu = FakeGpu(*readings) if readings else None
-    ledger = _CudaLedger(_HostLedger(), gpu, why_none)  # type: ignore[arg-type]
+def gpu_entry(*readings: Reading, why_none: str = "") -> Entry:
+    ledger = Ledger(FakeGpu(*readings) if readings else why_none)  # type: ignore[arg-type]
     ledger.start()
     for _ in readings[1:]:
         ledger.look()
@@ -197,7 +200,7 @@ def test_a_gpu_is_remembered_at_its_worst() -> None:
     )
     assert (entry.sm_clock_low_mhz, entry.sm_clock_high_mhz) == (1000, 1900)
     assert (entry.temperature_c, entry.power_w) == (80, 350.0)
-    assert entry.gpu_throttle_reasons == ("idle", "software power cap")
+    assert entry.gpu_throttle_reasons == ["idle", "software power cap"]
     assert entry.gpu_other_processes == 2
 
 
@@ -232,7 +235,7 @@ QUIET = Entry(
     sm_clock_high_mhz=1900,
     temperature_c=60,
     power_w=200.0,
-    gpu_throttle_reasons=("idle", "application clocks"),
+    gpu_throttle_reasons=["idle", "application clocks"],
     gpu_other_processes=0,
 )
 
@@ -252,9 +255,9 @@ def test_a_quiet_machine_has_nothing_to_complain_of() -> None:
         ({"foreign_cpu_s": 1.1}, {"foreign work": False}),  # of 2 x 10 s
         ({"involuntary_switches": 501}, {"preempted": False}),
         ({"governor": "powersave"}, {"governor": False}),
-        ({"gpu_throttle_reasons": ("hardware slowdown",)}, {"gpu slowdown": True}),
-        ({"gpu_throttle_reasons": ("software thermal slowdown",)}, {"gpu slowdown": True}),
-        ({"gpu_throttle_reasons": ("software power cap",)}, {"gpu power cap": False}),
+        ({"gpu_throttle_reasons": ["hardware slowdown"]}, {"gpu slowdown": True}),
+        ({"gpu_throttle_reasons": ["software thermal slowdown"]}, {"gpu slowdown": True}),
+        ({"gpu_throttle_reasons": ["software power cap"]}, {"gpu power cap": False}),
         ({"sm_clock_low_mhz": 1424}, {"gpu clock": True}),  # under 75 % of 1900
         ({"sm_clock_low_mhz": 1426}, {}),
         ({"gpu_other_processes": 2}, {"gpu shared": False}),

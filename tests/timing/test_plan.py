@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from detrbench.core.errors import UsageError
-from detrbench.core.stats import mean_interval, median
+from detrbench.core.stats import Interval, mean_interval, median
 from detrbench.reports.verdicts import ALPHA, Judgement, Verdict, judge
 from detrbench.timing.plan import (
     INTERIM_ALPHA,
@@ -138,18 +138,24 @@ def test_there_is_no_look_before_the_sixth_process() -> None:
     assert not any(may_look(done, 6) for done in range(1, 7))
 
 
+def judged(verdict: Verdict, half_width: float = 0.1) -> Judgement:
+    return Judgement(verdict, 1.0, Interval(1.0, 1.0 - half_width, 1.0 + half_width))
+
+
 def test_a_run_ends_early_when_every_verdict_is_in() -> None:
-    faster, open_ = Verdict.FASTER, Verdict.INCONCLUSIVE
-    assert in_reach([faster, Verdict.EQUIVALENT], [0.1, 0.1], Budget())
-    assert not in_reach([faster, open_], [0.1, 0.1], Budget())
-    assert not in_reach([], [], Budget())
-    assert not in_reach([faster], [0.1], Budget(early=False))
+    faster, open_ = judged(Verdict.FASTER), judged(Verdict.INCONCLUSIVE)
+    assert in_reach([faster, judged(Verdict.EQUIVALENT)], Budget())
+    assert not in_reach([faster, open_], Budget())
+    assert not in_reach([], Budget())
+    assert not in_reach([faster], Budget(early=False))
 
 
 def test_a_target_asks_for_precision_and_not_for_verdicts() -> None:
     budget = Budget(target=0.01)
-    assert in_reach([Verdict.INCONCLUSIVE], [0.009], budget)
-    assert not in_reach([Verdict.FASTER], [0.02], budget)
+    assert in_reach([judged(Verdict.INCONCLUSIVE, 0.009)], budget)
+    assert not in_reach([judged(Verdict.FASTER, 0.02)], budget)
+    assert not in_reach([Judgement(Verdict.INVALID, 1.0, None)], budget)
+    assert not in_reach([], budget)
 
 
 # --- the proof -----------------------------------------------------------------------------------

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from typing import Any
 
 import pytest
 import torch
@@ -49,18 +50,24 @@ def fused_if_asked(case: Case, module: nn.Module) -> Built:
     return built.fused() if case.execution.fused else built
 
 
+def by_json(made: Request | Measurement) -> dict[str, Any]:
+    """Plain data, as it is read from a disk."""
+    plain: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(made)))
+    return plain
+
+
 def test_a_request_survives_json() -> None:
     other = case("b", nc=3, dtype="bfloat16", memory_format="channels_last", threads=2)
     made = dataclasses.replace(request("a"), cases=(case("a"), other), resources=False)
-    assert Request.from_json(made.to_json()) == made
+    assert Request.from_dict(by_json(made)) == made
 
 
 def test_a_measurement_survives_json_to_the_last_digit() -> None:
     measured = measure_process(request("conv"), build=small)
-    again = Measurement.from_json(measured.to_json())
+    again = Measurement.from_dict(by_json(measured))
     assert again == measured
     assert all(len(samples) == 6 for samples in again.series[0].samples.values())
-    assert json.loads(measured.to_json())["subjects"][0]["settings"]["runtime"] == "eager"
+    assert again.subjects[0].settings["runtime"] == "eager"
 
 
 def test_models_are_measured_in_the_order_asked_for() -> None:
@@ -180,7 +187,7 @@ def test_a_detector_in_stages_is_a_whole_and_its_parts() -> None:
     assert [series.status for series in measured.series] == ["ok"] * 6
     assert all(len(series.latency_s) == 2 for series in measured.series)
     whole, *parts = measured.series
-    assert whole.resources["peak_rss_growth_bytes"] is not None or whole.unmeasured
+    assert "peak_rss_growth_bytes" in whole.resources | whole.unmeasured
     assert not any(part.resources for part in parts)
 
 

@@ -14,7 +14,7 @@ from detrbench.reports.verdicts import Verdict
 from detrbench.timing.plan import Budget
 from detrbench.timing.process import Request
 from detrbench.timing.records import Outcome, load_outcomes, load_request, save_outcome
-from detrbench.timing.replication import Run, recorded, replicate, resumable
+from detrbench.timing.replication import Run, replicate
 from detrbench.timing.rounds import OnProgress, Progress
 from detrbench.timing.rows import latency_report
 from tests.timing.runs import asked, measured, taken
@@ -118,7 +118,7 @@ def test_thorough_runs_do_not_end_early(tmp_path: Path) -> None:
 def test_a_target_ends_a_run_when_the_interval_is_narrow(tmp_path: Path) -> None:
     run = Laboratory(scattered(EQUAL)).run(tmp_path, Budget(budget_s=1000.0, target=0.01))
     assert run.stopped == "target"
-    judged = run.judgements(run.alpha)["b"]
+    judged = run.judge("b")
     assert judged.interval is not None
     assert judged.interval.high / judged.interval.estimate - 1 <= 0.01
 
@@ -326,18 +326,21 @@ def test_a_killed_parent_loses_nothing_and_another_goes_on(tmp_path: Path) -> No
     with pytest.raises(Killed):
         Laboratory(script).run(tmp_path, Budget(budget_s=None, processes=8))
 
-    so_far = recorded(tmp_path)
+    def stopped(request: Request, index: int) -> Outcome:
+        raise KeyboardInterrupt
+
+    request, budget, _ = load_request(tmp_path)
+    so_far = Laboratory(stopped).run(tmp_path, budget, request)
     assert [one.status for one in so_far.outcomes] == ["ok"] * 3
     report = latency_report(so_far)
     assert report.exit_code == 130
     assert report.comparisons[0].reasons[0].startswith("3 processes have a ratio")
 
-    request, budget = resumable(tmp_path)
     laboratory = Laboratory(scattered([0.5]))
     run = laboratory.run(tmp_path, budget, request)
     assert [one.index for one in run.outcomes] == list(range(1, len(run.outcomes) + 1))
     assert len(laboratory.requests) == len(run.outcomes) - 3
-    assert run.judgements(run.alpha)["b"].verdict is Verdict.FASTER
+    assert run.judge("b").verdict is Verdict.FASTER
 
 
 def test_time_spent_before_counts_against_the_budget(tmp_path: Path) -> None:

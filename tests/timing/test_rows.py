@@ -8,13 +8,13 @@ import pytest
 from detrbench.machine.validity import Entry
 from detrbench.render import render
 from detrbench.reports.report import Report
+from detrbench.runtimes import PARTS
 from detrbench.timing.process import part_name
 from detrbench.timing.records import Outcome
 from detrbench.timing.replication import Run
 from detrbench.timing.rounds import Series
 from detrbench.timing.rows import (
     METRIC_KEYS,
-    STAGES,
     latency_comparisons,
     latency_report,
     latency_results,
@@ -312,8 +312,8 @@ def test_memory_and_energy_are_of_the_first_process_that_looked() -> None:
 
 
 def test_stages_are_parts_of_their_model_and_their_sum_is_compared_with_the_whole() -> None:
-    seconds = dict(zip(STAGES, (0.5, 4.0, 3.0, 2.0, 0.6), strict=True))
-    names = ("a", *(part_name("a", stage) for stage in STAGES))
+    seconds = dict(zip(PARTS, (0.5, 4.0, 3.0, 2.0, 0.6), strict=True))
+    names = ("a", *(part_name("a", stage) for stage in PARTS))
     run = run_of([taken(10.0), *(taken(each) for each in seconds.values())], names=names)
     request = asked("a", stages=True)
     report = latency_report(dataclasses.replace(run, request=request))

@@ -12,6 +12,7 @@ import pytest
 
 from detrbench.cli import main
 from detrbench.core.errors import DetrbenchError, DetrbenchWarning
+from detrbench.machine.state import state_file
 from detrbench.reports.verdicts import Verdict
 from detrbench.timing import measuring as latency
 from detrbench.timing import selfcheck
@@ -24,7 +25,6 @@ from detrbench.timing.resolution import (
     remember,
     remembered,
     seconds_for,
-    state_file,
 )
 from detrbench.timing.selfcheck import COPY, check_machine, exit_code
 from tests.timing.runs import run_of, taken
@@ -137,7 +137,7 @@ def test_time_for_a_verdict_grows_with_its_fineness() -> None:
 def test_a_resolution_is_remembered_for_its_device_alone(tmp_path: Path) -> None:
     assert remembered("cpu") is None
     path = remember(KNOWN, "cpu")
-    assert path == state_file() == tmp_path / "state" / "detrbench" / "selfcheck.json"
+    assert path == state_file("selfcheck") == tmp_path / "state" / "detrbench" / "selfcheck.json"
     assert remembered("cpu") == KNOWN
     assert remembered("cuda") is None
     remember(KNOWN, "cuda")
@@ -157,7 +157,7 @@ def test_a_memory_that_cannot_be_read_is_none() -> None:
 def test_a_relative_state_home_is_ignored(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", "relative")
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert state_file() == tmp_path / ".local/state/detrbench/selfcheck.json"
+    assert state_file("selfcheck") == tmp_path / ".local/state/detrbench/selfcheck.json"
 
 
 def test_latency_warns_of_a_margin_below_what_is_known(

@@ -18,9 +18,7 @@ from detrbench.reports.report import Report
 from detrbench.timing.measuring import measure_latency, resume_latency
 from detrbench.timing.process import Request
 from detrbench.timing.records import load_outcomes
-from detrbench.timing.replication import recorded
 from detrbench.timing.rounds import Progress
-from detrbench.timing.rows import latency_report
 from detrbench.timing.schedule import Plan
 from detrbench.timing.supervisor import run_worker
 
@@ -46,7 +44,7 @@ def test_two_processes_for_real(tmp_path: Path) -> None:
     ]  # fmt: skip
     assert told[0].phase == "pilot"
     assert any(sentence.startswith("plan: 2 processes of 2 rounds") for sentence in said)
-    again = latency_report(recorded(tmp_path))
+    again = resume_latency(tmp_path)
     assert again.rows[0].samples["latency_s"] == row.samples["latency_s"]
 
 
