@@ -9,7 +9,7 @@ and a block may have its reasons.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod, sqrt
 from typing import NamedTuple
@@ -303,26 +303,19 @@ GUIDELINES: Mapping[str, Guideline] = {
 # --- reading a trace ---------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
 class _Convolution:
     """A convolution as the guidelines see it: widths, groups, kernel, and positions put out."""
 
-    op: Op
-    c1: int
-    c2: int
-    groups: int
-    kernel: tuple[int, ...]
-    side: tuple[int, ...]
-    positions: int
-    keeps_size: bool
-
-    @property
-    def is_pointwise(self) -> bool:
-        return prod(self.kernel) == 1 and self.groups == 1 and self.keeps_size
-
-    @property
-    def is_depthwise(self) -> bool:
-        return self.groups > 1 and self.groups == self.c1
+    def __init__(self, op: Op) -> None:
+        x, weight, out = op.args[0], op.args[1], op.outputs[0]
+        self.op = op
+        self.c1, self.c2 = x.shape[1], weight.shape[0]
+        self.groups = self.c1 // weight.shape[1]
+        self.kernel, self.side = weight.shape[2:], out.shape[2:]
+        self.positions = out.shape[0] * prod(self.side)
+        keeps_size = x.shape[2:] == self.side
+        self.is_pointwise = prod(self.kernel) == 1 and self.groups == 1 and keeps_size
+        self.is_depthwise = self.groups > 1 and self.groups == self.c1
 
     def __str__(self) -> str:
         groups = f", g = {self.groups}" if self.groups > 1 else ""
@@ -334,22 +327,13 @@ def _by(sizes: Iterable[int]) -> str:
     return "x".join(map(str, sizes))
 
 
-def _convolutions(ops: Iterable[Op]) -> Iterator[_Convolution]:
+def _convolutions(ops: Iterable[Op]) -> list[_Convolution]:
     """Those that are not transposed: the equations do not speak of these."""
-    for op in ops:
-        if op.kind != CONVOLUTION or (len(op.args) > 6 and op.args[6] is True):
-            continue
-        x, weight, out = op.args[0], op.args[1], op.outputs[0]
-        yield _Convolution(
-            op=op,
-            c1=x.shape[1],
-            c2=weight.shape[0],
-            groups=x.shape[1] // weight.shape[1],
-            kernel=weight.shape[2:],
-            side=out.shape[2:],
-            positions=out.shape[0] * prod(out.shape[2:]),
-            keeps_size=x.shape[2:] == out.shape[2:],
-        )
+    return [
+        _Convolution(op)
+        for op in ops
+        if op.kind == CONVOLUTION and not (len(op.args) > 6 and op.args[6] is True)
+    ]
 
 
 def _units(block: str, trace: Trace) -> list[str]:

@@ -311,11 +311,8 @@ def _shadow(model: nn.Module, place: Callable[[Tensor], Tensor]) -> nn.Module:
 def _tensors(model: nn.Module) -> Iterator[Tensor]:
     """Parameters, buffers, and tensors kept as plain attributes, such as cached anchors."""
     for module in model.modules():
-        yield from (p for p in module.parameters(recurse=False))
-        yield from (b for b in module.buffers(recurse=False))
-        for name, value in vars(module).items():
-            if name not in ("_parameters", "_buffers", "_modules"):
-                yield from (leaf for leaf in tree_leaves(value) if isinstance(leaf, Tensor))
+        held = [value for name, value in vars(module).items() if name != "_modules"]
+        yield from (leaf for leaf in tree_leaves(held) if isinstance(leaf, Tensor))
 
 
 @contextmanager

@@ -30,8 +30,6 @@ from detrbench.models.weights import load_backbone
 # The shapes in messages are those of this size; its maps are the familiar 80, 40 and 20.
 DRY_RUN_SIZE = 640
 
-Channels = int | tuple[int, ...]
-
 
 Maker = partial[nn.Module]
 """`Block(c1, *args, n=repeats)`, to be called on the device that the module is for."""
@@ -145,15 +143,11 @@ def _guard(
     except DetrbenchError:
         raise
     except Exception as error:  # a block may be the user's, and may fail in any way
+        first, *_ = str(error).strip().splitlines() or [type(error).__name__]
         reads = f"; it reads {', '.join(map(_shape, inputs))}" if inputs else ""
         raise SpecError(
-            f"{_first_line(error)}{reads}", where=spec.where(row), hint=_cure(row, block, error)
+            f"{first}{reads}", where=spec.where(row), hint=_cure(row, block, error)
         ) from error
-
-
-def _first_line(error: Exception) -> str:
-    text = str(error).strip().splitlines()
-    return text[0] if text else type(error).__name__
 
 
 def _cure(row: Row, block: Callable[..., nn.Module], error: Exception) -> str:
@@ -189,7 +183,7 @@ def _arguments_hint(name: str, block: Callable[..., nn.Module]) -> str:
     return f"the row's arguments: {name} [{', '.join(shown)}]."
 
 
-def _channels(x: Any) -> Channels:
+def _channels(x: Any) -> int | tuple[int, ...]:
     """The width of a tensor (dimension 1), or of each tensor of a list."""
     if isinstance(x, Tensor):
         return x.shape[1] if x.dim() > 1 else x.shape[0]

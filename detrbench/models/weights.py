@@ -30,8 +30,11 @@ def load_backbone(detector: Detector, path: str | Path) -> None:
     """
     where = str(path)
     offered = _read(Path(path))
-    renamed = {new: key for key in offered if (new := _own_key(detector, key)) is not None}
-    wanted = _wanted(detector, renamed)
+    rows = [row.index for row in detector.spec.rows if row.stage == "backbone"]
+    foreign = _prefixes(detector, rows)
+    prefixes = foreign | {f"model.{row}": f"model.{row}" for row in rows}
+    renamed = {new: key for key in offered if (new := _own_key(prefixes, key)) is not None}
+    wanted = _wanted(detector, renamed, foreign)
     if not wanted:
         raise UsageError(
             f"nothing in the file belongs to the backbone of {detector.spec.name}; "
@@ -77,12 +80,9 @@ def _read(path: Path) -> dict[str, Tensor]:
     return dict(content)
 
 
-def _own_key(detector: Detector, key: str) -> str | None:
+def _own_key(prefixes: Mapping[str, str], key: str) -> str | None:
     """The name in our state_dict of an entry of the file; None if it is none of the backbone's."""
-    if _row(key) in _backbone_rows(detector):
-        return key
     parts = key.split(".")
-    prefixes = _prefixes(detector)
     for length in range(len(parts), -1, -1):  # the longest prefix decides
         prefix = ".".join(parts[:length])
         if prefix in prefixes:
@@ -90,29 +90,20 @@ def _own_key(detector: Detector, key: str) -> str | None:
     return None
 
 
-def _prefixes(detector: Detector) -> dict[str, str]:
+def _prefixes(detector: Detector, rows: Iterable[int]) -> dict[str, str]:
     """Prefixes of torchvision's names -> prefixes of ours."""
     found = {p: f"model.{row}" for p, row in detector.spec.backbone_weights.items()}
-    for row in _backbone_rows(detector):
+    for row in rows:
         own: Mapping[str, str] = getattr(detector.model[row], "weight_prefixes", {})
         found |= {prefix: f"model.{row}.{inner}" for prefix, inner in own.items()}
     return found
 
 
-def _backbone_rows(detector: Detector) -> set[int]:
-    return {row.index for row in detector.spec.rows if row.stage == "backbone"}
-
-
-def _row(key: str) -> int | None:
-    """7 for "model.7.conv.weight"; None for other people's names."""
-    head, _, rest = key.partition(".")
-    index = rest.split(".", 1)[0]
-    return int(index) if head == "model" and index.isdecimal() else None
-
-
-def _wanted(detector: Detector, renamed: Iterable[str]) -> dict[str, Tensor]:
+def _wanted(
+    detector: Detector, renamed: Iterable[str], foreign: Mapping[str, str]
+) -> dict[str, Tensor]:
     """The tensors of every backbone row that the file speaks of, which it must fill completely."""
-    mapped = {prefix.split(".")[1] for prefix in _prefixes(detector).values()}
+    mapped = {prefix.split(".")[1] for prefix in foreign.values()}
     spoken = {key.split(".")[1] for key in renamed}
     rows = spoken | mapped if spoken else set()
     return {k: t for k, t in detector.state_dict().items() if k.split(".")[1] in rows}
