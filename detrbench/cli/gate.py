@@ -16,6 +16,7 @@ from detrbench.core.errors import UsageError
 
 if TYPE_CHECKING:
     from detrbench.compare.gate import GateResult, Policy
+    from detrbench.render.layout import Document
     from detrbench.reports.report import Report
     from detrbench.timing.process import Request
     from detrbench.timing.resolution import Resolution
@@ -148,13 +149,15 @@ def gate(
     """
     from detrbench.compare.ci import series
     from detrbench.compare.ci.junit import junit as junit_xml
+    from detrbench.compare.gate.policy import Policy, load_policy, policy_of
     from detrbench.compare.gate.tables import document
 
     options.check_file(policy, flag="--policy")
     named = {"params": max_params, "flops": max_gflops}
     most = [*(max or []), *(f"{key}={text}" for key, text in named.items() if text is not None)]
     slower = "any" if counts_only else max_latency_increase
-    limits = _policy(policy, slower, max_increase or [], most)
+    asked = policy_of(slower, max_increase or (), most)
+    limits = (Policy() if policy is None else load_policy(policy)).overridden_by(asked)
     if rev is None:
         _check_given(context, _OF_REV)
         _check_asked(subjects, baseline, limits)
@@ -165,12 +168,13 @@ def gate(
         if run is not None:
             report.save(run)
             say(f"wrote {run}")
-    show_document(document(result), format, output)
+    page = document(result)
+    show_document(page, format, output)
     if junit is not None:
         deliver(junit_xml(result), junit)
     _write(report, benchmark_json, series.smaller_is_better)
     _write(report, bencher, series.bencher)
-    _tell_github(result)
+    _tell_github(result, page)
     # Only what was measured here was interrupted here: a saved report of a cut run is INVALID.
     interrupted = rev is not None and report is not None and report.exit_code == INTERRUPTED
     raise typer.Exit(INTERRUPTED if interrupted else result.exit_code)
@@ -259,15 +263,6 @@ def _check_asked(subjects: list[str], baseline: Path | None, limits: Policy) -> 
         )
 
 
-def _policy(
-    file: Path | None, latency: str | None, increases: list[str], values: list[str]
-) -> Policy:
-    from detrbench.compare.gate.policy import Policy, load_policy, policy_of
-
-    asked = policy_of(latency, increases, values)
-    return (Policy() if file is None else load_policy(file)).overridden_by(asked)
-
-
 def _resolutions(report: Report) -> dict[str, Resolution]:
     """What the self-checks of this machine found, where it is the one that `report` is from."""
     from detrbench.machine.environment import Environment
@@ -293,13 +288,12 @@ def _write(report: Report | None, path: Path | None, text_of: Callable[[Report],
         say(f"not written, for there is no report: {path}")
 
 
-def _tell_github(result: GateResult) -> None:
+def _tell_github(result: GateResult, page: Document) -> None:
     """What the environment asks for, where this is a job of GitHub Actions."""
     from detrbench.compare.ci import github
-    from detrbench.compare.gate.tables import document
     from detrbench.render import render_document
 
-    summary = f"## detrbench gate\n\n{render_document(document(result), 'markdown')}"
+    summary = f"## detrbench gate\n\n{render_document(page, 'markdown')}"
     github.append_summary(summary, os.environ)
     if github.on_github(os.environ):
         for command in github.workflow_commands(result, os.environ):

@@ -181,17 +181,12 @@ def check_choice(value: str, known: Collection[str], *, flag: str) -> str:
     return value
 
 
-def check_file(path: Path | None, *, flag: str) -> Path | None:
-    """`path`, if it is a file that can be read, or None.
-
-    Raises:
-        UsageError: it is not.
-    """
+def check_file(path: Path | None, *, flag: str) -> None:
+    """Refuse a path, where one is given, that is not a file that can be read."""
     if path is not None and not (path.is_file() and os.access(path, os.R_OK)):
         raise UsageError(
             f"{path} is not a file that can be read", where=flag, hint="Check the path."
         )
-    return path
 
 
 def check_budget(seconds: float | None) -> None:

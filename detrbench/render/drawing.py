@@ -11,7 +11,7 @@ import html
 import io
 import re
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -83,9 +83,7 @@ def style() -> Iterator[None]:
                 "axes.grid.axis": "x",
                 "axes.axisbelow": True,
                 "axes.labelcolor": PALETTE["soft"],
-                "axes.spines.top": False,
-                "axes.spines.right": False,
-                "axes.spines.left": False,
+                **{f"axes.spines.{side}": False for side in ("top", "right", "left")},
                 "grid.color": PALETTE["grid"],
                 "grid.linewidth": 0.6,
                 "xtick.color": PALETTE["grid"],
@@ -151,12 +149,11 @@ def put_title(panel: Axes, text: str, aside: str = "") -> None:
         panel.set_title(aside, loc="right", fontsize=TEXT, color=PALETTE["soft"], pad=4)
 
 
-def share_range(panels: Iterable[Axes], also: Iterable[float], pad: float) -> None:
-    """The same axis for all panels: all that is drawn and `also`, `pad` of it on either side."""
-    panels = list(panels)
+def share_range(panels: Sequence[Axes], pad: float) -> None:
+    """The same axis for all panels: all that is drawn and 0, `pad` of it on either side."""
     drawn = [panel.dataLim.intervalx for panel in panels]
-    low = min(*(low for low, _ in drawn), *also)
-    high = max(*(high for _, high in drawn), *also)
+    low = min(0.0, *(low for low, _ in drawn))
+    high = max(0.0, *(high for _, high in drawn))
     room = pad * ((high - low) or 1.0)
     for panel in panels:
         panel.set_xlim(low - room, high + room)

@@ -214,15 +214,12 @@ def value_text(row: Result, one: Metric) -> str | None:
 def interval_of(row: Result, one: Metric) -> tuple[Any, Any] | None:
     """The ends of what is printed in brackets beside a value, if the row holds both."""
     spread = _spread_of(row, one)
-    return None if spread is None else _ends_of(row, spread)
+    return None if spread is None else (row.metrics[spread.low], row.metrics[spread.high])
 
 
 def _spread_of(row: Result, one: Metric) -> Spread | None:
-    return next((spread for spread in one.spread if None not in _ends_of(row, spread)), None)
-
-
-def _ends_of(row: Result, spread: Spread) -> tuple[Any, Any]:
-    return row.metrics.get(spread.low), row.metrics.get(spread.high)
+    held = {key for key, value in row.metrics.items() if value is not None}
+    return next((spread for spread in one.spread if {spread.low, spread.high} <= held), None)
 
 
 def _brackets(rows: tuple[Result, ...], shown: list[Metric]) -> list[str]:
@@ -455,8 +452,7 @@ def _part_text(
     value = values.get(one.key)
     if value is None:
         return ""
-    total = (whole or {}).get(one.key)
-    share = show_share(value, total) if total else ""
+    share = show_share(value, (whole or {}).get(one.key) or 0)
     return f"{show(value, one.unit)} ({share})" if share else show(value, one.unit)
 
 
@@ -582,11 +578,11 @@ def made(environment: Mapping[str, Any], version: str, created: str, command: st
 class Marks:
     """Footnotes: the same text gets the same number."""
 
-    notes: list[str] = field(default_factory=list)
     _numbers: dict[str, int] = field(default_factory=dict)
 
+    @property
+    def notes(self) -> list[str]:
+        return [f"[{number}] {text}" for text, number in self._numbers.items()]
+
     def mark(self, text: str) -> str:
-        if text not in self._numbers:
-            self._numbers[text] = len(self._numbers) + 1
-            self.notes.append(f"[{self._numbers[text]}] {text}")
-        return f"[{self._numbers[text]}]"
+        return f"[{self._numbers.setdefault(text, len(self._numbers) + 1)}]"

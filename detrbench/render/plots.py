@@ -70,7 +70,7 @@ def verdicts(report: Report) -> str | None:
         figure, panels = stack_panels([24.0] * len(pairs), left=10, label=True)
         for pair, panel in zip(pairs, panels, strict=True):
             _draw_pair(panel, pair, side_label(pair.case, report))
-        share_range(panels, [0.0], pad=0.08)
+        share_range(panels, pad=0.08)
         percent_ticks(panels[-1].xaxis)
         baselines = ", ".join(dict.fromkeys(baseline_label(pair, report) for pair in pairs))
         panels[-1].set_xlabel(f"Latency against {shortened(baselines, 40)}")
@@ -152,7 +152,7 @@ def _draw_savings(titles: Sequence[str], models: Sequence[_Changes], label: str)
     panel.axvline(0, color=PALETTE["soft"], linewidth=0.8)
     panel.set_ylim(len(titles) - 0.5, -0.5)
     panel.set_yticks(range(len(titles)), list(titles))
-    share_range([panel], [0.0], pad=0.3 if alone else 0.06)  # figures stand beside the marks
+    share_range([panel], pad=0.3 if alone else 0.06)  # figures stand beside the marks
     percent_ticks(panel.xaxis)
     panel.set_xlabel(shortened(label, 50))
     if alone:
