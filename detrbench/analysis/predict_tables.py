@@ -13,6 +13,8 @@ from detrbench.machine.environment import Environment
 from detrbench.render.layout import Column, Document, Line, Table
 from detrbench.reports.settings import settings_text
 
+_OF_CASE = (Column("Model", "left"), Column("Settings", "left"))
+
 
 def document(
     profile: DeviceProfile,
@@ -32,7 +34,17 @@ def document(
         tables.append(_lesson_table(profile, lesson))
     if notes:
         tables[-1] = dataclasses.replace(tables[-1], notes=(*tables[-1].notes, *notes))
-    records = [_record(one) for one in predictions] or [
+    records: list[dict[str, Any]] = [
+        {
+            "model": one.case.model.name,
+            "settings": short_text(one.case),
+            "predicted_s": one.seconds,
+            "low_s": one.low,
+            "high_s": one.high,
+            **{f"{name}_s": seconds for name, seconds in one.by_class.items()},
+        }
+        for one in predictions
+    ] or [
         {
             "model": one.case.model.name,
             "settings": short_text(one.case),
@@ -42,22 +54,8 @@ def document(
         }
         for one in (lesson.models if lesson else ())
     ]
-    data = {
-        "profile": profile.to_dict(),
-        "predictions": [one.to_dict() for one in predictions],
-    }
+    data = {"profile": profile.to_dict(), "predictions": [one.to_dict() for one in predictions]}
     return Document(tuple(tables), tuple(records), data)
-
-
-def _record(one: Prediction) -> dict[str, Any]:
-    return {
-        "model": one.case.model.name,
-        "settings": short_text(one.case),
-        "predicted_s": one.seconds,
-        "low_s": one.low,
-        "high_s": one.high,
-        **{f"{name}_s": seconds for name, seconds in one.by_class.items()},
-    }
 
 
 def _predictions_table(
@@ -86,12 +84,7 @@ def _predictions_table(
     )
     return Table(
         caption=f"{what}: {settings_text(profile.settings)}.",
-        columns=(
-            Column("Model", "left"),
-            Column("Settings", "left"),
-            Column("Time (ms)"),
-            *(Column(f"{name} (ms)") for name in CLASSES),
-        ),
+        columns=(*_OF_CASE, Column("Time (ms)"), *(Column(f"{name} (ms)") for name in CLASSES)),
         lines=lines,
         notes=(bar, *_machine(profile)),
     )
@@ -105,12 +98,8 @@ def _lesson_table(profile: DeviceProfile, lesson: Lesson) -> Table:
             f"{settings_text(profile.settings)}."
         ),
         columns=(
-            Column("Model", "left"),
-            Column("Settings", "left"),
-            Column("Measured (ms)"),
-            Column("Predicted without it (ms)"),
-            Column("Error"),
-            Column("Fitted (ms)"),
+            *_OF_CASE,
+            *map(Column, ("Measured (ms)", "Predicted without it (ms)", "Error", "Fitted (ms)")),
         ),
         lines=tuple(
             Line(

@@ -6,7 +6,6 @@ much is the business of `detrbench latency`, which replicates in fresh processes
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -18,6 +17,7 @@ from detrbench.analysis.explain.parts import REST, Counted, Dissected, dissect
 from detrbench.analysis.probe.ceilings import Ceilings
 from detrbench.analysis.probe.probes import Bench, ceilings
 from detrbench.core.errors import DetrbenchError
+from detrbench.core.stats import median
 from detrbench.counting.profiling import trace_case
 from detrbench.counting.tracing import Grouping
 from detrbench.machine.environment import Environment
@@ -65,12 +65,10 @@ def explain_pair(
         bench = Bench(runtime)
         probes = bench.probes()
         work = _work_of(patients, by)
-        watch = _Watch(
-            [*(one.runtime for one in work), *(runtime for _ in probes)],
-            open_ledger(request.device),
-        )
+        timed = [*work, *(_Work(probe.source, probe.step, runtime) for probe in probes)]
+        watch = _Watch([one.runtime for one in timed], open_ledger(request.device))
         serieses = measure_steps(
-            [*(one.step for one in work), *(probe.step for probe in probes)],
+            [one.step for one in timed],
             request.plan,
             started=started,
             progress=progress,
@@ -78,7 +76,7 @@ def explain_pair(
         )
     interrupted = _check(serieses, [one.name for one in work])
     found = ceilings(probes, serieses[len(work) :], bench.cache_bytes)
-    sides = tuple(_sides(patients, serieses, found))
+    before, after = _sides(patients, serieses, found)
     settings = patients[1].subject.settings
     explanation = Explanation(
         by=by,
@@ -87,8 +85,8 @@ def explain_pair(
         batch=request.cases[1].execution.batch,
         rounds=min(len(series.latency_s) for series in serieses[: len(patients)]),
         ceilings=found,
-        baseline=sides[0],
-        variant=sides[1],
+        baseline=before,
+        variant=after,
     )
     measurement = Measurement(
         request=request,
@@ -97,7 +95,7 @@ def explain_pair(
         series=serieses[: len(patients)],
         took_s=time.monotonic() - started,
         timed_s=watch.timed_s,
-        ledger=None if watch.entry is None else json.loads(json.dumps(asdict(watch.entry))),
+        ledger=None if watch.entry is None else asdict(watch.entry),
     )
     return Explained(explanation, measurement, interrupted)
 
@@ -131,7 +129,7 @@ def _patient(opened: Opened, by: Grouping) -> _Patient:
 
 @dataclass(frozen=True)
 class _Work:
-    """A step of the two models: what it is, and what it runs in."""
+    """A step: what it is, and what it runs in."""
 
     name: str
     step: Step
@@ -231,6 +229,5 @@ def _scaled(dissected: Dissected, whole: Timed, rounds: int) -> tuple[float, lis
         sum(seconds for name, seconds in reading.items() if name not in names)
         for reading in readings
     ]
-    total = sum(Timed.of(each).seconds for each in samples.values())
-    scale = whole.seconds / total
+    scale = whole.seconds / sum(map(median, samples.values()))
     return scale, [Timed.of(samples[name], scale) for name in names]

@@ -178,7 +178,7 @@ def _operators(traced: Trace) -> tuple[Counted, ...]:
     return (*found, _counted(REST, REST, Totals(), ()))
 
 
-class OperatorTimes:
+class OperatorTimes(ModelStep):
     """A step that runs a model with every ATen call timed by the device's clock.
 
     Each call waits for the device, and goes through Python once more than usual, so that the sum of
@@ -186,17 +186,14 @@ class OperatorTimes:
     """
 
     def __init__(self, model: nn.Module, images: Tensor, clock: Clock) -> None:
-        self._model, self._images, self.clock = model, images, clock
+        super().__init__(lambda: model(images), clock)
         self.readings: list[dict[str, float]] = []
 
     def __call__(self) -> object:
         with torch.inference_mode(), attention_in_full(), _Stopwatch(self.clock) as watch:
-            outputs = self._model(self._images)
+            outputs = super().__call__()
         self.readings.append(dict(watch.seconds))
         return outputs
-
-    def verify(self, outcome: object) -> None:
-        ModelStep(self, self.clock).verify(outcome)
 
 
 class _Stopwatch(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leaves it untyped

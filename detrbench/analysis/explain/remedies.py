@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from detrbench.analysis.explain.account import BATCH, batching
 from detrbench.analysis.explain.findings import Try
 from detrbench.core.errors import DetrbenchError, UsageError, nearest
-from detrbench.core.stats import median, paired_log_ratios, quantile
+from detrbench.core.stats import paired_log_ratios, quantile
 from detrbench.models.sources import resolve
 from detrbench.reports.case import Case, Execution
 from detrbench.reports.references import named, parse_setting
@@ -74,10 +74,7 @@ def _change(variant: Case, wanted: str, where: str) -> tuple[str, Any]:
 
 def title_of(variant: Case, changed: Case) -> str:
     """What tables call the remedy that makes `changed` of `variant`."""
-    return " and ".join(_titles(variant, changed))
-
-
-def _titles(variant: Case, changed: Case) -> Iterator[str]:
+    titles = []
     for key, one in SETTINGS.items():
         if one.of == "reading":
             continue
@@ -88,11 +85,12 @@ def _titles(variant: Case, changed: Case) -> Iterator[str]:
         if before == after:
             continue
         if key == "batch":
-            yield batching(after / before)
+            titles.append(batching(after / before))
         elif isinstance(after, bool):
-            yield one.flag if after else f"{key}=false"
+            titles.append(one.flag if after else f"{key}=false")
         else:
-            yield f"{one.flag} {plain_value(key, after)}"
+            titles.append(f"{one.flag} {plain_value(key, after)}")
+    return " and ".join(titles)
 
 
 def measure_tries(
@@ -141,10 +139,7 @@ def _compared(variant: Case, case: Case, reference: Series, series: Series) -> T
     if series.status == "failed" or not ratios:
         return _unknown(variant, case, series.reason or "no round finished")
     images = case.execution.batch / variant.execution.batch
-    low, middle, high = (
-        math.exp(each) / images
-        for each in (quantile(ratios, 0.25), median(ratios), quantile(ratios, 0.75))
-    )
+    low, middle, high = (math.exp(quantile(ratios, q)) / images for q in (0.25, 0.5, 0.75))
     how = f"{len(ratios)} rounds against {variant.name} as it is"
     return Try(title_of(variant, case), middle, measured=True, how=how, low=low, high=high)
 
