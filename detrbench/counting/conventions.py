@@ -133,7 +133,7 @@ def _softmax_op(op: Op) -> int:
 
 def _hooked(op: Op, is_one: Callable[..., bool], *also: str) -> int:
     """What both thops book for modules, told by `_is` or `_within`; `also` are more norms."""
-    out, first = op.outputs[0].numel, op.inputs[0].numel if op.inputs else 0
+    out, first = op.out.numel, op.inputs[0].numel if op.inputs else 0
     norms = (*_BATCH_NORMS, *_INSTANCE_NORMS, "LayerNorm", *also)
     if op.kind in (cost.BATCH_NORM, cost.LAYER_NORM) and is_one(op, *norms):
         return first * (4 if _affine(op) else 2)
@@ -155,17 +155,17 @@ def _thop(op: Op) -> int:
     if op.kind == cost.MATMUL and _is(op, "Linear"):
         return op.cost.macs
     if op.name == "upsample_nearest2d" and _is(op, *_UPSAMPLES):
-        return op.outputs[0].numel
+        return op.out.numel
     if op.kind == cost.POOLING and _is(op, *_AVERAGES):
-        return op.outputs[0].numel
+        return op.out.numel
     return _hooked(op, _is)
 
 
 def _thop_transposed(op: Op) -> int:
     """Booked like a forward convolution: output elements x c_in / g x k^2."""
     x, weight = op.inputs[:2]
-    groups = op.outputs[0].shape[1] // weight.shape[1]
-    return op.outputs[0].numel * (x.shape[1] // groups) * prod(weight.shape[2:])
+    groups = op.out.shape[1] // weight.shape[1]
+    return op.out.numel * (x.shape[1] // groups) * prod(weight.shape[2:])
 
 
 def _ultralytics_thop(op: Op) -> int:
@@ -178,13 +178,13 @@ def _ultralytics_thop(op: Op) -> int:
     if op.kind == cost.SOFTMAX and in_attention:
         return _softmax_op(op)
     if op.kind == cost.POOLING and _within(op, *_AVERAGES):
-        return op.cost.elementwise_flops + op.outputs[0].numel
+        return op.cost.elementwise_flops + op.out.numel
     return _hooked(op, _within, "GroupNorm")
 
 
 def _fvcore(op: Op) -> int:
     """fvcore 0.1.5: handles for a dozen operators, by name, wherever they are called."""
-    out, first = op.outputs[0].numel, op.inputs[0].numel if op.inputs else 0
+    out, first = op.out.numel, op.inputs[0].numel if op.inputs else 0
     if op.kind == cost.CONVOLUTION or op.name in ("mm", "bmm", "addmm"):
         return op.cost.macs
     if op.kind == cost.BATCH_NORM and not _within(op, *_INSTANCE_NORMS):

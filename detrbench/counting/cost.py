@@ -51,7 +51,8 @@ class TensorInfo(NamedTuple):
 
 @dataclass(frozen=True)
 class Call:
-    """One ATen call: its base name (no namespace, no in-place underscore) and its tensors."""
+    """One ATen call: its base name (no namespace, no in-place underscore), its arguments with
+    every tensor as `TensorInfo`, and its tensors."""
 
     name: str
     args: tuple[Any, ...]

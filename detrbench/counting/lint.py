@@ -307,7 +307,7 @@ class _Convolution:
     """A convolution as the guidelines see it: widths, groups, kernel, and positions put out."""
 
     def __init__(self, op: Op) -> None:
-        x, weight, out = op.args[0], op.args[1], op.outputs[0]
+        x, weight, out = op.args[0], op.args[1], op.out
         self.op = op
         self.c1, self.c2 = x.shape[1], weight.shape[0]
         self.groups = self.c1 // weight.shape[1]
@@ -332,7 +332,7 @@ def _convolutions(ops: Iterable[Op]) -> list[_Convolution]:
     return [
         _Convolution(op)
         for op in ops
-        if op.kind == CONVOLUTION and not (len(op.args) > 6 and op.args[6] is True)
+        if op.kind == CONVOLUTION and op.arg(6, "transposed") is not True
     ]
 
 

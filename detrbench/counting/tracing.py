@@ -45,24 +45,19 @@ class TraceError(DetrbenchError):
 
 
 @dataclass(frozen=True)
-class Op:
+class Op(Call):
     """One ATen call that does work (views are not recorded).
 
     `module_type` is the exact class of the innermost module being called, since some conventions
-    count by class. `args` are the positional arguments, tensors as `TensorInfo`. `fused_bytes` is
-    what is left of the traffic when normalisation and element-wise work are folded into the kernel
-    before them. `edge_bytes` are those of the model's input, which it is the first to read, and of
-    the model's outputs that it is the last to write.
+    count by class. `fused_bytes` is what is left of the traffic when normalisation and element-wise
+    work are folded into the kernel before them. `edge_bytes` are those of the model's input, which
+    it is the first to read, and of the model's outputs that it is the last to write.
     """
 
-    name: str
     kind: str
     module: str
     module_type: type[nn.Module]
     stage: str
-    inputs: tuple[TensorInfo, ...]
-    outputs: tuple[TensorInfo, ...]
-    args: tuple[Any, ...]
     cost: Cost
     memory_access_elements: int
     live_bytes: int
@@ -433,14 +428,11 @@ class _Recorder(ShapesOnly):  # type: ignore[no-untyped-call]  # torch leaves it
             self.touched.setdefault(tensor.storage, len(self.ops))
         self.ops.append(
             Op(
-                name=base,
+                **vars(call),
                 kind=formula.kind,
                 module=self.path,
                 module_type=self.modules[self.path],
                 stage=stage_of(self.path, self.stages),
-                inputs=inputs,
-                outputs=call.outputs,
-                args=call.args,
                 cost=formula.cost(call),
                 memory_access_elements=memory_access_elements(call, formula.kind),
                 live_bytes=self.storages.live_bytes,
