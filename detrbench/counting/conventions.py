@@ -56,12 +56,10 @@ def find_convention(name: str) -> Convention:
     Raises:
         UsageError: no such convention.
     """
-    try:
-        return CONVENTIONS[name]
-    except KeyError:
-        raise UsageError(
-            f"unknown convention {name!r}", where="--convention", hint=nearest(name, CONVENTIONS)
-        ) from None
+    if name not in CONVENTIONS:
+        hint = nearest(name, CONVENTIONS)
+        raise UsageError(f"unknown convention {name!r}", where="--convention", hint=hint)
+    return CONVENTIONS[name]
 
 
 def component(op: Op) -> str:

@@ -112,11 +112,8 @@ def trace_case(case: Case, built: Built | None = None) -> Trace:
 def metrics_of(totals: Totals, ops: Sequence[Op]) -> dict[str, int | float | None]:
     """A trace's or a part's counts, by the keys of `detrbench.reports.metrics`."""
     counted = {name: getattr(totals, name) for name in COUNTED}
-    emulated = {
-        CONVENTION_METRICS[name]: rule.flops(ops)
-        for name, rule in CONVENTIONS.items()
-        if name != "core"
-    }
+    others = [rule for name, rule in CONVENTIONS.items() if name != "core"]
+    emulated = {CONVENTION_METRICS[rule.name]: rule.flops(ops) for rule in others}
     return counted | emulated
 
 

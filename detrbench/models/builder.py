@@ -10,7 +10,6 @@ import inspect
 import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -35,29 +34,20 @@ Maker = partial[nn.Module]
 """`Block(c1, *args, n=repeats)`, to be called on the device that the module is for."""
 
 
-@dataclass(frozen=True)
-class Blueprint:
-    """Rows that are known to build and to run.
-
-    Attributes:
-        makers: of each row: one, or one for each repeat.
-        modules: the rows' modules, on `meta`.
-        stride: what image sizes must be multiples of.
-    """
-
-    makers: tuple[tuple[Maker, ...], ...]
-    modules: tuple[nn.Module, ...]
-    stride: int
-
-
 def _in_series(modules: Sequence[nn.Module]) -> nn.Module:
     return modules[0] if len(modules) == 1 else nn.Sequential(*modules)
 
 
-def draw(spec: ModelSpec, extra: Mapping[str, type[nn.Module]]) -> Blueprint:
+def _draw(
+    spec: ModelSpec, extra: Mapping[str, type[nn.Module]]
+) -> tuple[list[list[Maker]], list[nn.Module], int]:
     """Build every row on `meta` and run it once.
 
     Raises SpecError naming the file, the row, its line, what it reads, and the hint.
+
+    Returns:
+        Of each row one maker, or one for each repeat; the rows' modules, on `meta`; and what image
+        sizes must be multiples of.
     """
     outputs: dict[int, Any] = {-1: torch.empty(1, 3, DRY_RUN_SIZE, DRY_RUN_SIZE, device="meta")}
     makers, modules = [], []
@@ -70,12 +60,12 @@ def draw(spec: ModelSpec, extra: Mapping[str, type[nn.Module]]) -> Blueprint:
     last = spec.rows[-1]
     _check_detections(spec, last, outputs[last.index])
     stride = _stride(spec, last, [outputs[source] for source in last.sources])
-    return Blueprint(tuple(makers), tuple(modules), stride)
+    return makers, modules, stride
 
 
 def _lay(
     spec: ModelSpec, row: Row, inputs: list[Any], extra: Mapping[str, type[nn.Module]]
-) -> tuple[tuple[Maker, ...], nn.Module, Any]:
+) -> tuple[list[Maker], nn.Module, Any]:
     """One row: its makers, its module on `meta`, and what that returns."""
     try:
         block = resolve(row.module, extra)
@@ -99,7 +89,7 @@ def _lay(
         makers.append(maker)
         modules.append(module.eval())
         x = _run(spec, row, module, x, inputs)
-    return tuple(makers), _in_series(modules), x
+    return makers, _in_series(modules), x
 
 
 def _scale_width(spec: ModelSpec, block: type[nn.Module], args: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -244,26 +234,26 @@ def build(
     """
     extra = {} if blocks is None else load_blocks(blocks)
     spec = load_model_spec(find_model(name_or_path), nc=nc, known_blocks={*BLOCKS, *extra})
-    blueprint = draw(spec, extra)
+    makers, on_meta, stride = _draw(spec, extra)
     if torch.device(device).type == "meta":
         if backbone_weights is not None:
             raise UsageError("a model on `meta` has no memory for weights", hint="use cpu or cuda.")
-        return Detector(spec, blueprint.modules, blueprint.stride).eval()
+        return Detector(spec, on_meta, stride).eval()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        detector = Detector(spec, _make(spec, blueprint), blueprint.stride).eval()
+        detector = Detector(spec, _make(spec, makers), stride).eval()
     if backbone_weights is not None:
         load_backbone(detector, backbone_weights)
     return detector.to(device)
 
 
-def _make(spec: ModelSpec, blueprint: Blueprint) -> list[nn.Module]:
+def _make(spec: ModelSpec, makers: Sequence[Sequence[Maker]]) -> list[nn.Module]:
     """New modules with memory and initial values, on the current default device."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DetrbenchWarning)  # drawing said them already
         return [
-            _in_series([_guard(spec, row, maker, maker.func) for maker in makers])
-            for row, makers in zip(spec.rows, blueprint.makers, strict=True)
+            _in_series([_guard(spec, row, maker, maker.func) for maker in of_row])
+            for row, of_row in zip(spec.rows, makers, strict=True)
         ]
 
 

@@ -85,11 +85,9 @@ def _filled_like(x: Tensor, *, dtype: Any = None, device: Any = None, **options:
     return _new(x, *x.shape, dtype=dtype) if plain else NotImplemented
 
 
-def _full(
-    shape: Sequence[int], value: Any, *, dtype: Any = None, device: Any = None, **_: Any
-) -> Any:
+def _full(shape: Sequence[int], value: Any, *, dtype: Any = None, **options: Any) -> Any:
     known = dtype is not None or isinstance(value, float)
-    return torch.empty(tuple(shape), dtype=dtype, device=device) if known else NotImplemented
+    return _filled(shape, dtype=dtype, **options) if known else NotImplemented
 
 
 # --- element by element ------------------------------------------------------------------------

@@ -43,16 +43,14 @@ class Callables:
         for key, why in _NOT_TAKEN.items():
             if getattr(model, key) is not None:
                 raise UsageError(f"{model.reference} takes no {key}: {why}", hint="Leave it out.")
-        place, _, name = model.reference.rpartition(":")
-        root, file = _place(place)
+        _, name, root, file = _place(model.reference)
         _check_name(file, name.split(".")[0], model.reference)
         return dataclasses.replace(model, files=closure(file, root))
 
     def build(self, model: Model, device: str) -> Built:
         import torch
 
-        place, _, name = model.reference.rpartition(":")
-        root, file = _place(place)
+        place, name, root, file = _place(model.reference)
         keywords = {} if model.nc is None else {"nc": model.nc}
         with torch.random.fork_rng(devices=[]), beside(root):
             torch.manual_seed(model.seed)
@@ -72,14 +70,15 @@ class Callables:
         )
 
 
-def _place(place: str) -> tuple[Path, Path]:
-    """The folder that imports start from, and the file."""
+def _place(reference: str) -> tuple[str, str, Path, Path]:
+    """Module or file, and name, as the reference has them; where imports start from; the file."""
+    place, _, name = reference.rpartition(":")
     if not place.endswith(".py"):
-        return module_file(place)
+        return place, name, *module_file(place)
     file = Path(place)
     if not file.is_file():
         raise UsageError("there is no such file", where=place, hint="Check the path.")
-    return file.resolve().parent, file
+    return place, name, file.resolve().parent, file
 
 
 def _check_name(file: Path, name: str, reference: str) -> None:
