@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from detrbench.analysis.probe.ceilings import COMPUTE, LIMITS, MEMORY, Ceilings, Floor, Work
 from detrbench.core.stats import median, quantile
@@ -32,8 +32,8 @@ class Timed:
 
 
 @dataclass(frozen=True)
-class TimedPart:
-    """One part of a model, counted and timed.
+class Counted:
+    """One part of a model as the trace has it.
 
     Attributes:
         name: as tables show it.
@@ -44,9 +44,15 @@ class TimedPart:
     name: str
     group: str
     work: Work
+    counts: Mapping[str, int | float | None]
+
+
+@dataclass(frozen=True)
+class TimedPart(Counted):
+    """One part of a model, counted and timed."""
+
     floor: Floor
     timed: Timed
-    counts: Mapping[str, int | float | None] = field(default_factory=dict)
 
     @property
     def seconds(self) -> float:
@@ -92,7 +98,6 @@ class TimedModel:
     """
 
     model: str
-    title: str
     whole: TimedPart
     parts: tuple[TimedPart, ...]
     scale: float = 1.0
@@ -211,7 +216,6 @@ class Explanation:
     by: str
     device: str
     memory_format: str
-    batch: int
     rounds: int
     ceilings: Ceilings
     baseline: TimedModel

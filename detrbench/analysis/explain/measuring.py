@@ -10,10 +10,16 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 
-from detrbench.analysis.explain.findings import Explanation, Timed, TimedModel, TimedPart
+from detrbench.analysis.explain.findings import (
+    Counted,
+    Explanation,
+    Timed,
+    TimedModel,
+    TimedPart,
+)
 from detrbench.analysis.explain.opened import InTurns, Opened, opening
 from detrbench.analysis.explain.pair import check_pair
-from detrbench.analysis.explain.parts import REST, Counted, Dissected, dissect
+from detrbench.analysis.explain.parts import REST, Dissected, dissect
 from detrbench.analysis.probe.ceilings import Ceilings
 from detrbench.analysis.probe.probes import Bench, ceilings
 from detrbench.core.errors import DetrbenchError
@@ -82,7 +88,6 @@ def explain_pair(
         by=by,
         device=settings["device"],
         memory_format=settings["memory_format"],
-        batch=request.cases[1].execution.batch,
         rounds=min(len(series.latency_s) for series in serieses[: len(patients)]),
         ceilings=found,
         baseline=before,
@@ -208,7 +213,6 @@ def _sides(
         pairs = zip(dissected.parts, timed, strict=True)
         yield TimedModel(
             model=patient.name,
-            title=patient.subject.title,
             whole=_part(dissected.whole, whole, found),
             parts=tuple(_part(counted, each, found) for counted, each in pairs),
             scale=scale,
@@ -216,8 +220,7 @@ def _sides(
 
 
 def _part(counted: Counted, timed: Timed, found: Ceilings) -> TimedPart:
-    floor = found.floor(counted.work)
-    return TimedPart(counted.name, counted.group, counted.work, floor, timed, counted.counts)
+    return TimedPart(**vars(counted), floor=found.floor(counted.work), timed=timed)
 
 
 def _scaled(dissected: Dissected, whole: Timed, rounds: int) -> tuple[float, list[Timed]]:

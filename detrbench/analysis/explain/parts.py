@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from detrbench.analysis.explain.findings import Counted
 from detrbench.analysis.explain.replay import Calls, module_calls, stage_calls
-from detrbench.analysis.probe.ceilings import Work, work_of
+from detrbench.analysis.probe.ceilings import work_of
 from detrbench.core.errors import UsageError, nearest
 from detrbench.counting.profiling import MODULE_DEPTH, metrics_of
 from detrbench.counting.tracing import (
@@ -40,16 +41,6 @@ _OTHERWISE = {
 
 REST = "(views and allocation)"
 """By operator: what calls take that the trace does not list, because they move nothing."""
-
-
-@dataclass(frozen=True)
-class Counted:
-    """One part of a model as the trace has it, and what it is matched with in another model."""
-
-    name: str
-    group: str
-    work: Work
-    counts: Mapping[str, int | float | None]
 
 
 @dataclass(frozen=True)

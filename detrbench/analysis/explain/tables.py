@@ -110,7 +110,6 @@ def explanation_in(report: Report) -> Explanation:
             by=by,
             device=str(settings["device"]),
             memory_format=str(settings["memory_format"]),
-            batch=int(settings["batch"]),
             rounds=int(plain["rounds"]),
             ceilings=ceilings,
             baseline=sides[0],
@@ -130,8 +129,8 @@ def _side(row: Result, by: str, whole: Mapping[str, Any]) -> TimedModel:
     counts = {key: row.metrics[key] for key in parts[0].counts}
     work = Work(**whole["work"])
     # A whole's own floor is never looked at, for it is the sum of its parts'.
-    own = TimedPart("whole", "whole", work, Floor(0.0, 0.0, 0.0), timed, counts)
-    return TimedModel(_name(row), row.title, own, parts, float(whole["scale"]))
+    own = TimedPart("whole", "whole", work, counts, Floor(0.0, 0.0, 0.0), timed)
+    return TimedModel(_name(row), own, parts, float(whole["scale"]))
 
 
 def _name(row: Result) -> str:
@@ -145,9 +144,9 @@ def _part(entry: Mapping[str, Any]) -> TimedPart:
         entry["part"],
         entry["group"],
         Work(**entry["work"]),
+        {key: value for key, value in entry.items() if key not in _NO_COUNTS},
         Floor(compute, memory, dispatch, bool(entry["in_cache"])),
         Timed.of(entry["samples_s"][0]),
-        {key: value for key, value in entry.items() if key not in _NO_COUNTS},
     )
 
 
@@ -201,7 +200,7 @@ def _entry(part: TimedPart) -> dict[str, Any]:
     }
 
 
-_NOTHING = TimedPart("", "", Work(), Floor(0.0, 0.0, 0.0), Timed(1.0, 1.0, 1.0))
+_NOTHING = TimedPart("", "", Work(), {}, Floor(0.0, 0.0, 0.0), Timed(1.0, 1.0, 1.0))
 _NO_COUNTS = _entry(_NOTHING).keys()
 
 

@@ -35,14 +35,14 @@ def a_part(name: str, stage: Stage, folded: float = 0.9) -> TimedPart:
     )
     seconds = milliseconds * 1e-3
     timed = Timed.of([0.99 * seconds, seconds, 1.01 * seconds])
-    return TimedPart(name, name, work, CEILINGS.floor(work), timed, {"flops": work.flops})
+    return TimedPart(name, name, work, {"flops": work.flops}, CEILINGS.floor(work), timed)
 
 
 def a_side(model: str, stages: Mapping[str, Stage], whole_ms: float | None = None) -> TimedModel:
     parts = tuple(a_part(name, stage) for name, stage in stages.items())
     sums = [sum(stage[i] for stage in stages.values()) for i in range(4)]
     whole = (sums[0], sums[1], int(sums[2]), sums[3] if whole_ms is None else whole_ms)
-    return TimedModel(model, model.upper(), a_part("whole", whole), parts)
+    return TimedModel(model, a_part("whole", whole), parts)
 
 
 def explained(
@@ -57,7 +57,6 @@ def explained(
         "stage",
         device,
         "contiguous",
-        1,
         20,
         CEILINGS,
         a_side("large", baseline, wholes[0]),
@@ -116,7 +115,7 @@ def a_report(explanation: Explanation) -> Report:
             row_of(
                 Result(
                     side.model,
-                    side.title,
+                    side.model.upper(),
                     settings,
                     {"latency_median_s": side.seconds},
                     samples={"latency_s": [list(side.whole.timed.samples)]},

@@ -105,6 +105,6 @@ def test_modules_are_bound_by_what_they_were_built_for() -> None:
         assert floor.limit == limit
         assert binding > 2 * max(others.values()), "not by a hair"
         # Fast for what it does: neither beyond the ceiling by more than noise, nor far below it.
-        part = TimedPart(limit, limit, work, floor, Timed.of(series.latency_s))
+        part = TimedPart(limit, limit, work, {}, floor, Timed.of(series.latency_s))
         assert part.efficiency is not None
         assert 0.05 < part.efficiency < 2
