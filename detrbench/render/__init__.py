@@ -14,15 +14,8 @@ if TYPE_CHECKING:
     from detrbench.render.layout import Document
     from detrbench.reports.report import Report
 
-FORMATS: dict[str, str] = {
-    "table": "detrbench.render.table",
-    "markdown": "detrbench.render.markdown",
-    "csv": "detrbench.render.csv",
-    "json": "detrbench.render.json",
-    "latex": "detrbench.render.latex",
-    "html": "detrbench.render.html",
-}
-"""Name of a format -> the module whose `render(document)` writes it."""
+FORMATS = ("table", "markdown", "csv", "json", "latex", "html")
+"""Each is written by `render(document)` of the module of its name."""
 
 SUFFIXES: dict[str, str] = {
     ".txt": "table",
@@ -85,7 +78,7 @@ def render_document(document: Document, format: str) -> str:
     """
     if format not in FORMATS:
         raise UsageError(f"unknown format {format!r}", hint=nearest(format, FORMATS))
-    text: str = importlib.import_module(FORMATS[format]).render(document)
+    text: str = importlib.import_module(f"detrbench.render.{format}").render(document)
     return text
 
 
