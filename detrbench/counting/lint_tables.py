@@ -51,7 +51,7 @@ def document(
                 if any(finding.guideline == key for finding in shown)
             ),
             *([left_out] if len(found) > len(shown) else []),
-            *_order(timed),
+            *(_order(timed) if timed else []),
             "It is advice: a guideline is about equal FLOPs, and a block may have its reasons.",
         ),
     )
@@ -91,9 +91,7 @@ def _line(finding: Finding, timed: bool) -> Line:
     )
 
 
-def _order(timed: Result | None) -> list[str]:
-    if timed is None:
-        return []
+def _order(timed: Result) -> list[str]:
     said = ", ".join(f"{name} {value}" for name, value in timed.settings.items())
     return [
         "ordered by the share of the time times what the guideline costs of the block; in "

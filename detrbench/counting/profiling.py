@@ -151,17 +151,12 @@ def counted(
 
 
 def _parts(traced: Trace, by: Grouping) -> list[dict[str, Any]]:
+    # A module's path and class, such as "model.15 RepC3": a path alone says little.
+    classes = {p: f" {found.__name__}" for p, found in traced.modules.items() if by == "module"}
     return [
-        {"part": _called(part.name, traced) if by == "module" else part.name}
-        | metrics_of(part.totals, part.ops)
+        {"part": part.name + classes.get(part.name, "")} | metrics_of(part.totals, part.ops)
         for part in traced.parts(by, MODULE_DEPTH)
     ]
-
-
-def _called(path: str, traced: Trace) -> str:
-    """A module's path and class, such as "model.15 RepC3": a path alone says little."""
-    found = traced.modules.get(path)
-    return f"{path} {found.__name__}" if found else path
 
 
 def _uncounted(traced: Trace) -> tuple[str, ...]:

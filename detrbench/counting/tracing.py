@@ -382,14 +382,8 @@ class _Recorder(ShapesOnly):  # type: ignore[no-untyped-call]  # torch leaves it
             module.register_forward_pre_hook(enter(name), prepend=True)
             module.register_forward_hook(leave)
 
-    def __torch_dispatch__(
-        self,
-        func: Any,
-        types: Any,
-        args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None,
-    ) -> Any:
-        kwargs = kwargs or {}
+    def called(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """The result of one operator, which is written down."""
         if func.namespace == "prim":  # a fake tensor asked where it lives: no operator of a model
             return func(*args, **kwargs)
         name = aten_name(func)

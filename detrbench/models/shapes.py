@@ -36,7 +36,11 @@ class ShapesOnly(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch l
         args: tuple[Any, ...] = (),
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
-        return on_shapes(func, args, kwargs or {})
+        return self.called(func, args, kwargs or {})
+
+    def called(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """The result of one operator."""
+        return on_shapes(func, args, kwargs)
 
 
 def on_shapes(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
