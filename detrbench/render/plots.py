@@ -329,9 +329,9 @@ def _samples_words(row: Result, report: Report) -> str:
 
 def cost(report: Report) -> str | None:
     """Latency with its interval over FLOPs, and where latency would be if FLOPs decided it."""
-    flops = (one for one in summary_metrics(report.rows) if one.convention)
-    held = (one for one in flops if any(one.key in row.metrics for row in report.rows))
-    across, up = next(held, None), MEASURED[0]
+    held = {key for row in report.rows for key, value in row.metrics.items() if value is not None}
+    flops = (one for one in summary_metrics(report.rows) if one.convention and one.key in held)
+    across, up = next(flops, None), MEASURED[0]
     if across is None:
         return None
     points = [
