@@ -10,25 +10,16 @@ import dataclasses
 import itertools
 import re
 import shutil
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from detrbench.core.errors import SpecError, UsageError
 from detrbench.core.files import write_atomically
-from detrbench.core.reading import (
-    at,
-    mapping,
-    one_of,
-    one_or_more,
-    parsed,
-    positive,
-    read,
-    text,
-    whole,
-)
+from detrbench.core.reading import at, mapping, one_of, one_or_more, parsed, positive, text, whole
 from detrbench.core.strict_yaml import Node, read_yaml
 from detrbench.core.version import __version__
 from detrbench.machine.devices import parse_device
@@ -99,21 +90,27 @@ def load_suite(name_or_path: str | Path) -> Suite:
         raise SpecError(
             "has no models", where=str(path), hint="Add `models: [rtdetr-l, shufflev2]`."
         )
-    known = ("seconds", "rounds", "processes", "margin")
-    limits = mapping(fields["limits"], known) if "limits" in fields else {}
     values = _settings(fields["settings"], path.parent) if "settings" in fields else {}
-    return Suite(
-        name=path.stem,
-        title=read(fields, "title", text, path.stem),
-        convention=read(
-            fields, "convention", one_of("convention", CONVENTION_METRICS), Suite.convention
-        ),
-        seconds=read(limits, "seconds", positive, Suite.seconds),
-        rounds=read(limits, "rounds", whole, None),
-        processes=read(limits, "processes", whole, None),
-        margin=read(limits, "margin", _margin, MARGIN),
-        cases=_cases(fields["models"], values, path.parent),
-    )
+    told = _told(fields, _READERS)
+    limits = _told(mapping(fields["limits"], _LIMITS), _LIMITS) if "limits" in fields else {}
+    cases = _cases(fields["models"], values, path.parent)
+    return Suite(path.stem, told.pop("title", path.stem), cases, **told, **limits)
+
+
+_READERS: dict[str, Callable[[Node], Any]] = {
+    "title": text,
+    "convention": one_of("convention", CONVENTION_METRICS),
+}
+_LIMITS: dict[str, Callable[[Node], Any]] = {
+    "seconds": positive,
+    "rounds": whole,
+    "processes": whole,
+    "margin": lambda node: at(node, lambda: check_margin(positive(node))),
+}
+
+
+def _told(fields: Mapping[str, Node], readers: Mapping[str, Callable[[Node], Any]]) -> Any:
+    return {key: reader(fields[key]) for key, reader in readers.items() if key in fields}
 
 
 _known_runtime = parse_choice("runtime", tuple(RUNTIMES))
@@ -123,20 +120,14 @@ def _settings(node: Node, folder: Path) -> dict[str, list[Any]]:
     """Key of a setting -> its values, in the order written: a scalar is one, a list several."""
     found: dict[str, list[Any]] = {}
     for key, field in mapping(node, hint="Write such as `imgsz: 640`.").items():
-        one = _setting(key, field)
+        one = at(field, partial(setting, key))
+        if one.key == "name":
+            hint = "Write it behind that model: rtdetr-l@name=copy."
+            raise field.error("a name is of one model", hint)
         if one.key in found:
             raise field.error(f"{one.key} is given twice", "Give it once.")
         found[one.key] = [_reader(one, folder)(value) for value in one_or_more(field)]
     return found
-
-
-def _setting(key: str, node: Node) -> Setting:
-    one = at(node, lambda: setting(key))
-    if one.key == "name":
-        raise node.error(
-            "a name is of one model", "Write it behind that model: rtdetr-l@name=copy."
-        )
-    return one
 
 
 def _reader(one: Setting, folder: Path) -> Callable[[Node], Any]:
@@ -193,10 +184,6 @@ def _reference(written: str, folder: Path) -> str:
 def _beside(folder: Path, written: str) -> str:
     """A path that starts at `folder`, if it leads to a file from there."""
     return str(folder / written) if (folder / written).is_file() else written
-
-
-def _margin(node: Node) -> float:
-    return at(node, lambda: check_margin(positive(node)))
 
 
 # --- running ----------------------------------------------------------------------------------
@@ -314,19 +301,20 @@ class _Run:
     @property
     def report(self) -> Report:
         """What would be left if the run ended now, rows not reached yet included."""
-        rows = _unique(
-            _row(case, self._counted.get(_counted_as(case)), self._timed.get(case))
-            for cases in self._suite.workloads
-            for case in cases
-        )
-        kept = {row.case for row in rows}
+        rows: dict[str, Result] = {}
+        for case in itertools.chain(*self._suite.workloads):
+            row = _row(case, self._counted.get(_counted_as(case)), self._timed.get(case))
+            # Settings that differ in the file (cuda and cuda:0, or nc: 80 and none where the
+            # model's own is 80) may turn out to be the same ones: a report has each row once.
+            rows.setdefault(row.identity, row)
+        kept = {row.case for row in rows.values()}
         return Report(
             title=self._suite.title,
             command=f"detrbench run {self._suite.name}",
             created=self._created,
             detrbench_version=__version__,
             environment=self._environment,
-            rows=rows,
+            rows=tuple(rows.values()),
             comparisons=tuple(pair for pair in self._comparisons if pair.case.case in kept),
         )
 
@@ -416,15 +404,3 @@ def unreached(case: Case, doing: str) -> Result:
         missing=dict.fromkeys(METRIC_KEYS, reason),
         case=case,
     )
-
-
-def _unique(rows: Iterable[Result]) -> tuple[Result, ...]:
-    """Each row once, as a report wants them.
-
-    Settings that differ in the file (cuda and cuda:0, or nc: 80 and none where the model's own is
-    80) may turn out to be the same ones.
-    """
-    first: dict[str, Result] = {}
-    for row in rows:
-        first.setdefault(row.identity, row)
-    return tuple(first.values())

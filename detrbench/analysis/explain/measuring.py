@@ -10,13 +10,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 
-from detrbench.analysis.explain.findings import (
-    Counted,
-    Explanation,
-    Timed,
-    TimedModel,
-    TimedPart,
-)
+from detrbench.analysis.explain.findings import Counted, Explanation, Timed, TimedModel, TimedPart
 from detrbench.analysis.explain.opened import InTurns, Opened, opening
 from detrbench.analysis.explain.pair import check_pair
 from detrbench.analysis.explain.parts import REST, Dissected, dissect
