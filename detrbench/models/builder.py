@@ -232,7 +232,7 @@ def build(
 
     Raises UsageError (SpecError for the model's file) saying what does not fit, and the hint.
     """
-    extra = {} if blocks is None else load_blocks(blocks)
+    extra = {} if blocks is None else _load_blocks(blocks)
     spec = load_model_spec(find_model(name_or_path), nc=nc, known_blocks={*BLOCKS, *extra})
     makers, on_meta, stride = _draw(spec, extra)
     if torch.device(device).type == "meta":
@@ -257,7 +257,7 @@ def _make(spec: ModelSpec, makers: Sequence[Sequence[Maker]]) -> list[nn.Module]
         ]
 
 
-def load_blocks(path: str | Path) -> dict[str, type[nn.Module]]:
+def _load_blocks(path: str | Path) -> dict[str, type[nn.Module]]:
     """The user's own blocks: the `nn.Module` classes of a Python file, by name. It is run.
 
     Raises UsageError where there is no such file, where running it fails, where it defines no

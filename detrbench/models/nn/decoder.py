@@ -194,7 +194,7 @@ class RTDETRDecoder(nn.Module):
         return torch.cat([m.flatten(2).transpose(1, 2) for m in projected], 1), sizes
 
     def _propose(self, memory: Tensor, sizes: Sequence[tuple[int, int]]) -> tuple[Tensor, Tensor]:
-        """Features (B, L, C) and anchor logits (1, L, 4) of every cell."""
+        """Features (B, L, C) and anchor logits (1, L, 4) of every cell; all else goes at its end."""
         logits, usable = anchors(sizes, memory.dtype, memory.device)
         return self.enc_output(memory * usable), logits
 
