@@ -28,20 +28,14 @@ class Environment:
     """What was read of one machine at one moment.
 
     Attributes:
-        detrbench: version of this package.
-        python: implementation and version.
-        torch: version of the installed torch.
         platform: operating system and hardware architecture.
-        processor: model name of the processor.
+        processor: its model name.
         logical_cpus: processors this process may be scheduled on.
         cpu_quota: processors' worth of time its control group allows; None without a limit.
-        threads: threads torch uses inside an operator.
+        threads: those that torch uses inside an operator.
         memory_bytes: physical memory.
-        accelerator: name of the accelerator that was asked for.
-        accelerator_driver: its driver.
-        accelerator_memory_bytes: its memory.
-        torch_cuda: the CUDA version torch was built with.
-        cudnn: version of cuDNN.
+        accelerator: name of the one that was asked for.
+        torch_cuda: the CUDA version that torch was built with.
         flags: torch settings that change speed or digits, such as TF32.
         load_average: runnable processes over the last minute.
         revision: git revision of the working directory, "-dirty" when files differ from it.

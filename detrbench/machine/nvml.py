@@ -49,12 +49,7 @@ class _ProcessInfo(ctypes.Structure):  # nvmlProcessInfo_t, version 3
 
 
 class Gpu:
-    """One GPU.
-
-    Args:
-        library: libnvidia-ml, initialised.
-        handle: nvmlDevice_t.
-    """
+    """One GPU: an nvmlDevice_t of libnvidia-ml, which was initialised."""
 
     def __init__(self, library: Any, handle: Any) -> None:
         self._library, self._handle = library, handle

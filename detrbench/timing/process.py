@@ -92,8 +92,7 @@ class Subject:
     """A case as it was really built and run.
 
     Attributes:
-        case: its name in the request.
-        title: its name for readers.
+        case: its name in the request; `title` is the one for readers.
         nc: its classes, where it knows them.
         published: figures that others printed of it, as in a report's rows, without ours.
         notes: what its file leaves open and was decided for it.
@@ -314,14 +313,13 @@ class _Contender:
         """Before it was timed, as nothing will be any more."""
         self.steps, series = {}, self.series[self.case.name]
         if series.status == "ok":
-            reason = "interrupted before it was timed"
-            series = dataclasses.replace(series, status="interrupted", reason=reason)
+            series.status, series.reason = "interrupted", "interrupted before it was timed"
         self.series = {self.case.name: series}
 
     def take(self, name: str, timed: Series) -> None:
         """Beside what making it ready took, the samples."""
-        made = self.series[name]
-        self.series[name] = dataclasses.replace(timed, build_s=made.build_s, prepared=made.prepared)
+        made, self.series[name] = self.series[name], timed
+        timed.build_s, timed.prepared = made.build_s, made.prepared
 
     def look_for_resources(self) -> None:
         """Memory and energy of a whole model that ran to the end; no sample pays for it."""
@@ -332,11 +330,8 @@ class _Contender:
         step, device = self.steps[self.case.name], execution.device
         told = peak_memory(step, device, series.prepared.get("resident_bytes", 0))
         told["energy_per_image_j"] = energy_per_image(step, execution.batch, device)
-        self.series[self.case.name] = dataclasses.replace(
-            series,
-            resources={key: value for key, value in told.items() if not isinstance(value, str)},
-            unmeasured={key: why for key, why in told.items() if isinstance(why, str)},
-        )
+        series.resources = {key: one for key, one in told.items() if not isinstance(one, str)}
+        series.unmeasured = {key: why for key, why in told.items() if isinstance(why, str)}
 
 
 def _subject(case: Case, built: Built) -> Subject:

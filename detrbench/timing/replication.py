@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import takewhile
 from pathlib import Path
 
 from detrbench.core.errors import UsageError
 from detrbench.core.stats import median, paired_log_ratios, robust_sd
 from detrbench.reports.case import Case
-from detrbench.reports.verdicts import LEAST_PROCESSES, Judgement, judge
+from detrbench.reports.verdicts import ALPHA, LEAST_PROCESSES, Judgement, judge
 from detrbench.timing.plan import (
     BETWEEN_SD,
     Budget,
@@ -46,9 +47,9 @@ Launch = Callable[..., Outcome]
 """Lets a fresh process measure; see `supervisor.run_worker`."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class Run:
-    """Everything that a run measured, and how it ended.
+    """Everything that a run has measured, and how it ended.
 
     Attributes:
         request: of the run; its cases are all that were asked for.
@@ -64,8 +65,8 @@ class Run:
     plan: RunPlan | None = None
     outcomes: tuple[Outcome, ...] = ()
     stopped: str = "single"
-    alpha: float = 0.05
-    dropped: Mapping[str, str] = field(default_factory=dict)
+    alpha: float = ALPHA
+    dropped: dict[str, str] = field(default_factory=dict)
 
     @property
     def finished(self) -> tuple[Outcome, ...]:
@@ -146,69 +147,53 @@ def replicate(
     Raises:
         UsageError: the request cannot be carried out as given.
     """
+    outcomes, plan = load_outcomes(folder), _earlier_plan(folder, request)
+    run = Run(request, budget, plan, outcomes, alpha=last_alpha(plan.processes) if plan else ALPHA)
     between_sd = BETWEEN_SD if between_sd is None else between_sd
-    going = _Runner(request, budget, folder, launch, now, progress, announce, between_sd)
+    going = _Runner(run, folder, launch, now, progress, announce, between_sd)
     try:
-        return going.until_done()
+        run.stopped = going.until_done()
     except KeyboardInterrupt:
-        return going.run("interrupted")
+        run.stopped = "interrupted"
+    return run
 
 
 @dataclass
 class _Runner:
     """A run on its way."""
 
-    request: Request
-    budget: Budget
+    run: Run
     folder: Path
     launch: Launch
     now: Callable[[], float]
     progress: OnProgress | None
     announce: Callable[[str], None] | None
     between_sd: float
-    dropped: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.outcomes = list(load_outcomes(self.folder))
-        self.plan = _earlier_plan(self.folder, self.request)
-        self.began = self.now() - sum(outcome.took_s for outcome in self.outcomes)
-        for outcome in self.outcomes:
+        self.began = self.now() - sum(outcome.took_s for outcome in self.run.outcomes)
+        for outcome in self.run.outcomes:
             self._drop_failed(outcome)
 
-    def run(self, stopped: str = "", alpha: float | None = None) -> Run:
-        """As far as it has come."""
-        planned = len(self.outcomes) if self.plan is None else self.plan.processes
-        return Run(
-            self.request,
-            self.budget,
-            self.plan,
-            tuple(self.outcomes),
-            stopped,
-            last_alpha(planned) if alpha is None else alpha,
-            dict(self.dropped),
-        )
-
-    def until_done(self) -> Run:
+    def until_done(self) -> str:
+        """Why it ended, as `Run.stopped` says it."""
         new = not request_path(self.folder).is_file()
-        save_request(self.folder, self.request, self.budget, self.plan)
+        save_request(self.folder, self.run.request, self.run.budget, self.run.plan)
         try:
-            return self._until_ended()
+            while True:
+                self._make_plan()
+                ended = self._ended()
+                if ended is not None:
+                    return ended
+                outcome = self._next_process()
+                self.run.outcomes = (*self.run.outcomes, outcome)
+                if outcome.status == "interrupted":
+                    return "interrupted"
+                self._drop_failed(outcome)
         except UsageError:
-            if new and not self.outcomes:  # refused: the folder is free for what is asked instead
+            if new and not self.run.outcomes:  # refused: the folder is free for something else
                 request_path(self.folder).unlink()
             raise
-
-    def _until_ended(self) -> Run:
-        while True:
-            self._make_plan()
-            ended = self._ended()
-            if ended is not None:
-                return ended
-            outcome = self._next_process()
-            self.outcomes.append(outcome)
-            if outcome.status == "interrupted":
-                return self.run("interrupted")
-            self._drop_failed(outcome)
 
     def _make_plan(self) -> None:
         """As soon as a process has shown what one costs, and again as long as nobody has looked.
@@ -217,68 +202,68 @@ class _Runner:
         long processes take and how their rounds scatter, never their ratio: the error that the
         looks share out stays what it is.
         """
-        so_far = self.run()
-        done = len(so_far.finished)
-        shown = so_far.pilot()
-        if shown is None or (self.plan is not None and done >= LEAST_PROCESSES):
+        run, before = self.run, self.run.plan
+        done = len(run.finished)
+        shown = run.pilot()
+        if shown is None or (before is not None and done >= LEAST_PROCESSES):
             return
-        plan = plan_run(self.budget, shown, done, self._spent_s(), self.between_sd)
-        before, self.plan = self.plan, plan
+        run.plan = plan = plan_run(run.budget, shown, done, self._spent_s(), self.between_sd)
+        run.alpha = last_alpha(plan.processes)
+        save_request(self.folder, run.request, run.budget, plan)
         news = before is None or plan.cannot_reach != before.cannot_reach
-        save_request(self.folder, self.request, self.budget, plan)
         changed = before is None or plan.processes != before.processes
         if self.announce is not None and (news or changed):
             # With one case there is no ratio to speak of; a plan that moves need not say it again.
-            whole = news and bool(self.request.compared)
+            whole = news and bool(run.request.compared)
             for sentence in plan.sentences()[: None if whole else 1]:
                 self.announce(sentence)
 
-    def _ended(self) -> Run | None:
-        """The run, if there is a reason not to go on."""
-        so_far = self.run()
-        done = len(so_far.finished)
+    def _ended(self) -> str | None:
+        """The reason not to go on, if there is one."""
+        run, plan, budget = self.run, self.run.plan, self.run.budget
+        done = len(run.finished)
         if not self._live() or self._deaths_in_a_row() > _MOST_DEATHS:
-            return self.run("failures")
-        if self.plan is None:
+            return "failures"
+        if plan is None:
             return None  # the pilot
-        if done >= self.plan.processes:
-            return self.run("processes" if self.budget.processes else "budget")
-        if may_look(done, self.plan.processes):
-            alpha = interim_alpha(self.plan.processes)
-            names = [name for name in self.request.compared if name not in self.dropped]
-            if in_reach([so_far.judge(name, alpha) for name in names], self.budget):
-                return self.run("verdicts" if self.budget.target is None else "target", alpha)
-        took = [outcome.took_s for outcome in so_far.finished]
+        if done >= plan.processes:
+            return "processes" if budget.processes else "budget"
+        if may_look(done, plan.processes):
+            alpha = interim_alpha(plan.processes)
+            names = [name for name in run.request.compared if name not in run.dropped]
+            if in_reach([run.judge(name, alpha) for name in names], budget):
+                run.alpha = alpha
+                return "verdicts" if budget.target is None else "target"
+        took = [outcome.took_s for outcome in run.finished]
         next_s = median(took[-3:]) if took else 0.0
-        if self.budget.budget_s is not None and self._spent_s() + next_s > self.budget.budget_s:
-            return self.run("budget")
+        if budget.budget_s is not None and self._spent_s() + next_s > budget.budget_s:
+            return "budget"
         return None
 
     def _next_process(self) -> Outcome:
-        index = 1 + max((outcome.index for outcome in self.outcomes), default=0)
-        if self.plan is None:
-            budget_s, rounds = pilot_share_s(self.budget) or _PILOT_S, self.budget.rounds
+        asked, plan = self.run.request, self.run.plan
+        index = 1 + max((outcome.index for outcome in self.run.outcomes), default=0)
+        if plan is None:
+            budget_s, rounds = pilot_share_s(self.run.budget) or _PILOT_S, self.run.budget.rounds
             silence_s = 300.0
         else:
-            budget_s, rounds = self.plan.process_s, self.plan.rounds
+            budget_s, rounds = plan.process_s, plan.rounds
             silence_s = max(60.0, 5 * budget_s)
         # Another seed for every process: a drawn order must not be the same accident each time.
-        seed = self.request.plan.seed + index
+        seed = asked.plan.seed + index
         request = dataclasses.replace(
-            self.request,
+            asked,
             # Which case is built first, and where in memory that puts it, takes turns too.
             cases=self._live() if index % 2 else self._live()[::-1],
-            plan=dataclasses.replace(
-                self.request.plan, budget_s=budget_s, rounds=rounds, seed=seed
-            ),
+            plan=dataclasses.replace(asked.plan, budget_s=budget_s, rounds=rounds, seed=seed),
             # Once is enough.
-            resources=self.request.resources and not self.run().finished,
+            resources=asked.resources and not self.run.finished,
         )
         progress = self.progress and self._teller(index, self.progress)
         return self.launch(request, self.folder, index, silence_s=silence_s, progress=progress)
 
     def _live(self) -> tuple[Case, ...]:
-        return tuple(case for case in self.request.cases if case.name not in self.dropped)
+        return tuple(case for case in self.run.request.cases if case.name not in self.run.dropped)
 
     def _drop_failed(self, outcome: Outcome) -> None:
         """Go on without a case that fails by itself, or that processes die of in the making."""
@@ -286,20 +271,17 @@ class _Runner:
         if measured is not None:
             for subject, series in zip(measured.subjects, measured.series, strict=True):
                 if series.status == "failed":
-                    self.dropped.setdefault(subject.case, series.reason or "failed")
+                    self.run.dropped.setdefault(subject.case, series.reason or "failed")
         elif outcome.at is not None:
-            deaths = [one for one in self.outcomes if one.at == outcome.at and not one.measurement]
-            if len(deaths) >= _MOST_DEATHS:
-                self.dropped.setdefault(outcome.at, outcome.reason or "its process died")
+            unmeasured = [one.at for one in self.run.outcomes if one.measurement is None]
+            if unmeasured.count(outcome.at) >= _MOST_DEATHS:
+                self.run.dropped.setdefault(outcome.at, outcome.reason or "its process died")
 
     def _deaths_in_a_row(self) -> int:
         """Of processes, counted anew whenever a case was dropped for it."""
-        count = 0
-        for outcome in reversed(self.outcomes):
-            if outcome.status != "failed" or outcome.at in self.dropped:
-                break
-            count += 1
-        return count
+        outcomes, dropped = reversed(self.run.outcomes), self.run.dropped
+        deaths = takewhile(lambda one: one.status == "failed" and one.at not in dropped, outcomes)
+        return len(list(deaths))
 
     def _spent_s(self) -> float:
         """Those of an earlier run in this folder included."""
@@ -310,15 +292,15 @@ class _Runner:
 
         def told(progress: Progress) -> None:
             spent_s = self._spent_s()
-            if self.plan is None:
-                tell(Progress("pilot", spent_s, self.budget.budget_s, None))
+            if self.run.plan is None:
+                tell(Progress("pilot", spent_s, self.run.budget.budget_s, None))
                 return
-            left = self.plan.processes - len(self.run().finished)
+            left = self.run.plan.processes - len(self.run.finished)
             share = 0.0
             if progress.phase == "timing" and progress.total:
                 share = min(1.0, progress.done / progress.total)
-            eta_s = (left - share) * self.plan.process_s
-            phase = f"process {index} of {max(index, self.plan.processes)}"
+            eta_s = (left - share) * self.run.plan.process_s
+            phase = f"process {index} of {max(index, self.run.plan.processes)}"
             tell(Progress(phase, spent_s, spent_s + eta_s, eta_s))
 
         return told

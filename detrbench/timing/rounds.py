@@ -54,7 +54,7 @@ class Observer:
         """The timed rounds are over, however they ended."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class Series:
     """What one step gave in one process, every sample in seconds and in the order taken.
 
@@ -135,15 +135,10 @@ class _Track:
     """The growing record of one step; appending a float to an array makes nothing to collect."""
 
     def __init__(self, step: Step) -> None:
-        self.step = step
-        self.clock = step.clock
-        self.overhead_s: float | None = None
-        self.first: tuple[float, ...] = ()
+        self.step, self.clock = step, step.clock
+        self.series = Series(clock=step.clock.name)
         self.warmup = tuple(array("d") for _ in self.clock.channels)
         self.samples = tuple(array("d") for _ in self.clock.channels)
-        self.settled = False
-        self.status = "ok"
-        self.reason: str | None = None
         self._outcome: object = None
 
     def time(self) -> tuple[float, ...]:
@@ -167,21 +162,17 @@ class _Track:
     ) -> bool:
         if not isinstance(error, Exception) or isinstance(error, UsageError):
             return False
-        self.status, self.reason = "failed", f"{type(error).__name__}: {error}"
+        self.end("failed", f"{type(error).__name__}: {error}")
         return True
 
-    def freeze(self) -> Series:
-        names = self.clock.channels
-        return Series(
-            status=self.status,
-            reason=self.reason,
-            clock=self.clock.name,
-            overhead_s=self.overhead_s,
-            first=dict(zip(names, self.first, strict=False)),
-            warmup=_whole_samples(names, self.warmup),
-            samples=_whole_samples(names, self.samples),
-            settled=self.settled,
-        )
+    def end(self, status: str, reason: str) -> None:
+        self.series.status, self.series.reason = status, reason
+
+    def whole(self) -> Series:
+        """The series with its samples."""
+        self.series.warmup = _whole_samples(self.clock.channels, self.warmup)
+        self.series.samples = _whole_samples(self.clock.channels, self.samples)
+        return self.series
 
 
 class _Session:
@@ -200,7 +191,7 @@ class _Session:
         self._orders = ORDERS[plan.order](len(self._tracks), plan.seed)
 
     def series(self) -> tuple[Series, ...]:
-        return tuple(track.freeze() for track in self._tracks)
+        return tuple(track.whole() for track in self._tracks)
 
     def first_calls(self) -> None:
         """Each step's first call: it allocates, compiles and reads what later calls find ready."""
@@ -209,9 +200,10 @@ class _Session:
             self._observer.first_call(done)
             with track:
                 self._observer.before(done)
-                track.first = track.time()
+                first = track.time()
+                track.series.first = dict(zip(track.clock.channels, first, strict=True))
                 track.verify()
-                track.overhead_s = sampling_overhead(track.clock)
+                track.series.overhead_s = sampling_overhead(track.clock)
 
     def warm_up(self) -> None:
         """Rounds like the timed ones, until two windows of every step agree, or up to the cap."""
@@ -224,11 +216,11 @@ class _Session:
             self._tell("warm-up", spent_s, limit_s, None)
             for track in self._live():
                 recent = track.warmup[0][-2 * plan.window :]
-                track.settled = windows > 1 and settled(
+                track.series.settled = windows > 1 and settled(
                     recent[: plan.window], recent[plan.window :], plan.tolerance
                 )
             if (
-                all(track.settled for track in self._live())
+                all(track.series.settled for track in self._live())
                 or spent_s * (windows + 1) / windows > limit_s
             ):
                 return
@@ -236,8 +228,9 @@ class _Session:
     def _settle_late(self) -> None:
         """Where time allowed a single warm-up window, the first timed one tells how it ended."""
         for track in self._live():
-            if not track.settled and len(track.warmup[0]) == self._plan.window:
-                track.settled = settled(track.warmup[0], track.samples[0], self._plan.tolerance)
+            warmup, series = track.warmup[0], track.series
+            if not series.settled and len(warmup) == self._plan.window:
+                series.settled = settled(warmup, track.samples[0], self._plan.tolerance)
 
     def timed_rounds(self) -> None:
         self._observer.begin()
@@ -268,17 +261,17 @@ class _Session:
 
     def interrupt(self) -> None:
         for track in self._live():
-            track.status = "interrupted"
-            track.reason = f"interrupted after {show_many(len(track.samples[0]), 'timed round')}"
+            rounds = show_many(len(track.samples[0]), "timed round")
+            track.end("interrupted", f"interrupted after {rounds}")
 
     def _live(self) -> list[_Track]:
-        return [track for track in self._tracks if track.status == "ok"]
+        return [track for track in self._tracks if track.series.status == "ok"]
 
     def _round(self, into: str) -> list[tuple[float, ...] | None]:
         readings: list[tuple[float, ...] | None] = [None] * len(self._tracks)
         for index in next(self._orders):
             track = self._tracks[index]
-            if track.status != "ok":
+            if track.series.status != "ok":
                 continue
             with track:
                 self._observer.before(index)
