@@ -175,7 +175,7 @@ class RTDETRDecoder(nn.Module):
         """What `forward` returns, and the cells it started from: (B, Q) int64, best first."""
         memory, sizes = self._flatten(maps)
         features, logits = self._propose(memory, sizes)
-        if selected is None:
+        if selected is None:  # a method of its own, as above: what is used up there is let go
             selected = self._best(features)
 
         index = selected[..., None]
@@ -194,7 +194,7 @@ class RTDETRDecoder(nn.Module):
         return torch.cat([m.flatten(2).transpose(1, 2) for m in projected], 1), sizes
 
     def _propose(self, memory: Tensor, sizes: Sequence[tuple[int, int]]) -> tuple[Tensor, Tensor]:
-        """Features (B, L, C) and anchor logits (1, L, 4) of every cell; all else goes at its end."""
+        """Features (B, L, C) and anchor logits (1, L, 4) of every cell."""
         logits, usable = anchors(sizes, memory.dtype, memory.device)
         return self.enc_output(memory * usable), logits
 
