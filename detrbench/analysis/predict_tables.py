@@ -10,10 +10,8 @@ from detrbench.analysis.predict import CLASSES, SHARE, Lesson, Prediction, short
 from detrbench.analysis.probe.device_profile import DeviceProfile
 from detrbench.core.units import show, show_change, show_number, show_part, show_range, show_share
 from detrbench.machine.environment import Environment
-from detrbench.render.layout import Column, Document, Line, Table
+from detrbench.render.layout import Document, Line, Table, columns
 from detrbench.reports.settings import settings_text
-
-_OF_CASE = (Column("Model", "left"), Column("Settings", "left"))
 
 
 def document(
@@ -61,6 +59,7 @@ def document(
 def _predictions_table(
     profile: DeviceProfile, predictions: Sequence[Prediction], lesson: Lesson | None
 ) -> Table:
+    times = ("Time", *CLASSES)
     what = "Latency, predicted" if lesson else "The least latency, by floors alone"
     lines = tuple(
         Line(
@@ -84,7 +83,9 @@ def _predictions_table(
     )
     return Table(
         caption=f"{what}: {settings_text(profile.settings)}.",
-        columns=(*_OF_CASE, Column("Time (ms)"), *(Column(f"{name} (ms)") for name in CLASSES)),
+        columns=columns(
+            "llr" + "r" * len(CLASSES), "Model", "Settings", *(f"{name} (ms)" for name in times)
+        ),
         lines=lines,
         notes=(bar, *_machine(profile)),
     )
@@ -97,9 +98,14 @@ def _lesson_table(profile: DeviceProfile, lesson: Lesson) -> Table:
             f"Predicted against measured, each model left out in turn: "
             f"{settings_text(profile.settings)}."
         ),
-        columns=(
-            *_OF_CASE,
-            *map(Column, ("Measured (ms)", "Predicted without it (ms)", "Error", "Fitted (ms)")),
+        columns=columns(
+            "llrrrr",
+            "Model",
+            "Settings",
+            "Measured (ms)",
+            "Predicted without it (ms)",
+            "Error",
+            "Fitted (ms)",
         ),
         lines=tuple(
             Line(

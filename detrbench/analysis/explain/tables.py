@@ -21,7 +21,7 @@ from detrbench.core.units import (
     show_range,
     show_share,
 )
-from detrbench.render.layout import Column, Document, Line, Picture, Table, provenance
+from detrbench.render.layout import Document, Line, Picture, Table, columns, provenance
 from detrbench.reports.report import Report, Result, setting_differences
 from detrbench.reports.settings import not_of, settings_text
 from detrbench.timing.schedule import Plan
@@ -285,11 +285,17 @@ def _parts_table(explanation: Explanation, report: Report) -> Table:
             f"convention core, medians over {rounds} rounds of one process, "
             "1 MAC = 2 FLOPs."
         ),
-        columns=(
-            Column(f"Model, {explanation.by}", "left"),
-            *map(Column, ("GFLOPs", "Traffic (MB)", "Kernels", "FLOPs per byte")),
-            *map(Column, ("Floor (ms)", "Time (ms)", "Efficiency")),
-            Column("Nearest limit", "left"),
+        columns=columns(
+            "lrrrrrrrl",
+            f"Model, {explanation.by}",
+            "GFLOPs",
+            "Traffic (MB)",
+            "Kernels",
+            "FLOPs per byte",
+            "Floor (ms)",
+            "Time (ms)",
+            "Efficiency",
+            "Nearest limit",
         ),
         lines=tuple(line for side in sides for line in _side_lines(side)),
         notes=(
@@ -345,11 +351,7 @@ def _saving_table(explanation: Explanation, account: Saving, tries: Sequence[Try
     return Table(
         caption=f"From FLOPs to time: {explanation.variant.model} against "
         f"{explanation.baseline.model}.",
-        columns=(
-            Column("Account", "left"),
-            *map(Column, ("Time (ms)", "Share", "Efficiency")),
-            Column("Nearest limit", "left"),
-        ),
+        columns=columns("lrrrl", "Account", "Time (ms)", "Share", "Efficiency", "Nearest limit"),
         lines=tuple(_account_lines(explanation, account)),
         notes=(paragraph(explanation, account, tries),),
     )
@@ -416,12 +418,7 @@ def _how(group: GroupSaving) -> tuple[str, str]:
 def _tries_table(explanation: Explanation, tries: Sequence[Try]) -> Table:
     return Table(
         caption=f"What to try next on {explanation.variant.model}.",
-        columns=(
-            Column("Try", "left"),
-            Column("Time"),
-            Column("Known", "left"),
-            Column("From", "left"),
-        ),
+        columns=columns("lrll", "Try", "Time", "Known", "From"),
         lines=tuple(Line(one.name, _try_cells(one)) for one in tries),
         notes=(
             "predicted: what the floors of the work that goes take, if the rest runs as before; "

@@ -9,7 +9,7 @@ from typing import Any
 from detrbench.core.version import __version__
 from detrbench.experiments.claims.rules import Claim, Part
 from detrbench.machine.environment import Environment
-from detrbench.render.layout import Column, Document, Line, Table
+from detrbench.render.layout import Document, Line, Table, columns
 from detrbench.reports.report import Report
 
 
@@ -45,7 +45,7 @@ def document(claims: Sequence[Claim], reports: Mapping[str, Report]) -> Document
     }
     table = Table(
         caption="The article's claims, held against what was measured here.",
-        columns=(Column("Claim", "left"), Column("Verdict", "left")),
+        columns=columns("ll", "Claim", "Verdict"),
         lines=tuple(line for claim in claims for line in _lines(claim)),
         notes=(*_notes(claims), *map(_source_note, reports.items())),
     )

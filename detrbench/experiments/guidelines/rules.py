@@ -25,6 +25,7 @@ from detrbench.compare.gate.pairs import pairs_of
 from detrbench.core.errors import UsageError
 from detrbench.core.units import show_change
 from detrbench.experiments.guidelines.paper import GUIDELINES, Guideline
+from detrbench.render.layout import interval_text
 from detrbench.reports.comparison import Comparison
 from detrbench.reports.report import Report, Result
 from detrbench.reports.verdicts import Verdict
@@ -205,13 +206,6 @@ def _of_trial(trial: Trial, label: str) -> str:
         return f"{trial.column} n/a ({paper})" if paper else f"{trial.column} n/a"
     inside = "; ".join(part for part in (interval_text(pair), paper) if part)
     return f"{trial.column} {show_change(pair.ratio)} ({inside})"
-
-
-def interval_text(pair: Comparison) -> str:
-    """The ends of a comparison's interval as changes; "" where it has none."""
-    if pair.ci_low is None or pair.ci_high is None:
-        return ""
-    return f"{show_change(pair.ci_low)} to {show_change(pair.ci_high)}"
 
 
 def _printed_speed(cell: Result) -> float | None:

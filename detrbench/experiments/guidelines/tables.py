@@ -7,15 +7,8 @@ from collections.abc import Iterator, Sequence
 
 from detrbench.core.units import header, ratio, show, show_change, show_part
 from detrbench.experiments.guidelines.paper import SIDE, WIDTHS
-from detrbench.experiments.guidelines.rules import (
-    Finding,
-    Trial,
-    findings,
-    interval_text,
-    label_of,
-    paper_ratio,
-)
-from detrbench.render.layout import Column, Document, Line, Table, provenance
+from detrbench.experiments.guidelines.rules import Finding, Trial, findings, label_of, paper_ratio
+from detrbench.render.layout import Document, Line, Table, columns, interval_text, provenance
 from detrbench.reports.report import Report, Result
 from detrbench.reports.settings import settings_text
 
@@ -44,16 +37,17 @@ def _table(finding: Finding) -> Table:
     return Table(
         caption=f"{guideline.name}: {guideline.title}. Table {guideline.table} of the paper, "
         f"{guideline.what}, on maps of {SIDE}x{SIDE}{settings}.",
-        columns=(
-            Column("Network", "left"),
-            Column(header("MACs", "fine MAC")),
-            Column(header("Memory access", "element")),
-            Column("against first"),
-            Column(header("Latency", "short s")),
-            Column("against first"),
-            Column("Interval", "left"),
-            Column("Verdict", "left"),
-            Column("Paper"),
+        columns=columns(
+            "lrrrrrllr",
+            "Network",
+            header("MACs", "fine MAC"),
+            header("Memory access", "element"),
+            "against first",
+            header("Latency", "short s"),
+            "against first",
+            "Interval",
+            "Verdict",
+            "Paper",
         ),
         lines=tuple(lines),
         notes=(*_remarks(finding), f"Paper: time against the first row on {machine}"),
@@ -123,20 +117,16 @@ def _remarks(finding: Finding) -> list[str]:
 
 
 def _verdicts(found: Sequence[Finding], report: Report) -> Table:
-    columns = list(dict.fromkeys(trial.column for one in found for trial in one.trials))
+    sizes = list(dict.fromkeys(trial.column for one in found for trial in one.trials))
     margins = sorted({pair.margin for pair in report.comparisons if pair.margin})
     margin = f" The margin is {' and '.join(map(show_part, margins))}." if margins else ""
     return Table(
         caption=f"Do the guidelines hold on this device?{margin}",
-        columns=(
-            Column("Guideline", "left"),
-            *(Column(column, "left") for column in columns),
-            Column("Verdict", "left"),
-        ),
+        columns=columns("l" * (len(sizes) + 2), "Guideline", *sizes, "Verdict"),
         lines=tuple(
             Line(
                 f"{one.guideline.name} {one.guideline.title}",
-                (*(_answer(one, column) for column in columns), one.answer.value),
+                (*(_answer(one, size) for size in sizes), one.answer.value),
             )
             for one in found
         ),
