@@ -224,10 +224,9 @@ def _class_of(op: Op) -> str:
 
 
 def _floor_of(op: Op, ceilings: Ceilings) -> float:
-    nbytes = op.cost.read_bytes + op.cost.write_bytes
-    bandwidth = ceilings["cache" if nbytes <= ceilings.cache_bytes else "memory"]
+    bandwidth = ceilings["cache" if op.cost.nbytes <= ceilings.cache_bytes else "memory"]
     rate = ceilings["convolution" if op.kind == CONVOLUTION else "matmul"]
-    return max(op.cost.flops / rate, nbytes / bandwidth)
+    return max(op.cost.flops / rate, op.cost.nbytes / bandwidth)
 
 
 # --- learning ----------------------------------------------------------------------------------

@@ -71,10 +71,6 @@ class Saving:
     def unchanged(self) -> tuple[GroupSaving, ...]:
         return tuple(group for group in self.groups if group.unchanged)
 
-    @property
-    def changed(self) -> tuple[GroupSaving, ...]:
-        return tuple(group for group in self.groups if not group.unchanged)
-
 
 def saving(explanation: Explanation) -> Saving:
     """The account of an explanation."""

@@ -74,7 +74,7 @@ def explain_pair(
             progress=progress,
             observer=watch,
         )
-    interrupted = _check(serieses, [one.name for one in work])
+    interrupted = _check(serieses, work)
     found = ceilings(probes, serieses[len(work) :], bench.cache_bytes)
     before, after = _sides(patients, serieses, found)
     settings = patients[1].subject.settings
@@ -169,21 +169,19 @@ class _Watch(InTurns):
         self.entry = self._ledger.stop()
 
 
-def _check(serieses: Sequence[Series], names: Sequence[str]) -> bool:
+def _check(serieses: Sequence[Series], work: Sequence[_Work]) -> bool:
     """Whether the rounds were interrupted, with enough of them done to go on.
 
-    Args:
-        names: of models and parts; what comes after them are probes, which may fail: there are
-            others beside them.
+    Of `serieses`, those after `work` are of probes, which may fail: there are others beside them.
 
     Raises:
         DetrbenchError: a model or a part of one failed.
         KeyboardInterrupt: too few rounds.
     """
-    needed = serieses[: len(names)]
-    for series, name in zip(needed, names, strict=True):
+    needed = serieses[: len(work)]
+    for series, one in zip(needed, work, strict=True):
         if series.status == "failed":
-            raise DetrbenchError(series.reason or "it failed", where=name)
+            raise DetrbenchError(series.reason or "it failed", where=one.name)
     interrupted = any(series.status == "interrupted" for series in serieses)
     if interrupted and min(len(series.latency_s) for series in needed) < LEAST_ROUNDS:
         raise KeyboardInterrupt

@@ -77,17 +77,19 @@ def _doubts(explanation: Explanation) -> Iterator[str]:
 
 def _amdahl(explanation: Explanation, saving: Saving) -> Iterator[str]:
     """What does not change bounds what a change elsewhere can save (Amdahl, AFIPS 1967)."""
-    if not saving.unchanged or not saving.changed:
+    if len(saving.unchanged) in (0, len(saving.groups)):
         return
     before = explanation.baseline
     same, rest = unchanged_shares(explanation, saving)
     longest = sorted(saving.unchanged, key=lambda group: -group.before.seconds)
-    names = _names([_called(group.name, explanation) for group in longest])
+    names = [_called(group.name, explanation) for group in longest]
+    if len(names) > _MOST_NAMES:
+        names[_MOST_NAMES:] = ["others"]
     does, they, take = (
         ("do", "they", "take") if len(saving.unchanged) > 1 else ("does", "it", "takes")
     )
     yield (
-        f"{_capital(names)} {does} the same work in both; {they} {take} {same} of "
+        f"{_capital(_listed(names))} {does} the same work in both; {they} {take} {same} of "
         f"{before.model}'s time, so that a change elsewhere saves at most {rest}."
     )
 
@@ -222,9 +224,3 @@ def _compared(ratio: float, less: str, more: str, same: str) -> str:
 def _listed(texts: Sequence[str]) -> str:
     """ "a", "a and b", "a, b and c"."""
     return " and ".join(part for part in (", ".join(texts[:-1]), *texts[-1:]) if part)
-
-
-def _names(names: Sequence[str]) -> str:
-    if len(names) <= _MOST_NAMES:
-        return _listed(names)
-    return f"{', '.join(names[:_MOST_NAMES])} and others"

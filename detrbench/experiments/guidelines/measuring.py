@@ -56,7 +56,6 @@ def measure_guidelines(
     threads: int | None = None,
     budget_s: float | None = None,
     margin: float = MARGIN,
-    seed: int = 0,
     folder: str | Path | None = None,
     progress: OnProgress | None = None,
     announce: Callable[[str], None] | None = None,
@@ -84,7 +83,7 @@ def measure_guidelines(
     asked = tuple(dict.fromkeys(check_guideline(name) for name in guidelines or GUIDELINES))
     execution = check_execution(Execution((SIDE, SIDE), batch, device=device, threads=threads))
     widths = widths or widths_for(device)
-    requests = {name: _request(name, widths, execution, seed) for name in asked}
+    requests = {name: _request(name, widths, execution) for name in asked}
     budget = Budget(
         budget_s=BUDGET_S if budget_s is None else budget_s / len(asked),
         margin=margin,
@@ -140,20 +139,20 @@ def _teller(
     return told
 
 
-def _request(guideline: str, widths: str, execution: Execution, seed: int) -> Request:
+def _request(guideline: str, widths: str, execution: Execution) -> Request:
     # In a fixed order the first and the last of a round would follow upon themselves, with their
     # weights still in the cache.
-    plan = Plan(budget_s=30.0, seed=seed, order="shuffled")
+    plan = Plan(budget_s=30.0, order="shuffled")
     columns = experiments(guideline, widths)
     networks = [network for experiment in columns for network in experiment.networks]
-    cases = tuple(_case(network, execution, seed) for network in networks)
+    cases = tuple(_case(network, execution) for network in networks)
     return Request(cases, resources=False, plan=plan)
 
 
-def _case(network: Network, execution: Execution, seed: int) -> Case:
+def _case(network: Network, execution: Execution) -> Case:
     """A network as any model that a callable builds, under the name that it has in the tables."""
     reference = f"detrbench.experiments.guidelines.networks:{network.callable(execution.batch)}"
-    return Case(network.name, resolve(Model(network.name, reference, seed=seed)), execution)
+    return Case(network.name, resolve(Model(network.name, reference)), execution)
 
 
 # --- from a run to rows --------------------------------------------------------------------------
