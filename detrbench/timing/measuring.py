@@ -16,8 +16,9 @@ from detrbench.reports.references import Subjects, cases_of
 from detrbench.reports.report import Report
 from detrbench.reports.verdicts import ALPHA, MARGIN
 from detrbench.timing.folders import naming, run_folder
+from detrbench.timing.opened import build_case
 from detrbench.timing.plan import Budget
-from detrbench.timing.process import Request, build_case, measure_process
+from detrbench.timing.process import Request, measure_process
 from detrbench.timing.records import Outcome, load_request, measured
 from detrbench.timing.replication import Run, replicate
 from detrbench.timing.resolution import remembered

@@ -10,25 +10,22 @@ import dataclasses
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from detrbench.core.errors import UsageError
 from detrbench.machine.environment import Environment
-from detrbench.machine.threads import allowed_threads
 from detrbench.machine.usage import energy_per_image, peak_memory
-from detrbench.machine.validity import Entry, Ledger, open_ledger
-from detrbench.models.sources import build_model
-from detrbench.models.sources.built import Built, described
+from detrbench.models.sources.built import Built
 from detrbench.reports.case import Case, baseline_of
-from detrbench.runtimes import check_execution, open_runtime
+from detrbench.runtimes import check_execution
 from detrbench.runtimes.clocks import Step
 from detrbench.timing.journal import Journal
-from detrbench.timing.rounds import Observer, OnProgress, Progress, Series, measure_steps
+from detrbench.timing.opened import Build, Opened, Ready, Watch, build_case, opening
+from detrbench.timing.rounds import OnProgress, Progress, Series, measure_steps
 from detrbench.timing.schedule import Plan
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -144,13 +141,10 @@ class Measurement:
         return cls(**{**plain, **inside})
 
 
-Build = Callable[[Case], Built]
-
-
 def measure_process(
     request: Request,
     *,
-    build: Build | None = None,
+    build: Build = build_case,
     now: Callable[[], float] = time.monotonic,
     started: float | None = None,
     progress: OnProgress | None = None,
@@ -161,7 +155,7 @@ def measure_process(
     A case that cannot be built or run is a "failed" series; Ctrl-C makes "interrupted" ones.
 
     Args:
-        build: makes a case's model; by its source, if `None`.
+        build: makes a case's model.
         now: seconds of a monotonic clock, for the budget.
         started: when the process began, on that clock; now, if it begins here.
         journal: is told of everything while it happens.
@@ -170,33 +164,28 @@ def measure_process(
         UsageError: the request cannot be carried out as given: a model, file, size or device that
             is not there.
     """
-    import torch
-
     started = now() if started is None else started
-    threads_before = torch.get_num_threads()
-    contenders: list[_Contender] = []
-    try:
-        contenders.extend(_Contender(case) for case in request.cases)
+    with opening() as open_case:
+        contenders = [_Contender(open_case(case)) for case in request.cases]
         # Before the first operator, which starts the pool of threads.
         contenders[0].runtime.activate()
         environment = Environment.read(request.device).to_dict()
-        _prepare_all(contenders, build or build_case, progress, journal)
-        ready = [_Ready(one, name, step) for one in contenders for name, step in one.steps.items()]
-        watch = _Watch(ready, now, journal, open_ledger(request.device))
+        _prepare_all(contenders, build, progress, journal)
+        ready = [
+            Ready(name, step, one.runtime) for one in contenders for name, step in one.steps.items()
+        ]
+        watch = Watch(ready, request.device, now, journal)
         if ready:
             steps = [one.step for one in ready]
             taken = measure_steps(
                 steps, request.plan, now=now, started=started, progress=progress, observer=watch
             )
-            for one, series in zip(ready, taken, strict=True):
-                one.contender.take(one.name, series)
+            following = iter(taken)
+            for contender in contenders:
+                contender.take(following)
         if request.resources:
             for contender in contenders:
                 contender.look_for_resources()
-    finally:
-        for contender in reversed(contenders):
-            contender.runtime.close()
-        torch.set_num_threads(threads_before)
     return Measurement(
         request=request,
         environment=environment,
@@ -205,36 +194,8 @@ def measure_process(
         started_s=watch.began - started,
         took_s=now() - started,
         timed_s=watch.timed_s,
-        ledger=None if watch.entry is None else dataclasses.asdict(watch.entry),
+        ledger=watch.entry,
     )
-
-
-def build_case(case: Case, module: nn.Module | None = None) -> Built:
-    """The model of `case`, fused where it is to be, for images that it can take.
-
-    Args:
-        module: what its reference stands for, where somebody has made it already.
-
-    Raises:
-        UsageError: there is none, or it does not fit.
-    """
-    built = build_model(case.model) if module is None else described(module, case.model.name)
-    built.check_image_size(case.execution.imgsz, case.execution.batch)
-    return built.fused() if case.execution.fused else built
-
-
-def images_for(case: Case, built: Built) -> Tensor:
-    """What goes into the model: its own example, or images of the size asked for."""
-    if built.images is not None:
-        return built.images
-    return _images(case.execution.batch, *case.execution.imgsz, case.model.seed)
-
-
-@lru_cache(maxsize=4)
-def _images(batch: int, height: int, width: int, seed: int) -> Tensor:
-    from detrbench.runtimes.images import natural_images
-
-    return natural_images(batch, height, width, seed=seed)
 
 
 def part_name(case: str, part: str) -> str:
@@ -250,13 +211,12 @@ class _Contender:
         series: what came of that, the whole model's first.
     """
 
-    def __init__(self, case: Case) -> None:
-        self.case = case.replace(threads=case.execution.threads or allowed_threads())
-        self.runtime = open_runtime(self.case.execution)
+    def __init__(self, opened: Opened) -> None:
+        self._opened, self.case, self.runtime = opened, opened.case, opened.runtime
         self.steps: dict[str, Step] = {}
         unbuilt = Series(status="interrupted", reason="interrupted before it was built")
-        self.series = {case.name: unbuilt}
-        self._subject = Subject(case.name, case.model.name)
+        self.series = {self.case.name: unbuilt}
+        self._subject = Subject(self.case.name, self.case.model.name)
 
     def subjects(self) -> Iterator[Subject]:
         """As many as there are series, in their order."""
@@ -266,10 +226,8 @@ class _Contender:
 
     def prepare(self, build: Build) -> None:
         began = time.perf_counter()
-        self.runtime.activate()
         try:
-            built = build(self.case)
-            images = images_for(self.case, built)
+            built, images = self._opened.build(build)
             self._subject = _subject(self.case, built)
             steps = self._steps(built, images)
             settings = dict(self.runtime.settings(images))
@@ -316,10 +274,12 @@ class _Contender:
             series.status, series.reason = "interrupted", "interrupted before it was timed"
         self.series = {self.case.name: series}
 
-    def take(self, name: str, timed: Series) -> None:
-        """Beside what making it ready took, the samples."""
-        made, self.series[name] = self.series[name], timed
-        timed.build_s, timed.prepared = made.build_s, made.prepared
+    def take(self, taken: Iterator[Series]) -> None:
+        """Beside what making them ready took, the samples of its steps, which are next."""
+        for name in self.steps:
+            made, timed = self.series[name], next(taken)
+            timed.build_s, timed.prepared = made.build_s, made.prepared
+            self.series[name] = timed
 
     def look_for_resources(self) -> None:
         """Memory and energy of a whole model that ran to the end; no sample pays for it."""
@@ -358,50 +318,3 @@ def _prepare_all(
     except KeyboardInterrupt:
         for contender in contenders:
             contender.give_up()
-
-
-class _Ready(NamedTuple):
-    """A case, or a stage of one, that can be timed."""
-
-    contender: _Contender
-    name: str
-    step: Step
-
-
-class _Watch(Observer):
-    """Keeps the ledger of a session, and tells the journal of it."""
-
-    def __init__(
-        self,
-        ready: Sequence[_Ready],
-        now: Callable[[], float],
-        journal: Journal | None,
-        ledger: Ledger,
-    ) -> None:
-        self._ready, self._now, self._journal, self._ledger = ready, now, journal, ledger
-        self.began = now()
-        self.timed_s = 0.0
-        self.entry: Entry | None = None
-
-    def first_call(self, index: int) -> None:
-        if self._journal:
-            self._journal.at(self._ready[index].name)
-
-    def before(self, index: int) -> None:
-        self._ready[index].contender.runtime.activate()
-
-    def begin(self) -> None:
-        self.began = self._now()
-        if self._journal:
-            self._journal.at(None)
-            self._journal.channels({one.name: one.step.clock.channels for one in self._ready})
-        self._ledger.start()
-
-    def round(self, readings: Sequence[Sequence[float] | None]) -> None:
-        if self._journal:
-            self._journal.round(readings)
-        self._ledger.look()
-
-    def end(self) -> None:
-        self.timed_s = self._now() - self.began
-        self.entry = self._ledger.stop()

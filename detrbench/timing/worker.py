@@ -22,18 +22,19 @@ from typing import Any, TextIO
 from detrbench.core.errors import UsageError
 from detrbench.core.processes import own_stdout
 from detrbench.timing.journal import Journal
-from detrbench.timing.process import Build, Request, measure_process
+from detrbench.timing.opened import Build, build_case
+from detrbench.timing.process import Request, measure_process
 from detrbench.timing.records import Outcome, journal_path, save_outcome
 from detrbench.timing.rounds import Progress
 
 _PR_SET_PDEATHSIG = 1  # prctl(2)
 
 
-def main(build: Build | None = None) -> int:
+def main(build: Build = build_case) -> int:
     """Do the job on stdin; the exit code is 0, or 2 for a job that cannot be done as given.
 
     Args:
-        build: instead of detrbench's own.
+        build: makes a case's model.
     """
     started = time.monotonic()
     channel = own_stdout()

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 from detrbench.analysis.explain.findings import Counted, Explanation, Timed, TimedModel, TimedPart
-from detrbench.analysis.explain.opened import InTurns, Opened, opening
 from detrbench.analysis.explain.pair import check_pair
 from detrbench.analysis.explain.parts import REST, Dissected, dissect
 from detrbench.analysis.probe.ceilings import Ceilings
@@ -21,10 +20,9 @@ from detrbench.core.stats import median
 from detrbench.counting.profiling import trace_case
 from detrbench.counting.tracing import Grouping
 from detrbench.machine.environment import Environment
-from detrbench.machine.validity import Entry, Ledger, open_ledger
-from detrbench.runtimes import Runtime
 from detrbench.runtimes.clocks import Step
 from detrbench.runtimes.eager import Eager
+from detrbench.timing.opened import Opened, Ready, Watch, opening
 from detrbench.timing.process import Measurement, Request, Subject
 from detrbench.timing.rounds import OnProgress, Series, measure_steps
 
@@ -65,8 +63,8 @@ def explain_pair(
         bench = Bench(runtime)
         probes = bench.probes()
         work = _work_of(patients, by)
-        timed = [*work, *(_Work(probe.source, probe.step, runtime) for probe in probes)]
-        watch = _Watch([one.runtime for one in timed], open_ledger(request.device))
+        timed = [*work, *(Ready(probe.source, probe.step, runtime) for probe in probes)]
+        watch = Watch(timed, request.device)
         serieses = measure_steps(
             [one.step for one in timed],
             request.plan,
@@ -94,7 +92,7 @@ def explain_pair(
         series=serieses[: len(patients)],
         took_s=time.monotonic() - started,
         timed_s=watch.timed_s,
-        ledger=None if watch.entry is None else asdict(watch.entry),
+        ledger=watch.entry,
     )
     return Explained(explanation, measurement, interrupted)
 
@@ -126,50 +124,20 @@ def _patient(opened: Opened, by: Grouping) -> _Patient:
     return _Patient(subject, runtime, whole, dissected)
 
 
-@dataclass(frozen=True)
-class _Work:
-    """A step: what it is, and what it runs in."""
-
-    name: str
-    step: Step
-    runtime: Runtime
-
-
-def _work_of(patients: Sequence[_Patient], by: Grouping) -> list[_Work]:
+def _work_of(patients: Sequence[_Patient], by: Grouping) -> list[Ready]:
     """The whole models, then the parts of each."""
-    found = [_Work(patient.name, patient.whole, patient.runtime) for patient in patients]
+    found = [Ready(patient.name, patient.whole, patient.runtime) for patient in patients]
     for patient in patients:
         steps, parts = patient.dissected.steps, patient.dissected.parts
         names = [", operator by operator"] if by == "op" else [f": {part.name}" for part in parts]
         found += [
-            _Work(f"{patient.name}{name}", step, patient.runtime)
+            Ready(f"{patient.name}{name}", step, patient.runtime)
             for name, step in zip(names, steps, strict=True)
         ]
     return found
 
 
-class _Watch(InTurns):
-    """Keeps the ledger of the timed rounds, too."""
-
-    def __init__(self, runtimes: Sequence[Runtime], ledger: Ledger) -> None:
-        super().__init__(runtimes)
-        self._ledger, self._began = ledger, 0.0
-        self.timed_s = 0.0
-        self.entry: Entry | None = None
-
-    def begin(self) -> None:
-        self._began = time.monotonic()
-        self._ledger.start()
-
-    def round(self, readings: Sequence[Sequence[float] | None]) -> None:
-        self._ledger.look()
-
-    def end(self) -> None:
-        self.timed_s = time.monotonic() - self._began
-        self.entry = self._ledger.stop()
-
-
-def _check(serieses: Sequence[Series], work: Sequence[_Work]) -> bool:
+def _check(serieses: Sequence[Series], work: Sequence[Ready]) -> bool:
     """Whether the rounds were interrupted, with enough of them done to go on.
 
     Of `serieses`, those after `work` are of probes, which may fail: there are others beside them.

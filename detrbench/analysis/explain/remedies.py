@@ -107,7 +107,7 @@ def measure_tries(
     Raises:
         DetrbenchError: `variant` itself cannot be built or run.
     """
-    from detrbench.analysis.explain.opened import InTurns, opening
+    from detrbench.timing.opened import InTurns, opening
 
     failed: dict[str, str] = {}
     with opening() as open_case:

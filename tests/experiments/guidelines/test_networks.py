@@ -12,7 +12,8 @@ from detrbench.counting.tracing import trace
 from detrbench.experiments.guidelines import networks, paper
 from detrbench.models.sources import build_model, resolve
 from detrbench.reports.references import make_cases
-from detrbench.timing.process import Request, build_case, measure_process
+from detrbench.timing.opened import build_case
+from detrbench.timing.process import Request, measure_process
 from detrbench.timing.schedule import Plan
 from tests.experiments.guidelines.fakes import HW, all_networks, case, eq_1, eq_2, model, traced
 

@@ -1,0 +1,160 @@
+"""Cases made ready in this process, each in a runtime of its own, to be timed in turns."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from detrbench.machine.threads import allowed_threads
+from detrbench.machine.validity import open_ledger
+from detrbench.models.sources import build_model
+from detrbench.models.sources.built import Built, described
+from detrbench.reports.case import Case
+from detrbench.runtimes import Runtime, open_runtime
+from detrbench.runtimes.clocks import Step
+from detrbench.timing.journal import Journal
+from detrbench.timing.rounds import Observer
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+Build = Callable[[Case], Built]
+
+
+def build_case(case: Case, module: nn.Module | None = None) -> Built:
+    """The model of `case`, fused where it is to be, for images that it can take.
+
+    Args:
+        module: what its reference stands for, where somebody has made it already.
+
+    Raises:
+        UsageError: there is none, or it does not fit.
+    """
+    built = build_model(case.model) if module is None else described(module, case.model.name)
+    built.check_image_size(case.execution.imgsz, case.execution.batch)
+    return built.fused() if case.execution.fused else built
+
+
+@lru_cache(maxsize=4)
+def _images(batch: int, height: int, width: int, seed: int) -> Tensor:
+    from detrbench.runtimes.images import natural_images
+
+    return natural_images(batch, height, width, seed=seed)
+
+
+class Opened:
+    """A case and the runtime that carries it out.
+
+    Attributes:
+        case: as asked for, with the number of threads that it really gets.
+    """
+
+    def __init__(self, case: Case) -> None:
+        self.case = case.replace(threads=case.execution.threads or allowed_threads())
+        self.runtime: Runtime = open_runtime(self.case.execution)
+
+    def build(self, make: Build = build_case) -> tuple[Built, Tensor]:
+        """Its model and what goes into it, with the process's switches as they are to be: the
+        model's own example, or images of the size asked for.
+
+        Raises:
+            UsageError: there is no such model, or it does not fit.
+        """
+        self.runtime.activate()
+        built, execution = make(self.case), self.case.execution
+        if built.images is not None:
+            return built, built.images
+        return built, _images(execution.batch, *execution.imgsz, self.case.model.seed)
+
+    def step(self) -> Step:
+        """Its whole forward pass, ready to be timed.
+
+        Raises:
+            DetrbenchError: it cannot be built, or cannot run so.
+        """
+        built, images = self.build()
+        return self.runtime.prepare(built.module, images)
+
+
+@contextmanager
+def opening() -> Iterator[Callable[[Case], Opened]]:
+    """Inside, cases can be opened; afterwards the process's switches are as they were before."""
+    import torch
+
+    with ExitStack() as undone:
+        undone.callback(torch.set_num_threads, torch.get_num_threads())
+
+        def open_case(case: Case) -> Opened:
+            opened = Opened(case)
+            undone.callback(opened.runtime.close)
+            return opened
+
+        yield open_case
+
+
+class Ready(NamedTuple):
+    """A step that can be timed: what it is, and what it runs in."""
+
+    name: str
+    step: Step
+    runtime: Runtime
+
+
+class InTurns(Observer):
+    """Has the runtime of each step active before every sample: others run between.
+
+    Args:
+        runtimes: of the steps, in their order.
+    """
+
+    def __init__(self, runtimes: Sequence[Runtime]) -> None:
+        self._runtimes = runtimes
+
+    def before(self, index: int) -> None:
+        self._runtimes[index].activate()
+
+
+class Watch(InTurns):
+    """Keeps the ledger of the timed rounds, too, and tells a journal of everything.
+
+    Attributes:
+        began: when the rounds did, on the clock `now`; timed_s: how long they took.
+        entry: what the ledger says of them, as plain data; `None` where nothing was timed.
+    """
+
+    def __init__(
+        self,
+        ready: Sequence[Ready],
+        device: str,
+        now: Callable[[], float] = time.monotonic,
+        journal: Journal | None = None,
+    ) -> None:
+        super().__init__([one.runtime for one in ready])
+        self._ready, self._now, self._journal = ready, now, journal
+        self._ledger = open_ledger(device)
+        self.began, self.timed_s = now(), 0.0
+        self.entry: dict[str, Any] | None = None
+
+    def first_call(self, index: int) -> None:
+        if self._journal:
+            self._journal.at(self._ready[index].name)
+
+    def begin(self) -> None:
+        self.began = self._now()
+        if self._journal:
+            self._journal.at(None)
+            self._journal.channels({one.name: one.step.clock.channels for one in self._ready})
+        self._ledger.start()
+
+    def round(self, readings: Sequence[Sequence[float] | None]) -> None:
+        if self._journal:
+            self._journal.round(readings)
+        self._ledger.look()
+
+    def end(self) -> None:
+        self.timed_s = self._now() - self.began
+        self.entry = dataclasses.asdict(self._ledger.stop())
