@@ -233,18 +233,16 @@ class _Untraceable(Exception):
         self.where = where or "the model's forward"
 
 
-Placer = Callable[[ExitStack], Callable[[Tensor], Tensor]]
-"""Enters whatever contexts shape-only tensors need; returns how to make one from a real one."""
+Placer = Callable[[ExitStack], str]
+"""Enters whatever contexts shape-only tensors need; returns the device they are made on."""
 
 
-def _meta(stack: ExitStack) -> Callable[[Tensor], Tensor]:
+def _meta(stack: ExitStack) -> str:
     stack.enter_context(torch.device("meta"))  # tensors that the forward creates
-    return lambda tensor: torch.empty_strided(
-        tensor.shape, tensor.stride(), dtype=tensor.dtype, device="meta"
-    )
+    return "meta"
 
 
-def _fake(stack: ExitStack) -> Callable[[Tensor], Tensor]:
+def _fake(stack: ExitStack) -> str:
     from torch._subclasses.fake_tensor import FakeTensorMode
     from torch.fx.experimental.symbolic_shapes import ShapeEnv
 
@@ -256,17 +254,15 @@ def _fake(stack: ExitStack) -> Callable[[Tensor], Tensor]:
     speaker = logging.getLogger("torch._subclasses.fake_tensor")
     stack.callback(setattr, speaker, "disabled", speaker.disabled)
     speaker.disabled = True
-    return lambda tensor: torch.empty_strided(
-        tensor.shape, tensor.stride(), dtype=tensor.dtype, device="cpu"
-    )
+    return "cpu"
 
 
 def _trace_with(placer: Placer, model: nn.Module, shape: tuple[int, ...]) -> Trace:
     with ExitStack() as stack:
-        place = placer(stack)
-        shadow = _shadow(model, place)
+        device = placer(stack)
+        shadow = _shadow(model, device)
         dtype = next((p.dtype for p in shadow.parameters() if p.is_floating_point()), torch.float32)
-        images = place(torch.empty(shape, dtype=dtype, device="meta"))
+        images = torch.empty(shape, dtype=dtype, device=device)
         stack.enter_context(attention_in_full())
         stack.enter_context(torch.inference_mode())
         recorder = _Recorder(shadow, images)
@@ -278,7 +274,7 @@ def _trace_with(placer: Placer, model: nn.Module, shape: tuple[int, ...]) -> Tra
         return recorder.finish(output)
 
 
-def _shadow(model: nn.Module, place: Callable[[Tensor], Tensor]) -> nn.Module:
+def _shadow(model: nn.Module, device: str) -> nn.Module:
     """A copy of the model whose tensors have shapes only, in evaluation mode."""
     for name, module in model.named_modules():
         if isinstance(module, torch.jit.ScriptModule):
@@ -290,7 +286,9 @@ def _shadow(model: nn.Module, place: Callable[[Tensor], Tensor]) -> nn.Module:
     memo: dict[int, Any] = {}
     try:
         for tensor in _tensors(model):
-            twin = place(tensor.detach())
+            twin = torch.empty_strided(
+                tensor.shape, tensor.stride(), dtype=tensor.dtype, device=device
+            )
             is_parameter = isinstance(tensor, nn.Parameter)
             memo[id(tensor)] = nn.Parameter(twin, tensor.requires_grad) if is_parameter else twin
         return copy.deepcopy(model, memo).eval()

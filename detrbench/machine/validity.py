@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple
 
 from detrbench.machine.devices import parse_device
 from detrbench.machine.nvml import Gpu, Reading, open_gpu
@@ -194,16 +194,15 @@ def _share(part: float | None, whole: float) -> float:
 # --- reading ----------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Counters:
-    """What only grows, at one moment."""
+class Counters(NamedTuple):
+    """What only grows, at one moment, by its names in an `Entry`; `busy_s` is everybody's."""
 
-    own_s: float
+    own_cpu_s: float
     busy_s: float | None
     waited_s: float | None
     throttled_periods: int | None
     throttled_s: float | None
-    involuntary: int | None
+    involuntary_switches: int | None
 
 
 def read_counters(root: Path = Path("/"), cpus: Iterable[int] | None = None) -> Counters:
@@ -215,12 +214,12 @@ def read_counters(root: Path = Path("/"), cpus: Iterable[int] | None = None) -> 
     """
     periods, throttled_s = _throttled(root)
     return Counters(
-        own_s=time.process_time(),
+        own_cpu_s=time.process_time(),
         busy_s=_busy_s(root / "proc/stat", own_cpus() if cpus is None else set(cpus)),
         waited_s=_waited_s(root / "proc/self/task"),
         throttled_periods=periods,
         throttled_s=throttled_s,
-        involuntary=_involuntary_switches(),
+        involuntary_switches=_involuntary_switches(),
     )
 
 
@@ -260,22 +259,18 @@ class Ledger:
         if self._before is None:
             raise RuntimeError("a ledger is started before it is stopped")
         self.look()  # first, while the clock is still the work's
-        before, after = self._before, self._read()
-        own_s = after.own_s - before.own_s
-        busy_s = _grown(before.busy_s, after.busy_s)
+        ends = zip(Counters._fields, self._before, self._read(), strict=True)
+        grown = {name: _grown(before, after) for name, before, after in ends}
+        busy_s = grown.pop("busy_s")
         return Entry(
             load=self._load,
             cpus=len(own_cpus()),
-            own_cpu_s=own_s,
             # The kernel counts others in ticks of 10 ms, us in nanoseconds.
-            foreign_cpu_s=None if busy_s is None else max(0.0, busy_s - own_s),
-            waited_s=_grown(before.waited_s, after.waited_s),
-            throttled_periods=_grown(before.throttled_periods, after.throttled_periods),
-            throttled_s=_grown(before.throttled_s, after.throttled_s),
-            involuntary_switches=_grown(before.involuntary, after.involuntary),
+            foreign_cpu_s=None if busy_s is None else max(0.0, busy_s - grown["own_cpu_s"]),
             governor=read_governor(self._root),
             turbo=read_turbo(self._root),
             gpu_unknown=self._gpu_unknown,
+            **grown,
             **_of_gpu(self._seen),
         )
 
@@ -304,10 +299,7 @@ def _most(values: Iterable[Any]) -> Any:
     return max((value for value in values if value is not None), default=None)
 
 
-_Number = TypeVar("_Number", int, float)
-
-
-def _grown(before: _Number | None, after: _Number | None) -> _Number | None:
+def _grown(before: Any, after: Any) -> Any:
     """A thread that ended takes its counters along: then it cannot have been less than nothing."""
     return None if before is None or after is None else max(after - before, 0)
 

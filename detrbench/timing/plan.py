@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from detrbench.core.errors import UsageError
 from detrbench.core.stats import student_t
@@ -82,8 +83,7 @@ class Budget:
             )
 
 
-@dataclass(frozen=True)
-class Pilot:
+class Pilot(NamedTuple):
     """What a process is like on this machine, as the first ones showed.
 
     Attributes:

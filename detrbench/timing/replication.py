@@ -102,13 +102,7 @@ class Run:
     def pilot(self) -> Pilot | None:
         """What the finished processes showed until now; `None` without one that timed anything."""
         shown = [shape for outcome in self.finished if (shape := self._shape(outcome)) is not None]
-        if not shown:
-            return None
-        return Pilot(
-            start_s=median([each.start_s for each in shown]),
-            round_s=median([each.round_s for each in shown]),
-            within_sd=median([each.within_sd for each in shown]),
-        )
+        return Pilot(*map(median, zip(*shown, strict=True))) if shown else None
 
     def _shape(self, outcome: Outcome) -> Pilot | None:
         measured = outcome.measurement
