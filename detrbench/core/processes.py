@@ -1,10 +1,11 @@
-"""Fresh processes of this very package, and the pipe that one of them answers through."""
+"""Fresh processes of this very package, the pipe that one of them answers through, and its end."""
 
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
-from typing import TextIO
+from typing import NoReturn, TextIO
 
 # A model needs about 110 of oneDNN's compiled primitives, and its cache holds 1024 by default. Were
 # many cases of one process to push each other's out, each would pay to compile them at every turn.
@@ -27,3 +28,16 @@ def own_stdout() -> TextIO:
     channel = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     return channel
+
+
+def leave(code: int) -> NoReturn:
+    """End without the interpreter's own end: unloading torch takes a second, and all is said."""
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def without_result(code: int, stderr: str) -> str:
+    """How a process ended that was not killed and left nothing but words."""
+    lines = stderr.strip().splitlines()
+    said = f" ({lines[-1].strip()})" if lines else ""
+    return f"ended with exit code {code} and no result{said}"

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from detrbench.core.errors import DetrbenchError, DetrbenchWarning, UsageError
-from detrbench.core.processes import environment, own_stdout
+from detrbench.core.processes import environment, leave, own_stdout, without_result
 from detrbench.models.usercode import imported, is_shared
 from detrbench.reports.case import Case
 from detrbench.reports.report import Report
@@ -93,9 +93,7 @@ def count_apart(
 def _ending(code: int, stderr: bytes) -> str:
     if code < 0:
         return f"was ended by signal {-code} ({signal.strsignal(-code)})"
-    lines = stderr.decode(errors="replace").strip().splitlines()
-    said = f" ({lines[-1].strip()})" if lines else ""
-    return f"ended with exit code {code} and no result{said}"
+    return without_result(code, stderr.decode(errors="replace"))
 
 
 # --- in the process ----------------------------------------------------------------------------
@@ -110,8 +108,7 @@ def main() -> int:
     try:
         answer, code = _answer(cases, past), 0
     except UsageError as error:
-        told = {"what": error.what, "where": error.where, "hint": error.hint}
-        answer, code = {"error": told}, error.exit_code
+        answer, code = {"error": vars(error)}, error.exit_code
     channel.write(json.dumps(answer))
     channel.flush()
     return code
@@ -196,7 +193,4 @@ def _of_users() -> Iterator[tuple[str, Path]]:
 
 
 if __name__ == "__main__":
-    code = main()
-    # Without the interpreter's own end: unloading torch takes a second, and the answer is given.
-    sys.stderr.flush()
-    os._exit(code)
+    leave(main())

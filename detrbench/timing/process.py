@@ -311,7 +311,7 @@ def _prepare_all(
     try:
         for done, contender in enumerate(contenders):
             if progress:
-                progress(Progress("building", done, len(contenders), None))
+                progress(Progress("building", done, len(contenders)))
             if journal:
                 journal.at(contender.case.name)
             contender.prepare(build)

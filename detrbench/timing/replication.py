@@ -287,7 +287,7 @@ class _Runner:
         def told(progress: Progress) -> None:
             spent_s = self._spent_s()
             if self.run.plan is None:
-                tell(Progress("pilot", spent_s, self.run.budget.budget_s, None))
+                tell(Progress("pilot", spent_s, self.run.budget.budget_s))
                 return
             left = self.run.plan.processes - len(self.run.finished)
             share = 0.0

@@ -26,7 +26,7 @@ class Progress:
     phase: str
     done: float
     total: float | None
-    eta_s: float | None
+    eta_s: float | None = None
 
 
 OnProgress = Callable[[Progress], None]

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from detrbench.core.errors import UsageError
-from detrbench.core.processes import environment
+from detrbench.core.processes import environment, without_result
 from detrbench.machine.system import text
 from detrbench.timing.process import Request
 from detrbench.timing.records import (
@@ -143,7 +143,7 @@ class _Worker:
             if "error" in message:
                 self.error = dict(message["error"])
             elif self._progress is not None:
-                self._progress(Progress(**message["progress"], eta_s=None))
+                self._progress(Progress(**message["progress"]))
 
     def _keep(self, data: bytes) -> None:
         """What is printed, for the reason of a failure."""
@@ -177,9 +177,7 @@ class _Worker:
         if code < 0:
             memory = ", out of memory," if out_of_memory_kills > 0 else ""
             return f"killed by {_signal_name(-code)}{memory}"
-        lines = self._stderr.strip().splitlines()
-        said = f" ({lines[-1].strip()})" if lines else ""
-        return f"ended with exit code {code} and no result{said}"
+        return without_result(code, self._stderr)
 
 
 def _signal_name(number: int) -> str:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import ctypes
 import json
-import os
 import signal
 import sys
 import time
@@ -20,7 +19,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from detrbench.core.errors import UsageError
-from detrbench.core.processes import own_stdout
+from detrbench.core.processes import leave, own_stdout
 from detrbench.timing.journal import Journal
 from detrbench.timing.opened import Build, build_case
 from detrbench.timing.process import Request, measure_process
@@ -53,7 +52,7 @@ def main(build: Build = build_case) -> int:
             journal=journal,
         )
     except UsageError as error:
-        parent.send({"error": {"what": error.what, "where": error.where, "hint": error.hint}})
+        parent.send({"error": vars(error)})
         return error.exit_code
     finally:
         journal.close()
@@ -72,8 +71,7 @@ class _Parent:
         self._there = True
 
     def progress(self, progress: Progress) -> None:
-        told = {"phase": progress.phase, "done": progress.done, "total": progress.total}
-        self.send({"progress": told})
+        self.send({"progress": vars(progress)})
 
     def send(self, message: dict[str, Any]) -> None:
         if not self._there:
@@ -95,7 +93,4 @@ def _end_with_parent() -> None:
 
 
 if __name__ == "__main__":
-    code = main()
-    # Without the interpreter's own end: unloading torch takes a second, and the outcome is on disk.
-    sys.stderr.flush()
-    os._exit(code)
+    leave(main())
