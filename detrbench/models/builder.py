@@ -9,7 +9,8 @@ from __future__ import annotations
 import inspect
 import math
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -70,7 +71,7 @@ def _lay(
     try:
         block = resolve(row.module, extra)
     except SpecError as error:
-        raise SpecError(error.what, where=spec.where(row), hint=error.hint) from error
+        raise spec.error(row, error.what, error.hint) from error
     from_torch = row.module.startswith("nn.")
     takes_channels = not from_torch or issubclass(block, nn.BatchNorm2d)
     args = row.args if from_torch else _scale_width(spec, block, row.args)
@@ -84,8 +85,8 @@ def _lay(
     for _ in range(1 if owns_repeats else row.repeats):
         maker = partial(block, *((_channels(x),) if takes_channels else ()), *args, **options)
         _check_arguments(spec, row, maker)
-        with torch.device("meta"):
-            module = _guard(spec, row, maker, block, inputs)
+        with torch.device("meta"), _blaming(spec, row, block, inputs):
+            module = maker()
         makers.append(maker)
         modules.append(module.eval())
         x = _run(spec, row, module, x, inputs)
@@ -107,37 +108,30 @@ def _scale_width(spec: ModelSpec, block: type[nn.Module], args: tuple[Any, ...])
 def _run(spec: ModelSpec, row: Row, module: nn.Module, x: Any, inputs: list[Any]) -> Any:
     """The module's output for `x`, checked against what the row and the block promise."""
     check = getattr(module, "check_inputs", None)
-    if check is not None:
-        _guard(spec, row, lambda: check([t.shape for t in inputs]), type(module), inputs)
-    output = _guard(spec, row, lambda: module(x), type(module), inputs)
+    with _blaming(spec, row, type(module), inputs):
+        if check is not None:
+            check([t.shape for t in inputs])
+        output = module(x)
     declared = getattr(module, "out_channels", None)
     if declared is not None and isinstance(output, Tensor) and _channels(output) != declared:
-        raise SpecError(
-            f"the row states {declared} output channels, but its output is {_shape(output)}",
-            where=spec.where(row),
-            hint=f"write {_channels(output)} in place of {declared}.",
-        )
+        what = f"the row states {declared} output channels, but its output is {_shape(output)}"
+        raise spec.error(row, what, f"write {_channels(output)} in place of {declared}.")
     return output
 
 
-def _guard(
-    spec: ModelSpec,
-    row: Row,
-    action: Callable[[], Any],
-    block: Callable[..., nn.Module],
-    inputs: Sequence[Any] = (),
-) -> Any:
-    """Run a block's own code; whatever it raises becomes a message about the row."""
+@contextmanager
+def _blaming(
+    spec: ModelSpec, row: Row, block: Callable[..., nn.Module], inputs: Sequence[Any] = ()
+) -> Iterator[None]:
+    """Inside, a block's own code is run; whatever it raises becomes a message about the row."""
     try:
-        return action()
+        yield
     except DetrbenchError:
         raise
     except Exception as error:  # a block may be the user's, and may fail in any way
         first, *_ = str(error).strip().splitlines() or [type(error).__name__]
         reads = f"; it reads {', '.join(map(_shape, inputs))}" if inputs else ""
-        raise SpecError(
-            f"{first}{reads}", where=spec.where(row), hint=_cure(row, block, error)
-        ) from error
+        raise spec.error(row, f"{first}{reads}", _cure(row, block, error)) from error
 
 
 def _cure(row: Row, block: Callable[..., nn.Module], error: Exception) -> str:
@@ -153,11 +147,8 @@ def _check_arguments(spec: ModelSpec, row: Row, maker: Maker) -> None:
     try:
         inspect.signature(maker.func).bind(*maker.args, **maker.keywords)
     except TypeError as error:
-        raise SpecError(
-            f"the arguments {list(row.args)} do not fit: {error}",
-            where=spec.where(row),
-            hint=_arguments_hint(row.module, maker.func),
-        ) from error
+        what = f"the arguments {list(row.args)} do not fit: {error}"
+        raise spec.error(row, what, _arguments_hint(row.module, maker.func)) from error
 
 
 def _arguments_hint(name: str, block: Callable[..., nn.Module]) -> str:
@@ -189,10 +180,10 @@ def _shape(x: Any) -> str:
 def _check_detections(spec: ModelSpec, last: Row, output: Any) -> None:
     is_pair = isinstance(output, tuple) and len(output) == 2
     if not (is_pair and all(isinstance(t, Tensor) for t in output) and output[0].shape[-1] == 4):
-        raise SpecError(
+        raise spec.error(
+            last,
             "the last row returns no detections: boxes (B, queries, 4) and scores (B, queries, nc)",
-            where=spec.where(last),
-            hint="end `head` with a decoder, e.g. [[21, 24, 27], 1, RTDETRDecoder, [nc]].",
+            "end `head` with a decoder, e.g. [[21, 24, 27], 1, RTDETRDecoder, [nc]].",
         )
 
 
@@ -201,10 +192,10 @@ def _stride(spec: ModelSpec, last: Row, maps: list[Any]) -> int:
     strides = [DRY_RUN_SIZE / side for m in maps if m.dim() == 4 for side in m.shape[2:]]
     if not all(stride.is_integer() for stride in strides):
         shapes = ", ".join(map(_shape, maps))
-        raise SpecError(
+        raise spec.error(
+            last,
             f"the strides do not divide an image of {DRY_RUN_SIZE}: the decoder reads {shapes}",
-            where=spec.where(last),
-            hint="halve maps with stride 2 and padding k // 2, so that sizes stay exact.",
+            "halve maps with stride 2 and padding k // 2, so that sizes stay exact.",
         )
     return math.lcm(*map(int, strides))
 
@@ -249,12 +240,13 @@ def build(
 
 def _make(spec: ModelSpec, makers: Sequence[Sequence[Maker]]) -> list[nn.Module]:
     """New modules with memory and initial values, on the current default device."""
+    made = []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DetrbenchWarning)  # drawing said them already
-        return [
-            _in_series([_guard(spec, row, maker, maker.func) for maker in of_row])
-            for row, of_row in zip(spec.rows, makers, strict=True)
-        ]
+        for row, of_row in zip(spec.rows, makers, strict=True):
+            with _blaming(spec, row, of_row[0].func):
+                made.append(_in_series([maker() for maker in of_row]))
+    return made
 
 
 def _load_blocks(path: str | Path) -> dict[str, type[nn.Module]]:

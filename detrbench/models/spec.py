@@ -139,9 +139,10 @@ class ModelSpec:
     backbone_weights: Mapping[str, int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
-    def where(self, row: Row) -> str:
-        """The place of a row, for messages: "models/x.yaml, row 7 (line 23: HGBlock)"."""
-        return _row_place(shown(self.path), row.index, row.line, row.module)
+    def error(self, row: Row, what: str, hint: str | None) -> SpecError:
+        """The error to raise about a row, at "models/x.yaml, row 7 (line 23: HGBlock)"."""
+        place = _row_place(shown(self.path), row.index, row.line, row.module)
+        return SpecError(what, where=place, hint=hint)
 
 
 def load_model_spec(

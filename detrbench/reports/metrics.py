@@ -12,6 +12,7 @@ from typing import Literal
 Better = Literal["lower", "higher"]
 
 COUNTING = "the counting rules in the README"
+TIMING = "the timing rules in the README"
 ROOFLINE = "Williams et al., Roofline, CACM 52(4), 2009"
 SHUFFLENETV2 = "Ma et al., ShuffleNet V2, arXiv 1807.11164, section 2"
 
@@ -78,8 +79,7 @@ def _flops(convention: str, key: str, title: str, explanation: str, source: str)
 def _timing(
     key: str, title: str, unit: str, explanation: str, better: Better | None = "lower"
 ) -> Metric:
-    source = "the timing rules in the README"
-    return Metric(key, title, unit, better, explanation, source, measured=True)
+    return Metric(key, title, unit, better, explanation, TIMING, measured=True)
 
 
 def _floor(limit: str, word: str, explanation: str) -> Metric:
@@ -175,7 +175,7 @@ _TABLE = (
     Metric(
         "latency_median_s", "Latency", "s", "lower",
         "Median over processes of one forward pass's median time, with its interval.",
-        "the timing rules in the README",
+        TIMING,
         summary=True, measured=True,
         spread=(
             Spread(

@@ -235,23 +235,20 @@ class _Session:
     def timed_rounds(self) -> None:
         self._observer.begin()
         try:
-            self._timed_rounds()
+            began = self._now()
+            for rounds in count(1):
+                if not self._live():
+                    return
+                self._observer.round(self._round("samples"))
+                if rounds == self._plan.window:
+                    self._settle_late()
+                ended = self._now()
+                elapsed_s, round_s = ended - self._started, (ended - began) / rounds
+                self._tell_rounds(rounds, elapsed_s, round_s)
+                if enough(self._plan, rounds, elapsed_s, round_s):
+                    return
         finally:
             self._observer.end()
-
-    def _timed_rounds(self) -> None:
-        began = self._now()
-        for rounds in count(1):
-            if not self._live():
-                return
-            self._observer.round(self._round("samples"))
-            if rounds == self._plan.window:
-                self._settle_late()
-            ended = self._now()
-            elapsed_s, round_s = ended - self._started, (ended - began) / rounds
-            self._tell_rounds(rounds, elapsed_s, round_s)
-            if enough(self._plan, rounds, elapsed_s, round_s):
-                return
 
     def verify(self) -> None:
         """Once more at the end: a model that turned to NaN on the way has no latency to print."""

@@ -21,6 +21,7 @@ from detrbench.machine.usage import PEAKS
 from detrbench.machine.validity import Condition, Entry, conditions
 from detrbench.reports.case import Case
 from detrbench.reports.comparison import Comparison, Side
+from detrbench.reports.metrics import METRICS, TIMING
 from detrbench.reports.report import Report, Result
 from detrbench.reports.verdicts import LEAST_PROCESSES
 from detrbench.runtimes import PARTS
@@ -29,21 +30,7 @@ from detrbench.timing.replication import Run
 from detrbench.timing.rounds import Series
 
 _RESOURCES = (*PEAKS, "energy_per_image_j")
-METRIC_KEYS = (
-    "latency_median_s",
-    "latency_median_low_s",
-    "latency_median_high_s",
-    "latency_q1_s",
-    "latency_q3_s",
-    "latency_p90_s",
-    "latency_p95_s",
-    "latency_p99_s",
-    "latency_first_s",
-    "images_per_s",
-    "latency_samples",
-    "latency_processes",
-    *_RESOURCES,
-)
+METRIC_KEYS = tuple(key for key, one in METRICS.items() if one.source == TIMING)
 PERCENTILES = {"latency_p90_s": 0.90, "latency_p95_s": 0.95, "latency_p99_s": 0.99}
 
 # trtexec warns at the same share: the device waits for the host, a faster one changes nothing.

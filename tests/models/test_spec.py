@@ -89,7 +89,8 @@ def test_rows_say_what_the_file_says(write: Write) -> None:
 def test_a_row_is_named_with_its_place(write: Write) -> None:
     path = write(GOOD)
     spec = load_model_spec(path)
-    assert spec.where(spec.rows[1]) == f"{path}, row 1 (line 8: HGBlock)"
+    error = spec.error(spec.rows[1], "It does not fit.", None)
+    assert error.where == f"{path}, row 1 (line 8: HGBlock)"
 
 
 def test_depth_scales_repeats_as_the_format_says(write: Write) -> None:
