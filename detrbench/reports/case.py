@@ -13,6 +13,8 @@ from typing import Any, get_args, get_type_hints
 from detrbench.models.model import File, Model
 from detrbench.reports.settings import SETTINGS, plain_value
 
+_OF_EXECUTION = tuple(one for one in SETTINGS.values() if one.of == "execution")
+
 
 @dataclass(frozen=True)
 class Execution:
@@ -38,22 +40,16 @@ class Execution:
     @property
     def workload(self) -> tuple[Any, ...]:
         """What two cases must share for their times to be compared: image size, batch, ..."""
-        return tuple(
-            getattr(self, one.key)
-            for one in SETTINGS.values()
-            if one.of == "execution" and not one.comparable
-        )
+        return tuple(getattr(self, one.key) for one in _OF_EXECUTION if not one.comparable)
 
     def asked(self) -> dict[str, Any]:
         """As a row says it while nothing has been read back from a run."""
-        values = {
-            key: plain_value(key, getattr(self, key))
-            for key, one in SETTINGS.items()
-            if one.of == "execution"
+        asked = {
+            one.key: plain_value(one.key, getattr(self, one.key))
+            for one in _OF_EXECUTION
+            if not (one.noted and getattr(self, one.key) == one.default)
         }
-        unsaid = {key for key, value in values.items()
-                  if SETTINGS[key].noted and value == SETTINGS[key].default}  # fmt: skip
-        asked = {key: value for key, value in values.items() if key not in unsaid | {"extra_work"}}
+        asked.pop("extra_work", None)
         tf32 = asked.pop("tf32", None)
         return asked | ({} if tf32 is None else {"tf32_conv": tf32, "tf32_matmul": tf32})
 
@@ -154,9 +150,9 @@ def baseline_of(case: Case, cases: Iterable[Case]) -> Case | None:
 
 def check_values(execution: Execution) -> None:
     """Raises UsageError where a value is none that its setting could have been given."""
-    for key, one in SETTINGS.items():
-        if one.of == "execution" and getattr(execution, key) is not None:
-            one.parse(typed(key, getattr(execution, key)))
+    for one in _OF_EXECUTION:
+        if getattr(execution, one.key) is not None:
+            one.parse(typed(one.key, getattr(execution, one.key)))
 
 
 def typed(key: str, value: Any) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -114,11 +114,10 @@ class Comparison:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, as it stands in a report of schema 2."""
-        plain: dict[str, Any] = {name: getattr(self, name) for name in _NUMBERS}
         return {
             "baseline": self.baseline.to_dict(),
             "case": self.case.to_dict(),
-            **plain,
+            **{name: getattr(self, name) for name in _NUMBERS},
             "verdict": self.verdict,
             "reasons": list(self.reasons),
             "process_log_ratios": list(self.process_log_ratios),
@@ -139,25 +138,22 @@ class Comparison:
         if isinstance(plain.get("case"), dict):
             baseline, case = (read.side(key, cases) for key in ("baseline", "case"))
         else:
-            settings = read.one("settings", dict, {})
+            settings = read.one("settings", _a(dict), {})
             shared = {name: value for name, value in settings.items() if name not in OF_THE_MODEL}
-            baseline = Side(read.one("baseline", str, ""), shared)
-            case = Side(read.one("model", str, ""), settings)
+            baseline = Side(read.one("baseline", _a(str), ""), shared)
+            case = Side(read.one("model", _a(str), ""), settings)
         for key, side in (("baseline", baseline), ("model", case)):
             if not side.model and key not in read.unusable:
                 read.unusable.append(key)
-        verdict = plain.get("verdict")
-        if verdict is not None and not isinstance(verdict, str):
-            read.unusable.append("verdict")
         explanation, known = plain.get("explanation"), plain.get("unusable")
         known = known if isinstance(known, list) else []
         return cls(
             baseline,
             case,
-            **{name: read.number(name) for name in _NUMBERS},
-            verdict=verdict if isinstance(verdict, str) else None,
-            reasons=tuple(map(str, read.one("reasons", list, []))),
-            process_log_ratios=read.numbers("process_log_ratios"),
+            verdict=read.one("verdict", _a(str, type(None))),
+            **{name: read.one(name, _is_size) for name in _NUMBERS},
+            reasons=tuple(map(str, read.one("reasons", _a(list), []))),
+            process_log_ratios=tuple(read.one("process_log_ratios", _are_numbers, ())),
             explanation=explanation if isinstance(explanation, dict) else None,
             # The last of all, when everything has been read.
             unusable=tuple(dict.fromkeys(map(str, [*known, *read.unusable]))),
@@ -168,39 +164,38 @@ _NUMBERS = ("ratio", "ci_low", "ci_high", "margin", "confidence")
 """All are larger than 0 where they are known."""
 
 
+_Fits = Callable[[Any], bool]
+
+
+def _a(*kinds: type) -> _Fits:
+    return lambda value: isinstance(value, kinds)
+
+
+def _is_size(value: Any) -> bool:
+    return value is None or (is_finite(value) and value > 0)
+
+
+def _are_numbers(values: Any) -> bool:
+    return isinstance(values, list) and all(map(is_finite, values))
+
+
 class _Reader:
-    """Takes values of the right type out of a mapping, and notes the others."""
+    """Takes values that fit out of a mapping, and notes the others."""
 
     def __init__(self, plain: Mapping[str, Any]) -> None:
         self._plain = plain
         self.unusable: list[str] = []
 
-    def one(self, key: str, kind: type | tuple[type, ...], default: Any) -> Any:
+    def one(self, key: str, fits: _Fits, default: Any = None) -> Any:
         value = self._plain.get(key)
-        if isinstance(value, kind):
+        if fits(value):
             return value
         self.unusable.append(key)
         return default
 
-    def number(self, key: str) -> float | None:
-        value = self._plain.get(key)
-        if value is None or (is_finite(value) and value > 0):
-            return value
-        self.unusable.append(key)
-        return None
-
     def side(self, key: str, cases: Mapping[str, Case]) -> Side:
-        side = _Reader(self.one(key, dict, {}))
-        model, settings = side.one("model", str, ""), side.one("settings", dict, {})
-        case = side.one("case", (str, type(None)), None)
-        if case is not None and case not in cases:
-            side.unusable.append("case")
+        side = _Reader(self.one(key, _a(dict), {}))
+        model, settings = side.one("model", _a(str), ""), side.one("settings", _a(dict), {})
+        case = side.one("case", lambda value: value is None or value in [*cases])
         self.unusable.extend(f"{key}.{name}" for name in side.unusable)
         return Side(model, settings, cases.get(case or ""))
-
-    def numbers(self, key: str) -> tuple[float, ...]:
-        values = self.one(key, list, [])
-        if all(map(is_finite, values)):
-            return tuple(values)
-        self.unusable.append(key)
-        return ()

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from detrbench.core.errors import UsageError
 from detrbench.machine.environment import Environment
 from detrbench.reports.metrics import METRICS
-from detrbench.reports.report import Report, Result, setting_differences
+from detrbench.reports.report import Report, Result, setting_differences, value_differences
 
 
 def merge(reports: Mapping[str, Report]) -> Report:
@@ -164,14 +164,7 @@ def _same(row: Result, other: Result) -> bool:
 
 def _check_values(row: Result, other: Result, name: str) -> None:
     """What both have must be the same: a model that was timed twice has two medians."""
-    both = {
-        key: (value, other.metrics[key])
-        for key, value in row.metrics.items()
-        if value is not None and other.metrics.get(key) is not None
-    }
-    differing = {key: pair for key, pair in both.items() if pair[0] != pair[1]}
-    if differing:
-        key, (value, again) = next(iter(differing.items()))
+    for key, (value, again) in value_differences(row, other).items():
         raise UsageError(
             f"{row.model} with the same settings is in an earlier report with other values, such "
             f"as {key} {value} and {again}",
@@ -186,14 +179,11 @@ def _one_after_the_other(here: str, there: str) -> str:
 
 def _joined_parts(by: str, counted: Result, timed: Result) -> list[dict[str, Any]]:
     """Parts of the same name joined, in the order of whichever has more of them."""
-    here, there = counted.parts.get(by, []), timed.parts.get(by, [])
+    here, there = (
+        {part["part"]: part for part in row.parts.get(by, ())} for row in (counted, timed)
+    )
     longer = max(here, there, key=len)
-    names = dict.fromkeys(part["part"] for part in (*longer, *here, *there))
-    return [_named(name, here) | _named(name, there) for name in names]
-
-
-def _named(name: str, parts: Iterable[dict[str, Any]]) -> dict[str, Any]:
-    return next((part for part in parts if part["part"] == name), {})
+    return [here.get(name, {}) | there.get(name, {}) for name in {**longer, **here, **there}]
 
 
 def _measured_likewise(figure: Mapping[str, Any], timed: Result) -> dict[str, Any]:

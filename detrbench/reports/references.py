@@ -77,24 +77,21 @@ def make_cases(
     """
     axes = {key: tuple(dict.fromkeys(values)) for key, values in (defaults or {}).items()}
     several = [key for key, values in axes.items() if len(values) > 1]
-    asked = [
-        (reference_text(reference), *split_reference(reference_text(reference)))
-        for reference in references
-    ]
-    own = [
-        {key: parse_setting(key, value, text) for key, value in overrides.items()}
-        for text, _, overrides in asked
-    ]
+    asked: list[tuple[str, str, dict[str, Any]]] = []
+    for text in map(reference_text, references):
+        reference, overrides = split_reference(text)
+        own = {key: parse_setting(key, value, text) for key, value in overrides.items()}
+        asked.append((text, reference, own))
     found: dict[str, Case] = {}
     places: dict[str, int] = {}
     for point in itertools.product(*axes.values()):
         shared = dict(zip(axes, point, strict=True))
-        for index, ((text, reference, _), mine) in enumerate(zip(asked, own, strict=True)):
-            told = {key: shared[key] for key in several if key not in mine}
+        for index, (text, reference, own) in enumerate(asked):
+            told = {key: shared[key] for key in several if key not in own}
             name = named(text, told)
             if places.setdefault(name, index) != index:
                 raise UsageError(f"{name} is named twice", hint="Name each model once.")
-            case = _case(name, reference, shared | mine, mine)
+            case = _case(name, reference, shared | own, own)
             if name not in found:
                 resolved = case.model if reference in known else resolve(case.model)
                 found[name] = dataclasses.replace(case, model=resolved)
@@ -172,12 +169,9 @@ def cases_of(
     if len(cases) == len(given):
         return _unlike(tuple(cases)), {}
     modules: dict[str, nn.Module] = {}
-    references: list[str | Path] = []
-    for one in given:
-        if isinstance(one, (str, Path)):
-            references.append(one)
-        else:
-            references.append(_module_name(one, modules))
+    references = [
+        one if isinstance(one, (str, Path)) else _module_name(one, modules) for one in given
+    ]
     return make_cases(references, _axes(settings), known=modules), modules
 
 

@@ -79,8 +79,7 @@ class Result:
     def to_dict(self) -> dict[str, Any]:
         """Plain data, as it stands in a file."""
         # Not dataclasses.asdict, which would copy every raw sample.
-        plain = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        return {**plain, "notes": list(self.notes), "case": self.case and self.case.id}
+        return {**vars(self), "notes": list(self.notes), "case": self.case and self.case.id}
 
 
 @dataclass(frozen=True)
@@ -131,14 +130,17 @@ class Report:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data in the order a reader of the file wants: what it is, then the rows."""
-        names = ("schema_version", "detrbench_version", "title", "command", "created")
-        plain: dict[str, Any] = {name: getattr(self, name) for name in names}
-        plain["schema_version"] = SCHEMA_VERSION  # also of what was read from an older file
-        plain["environment"] = self.environment
-        plain["cases"] = [{"id": key, **case.to_dict()} for key, case in self.cases.items()]
-        plain["rows"] = [row.to_dict() for row in self.rows]
-        plain["comparisons"] = [pair.to_dict() for pair in self.comparisons]
-        return plain
+        return {
+            "schema_version": SCHEMA_VERSION,  # also of what was read from an older file
+            "detrbench_version": self.detrbench_version,
+            "title": self.title,
+            "command": self.command,
+            "created": self.created,
+            "environment": self.environment,
+            "cases": [{"id": key, **case.to_dict()} for key, case in self.cases.items()],
+            "rows": [row.to_dict() for row in self.rows],
+            "comparisons": [pair.to_dict() for pair in self.comparisons],
+        }
 
     @property
     def cases(self) -> dict[str, Case]:
@@ -179,15 +181,9 @@ class Report:
             ) from error
         _check(plain, where)
         cases = {case["id"]: Case.from_dict(case) for case in _plain_cases(plain)}
-        known = {f.name for f in dataclasses.fields(cls)} - {"rows", "comparisons"}
-        values = {name: plain[name] for name in known if name in plain}
-        return cls(
-            rows=tuple(_result(row, cases) for row in plain["rows"]),
-            comparisons=tuple(
-                Comparison.from_dict(pair, cases) for pair in plain.get("comparisons", ())
-            ),
-            **values,
-        )
+        pairs = [Comparison.from_dict(pair, cases) for pair in plain.get("comparisons", ())]
+        rows = [_result(row, cases) for row in plain["rows"]]
+        return cls(**{**_known(cls, plain), "rows": tuple(rows), "comparisons": tuple(pairs)})
 
     @classmethod
     def load(cls, path: Path | str) -> Report:
@@ -308,6 +304,12 @@ def setting_differences(
     return {name: (one, other) for name, (one, other) in both.items() if one != other}
 
 
+def value_differences(here: Result, there: Result) -> dict[str, tuple[Any, Any]]:
+    """Metric key -> (here, there), of what both have a value of, and not the same."""
+    found = setting_differences(here.metrics, there.metrics)
+    return {key: values for key, values in found.items() if None not in values}
+
+
 def measured_like(figure: Mapping[str, Any], settings: Mapping[str, Any]) -> bool:
     """Whether what was measured under `settings` may stand beside a published figure.
 
@@ -323,9 +325,7 @@ def measured_like(figure: Mapping[str, Any], settings: Mapping[str, Any]) -> boo
 
 def missing_value(cell: Result, key: str) -> str:
     """Why `cell` has no value for `key`."""
-    if key in cell.missing:
-        return cell.missing[key]
-    return cell.reason or "not measured"
+    return cell.missing.get(key) or cell.reason or "not measured"
 
 
 def metric_keys(rows: tuple[Result, ...]) -> list[str]:
@@ -354,12 +354,15 @@ def _flat(value: Any) -> Any:
 
 
 def _result(plain: Mapping[str, Any], cases: Mapping[str, Case]) -> Result:
-    known = {f.name for f in dataclasses.fields(Result)}
-    values = {name: plain[name] for name in known if name in plain}
-    values.setdefault("title", plain["model"])
+    values = {"title": plain["model"], **_known(Result, plain)}
     values["notes"] = tuple(plain.get("notes", ()))
     values["case"] = cases.get(plain.get("case") or "")
     return Result(**values)
+
+
+def _known(kind: type[Report | Result], plain: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of `kind` that are there; a file may hold more than this version knows."""
+    return {f.name: plain[f.name] for f in dataclasses.fields(kind) if f.name in plain}
 
 
 # --- checking plain data -------------------------------------------------------------------------
@@ -384,11 +387,11 @@ def _check(plain: Any, where: str) -> None:
     problem = first_problem(plain, plain["schema_version"])
     if problem is not None:
         raise ReportError(problem, where=where)
-    ids: list[str] = []
+    ids: set[str] = set()
     for index, case in enumerate(_plain_cases(plain)):
         if case["id"] in ids:
             raise ReportError(f"cases[{index}] repeats the id {case['id']}", where=where)
-        ids.append(case["id"])
+        ids.add(case["id"])
     seen: dict[tuple[str, str | None], int] = {}
     for index, row in enumerate(plain["rows"]):
         if row.get("case") is not None and row["case"] not in ids:
@@ -424,19 +427,15 @@ def _check_version(version: Any, where: str) -> None:
 
 
 def _first_unwritable(value: Any, path: str) -> str:
-    """Where in the data the first value stands that JSON cannot hold."""
+    """Where in data that JSON cannot hold the first value stands that it cannot."""
+    children: dict[str, Any] = {}
     if isinstance(value, Mapping):
-        children = [(f"{path}.{key}", child) for key, child in value.items()]
+        children = {f".{key}": child for key, child in value.items()}
     elif isinstance(value, list | tuple):
-        children = [(f"{path}[{index}]", child) for index, child in enumerate(value)]
-    else:
-        children = []
-    for child_path, child in children:
-        found = _first_unwritable(child, child_path)
-        if found:
-            return found
-    try:
-        json.dumps(value if not children else None, allow_nan=False)
-    except (TypeError, ValueError):
-        return path
-    return ""
+        children = {f"[{index}]": child for index, child in enumerate(value)}
+    for step, child in children.items():
+        try:
+            json.dumps(child, allow_nan=False)
+        except (TypeError, ValueError):
+            return _first_unwritable(child, f"{path}{step}")
+    return path

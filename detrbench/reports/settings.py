@@ -125,14 +125,6 @@ def _text(text: str) -> str:
     return text
 
 
-def _fused(fused: bool) -> str:
-    return "fused" if fused else "unfused"
-
-
-def _stages(timed: bool) -> str:
-    return "stages timed" if timed else "stages not timed"
-
-
 _ALL = (
     Setting(
         "imgsz", "execution", parse_imgsz, lambda size: f"image {size}",
@@ -148,7 +140,7 @@ _ALL = (
         "Number of classes.  [default: from the file]", "N", counts=True,
     ),
     Setting(
-        "fused", "execution", parse_switch("fused"), _fused,
+        "fused", "execution", parse_switch("fused"), lambda on: "fused" if on else "unfused",
         "Fold batch norms and merge RepConv branches first.", "", False, ("fuse",), counts=True,
     ),
     Setting(
@@ -176,7 +168,8 @@ _ALL = (
         "Threads of the processor.  [default: what the control group allows]", "N",
     ),
     Setting(
-        "stages", "execution", parse_switch("stages"), _stages,
+        "stages", "execution", parse_switch("stages"),
+        lambda on: "stages timed" if on else "stages not timed",
         "Time preprocessing, backbone, neck, decoder and postprocessing beside the whole.",
         default=False, runtimes=("eager",), comparable=False, noted=True,
     ),

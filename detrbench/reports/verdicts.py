@@ -77,7 +77,9 @@ def judge(
     interval = None if in_logs is None else in_logs.exp()
     reasons = list(spoilt)
     if len(log_ratios) < LEAST_PROCESSES:
-        reasons.append(_too_few(len(log_ratios)))
+        has = show_many(len(log_ratios), "process has", "processes have")
+        needed = f"a verdict needs {LEAST_PROCESSES}: the spread between them counts"
+        reasons.append(f"{has} a ratio, and {needed}")
     if reasons or interval is None:
         return Judgement(Verdict.INVALID, centre, interval, tuple(reasons))
     verdict = _of(interval, margin)
@@ -109,14 +111,8 @@ def _of(interval: Interval, margin: float) -> Verdict:
     return Verdict.INCONCLUSIVE
 
 
-def _too_few(processes: int) -> str:
-    has = show_many(processes, "process has", "processes have")
-    return f"{has} a ratio, and a verdict needs {LEAST_PROCESSES}: the spread between them counts"
-
-
 def _undecided(interval: Interval, margin: float) -> str:
-    edges = [
-        edge for edge in (1 / (1 + margin), 1 + margin) if interval.low <= edge <= interval.high
-    ]
-    side = "both ends" if len(edges) == 2 else "one end"
+    edges = (1 / (1 + margin), 1 + margin)
+    both = all(interval.low <= edge <= interval.high for edge in edges)
+    side = "both ends" if both else "one end"
     return f"the interval reaches across {side} of the {margin:.3g} margin; a longer run narrows it"
