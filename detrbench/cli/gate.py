@@ -177,7 +177,7 @@ def gate(
     _tell_github(result, page)
     # Only what was measured here was interrupted here: a saved report of a cut run is INVALID.
     interrupted = rev is not None and report is not None and report.exit_code == INTERRUPTED
-    raise typer.Exit(INTERRUPTED if interrupted else result.exit_code)
+    raise typer.Exit(INTERRUPTED if interrupted else result.outcome.exit_code)
 
 
 _OF_REV = (

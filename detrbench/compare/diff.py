@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
-from detrbench.core.units import header, ratio, show_change
-from detrbench.render.layout import Column, Document, Line, Table, value_text
+from detrbench.core.units import header, show_change
+from detrbench.render.layout import Document, Line, Table, change_of, columns, value_text
 from detrbench.reports.merge import is_measured, machine_differences
-from detrbench.reports.metrics import METRICS, Metric
+from detrbench.reports.metrics import METRICS, Metric, metric
 from detrbench.reports.report import Report, Result, metric_keys, missing_value, setting_differences
 
+_Pair: TypeAlias = "tuple[str, Result | None, Result | None]"
+"""What to call a row, and that of each report, the same model's; `None` where one has it not."""
 
-@dataclass(frozen=True)
-class _Pair:
-    """A row of each report, the same model's; `None` where one of them has it not."""
-
-    label: str
-    one: Result | None
-    other: Result | None
+_ENDS = {
+    end for one in METRICS.values() for spread in one.spread for end in (spread.low, spread.high)
+}
+"""The ends of other metrics' intervals, which stand beside those."""
 
 
 def difference(here: Report, there: Report, names: tuple[str, str] = ("A", "B")) -> Document:
@@ -31,33 +29,47 @@ def difference(here: Report, there: Report, names: tuple[str, str] = ("A", "B"))
         names: what the two are called.
     """
     pairs = _pairs(here, there)
-    measured = is_measured(here) and is_measured(there)
-    tables = [_values(pairs, names, measured)]
-    for table in (_settings(pairs, names), _environment(here, there, names)):
-        if table is not None:
-            tables.append(table)
-    records = list(_records(pairs))
+    both = [(label, one, other) for label, one, other in pairs if one and other]
+    records = [
+        {
+            "model": label,
+            "metric": key,
+            "a": one.metrics.get(key),
+            "b": other.metrics.get(key),
+            "ratio": change_of(other, one, metric(key)),
+        }
+        for label, one, other in both
+        for key in _changed(one, other)
+    ]
+    settings = {
+        label: differing
+        for label, one, other in both
+        if (differing := setting_differences(one.settings, other.settings, unsaid=True))
+    }
+    facts = machine_differences(here, there)
+    tables = [_values(pairs, names, measured=is_measured(here) and is_measured(there))]
+    if settings:
+        tables.append(_settings(settings))
+    if facts:
+        tables.append(_environment(facts))
     data = {
         "a": names[0],
         "b": names[1],
         "values": records,
-        "settings": _setting_records(pairs),
-        "environment": {
-            fact: {"a": one, "b": other}
-            for fact, (one, other) in machine_differences(here, there).items()
-        },
+        "settings": {label: _by_name(differing) for label, differing in settings.items()},
+        "environment": _by_name(facts),
     }
     return Document(tuple(tables), records, data)
 
 
 def _pairs(here: Report, there: Report) -> list[_Pair]:
     found = _matched(here, there)
-    pairs = []
-    for index, one in enumerate(here.rows):
-        other = there.rows[found[index]] if index in found else None
-        pairs.append(_Pair(here.label(one), one, other))
+    pairs: list[_Pair] = [
+        (here.label(one), one, there.rows[found[index]] if index in found else None)
+        for index, one in enumerate(here.rows)
+    ]
     new = [row for index, row in enumerate(there.rows) if index not in found.values()]
-    return [*pairs, *(_Pair(there.label(row), None, row) for row in new)]
+    return [*pairs, *((there.label(row), None, row) for row in new)]
 
 
 def _matched(here: Report, there: Report) -> dict[int, int]:
@@ -80,112 +92,61 @@ def _changed(one: Result, other: Result) -> list[str]:
     return [key for key in keys if one.metrics.get(key) != other.metrics.get(key)]
 
 
+def _by_name(differing: Mapping[str, tuple[Any, Any]]) -> dict[str, dict[str, Any]]:
+    return {name: {"a": one, "b": other} for name, (one, other) in differing.items()}
+
+
 def _values(pairs: list[_Pair], names: tuple[str, str], measured: bool) -> Table:
-    lines = [line for pair in pairs for line in _value_lines(pair)]
+    lines = [line for pair in pairs for line in _value_lines(*pair)]
     caption = f"From {names[0]} to {names[1]}"
-    notes = []
-    if measured and lines:
-        notes.append(
-            "Times of two runs differ also where nothing changed: a verdict takes both models in "
-            "one run (detrbench latency), or a reference model in both runs (detrbench gate)."
-        )
+    note = (
+        "Times of two runs differ also where nothing changed: a verdict takes both models in "
+        "one run (detrbench latency), or a reference model in both runs (detrbench gate)."
+    )
     return Table(
         caption=f"{caption}." if lines else f"{caption}: every value is the same.",
-        columns=(Column("Model", "left"), Column("A"), Column("B"), Column("Change")),
+        columns=columns("lrrr", "Model", "A", "B", "Change"),
         lines=tuple(lines),
-        notes=tuple(notes),
+        notes=(note,) if measured and lines else (),
     )
 
 
-def _value_lines(pair: _Pair) -> Iterator[Line]:
-    one, other = pair.one, pair.other
+def _value_lines(label: str, one: Result | None, other: Result | None) -> Iterator[Line]:
     if one is None or other is None:
-        told = ("absent", "there", "") if one is None else ("there", "absent", "")
-        yield Line(pair.label, told)
+        yield Line(label, ("absent", "there", "") if one is None else ("there", "absent", ""))
         return
-    changed = [METRICS[key] for key in _changed(one, other) if key in METRICS]
-    shown = [each for each in changed if not _is_end(each)]
-    if not shown and one.status == other.status:
-        return
+    shown = [METRICS[key] for key in _changed(one, other) if key in METRICS and key not in _ENDS]
     same = one.status == other.status
-    yield Line(pair.label, ("", "", "") if same else _statuses(one, other))
+    if not shown and same:
+        return
+    statuses = (one.status, other.status, one.reason or other.reason or "")
+    yield Line(label, ("", "", "") if same else statuses)
     for each in shown:
-        yield Line(
-            header(each.title, each.unit),
-            (_text(one, each), _text(other, each), _change(one, other, each)),
-            level=1,
-        )
-
-
-def _is_end(one: Metric) -> bool:
-    """Whether it is the end of another metric's interval, and stands beside that."""
-    return any(one.key in (each.low, each.high) for of in METRICS.values() for each in of.spread)
-
-
-def _statuses(one: Result, other: Result) -> tuple[str, str, str]:
-    return (one.status, other.status, one.reason or other.reason or "")
+        change = change_of(other, one, each)
+        grown = "" if change is None else show_change(change)
+        cells = (_text(one, each), _text(other, each), grown)
+        yield Line(header(each.title, each.unit), cells, level=1)
 
 
 def _text(row: Result, one: Metric) -> str:
     return value_text(row, one) or f"n/a: {missing_value(row, one.key)}"
 
 
-def _change(one: Result, other: Result, shown: Metric) -> str:
-    before, after = one.metrics.get(shown.key), other.metrics.get(shown.key)
-    change = None if before is None or after is None else ratio(after, before)
-    return "" if change is None else show_change(change)
-
-
-def _settings(pairs: list[_Pair], names: tuple[str, str]) -> Table | None:
-    lines = [
-        Line(model, (setting, str(values["a"]), str(values["b"])))
-        for model, found in _setting_records(pairs).items()
-        for setting, values in found.items()
-    ]
-    if not lines:
-        return None
-    columns = (Column("Model", "left"), *(Column(name, "left") for name in ("Setting", "A", "B")))
-    return Table("Settings that differ: these values are of different things.", columns,
-                 tuple(lines))  # fmt: skip
-
-
-def _setting_records(pairs: list[_Pair]) -> dict[str, dict[str, dict[str, Any]]]:
-    found: dict[str, dict[str, dict[str, Any]]] = {}
-    for pair in pairs:
-        if pair.one is None or pair.other is None:
-            continue
-        differing = setting_differences(pair.one.settings, pair.other.settings, unsaid=True)
-        if differing:
-            found[pair.label] = {key: {"a": a, "b": b} for key, (a, b) in differing.items()}
-    return found
-
-
-def _environment(here: Report, there: Report, names: tuple[str, str]) -> Table | None:
-    differing = machine_differences(here, there)
-    if not differing:
-        return None
+def _settings(settings: Mapping[str, Mapping[str, tuple[Any, Any]]]) -> Table:
     return Table(
-        "Environments that differ.",
-        (Column("Fact", "left"), Column("A", "left"), Column("B", "left")),
-        tuple(Line(fact, (_said(one), _said(other))) for fact, (one, other) in differing.items()),
+        "Settings that differ: these values are of different things.",
+        columns("llll", "Model", "Setting", "A", "B"),
+        tuple(
+            Line(label, (setting, str(one), str(other)))
+            for label, differing in settings.items()
+            for setting, (one, other) in differing.items()
+        ),
     )
 
 
-def _said(value: Any) -> str:
-    return "unknown" if value is None else str(value)
-
-
-def _records(pairs: list[_Pair]) -> Iterator[Mapping[str, Any]]:
-    for pair in pairs:
-        one, other = pair.one, pair.other
-        if one is None or other is None:
-            continue
-        for key in _changed(one, other):
-            before, after = one.metrics.get(key), other.metrics.get(key)
-            yield {
-                "model": pair.label,
-                "metric": key,
-                "a": before,
-                "b": after,
-                "ratio": None if before is None or after is None else ratio(after, before),
-            }
+def _environment(facts: Mapping[str, tuple[Any, Any]]) -> Table:
+    lines = [
+        Line(fact, tuple("unknown" if value is None else str(value) for value in values))
+        for fact, values in facts.items()
+    ]
+    return Table("Environments that differ.", columns("lll", "Fact", "A", "B"), tuple(lines))

@@ -6,6 +6,8 @@ so runs are grouped by what must be equal, and a change is given only within a g
 
 from __future__ import annotations
 
+import dataclasses
+import itertools
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,19 +17,27 @@ from typing import Any
 from detrbench.core.errors import UsageError, nearest
 from detrbench.core.units import header, ratio, show_change
 from detrbench.machine.environment import Environment
-from detrbench.render.layout import Column, Document, Line, Table, value_text
+from detrbench.render.layout import Column, Document, Line, Table, columns, value_text
 from detrbench.reports.metrics import METRICS, Metric
 from detrbench.reports.report import Report, ReportError, Result, missing_value
 from detrbench.reports.settings import settings_text
 
 
 @dataclass(frozen=True)
-class Entry:
+class _Entry:
     """One run's value of one model."""
 
     file: str
     report: Report
     row: Result
+
+    @property
+    def environment(self) -> Environment:
+        return Environment.from_dict(self.report.environment)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        return {name: value for name, value in self.row.settings.items() if name != "convention"}
 
 
 def collect(folder: Path) -> tuple[dict[str, Report], list[str]]:
@@ -79,72 +89,67 @@ def history(
     if not entries:
         of = f" of {', '.join(models)}" if models else ""
         raise UsageError(f"no saved run has {metric}{of}", hint="Choose another --metric or model.")
-    groups: dict[str, list[Entry]] = {}
+    groups: dict[str, list[_Entry]] = {}
     for entry in sorted(entries, key=lambda each: (each.report.created, each.file)):
         groups.setdefault(_key(entry, shown), []).append(entry)
     tables = [_table(group, shown) for group in groups.values()]
     if len(tables) > 1:
         apart = "Runs of different environments or settings stand apart: no change is drawn "
         notes = (f"{apart}between them.", *notes)
-    last = tables[-1]
-    tables[-1] = Table(last.caption, last.columns, last.lines, (*last.notes, *notes))
-    records = list(_records(groups, shown))
+    tables[-1] = dataclasses.replace(tables[-1], notes=tuple(notes))
+    records = [
+        {
+            "group": number,
+            "created": entry.report.created,
+            "run": entry.file,
+            "model": entry.row.model,
+            metric: entry.row.metrics[metric],
+            "machine": entry.environment.one_line(),
+            "settings": settings_text(entry.settings),
+        }
+        for number, group in enumerate(groups.values(), 1)
+        for entry in group
+    ]
     return Document(tuple(tables), records, records)
 
 
 def _entries(
     reports: Mapping[str, Report], shown: Metric, models: Sequence[str]
-) -> Iterator[Entry]:
+) -> Iterator[_Entry]:
     for file, report in reports.items():
         for row in report.rows:
             if shown.key in row.metrics and (not models or row.model in models):
-                yield Entry(file, report, row)
+                yield _Entry(file, report, row)
 
 
-def _settings(row: Result) -> dict[str, Any]:
-    return {name: value for name, value in row.settings.items() if name != "convention"}
-
-
-def _key(entry: Entry, shown: Metric) -> str:
+def _key(entry: _Entry, shown: Metric) -> str:
     """What must be equal for two runs to stand in one table; a count belongs to no machine."""
-    environment = Environment.from_dict(entry.report.environment)
-    machine = environment.lasting() if shown.measured else {}
-    return json.dumps([machine, _settings(entry.row)], sort_keys=True, default=str)
+    machine = entry.environment.lasting() if shown.measured else {}
+    return json.dumps([machine, entry.settings], sort_keys=True, default=str)
 
 
-def _table(group: list[Entry], shown: Metric) -> Table:
+def _table(group: list[_Entry], shown: Metric) -> Table:
     models = list(dict.fromkeys(entry.row.model for entry in group))
-    runs = list(dict.fromkeys(entry.file for entry in group))
     lines: list[Line] = []
     before: dict[str, float] = {}
-    for file in runs:
-        of_run = {entry.row.model: entry for entry in group if entry.file == file}
+    for file, run in itertools.groupby(group, lambda entry: entry.file):
+        of_run = {entry.row.model: entry for entry in run}
         texts = [_text(of_run.get(model), shown, before.get(model)) for model in models]
         report = next(iter(of_run.values())).report
-        lines.append(Line(_date(report), (file.removesuffix("/run.json"), *texts)))
-        for model, entry in of_run.items():
-            value = entry.row.metrics[shown.key]
-            if value is not None:
-                before[model] = value
-    machine = Environment.from_dict(group[0].report.environment).one_line()
+        date = report.created.partition("+")[0].replace("T", " ") or "no date"
+        lines.append(Line(date, (file.removesuffix("/run.json"), *texts)))
+        values = {model: entry.row.metrics[shown.key] for model, entry in of_run.items()}
+        before |= {model: value for model, value in values.items() if value is not None}
+    machine = group[0].environment.one_line()
     where = f": {machine}" if shown.measured and machine else ""
-    settings = settings_text(_settings(group[0].row))
     return Table(
-        caption=f"{header(shown.title, shown.unit)}{where}; {settings}.",
-        columns=(
-            Column("Date", "left"),
-            Column("Run", "left"),
-            *(Column(model) for model in models),
-        ),
+        caption=f"{header(shown.title, shown.unit)}{where}; {settings_text(group[0].settings)}.",
+        columns=(*columns("ll", "Date", "Run"), *map(Column, models)),
         lines=tuple(lines),
     )
 
 
-def _date(report: Report) -> str:
-    return report.created.partition("+")[0].replace("T", " ") or "no date"
-
-
-def _text(entry: Entry | None, shown: Metric, before: float | None) -> str:
+def _text(entry: _Entry | None, shown: Metric, before: float | None) -> str:
     """Such as "11.6 [11.4-11.9] +1.2%", the change since the run above."""
     if entry is None:
         return ""
@@ -154,17 +159,3 @@ def _text(entry: Entry | None, shown: Metric, before: float | None) -> str:
     value = entry.row.metrics[shown.key]
     change = None if value is None or before is None else ratio(value, before)
     return text if change is None else f"{text} {show_change(change)}"
-
-
-def _records(groups: Mapping[str, list[Entry]], shown: Metric) -> Iterator[dict[str, Any]]:
-    for number, group in enumerate(groups.values(), 1):
-        for entry in group:
-            yield {
-                "group": number,
-                "created": entry.report.created,
-                "run": entry.file,
-                "model": entry.row.model,
-                shown.key: entry.row.metrics[shown.key],
-                "machine": Environment.from_dict(entry.report.environment).one_line(),
-                "settings": settings_text(_settings(entry.row)),
-            }

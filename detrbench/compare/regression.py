@@ -9,17 +9,17 @@ process of its own, which never sees the other's modules.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
 from detrbench.compare.gate import Check, GateResult, Outcome, Policy, gate
 from detrbench.compare.gate.paired import CONFIRMATION, paired_checks, undecided
-from detrbench.compare.gate.pairs import pairs_of
 from detrbench.compare.gate.rows import TIME
 from detrbench.compare.gate.times import Known
 from detrbench.compare.revisions import Revision, file_of, unpacked
@@ -73,7 +73,6 @@ class Versus:
     Attributes:
         now: rows of the files as they are.
         then: rows of the files as the revision had them, under the same names.
-        new: names of cases whose models the revision did not have.
         broken: name of a case -> why the revision's files of its model cannot be built.
         report: everything measured as one Report, for keeping: the revision's rows are called
             model@revision, and rows of further runs have their number among their settings.
@@ -81,7 +80,6 @@ class Versus:
 
     now: Report
     then: Report
-    new: tuple[str, ...]
     broken: dict[str, str]
     report: Report
 
@@ -104,16 +102,12 @@ def gate_revision(
     Raises:
         UsageError: as there.
     """
+    if policy.judges_time:
+        asked = dataclasses.replace(asked, limit=policy.latency_limit)
+    else:
+        asked = dataclasses.replace(asked, counts_only=True)
     versus = compare_with_revision(
-        dataclasses.replace(
-            asked,
-            limit=asked.limit if not policy.judges_time else policy.latency_limit,
-            counts_only=asked.counts_only or not policy.judges_time,
-        ),
-        replicate=replicate,
-        count=count,
-        progress=progress,
-        announce=announce,
+        asked, replicate=replicate, count=count, progress=progress, announce=announce
     )
     timed = paired_checks(versus.now, versus.then, versus.report, policy.latency_limit, known or {})
     broken = [
@@ -156,119 +150,85 @@ def compare_with_revision(
         going = _Runner(asked, revision, replicate, count, progress, announce)
         going.count_all()
         with suppress(KeyboardInterrupt):  # what was timed until then is in the rows
-            for case in () if asked.counts_only else going.both:
-                going.time(case)
+            for name in () if asked.counts_only else going.then:  # what both have and can build
+                going.time(going.cases[name])
         return going.versus()
 
 
+@dataclass
 class _Runner:
-    """A comparison on its way. Everything is kept by the names of the cases of now."""
+    """A comparison on its way. Rows and reasons are kept by the names of the cases of now."""
 
-    def __init__(
-        self,
-        asked: Asked,
-        revision: Revision,
-        replicate: Replicate,
-        count: Count,
-        progress: OnProgress | None,
-        announce: Callable[[str], None] | None,
-    ) -> None:
-        self._asked, self._revision = asked, revision
-        self._replicate, self._count = replicate, count
-        self._progress, self._announce = progress, announce
-        self._cases = {case.name: case for case in asked.request.cases}
-        self._now: dict[str, Result] = {}
-        self._then: dict[str, Result] = {}
-        self._confirmed: list[Result] = []
-        self._comparisons: list[Comparison] = []
-        self._new: list[str] = []
-        self._broken: dict[str, str] = {}
-        self._environment = Environment.read().to_dict()
+    asked: Asked
+    revision: Revision
+    replicate: Replicate
+    count: Count
+    progress: OnProgress | None
+    announce: Callable[[str], None] | None
+    now: dict[str, Result] = field(default_factory=dict)
+    then: dict[str, Result] = field(default_factory=dict)
+    confirmed: list[Result] = field(default_factory=list)
+    comparisons: list[Comparison] = field(default_factory=list)
+    broken: dict[str, str] = field(default_factory=dict)
+    environment: dict[str, Any] = field(default_factory=lambda: Environment.read().to_dict())
 
     @property
-    def both(self) -> list[Case]:
-        """Cases that both sides have and can build."""
-        return [self._cases[name] for name in self._then]
+    def cases(self) -> dict[str, Case]:
+        return {case.name: case for case in self.asked.request.cases}
 
     def count_all(self) -> None:
         """Everything as it is, and, one after the other, as it was. Cases that differ in nothing
         that a count depends on are counted once."""
-        for row in self._count(list(self._cases.values())).rows:
-            alike = [case for case in self._cases.values() if _counts_like(case, row.case)]
-            self._now |= {case.name: dataclasses.replace(row, case=case) for case in alike}
-            self._count_past(alike)
+        for row in self.count(list(self.cases.values())).rows:
+            alike = [case for case in self.cases.values() if _counts_like(case, row.case)]
+            self.now |= {case.name: dataclasses.replace(row, case=case) for case in alike}
+            past = self._past_model(alike[0].model)
+            if past is not None:
+                self._count_past(alike, past)
 
-    def _count_past(self, alike: list[Case]) -> None:
-        past = self._past_model(alike[0].model)
-        if past is None:
-            self._new += [case.name for case in alike]
-            return
+    def _count_past(self, alike: list[Case], past: Model) -> None:
         place = Past(
-            str(self._revision.repository),
-            str(self._revision.folder),
-            beside=not self._asked.counts_only,
+            str(self.revision.repository),
+            str(self.revision.folder),
+            beside=not self.asked.counts_only,
         )
         try:
             model = resolve(past)
             cases = {case.name: self._past_case(case, model) for case in alike}
-            (row,) = self._count([cases[alike[0].name]], place).rows
+            (row,) = self.count([cases[alike[0].name]], place).rows
         except DetrbenchError as error:  # the files of the past are not the user's to mend
-            why = str(error).replace(f"{self._revision.folder}/", f"{self._revision.name}:")
-            self._broken |= {case.name: why for case in alike}
+            why = str(error).replace(f"{self.revision.folder}/", f"{self.revision.name}:")
+            self.broken |= {case.name: why for case in alike}
         else:
-            self._then |= {
-                name: dataclasses.replace(row, case=case) for name, case in cases.items()
-            }
+            self.then |= {name: dataclasses.replace(row, case=case) for name, case in cases.items()}
 
     def time(self, case: Case) -> None:
         """In as many runs as it takes to decide."""
-        number = 1
-        self._time_once(case, number)
-        while (why := undecided(self._runs(case), self._asked.limit)) is not None:
-            number += 1
-            self._say(f"{case.name}: {why}; run {number}, in fresh processes")
-            self._time_once(case, number)
-
-    def versus(self) -> Versus:
-        then = [_called(row, self._cases[name]) for name, row in self._then.items()]
-        now = self._now.values()
-        kept = self._report([*self._then.values(), *now, *self._confirmed])
-        commit = {"revision": self._revision.commit[:12]}
-        return Versus(
-            self._report(now),
-            self._report(then, commit),
-            tuple(self._new),
-            dict(self._broken),
-            dataclasses.replace(
-                kept,
-                comparisons=tuple(self._comparisons),
-                title=f"Against {self._asked.revision} ({self._revision.commit[:12]})",
-            ),
-        )
-
-    def _runs(self, case: Case) -> list[Comparison]:
-        pairs = pairs_of(Report(comparisons=tuple(self._comparisons)))
-        return [pair for pair in pairs if pair.case.case == case]
-
-    def _time_once(self, case: Case, number: int) -> None:
-        run = self._run(case)
-        self._keep(case, run, number)
-        if run.stopped == "interrupted":
-            raise KeyboardInterrupt
+        for number in itertools.count(1):
+            run = self._run(case)
+            self._keep(case, run, number)
+            if run.stopped == "interrupted":
+                raise KeyboardInterrupt
+            runs = [pair for pair in self.comparisons if pair.case.case == case]
+            why = undecided(runs, self.asked.limit)
+            if why is None:
+                return
+            if self.announce is not None:
+                self.announce(f"{case.name}: {why}; run {number + 1}, in fresh processes")
 
     def _run(self, case: Case) -> Run:
-        past = self._then[case.name].case
+        past = self.then[case.name].case
         assert past is not None  # as it was counted
-        request = dataclasses.replace(self._asked.request, cases=(past, case))
-        budget = Budget(budget_s=self._asked.budget_s, margin=self._asked.limit)
+        request = dataclasses.replace(self.asked.request, cases=(past, case))
+        budget = Budget(budget_s=self.asked.budget_s, margin=self.asked.limit)
         longer = dataclasses.replace(
-            budget, budget_s=STRETCH * self._asked.budget_s, processes=LEAST_PROCESSES
+            budget, budget_s=STRETCH * self.asked.budget_s, processes=LEAST_PROCESSES
         )
-        told: dict[str, Any] = {"progress": self._progress, "announce": self._announce}
+        told: dict[str, Any] = {"progress": self.progress, "announce": self.announce}
         with tempfile.TemporaryDirectory(prefix="detrbench-gate-") as folder:
-            run = self._replicate(request, budget, Path(folder), **told)
+            run = self.replicate(request, budget, Path(folder), **told)
             if run.stopped == "budget" and len(run.finished) < LEAST_PROCESSES:
-                run = self._replicate(request, longer, Path(folder), **told)  # goes on
+                run = self.replicate(request, longer, Path(folder), **told)  # goes on
         return run
 
     def _keep(self, case: Case, run: Run, number: int) -> None:
@@ -276,30 +236,52 @@ class _Runner:
         pairs = latency_comparisons(run)
         measured = next((one.measurement for one in run.outcomes if one.measurement), None)
         if measured is not None:
-            self._environment = measured.environment
-        if number > 1:
-            self._confirmed += [_numbered(row, number) for row in (then, now)]
-            self._comparisons += [
-                dataclasses.replace(
-                    pair,
-                    baseline=_numbered(pair.baseline, number),
-                    case=_numbered(pair.case, number),
-                )
-                for pair in pairs
-            ]
-        else:
-            self._now[case.name] = join(self._now[case.name], now)
-            self._then[case.name] = join(self._then[case.name], then)
-            self._comparisons += pairs
+            self.environment = measured.environment
+        if number == 1:
+            self.now[case.name] = join(self.now[case.name], now)
+            self.then[case.name] = join(self.then[case.name], then)
+            self.comparisons += pairs
+            return
+        self.confirmed += [_numbered(row, number) for row in (then, now)]
+        self.comparisons += [
+            dataclasses.replace(
+                pair,
+                baseline=_numbered(pair.baseline, number),
+                case=_numbered(pair.case, number),
+            )
+            for pair in pairs
+        ]
+
+    def versus(self) -> Versus:
+        then = [_called(row, self.cases[name]) for name, row in self.then.items()]
+        now, commit = self.now.values(), self.revision.commit[:12]
+        return Versus(
+            self._report(now),
+            self._report(then, revision=commit),
+            self.broken,
+            dataclasses.replace(
+                self._report([*self.then.values(), *now, *self.confirmed]),
+                comparisons=tuple(self.comparisons),
+                title=f"Against {self.asked.revision} ({commit})",
+            ),
+        )
+
+    def _report(self, rows: Iterable[Result], **facts: Any) -> Report:
+        return Report(
+            tuple(_apart(rows)),
+            {**self.environment, **facts},
+            created=datetime.now().astimezone().isoformat(timespec="seconds"),
+            detrbench_version=__version__,
+        )
 
     def _past_model(self, model: Model) -> Model | None:
         """The model as the revision had it; `None` if it had none."""
-        there = self._revision.reference(model.reference)
+        there = self.revision.reference(model.reference)
         if there is None:
             return None
         return dataclasses.replace(
             model,
-            name=self._past_name(model),
+            name=f"{model.name}@{self.revision.name}",
             reference=there,
             blocks=self._past_file(model.blocks),
             backbone_weights=self._past_file(model.backbone_weights),
@@ -307,29 +289,14 @@ class _Runner:
         )
 
     def _past_file(self, file: str | None) -> str | None:
-        there = None if file is None else self._revision.counterpart(file)
+        there = None if file is None else self.revision.counterpart(file)
         return None if there is None else str(there)
-
-    def _past_name(self, model: Model) -> str:
-        return f"{model.name}@{self._revision.name}"
 
     def _past_case(self, case: Case, model: Model) -> Case:
         """`case` of the past's `model`; its own settings stay behind the revision's name."""
         own = case.name.removeprefix(case.model.name)
-        name = f"{model.name}{own}" if own != case.name else f"{own}@{self._revision.name}"
+        name = f"{model.name}{own}" if own != case.name else f"{own}@{self.revision.name}"
         return Case(name, model, case.execution)
-
-    def _report(self, rows: Iterable[Result], facts: Mapping[str, Any] | None = None) -> Report:
-        return Report(
-            tuple(_apart(rows)),
-            {**self._environment, **(facts or {})},
-            created=datetime.now().astimezone().isoformat(timespec="seconds"),
-            detrbench_version=__version__,
-        )
-
-    def _say(self, text: str) -> None:
-        if self._announce is not None:
-            self._announce(text)
 
 
 def _counts_like(case: Case, other: Case | None) -> bool:

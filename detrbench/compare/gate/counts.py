@@ -10,6 +10,7 @@ from detrbench.compare.gate.policy import ANY, Policy
 from detrbench.compare.gate.rows import TIME, invalid_row, no_value
 from detrbench.core.stats import Interval
 from detrbench.core.units import show_count, show_part, show_quantity
+from detrbench.render.layout import summary_metrics
 from detrbench.reports.metrics import METRICS, Metric, metric
 from detrbench.reports.report import Report, Result, missing_value
 
@@ -34,12 +35,10 @@ def value_checks(report: Report, policy: Policy) -> Iterator[Check]:
 
 def _shown(row: Result) -> list[str]:
     """The counts that a table shows of `row` and that it has, FLOPs by the row's own convention."""
-    conventions = {None, row.settings.get("convention", "core")}
     return [
         one.key
-        for one in METRICS.values()
-        if one.summary and not one.measured and one.better == "lower"
-        if one.convention in conventions and row.metrics.get(one.key) is not None
+        for one in summary_metrics((row,))
+        if not one.measured and one.better == "lower" and row.metrics.get(one.key) is not None
     ]
 
 

@@ -22,7 +22,8 @@ class Outcome(str, Enum):
 
     @property
     def exit_code(self) -> int:
-        """What a command ends with; 2 is left to usage errors. Stable."""
+        """What a command ends with: 0 pass, 1 regression, 3 inconclusive, 4 invalid; 2 is left to
+        usage errors. Stable."""
         return {"PASS": 0, "REGRESSION": 1, "INCONCLUSIVE": 3, "INVALID": 4}[self.value]
 
 
@@ -62,15 +63,15 @@ class Check:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data."""
-        plain = {name: value for name, value in vars(self).items() if name != "interval"}
-        ends = None if self.interval is None else vars(self.interval)
+        plain = dict(vars(self))
+        interval = plain.pop("interval")
         return {
             **plain,
             "outcome": self.outcome.value,
             "settings": dict(self.settings),
             "reasons": list(self.reasons),
             "ratio": self.ratio,
-            "interval": None if ends is None else dict(ends),
+            "interval": interval and dict(vars(interval)),
         }
 
 
@@ -90,11 +91,6 @@ class GateResult:
         return next((outcome for outcome in Outcome if outcome in there), Outcome.INVALID)
 
     @property
-    def exit_code(self) -> int:
-        """0 pass, 1 regression, 3 inconclusive, 4 invalid."""
-        return self.outcome.exit_code
-
-    @property
     def ordered(self) -> tuple[Check, ...]:
         """The checks, those that decide first."""
         order = list(Outcome)
@@ -104,7 +100,7 @@ class GateResult:
         """Plain data."""
         return {
             "outcome": self.outcome.value,
-            "exit_code": self.exit_code,
+            "exit_code": self.outcome.exit_code,
             "checks": [check.to_dict() for check in self.checks],
             "notes": list(self.notes),
             "policy": self.policy.to_dict(),

@@ -69,7 +69,7 @@ def paired_checks(
         runs = [pair for pair in pairs if _same(pair.case, row)]
         if runs:
             before = next((one for one in then.rows if _same(one, row)), None)
-            values = (None if before is None else _median(before), _median(row))
+            values = (before and before.metrics.get(TIME.key), row.metrics.get(TIME.key))
             yield _decided(row, sorted(runs, key=_number), limit, known, values)
 
 
@@ -130,7 +130,3 @@ def _told(run: Comparison) -> str:
 
 def _number(run: Comparison) -> int:
     return int(run.settings.get(CONFIRMATION) or 1)
-
-
-def _median(row: Result) -> float | None:
-    return row.metrics.get(TIME.key)

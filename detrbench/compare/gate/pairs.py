@@ -40,7 +40,13 @@ def pairs_of(report: Report, which: str = "this run") -> list[Comparison]:
         ReportError: one is not a comparison.
     """
     for index, pair in enumerate(report.comparisons):
-        _check(pair, f"{which}, comparisons[{index}]")
+        problem = _problem(pair)
+        if problem is not None:
+            raise ReportError(
+                problem,
+                where=f"{which}, comparisons[{index}]",
+                hint="Give a run.json written by detrbench latency or detrbench run.",
+            )
     return list(report.comparisons)
 
 
@@ -56,17 +62,15 @@ _SUREST = 1 - 1e-6
 """No run is more confident: the error is shared out to at most some dozen looks."""
 
 
-def _check(pair: Comparison, where: str) -> None:
-    """Raises ReportError where it is none: nothing has looked into its values so far."""
-    hint = "Give a run.json written by detrbench latency or detrbench run."
+def _problem(pair: Comparison) -> str | None:
+    """Why it is none: nothing has looked into its values so far."""
     unusable = [*pair.unusable, *(["verdict"] if pair.verdict is None else [])]
     if unusable:
-        raise ReportError(f"has no usable {unusable[0]}", where=where, hint=hint)
+        return f"has no usable {unusable[0]}"
     if not all(abs(value) <= _LARGEST for value in pair.process_log_ratios):
-        raise ReportError("process_log_ratios holds no ratios", where=where, hint=hint)
+        return "process_log_ratios holds no ratios"
     if pair.confidence is not None and not 0 < pair.confidence <= _SUREST:
-        raise ReportError(
-            f"confidence is {pair.confidence!r}, which is none", where=where, hint=hint
-        )
+        return f"confidence is {pair.confidence!r}, which is none"
     if pair.verdict not in {one.value for one in Verdict}:
-        raise ReportError(f"verdict is {pair.verdict!r}", where=where, hint=hint)
+        return f"verdict is {pair.verdict!r}"
+    return None

@@ -7,7 +7,7 @@ from typing import Any
 
 from detrbench.compare.gate import Check, GateResult, Outcome
 from detrbench.core.units import show_change, show_part, show_quantity, show_range
-from detrbench.render.layout import Column, Document, Line, Table
+from detrbench.render.layout import Document, Line, Table, columns
 from detrbench.reports.metrics import metric
 from detrbench.reports.settings import settings_text
 
@@ -22,18 +22,17 @@ _HEADLINES = {
 def document(result: GateResult) -> Document:
     """The result as a table for readers, records for CSV, data for JSON."""
     checks = result.ordered
-    common = _common([check.settings for check in checks if check.settings])
+    settings = [check.settings for check in checks if check.settings]
+    common = {
+        name: value
+        for name, value in (settings[0] if settings else {}).items()
+        if all(name in each and each[name] == value for each in settings)
+    }
     reasons = list(dict.fromkeys(_why(check) for check in checks if check.reasons))
     table = Table(
         caption=headline(result),
-        columns=(
-            Column("Model", "left"),
-            Column("Figure", "left"),
-            Column("Baseline"),
-            Column("Now"),
-            Column("Change"),
-            Column("Limit"),
-            Column("Outcome", "left"),
+        columns=columns(
+            "llrrrrl", "Model", "Figure", "Baseline", "Now", "Change", "Limit", "Outcome"
         ),
         lines=tuple(_line(check, common, reasons) for check in checks),
         notes=(
@@ -84,7 +83,7 @@ def limit(check: Check) -> str:
     if check.limit is None:
         return ""
     if check.ceiling:
-        return f"at most {show_quantity(check.limit, metric(check.metric or '').unit)}"
+        return f"at most {show_quantity(check.limit, _unit(check))}"
     return f"+{show_part(check.limit)}"
 
 
@@ -94,7 +93,7 @@ def value(check: Check, number: float | None) -> str:
         return ""
     if check.reference:
         return show_change(number)
-    return show_quantity(number, metric(check.metric or "").unit)
+    return show_quantity(number, _unit(check))
 
 
 def _line(check: Check, common: Mapping[str, Any], reasons: Sequence[str]) -> Line:
@@ -102,19 +101,14 @@ def _line(check: Check, common: Mapping[str, Any], reasons: Sequence[str]) -> Li
     mark = f" [{reasons.index(_why(check)) + 1}]" if check.reasons else ""
     now = value(check, check.value)
     if check.ceiling and check.interval is not None:
-        unit = metric(check.metric or "").unit
-        now = f"{now} {show_range(check.interval.low, check.interval.high, unit)}"
-    return Line(
-        subject(check, own),
-        (
-            figure(check),
-            value(check, check.baseline),
-            now,
-            change(check),
-            limit(check),
-            f"{check.outcome.value}{mark}",
-        ),
-    )
+        now += f" {show_range(check.interval.low, check.interval.high, _unit(check))}"
+    before, outcome = value(check, check.baseline), f"{check.outcome.value}{mark}"
+    cells = (figure(check), before, now, change(check), limit(check), outcome)
+    return Line(subject(check, own), cells)
+
+
+def _unit(check: Check) -> str:
+    return metric(check.metric or "").unit
 
 
 def _why(check: Check) -> str:
@@ -139,13 +133,4 @@ def _record(check: Check) -> dict[str, Any]:
         "limit_is": "value" if check.ceiling else "increase",
         "reasons": _why(check) or None,
         "hint": check.hint,
-    }
-
-
-def _common(settings: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    first = settings[0] if settings else {}
-    return {
-        name: value
-        for name, value in first.items()
-        if all(name in each and each[name] == value for each in settings)
     }

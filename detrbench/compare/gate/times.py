@@ -7,6 +7,7 @@ log-ratios to the reference, with Welch's interval over the processes of both.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,7 @@ from detrbench.core.units import show_many
 from detrbench.reports.comparison import Comparison
 from detrbench.reports.merge import in_words, machine_differences
 from detrbench.reports.metrics import METRICS
-from detrbench.reports.report import Report, Result, setting_differences
+from detrbench.reports.report import Report, Result, setting_differences, value_differences
 from detrbench.reports.verdicts import ALPHA, LEAST_PROCESSES
 
 if TYPE_CHECKING:
@@ -55,7 +56,12 @@ def time_check(
         reference: the model that `values` are ratios to; `None` where they are seconds.
         hint: what decides it, where this does not.
     """
-    few = [_too_few(number) for number in processes if number < LEAST_PROCESSES]
+    few = [
+        f"{show_many(number, 'process has', 'processes have')} a ratio, and {LEAST_PROCESSES} are "
+        "needed"
+        for number in processes
+        if number < LEAST_PROCESSES
+    ]
     invalid = list(spoilt) or few  # what spoils a run names its processes too
     if interval is None and not invalid:
         invalid.append("it has no interval")
@@ -137,7 +143,9 @@ class _Runs:
         invalid = [*self._not_comparable(before, now), *spoilt([*then, *today])]
         common = [(a, b) for a in then for b in today if a.baseline.model == b.baseline.model]
         if not common and not invalid:
-            return _undecided(now, _no_reference(then, today))
+            old, new = (", ".join(map(reference_of, pairs)) or "nothing" for pairs in (then, today))
+            lacking = "the runs have no reference in common: the baseline was timed against"
+            return _undecided(now, f"{lacking} {old}, this run against {new}")
         if not common:
             return time_check(now, None, self._limit, processes=(), spoilt=invalid)
         a, b = min(common, key=lambda both: len(_other_settings(*both)))
@@ -175,19 +183,19 @@ class _Runs:
                 f"the reference {reference_of(today)} was timed under other settings "
                 f"(baseline, this run): {in_words(settings)}"
             )
-        counts = [one.key for one in METRICS.values() if not one.measured]
-        rows = [row for row in self._baseline.rows if then.baseline.is_of(row)]
-        for before in rows:
-            for now in self._report.rows:
-                if not today.baseline.is_of(now) or differing(before, now, NOT_OF_TIME):
-                    continue
-                was, is_now = (_there(row, counts) for row in (before, now))
-                changed = setting_differences(was, is_now)
-                if changed:
-                    yield (
-                        f"the reference {reference_of(today)} is not the same model in both runs "
-                        f"(baseline, this run): {in_words(changed)}"
-                    )
+        counts = {one.key for one in METRICS.values() if not one.measured}
+        references = itertools.product(
+            [row for row in self._baseline.rows if then.baseline.is_of(row)],
+            [row for row in self._report.rows if today.baseline.is_of(row)],
+        )
+        for before, now in references:
+            found = {} if differing(before, now, NOT_OF_TIME) else value_differences(before, now)
+            changed = {key: values for key, values in found.items() if key in counts}
+            if changed:
+                yield (
+                    f"the reference {reference_of(today)} is not the same model in both runs "
+                    f"(baseline, this run): {in_words(changed)}"
+                )
 
 
 def _other_settings(then: Comparison, today: Comparison) -> dict[str, tuple[Any, Any]]:
@@ -199,32 +207,10 @@ def _other_settings(then: Comparison, today: Comparison) -> dict[str, tuple[Any,
     return {name: values for name, values in found.items() if name not in NOT_OF_TIME}
 
 
-def _there(row: Result, keys: Sequence[str]) -> dict[str, float]:
-    return {key: value for key in keys if (value := row.metrics.get(key)) is not None}
-
-
-def _too_few(processes: int) -> str:
-    has = show_many(processes, "process has", "processes have")
-    return f"{has} a ratio, and {LEAST_PROCESSES} are needed"
-
-
 def _undecided(row: Result, reason: str) -> Check:
-    return Check(
-        Outcome.INCONCLUSIVE,
-        row.model,
-        row.settings,
-        TIME.key,
-        reasons=(reason,),
-        hint="In both runs, time a model that does not change first; or time both together: "
-        "detrbench gate --rev REV MODEL.yaml.",
+    hint = (
+        "In both runs, time a model that does not change first; or time both together: "
+        "detrbench gate --rev REV MODEL.yaml."
     )
-
-
-def _no_reference(then: Sequence[Comparison], today: Sequence[Comparison]) -> str:
-    def names(pairs: Sequence[Comparison]) -> str:
-        return ", ".join(map(reference_of, pairs)) or "nothing"
-
-    return (
-        "the runs have no reference in common: the baseline was timed against "
-        f"{names(then)}, this run against {names(today)}"
-    )
+    figure = (row.model, row.settings, TIME.key)
+    return Check(Outcome.INCONCLUSIVE, *figure, reasons=(reason,), hint=hint)
