@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeAlias
 
 import yaml
 
@@ -26,7 +26,6 @@ MAX_DEPTH = 16
 MAX_INTEGER = 2**31 - 1  # no size, stride or index lies beyond, and products of two still fit
 
 Scalar: TypeAlias = "bool | int | float | str | None"
-_Number = TypeVar("_Number", int, float)
 
 _TAG = "tag:yaml.org,2002:"
 # What YAML 1.1 would turn into dates, merges and defaults is ordinary text here.
@@ -67,14 +66,6 @@ class Node:
             return "a mapping"
         return "nothing" if self.value is None else repr(shorten(self.text))
 
-    def plain(self) -> Any:
-        """The value without places: scalars, lists and dicts."""
-        if isinstance(self.value, tuple):
-            return [item.plain() for item in self.value]
-        if isinstance(self.value, Mapping):
-            return {key: item.plain() for key, item in self.value.items()}
-        return self.value
-
     def error(self, what: str, hint: str | None = None) -> SpecError:
         """The error to raise about this value."""
         return SpecError(what, where=self.where, hint=hint)
@@ -92,7 +83,13 @@ def read_yaml(path: Path) -> Node:
         loader = _Loader(text)  # the reader rejects control characters at once
         return _Document(loader, place).root()
     except (yaml.YAMLError, ValueError) as error:  # ValueError: an escape beyond Unicode
-        raise _not_yaml(place, error) from error
+        mark = getattr(error, "problem_mark", None)
+        problem = getattr(error, "problem", None) or getattr(error, "reason", None) or error
+        raise SpecError(
+            f"this is not YAML: {shorten(str(problem), 200)}",
+            where=f"{place}, line {mark.line + 1}" if mark else place,
+            hint="check the brackets, quotes and indentation up to here.",
+        ) from error
 
 
 def shown(path: Path) -> str:
@@ -135,16 +132,6 @@ def _read_text(path: Path) -> str:
             f"the file is not text in UTF-8 (byte {error.start})",
             "name a YAML file rather than a checkpoint, or save it as UTF-8.",
         ) from error
-
-
-def _not_yaml(place: str, error: Exception) -> SpecError:
-    mark = getattr(error, "problem_mark", None)
-    problem = getattr(error, "problem", None) or getattr(error, "reason", None) or error
-    return SpecError(
-        f"this is not YAML: {shorten(str(problem), 200)}",
-        where=f"{place}, line {mark.line + 1}" if mark else place,
-        hint="check the brackets, quotes and indentation up to here.",
-    )
 
 
 class _Loader(yaml.SafeLoader):
@@ -259,12 +246,12 @@ class _Document:
         if tag == _TAG + "bool":
             return bool(self._loader.construct_yaml_bool(scalar))
         if tag == _TAG + "int":
-            return self._within(event, int(self._loader.construct_yaml_int(scalar)))
+            return self._within(event, self._loader.construct_yaml_int(scalar))
         if tag == _TAG + "float":
-            return self._within(event, float(self._loader.construct_yaml_float(scalar)))
+            return self._within(event, self._loader.construct_yaml_float(scalar))
         raise self._tag_error(event)
 
-    def _within(self, event: Any, number: _Number) -> _Number:
+    def _within(self, event: Any, number: float) -> float:
         if not math.isfinite(number) or abs(number) > MAX_INTEGER:
             what = f"{shorten(event.value)} is beyond any number that a layer can use"
             raise self._error(event, what, f"stay within +-{MAX_INTEGER}.")

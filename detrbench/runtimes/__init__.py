@@ -5,7 +5,7 @@ Importing this package imports no torch, so that a wrong name or device is said 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -77,38 +77,37 @@ def check_execution(execution: Execution, *, where: str | None = None) -> Execut
         UsageError: there is none, or it cannot; `where` says which case it is.
     """
     check_values(execution)
+    for what, hint in _problems(execution):
+        raise UsageError(what, where=where, hint=hint)
+    return execution
+
+
+def _problems(execution: Execution) -> Iterator[tuple[str, str]]:
+    """What stands against it, with a hint each."""
     kind, _ = parse_device(execution.device)
     if execution.runtime not in RUNTIMES:
-        raise UsageError(
-            f"unknown runtime {execution.runtime!r}",
-            where=where,
-            hint=nearest(execution.runtime, RUNTIMES),
-        )
-    kinds = ONLY_ON.get(execution.runtime)
-    if kinds is not None and kind not in kinds:
-        able = [other for other in RUNTIMES if other not in ONLY_ON]
-        raise UsageError(
+        yield f"unknown runtime {execution.runtime!r}", nearest(execution.runtime, RUNTIMES)
+    kinds = ONLY_ON.get(execution.runtime, (kind,))
+    if kind not in kinds:
+        able = " or ".join(other for other in RUNTIMES if other not in ONLY_ON)
+        yield (
             f"the runtime {execution.runtime} does not run on {execution.device}",
-            where=where,
-            hint=f"Give --device {kinds[0]}, or take {' or '.join(able)}.",
+            f"Give --device {kinds[0]}, or take {able}.",
         )
     for key, one in SETTINGS.items():
         if one.of != "execution" or getattr(execution, key) == one.default:
             continue
         if one.devices is not None and kind not in one.devices:
-            raise UsageError(
+            yield (
                 f"{key} is a setting of {' and '.join(one.devices)} devices, not of "
                 f"{execution.device}",
-                where=where,
-                hint=f"Leave it out, or give --device {one.devices[0]}.",
+                f"Leave it out, or give --device {one.devices[0]}.",
             )
         if one.runtimes is not None and execution.runtime not in one.runtimes:
-            raise UsageError(
+            yield (
                 f"the runtime {execution.runtime} knows no {key}",
-                where=where,
-                hint=f"Leave {one.flag} out, or give --runtime {one.runtimes[0]}.",
+                f"Leave {one.flag} out, or give --runtime {one.runtimes[0]}.",
             )
-    return execution
 
 
 def open_runtime(execution: Execution) -> Runtime:

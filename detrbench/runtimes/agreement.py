@@ -7,8 +7,9 @@ outputs are compared given the same selected queries.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -28,20 +29,17 @@ Observed = Callable[[Tensor], "tuple[object, Tensor | None]"]
 """Images to outputs, and the queries picked for them, if any."""
 
 
-class Selecting(Protocol):
-    """A model that says which queries it picked."""
-
-    def detect(self, images: Tensor) -> tuple[object, Tensor]:
-        """The outputs, and the picked cells (B, Q)."""
-
-
 def observed(model: Any) -> Observed:
     """A module as a function, which is what gets compiled or captured: so the very graph that is
-    timed is compared."""
-    detector: Selecting | None = model if getattr(model, "selects_queries", False) else None
+    timed is compared. What selects queries has a `detect`, which also gives the picked cells
+    (B, Q)."""
+    selects: bool = getattr(model, "selects_queries", False)
 
     def run(images: Tensor) -> tuple[object, Tensor | None]:
-        return (model(images), None) if detector is None else detector.detect(images)
+        found: tuple[object, Tensor | None] = (
+            model.detect(images) if selects else (model(images), None)
+        )
+        return found
 
     return run
 
@@ -86,9 +84,7 @@ def _deviation(ours: Tensor, reference: Tensor) -> float:
     theirs = reference.double()
     difference = float((ours.to(theirs) - theirs).abs().max())
     scale = float(theirs.abs().max())
-    if difference == 0:
-        return 0.0
-    return difference / scale if scale else float("inf")
+    return difference / scale if scale else math.inf if difference else 0.0
 
 
 def check_finite(output: object) -> None:

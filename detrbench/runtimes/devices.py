@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar
 from weakref import WeakSet
 
 from detrbench.core.errors import UsageError
@@ -154,14 +154,6 @@ def _cuda_clock(before: Callable[[], object] | None = None) -> CudaClock:
     return CudaClock(event, torch.cuda.synchronize, before=before)
 
 
-class CudaEvent(Protocol):
-    """The part of torch.cuda.Event a clock needs."""
-
-    def record(self) -> object: ...
-
-    def elapsed_time(self, end: Any) -> float: ...
-
-
 class CudaClock:
     """Two events on the stream, inside two synchronisations on the host.
 
@@ -173,7 +165,7 @@ class CudaClock:
       bottleneck.
 
     Args:
-        event: makes an event that can be recorded.
+        event: makes what a torch.cuda.Event with timing is.
         before: done on the device ahead of every sample, outside of it, such as flushing a cache.
     """
 
@@ -182,7 +174,7 @@ class CudaClock:
 
     def __init__(
         self,
-        event: Callable[[], CudaEvent],
+        event: Callable[[], Any],
         synchronize: Callable[[], object],
         now_ns: Callable[[], int] = time.perf_counter_ns,
         before: Callable[[], object] | None = None,
