@@ -84,11 +84,6 @@ def _filled(shape: Sequence[int], *, dtype: Any = None, device: Any = None, **op
     return torch.empty(tuple(shape), dtype=dtype, device=device)
 
 
-def _filled_like(x: Tensor, *, dtype: Any = None, device: Any = None, **options: Any) -> Any:
-    plain = x.is_contiguous() and (device is None or torch.device(device) == x.device)
-    return _new(x, *x.shape, dtype=dtype) if plain else NotImplemented
-
-
 def _full(shape: Sequence[int], value: Any, *, dtype: Any = None, **options: Any) -> Any:
     known = dtype is not None or isinstance(value, float)
     return _filled(shape, dtype=dtype, **options) if known else NotImplemented
@@ -97,9 +92,12 @@ def _full(shape: Sequence[int], value: Any, *, dtype: Any = None, **options: Any
 # --- element by element ------------------------------------------------------------------------
 
 
-def _like(x: Tensor, *options: Any, dtype: torch.dtype | None = None, **more: Any) -> Any:
+def _like(
+    x: Tensor, *options: Any, dtype: torch.dtype | None = None, device: Any = None, **more: Any
+) -> Any:
     plain = x.is_contiguous() and not any(isinstance(o, Tensor) for o in options)
-    return _new(x, *x.shape, dtype=dtype) if plain else NotImplemented
+    here = device is None or torch.device(device) == x.device
+    return _new(x, *x.shape, dtype=dtype) if plain and here else NotImplemented
 
 
 def _float_like(x: Tensor, *options: Any, **more: Any) -> Any:
@@ -326,7 +324,7 @@ _BY_NAMES: Mapping[str, Callable[..., Any]] = {
     "gt.Scalar lt.Scalar ge.Scalar le.Scalar": lambda x, y: _like(x, dtype=torch.bool),
     "arange.default arange.start arange.start_step": _arange,
     "zeros.default ones.default": _filled,
-    "zeros_like.default ones_like.default empty_like.default": _filled_like,
+    "zeros_like.default ones_like.default empty_like.default": _like,
     "full.default": _full,
     "convolution.default": _convolution,
     "addmm.default": lambda bias, a, b, **scales: _product(a, b),

@@ -16,6 +16,7 @@ from statistics import stdev
 
 from detrbench.core.errors import DetrbenchError
 from detrbench.core.stats import mean_interval, median
+from detrbench.core.units import show_imgsz
 from detrbench.reports.case import Case
 from detrbench.reports.references import make_cases
 from detrbench.reports.verdicts import ALPHA, LEAST_PROCESSES, Verdict
@@ -203,7 +204,6 @@ def _resolution(run: Run, budget_s: float) -> Resolution:
     # Two models instead of all of these: a comparison's usual process.
     process_s = shown.start_s + rounds * shown.round_s * 2 / len(run.request.cases)
     first = run.request.cases[0]
-    height, width = first.execution.imgsz
     return Resolution(
         process_sd=sd,
         # Never quite nothing: a small sample may scatter less than its rounds let one expect.
@@ -212,7 +212,7 @@ def _resolution(run: Run, budget_s: float) -> Resolution:
         budget_s=budget_s,
         detectable=detectable(sd, max(2, int(budget_s // process_s))),
         model=first.model.name,
-        imgsz=f"{height}x{width}",
+        imgsz=show_imgsz(first.execution.imgsz),
         created=datetime.now().astimezone().date().isoformat(),
     )
 

@@ -14,11 +14,19 @@ from detrbench.experiments.suites import load_suite
 from detrbench.models.builder import build
 from detrbench.models.detector import Detector
 from detrbench.models.nn.densenet import DenseLayer
-from detrbench.models.nn.mobilenetv1 import MobileV1Stage, MobileV1Stem
-from detrbench.models.nn.mobilenetv2 import MobileV2Stage, MobileV2Stem
+from detrbench.models.nn.mobilenet import (
+    MobileV1Stage,
+    MobileV1Stem,
+    MobileV2Stage,
+    MobileV2Stem,
+)
 from detrbench.models.nn.series import Series, pointwise
-from detrbench.models.nn.shufflenet import ShuffleV2Stem
-from detrbench.models.nn.shufflenetv1 import ShuffleV1Stage, ShuffleV1Unit, shuffle_channels
+from detrbench.models.nn.shufflenet import (
+    ShuffleV1Stage,
+    ShuffleV1Unit,
+    ShuffleV2Stem,
+    shuffle_channels,
+)
 from detrbench.models.nn.xception import XceptionUnit
 from tests.models.filling import fill, image, uniform
 
