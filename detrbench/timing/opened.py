@@ -104,22 +104,9 @@ class Ready(NamedTuple):
     runtime: Runtime
 
 
-class InTurns(Observer):
-    """Has the runtime of each step active before every sample: others run between.
-
-    Args:
-        runtimes: of the steps, in their order.
-    """
-
-    def __init__(self, runtimes: Sequence[Runtime]) -> None:
-        self._runtimes = runtimes
-
-    def before(self, index: int) -> None:
-        self._runtimes[index].activate()
-
-
-class Watch(InTurns):
-    """Keeps the ledger of the timed rounds, too, and tells a journal of everything.
+class Watch(Observer):
+    """Has the runtime of each step active before every sample, since others run between; keeps the
+    ledger of the timed rounds; and tells a journal of everything.
 
     Attributes:
         began: when the rounds did, on the clock `now`; timed_s: how long they took.
@@ -133,7 +120,6 @@ class Watch(InTurns):
         now: Callable[[], float] = time.monotonic,
         journal: Journal | None = None,
     ) -> None:
-        super().__init__([one.runtime for one in ready])
         self._ready, self._now, self._journal = ready, now, journal
         self._ledger = open_ledger(device)
         self.began, self.timed_s = now(), 0.0
@@ -142,6 +128,9 @@ class Watch(InTurns):
     def first_call(self, index: int) -> None:
         if self._journal:
             self._journal.at(self._ready[index].name)
+
+    def before(self, index: int) -> None:
+        self._ready[index].runtime.activate()
 
     def begin(self) -> None:
         self.began = self._now()

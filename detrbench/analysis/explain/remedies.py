@@ -107,25 +107,23 @@ def measure_tries(
     Raises:
         DetrbenchError: `variant` itself cannot be built or run.
     """
-    from detrbench.timing.opened import InTurns, opening
+    from detrbench.timing.opened import Ready, Watch, opening
 
     failed: dict[str, str] = {}
     with opening() as open_case:
         present = open_case(variant)
-        ready = {variant.name: (present.step(), present.runtime)}
+        ready = [Ready(variant.name, present.step(), present.runtime)]
         for case in tries:
             try:
                 opened = open_case(case)
-                ready[case.name] = opened.step(), opened.runtime
+                ready.append(Ready(case.name, opened.step(), opened.runtime))
             except DetrbenchError as error:
                 failed[case.name] = error.what
             except Exception as error:  # such as no memory for a larger batch
                 failed[case.name] = f"{type(error).__name__}: {error}"
-        steps, runtimes = zip(*ready.values(), strict=True)
-        serieses = measure_steps(
-            steps, Plan(budget_s=budget_s), progress=progress, observer=InTurns(runtimes)
-        )
-    timed = dict(zip(ready, serieses, strict=True))
+        steps, watch = [one.step for one in ready], Watch(ready, variant.execution.device)
+        serieses = measure_steps(steps, Plan(budget_s=budget_s), progress=progress, observer=watch)
+    timed = {one.name: series for one, series in zip(ready, serieses, strict=True)}
     return tuple(
         _compared(variant, case, timed[variant.name], timed[case.name])
         if case.name in timed
