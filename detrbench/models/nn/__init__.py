@@ -5,8 +5,8 @@ Importing this package does not import torch; `resolve` loads what it needs.
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Mapping
+from pkgutil import resolve_name
 from typing import TYPE_CHECKING
 
 from detrbench.core.errors import SpecError, nearest
@@ -49,8 +49,7 @@ def resolve(name: str, extra: Mapping[str, type[nn.Module]] | None = None) -> ty
     if extra and name in extra:
         return extra[name]
     if name in BLOCKS:
-        module, _, attribute = BLOCKS[name].partition(":")
-        block: type[nn.Module] = getattr(importlib.import_module(module), attribute)
+        block: type[nn.Module] = resolve_name(BLOCKS[name])
         return block
     from torch import nn
 

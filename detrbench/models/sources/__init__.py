@@ -7,7 +7,7 @@ and in the process that needs it, it builds the module.
 
 from __future__ import annotations
 
-import importlib
+from pkgutil import resolve_name
 from typing import Protocol
 
 from detrbench.models.model import Model
@@ -44,8 +44,7 @@ class Source(Protocol):
 def source_of(reference: str) -> Source:
     """The source whose form a reference has."""
     for place in SOURCES.values():
-        module, _, name = place.partition(":")
-        source: Source = getattr(importlib.import_module(module), name)()
+        source: Source = resolve_name(place)()
         if source.claims(reference):
             return source
     raise AssertionError("the last source takes everything")
