@@ -44,14 +44,14 @@ def _check_output(option: typer.CallbackParam, path: Path | None) -> Path | None
     if path is None:
         return None
     if path.is_dir():
-        problem, cure = f"{path} is a folder", "Name a file in it."
+        problem, hint = f"{path} is a folder", "Name a file in it."
     elif not path.parent.is_dir():
-        problem, cure = f"the folder {path.parent} is not there", "Create it first."
+        problem, hint = f"the folder {path.parent} is not there", "Create it first."
     elif not os.access(path if path.exists() else path.parent, os.W_OK):
-        problem, cure = f"{path} may not be written", "Choose a folder of your own."
+        problem, hint = f"{path} may not be written", "Choose a folder of your own."
     else:
         return path
-    raise UsageError(problem, where=option.opts[0], hint=cure)
+    raise UsageError(problem, where=option.opts[0], hint=hint)
 
 
 def file_to_write(*flags: str, help: str) -> Any:

@@ -13,8 +13,11 @@ from detrbench.core.errors import DetrbenchError
 from detrbench.runtimes.agreement import Observed, given, observed
 from detrbench.runtimes.eager import Eager, ModelStep
 
-# What a compiler needs that a torch wheel does not bring, by the exception that says so.
+# What a compiler lacks, by the exception that says so: what a torch wheel does not bring, or what is
+# broken in its cache since a process was killed while it compiled.
 _HINTS = {
+    "ImportError": "A compile that was cut off may have left a broken file: remove the compiler's "
+    "cache, TORCHINDUCTOR_CACHE_DIR or else torchinductor_USER in the folder of temporary files.",
     "InvalidCxxCompiler": "Install a C++ compiler (g++ or clang++), or name one in CXX.",
     "TritonMissing": "Install triton, which compiles for GPUs.",
 }
@@ -62,17 +65,14 @@ def _first_call(run: Observed, images: Tensor) -> tuple[object, Tensor | None]:
     except torch.OutOfMemoryError:
         raise
     except Exception as error:
-        causes = list(_causes(error))
-        hints = [_HINTS[name] for name in map(_kind, causes) if name in _HINTS]
+        causes = _causes(error)
+        kinds = [type(cause).__name__ for cause in causes]
+        hints = [_HINTS[kind] for kind in kinds if kind in _HINTS]
         first_line = str(causes[-1]).strip().split("\n")[0]
         raise DetrbenchError(
-            f"torch.compile cannot compile the model: {_kind(causes[-1])}: {first_line}",
+            f"torch.compile cannot compile the model: {kinds[-1]}: {first_line}",
             hint=hints[0] if hints else "Time it with --runtime eager.",
         ) from error
-
-
-def _kind(error: BaseException) -> str:
-    return type(error).__name__
 
 
 def _causes(error: BaseException) -> list[BaseException]:
