@@ -89,15 +89,13 @@ def gate_revision(
     policy: Policy,
     *,
     known: Known | None = None,
-    replicate: Replicate = replicate,
-    count: Count = count_apart,
-    progress: OnProgress | None = None,
-    announce: Callable[[str], None] | None = None,
+    **ways: Any,
 ) -> tuple[GateResult, Versus]:
     """`compare_with_revision`, and what a gate makes of it under `policy`.
 
     Args:
         known: device -> what its machine can tell apart; a limit below that never passes.
+        ways: as there.
 
     Raises:
         UsageError: as there.
@@ -106,9 +104,7 @@ def gate_revision(
         asked = dataclasses.replace(asked, limit=policy.latency_limit)
     else:
         asked = dataclasses.replace(asked, counts_only=True)
-    versus = compare_with_revision(
-        asked, replicate=replicate, count=count, progress=progress, announce=announce
-    )
+    versus = compare_with_revision(asked, **ways)
     timed = paired_checks(versus.now, versus.then, versus.report, policy.latency_limit, known or {})
     broken = [
         Check(

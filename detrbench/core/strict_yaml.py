@@ -179,28 +179,34 @@ class _Document:
             self._admit(event, node.size, depth + node.height - 1)
             return node
         self._admit(event, 1, depth)
-        if isinstance(event, yaml.ScalarEvent):
-            node = self._scalar(event)
-        elif isinstance(event, yaml.SequenceStartEvent):
-            node = self._sequence(event, depth)
-        else:
-            node = self._mapping(event, depth)
+        is_scalar = isinstance(event, yaml.ScalarEvent)
+        node = self._scalar(event) if is_scalar else self._collection(event, depth)
         if event.anchor is not None:
             self._anchors[str(event.anchor)] = node
         return node
 
-    def _sequence(self, event: Any, depth: int) -> Node:
-        self._check_tag(event, "seq")
+    def _collection(self, event: Any, depth: int) -> Node:
+        is_list = isinstance(event, yaml.SequenceStartEvent)
+        if event.tag not in (None, "!", _TAG + ("seq" if is_list else "map")):
+            raise self._tag_error(event)
+        value: tuple[Node, ...] | dict[str, Node] = (
+            self._items(depth + 1) if is_list else self._entries(depth + 1)
+        )
+        below = value if isinstance(value, tuple) else tuple(value.values())
+        size = 1 + sum(node.size for node in below)
+        height = 1 + max((node.height for node in below), default=0)
+        return Node(value, "", self._place, _line(event), size, height)
+
+    def _items(self, depth: int) -> tuple[Node, ...]:
         items: list[Node] = []
         while not isinstance(item := self._next(), yaml.SequenceEndEvent):
-            items.append(self._node(item, depth + 1))
-        return self._collection(event, tuple(items), items)
+            items.append(self._node(item, depth))
+        return tuple(items)
 
-    def _mapping(self, event: Any, depth: int) -> Node:
-        self._check_tag(event, "map")
+    def _entries(self, depth: int) -> dict[str, Node]:
         entries: dict[str, Node] = {}
         while not isinstance(item := self._next(), yaml.MappingEndEvent):
-            key = self._node(item, depth + 1)
+            key = self._node(item, depth)
             if isinstance(key.value, tuple | Mapping):
                 raise key.error(f"{key.kind} stands where a name belongs", "write `name: value`.")
             if key.text in entries:
@@ -208,20 +214,8 @@ class _Document:
                     f"`{shorten(key.text)}` stands here twice",
                     f"keep one: the first is in line {entries[key.text].line}.",
                 )
-            entries[key.text] = self._node(self._next(), depth + 1)
-        return self._collection(event, entries, list(entries.values()))
-
-    def _collection(
-        self, event: Any, value: tuple[Node, ...] | Mapping[str, Node], below: list[Node]
-    ) -> Node:
-        return Node(
-            value,
-            text="",
-            path=self._place,
-            line=_line(event),
-            size=1 + sum(node.size for node in below),
-            height=1 + max((node.height for node in below), default=0),
-        )
+            entries[key.text] = self._node(self._next(), depth)
+        return entries
 
     def _scalar(self, event: Any) -> Node:
         tag = event.tag
@@ -235,7 +229,7 @@ class _Document:
             kind = str(tag).removeprefix(_TAG)
             what = f"{shorten(event.value)!r} cannot be read as {kind}"
             raise self._error(event, what, "put it in quotes if it is text.") from error
-        return Node(value, text=event.value, path=self._place, line=_line(event))
+        return Node(value, event.value, self._place, _line(event))
 
     def _value(self, tag: str, event: Any) -> Scalar:
         scalar = yaml.ScalarNode(tag, event.value)
@@ -256,10 +250,6 @@ class _Document:
             what = f"{shorten(event.value)} is beyond any number that a layer can use"
             raise self._error(event, what, f"stay within +-{MAX_INTEGER}.")
         return number
-
-    def _check_tag(self, event: Any, expected: str) -> None:
-        if event.tag not in (None, "!", _TAG + expected):
-            raise self._tag_error(event)
 
     def _tag_error(self, event: Any) -> SpecError:
         tag = shorten(event.tag.replace(_TAG, "!!"))

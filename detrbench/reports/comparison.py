@@ -47,10 +47,7 @@ class Side:
         return (
             self.model == row.model
             and (self.case == row.case or not known)
-            and all(
-                name in row.settings and row.settings[name] == value
-                for name, value in self.settings.items()
-            )
+            and self.settings.items() <= row.settings.items()
         )
 
     def to_dict(self) -> dict[str, Any]:

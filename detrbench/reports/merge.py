@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -95,10 +94,8 @@ def in_words(differences: Mapping[str, tuple[Any, Any]]) -> str:
 
 
 def _check_environments(one: tuple[str, Report], other: tuple[str, Report]) -> None:
-    if not (is_measured(one[1]) and is_measured(other[1])):
-        return
     differing = machine_differences(one[1], other[1])
-    if differing:
+    if differing and is_measured(one[1]) and is_measured(other[1]):
         raise UsageError(
             f"its environment is not that of {one[0]}: {in_words(differing)}",
             where=other[0],
@@ -109,7 +106,7 @@ def _check_environments(one: tuple[str, Report], other: tuple[str, Report]) -> N
 
 def _check_settings(one: tuple[str, Report], other: tuple[str, Report]) -> None:
     """Every setting of one of the reports must be there in the other."""
-    here, there = _all_settings(one[1]), _all_settings(other[1])
+    here, there = ([row.settings for row in report.rows] for _, report in (one, other))
     strange = [each for each in there if not any(_compares(each, known) for known in here)]
     if not strange or all(any(_compares(each, known) for known in there) for each in here):
         return
@@ -120,13 +117,6 @@ def _check_settings(one: tuple[str, Report], other: tuple[str, Report]) -> None:
         where=other[0],
         hint="Measure both under the same settings.",
     )
-
-
-def _all_settings(report: Report) -> list[dict[str, Any]]:
-    found: dict[str, dict[str, Any]] = {}
-    for row in report.rows:
-        found.setdefault(json.dumps(row.settings, sort_keys=True, default=str), row.settings)
-    return list(found.values())
 
 
 def _compares(here: Mapping[str, Any], there: Mapping[str, Any]) -> bool:

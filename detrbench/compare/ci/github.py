@@ -7,7 +7,7 @@ lies; the commands are those of "Workflow commands for GitHub Actions" in GitHub
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from detrbench.compare.gate import Check, GateResult, Outcome
@@ -49,19 +49,17 @@ def workflow_commands(result: GateResult, environment: Mapping[str, str]) -> lis
 
     GitHub shows no more than ten errors and ten warnings of a step: those that decide come first.
     """
-    return [
-        _command(_LEVELS[check.outcome], _properties(check, environment), _message(check))
-        for check in result.ordered
-        if check.outcome in _LEVELS
-    ]
+    return [_command(check, environment) for check in result.ordered if check.outcome in _LEVELS]
 
 
-def _properties(check: Check, environment: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    file = _file(check.model, environment)
-    if file is not None:
-        yield "file", file
+def _command(check: Check, environment: Mapping[str, str]) -> str:
     of = " of ".join(part for part in (figure(check), check.model) if part)
-    yield "title", f"detrbench {check.outcome.value}: {of}"
+    properties = {
+        "file": _file(check.model, environment),
+        "title": f"detrbench {check.outcome.value}: {of}",
+    }
+    named = [f"{name}={_property(text)}" for name, text in properties.items() if text is not None]
+    return f"::{_LEVELS[check.outcome]} {','.join(named)}::{_data(_message(check))}"
 
 
 def _file(model: str, environment: Mapping[str, str]) -> str | None:
@@ -80,11 +78,6 @@ def _message(check: Check) -> str:
     numbers = ", ".join(fact for fact in facts if fact)
     said = [numbers, "; ".join(check.reasons), check.hint or ""]
     return "\n".join(part for part in said if part)
-
-
-def _command(level: str, properties: Iterable[tuple[str, str]], message: str) -> str:
-    named = ",".join(f"{name}={_property(value)}" for name, value in properties)
-    return f"::{level} {named}::{_data(message)}"
 
 
 def _data(text: str) -> str:

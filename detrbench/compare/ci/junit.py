@@ -30,24 +30,20 @@ def junit(result: GateResult) -> str:
         name: str(sum(case.find(element) is not None for case in cases))
         for name, element in _COUNTS.items()
     }
-    suite = ElementTree.Element(
-        "testsuite", {"name": "detrbench gate", "tests": str(len(cases)), **counts}
-    )
-    suite.extend(cases)
-    ElementTree.SubElement(suite, "system-out").text = _clean(
-        "\n".join((headline(result), *result.notes))
-    )
     suites = ElementTree.Element("testsuites")
-    suites.append(suite)
+    named = {"name": "detrbench gate", "tests": str(len(cases)), **counts}
+    suite = ElementTree.SubElement(suites, "testsuite", named)
+    suite.extend(cases)
+    said = "\n".join((headline(result), *result.notes))
+    ElementTree.SubElement(suite, "system-out").text = _clean(said)
     ElementTree.indent(suites, " ")
     return ElementTree.tostring(suites, encoding="unicode", xml_declaration=True) + "\n"
 
 
 def _case(check: Check) -> ElementTree.Element:
-    case = ElementTree.Element(
-        "testcase",
-        {"classname": _clean(subject(check) or "report"), "name": _clean(_name(check))},
-    )
+    name = f"{figure(check)}, largest value" if check.ceiling else figure(check)
+    names = {"classname": _clean(subject(check) or "report"), "name": _clean(name)}
+    case = ElementTree.Element("testcase", names)
     element = _ELEMENTS.get(check.outcome)
     if element is not None:
         message = "; ".join(check.reasons)
@@ -56,10 +52,6 @@ def _case(check: Check) -> ElementTree.Element:
             told.set("type", check.outcome.value)
         told.text = _clean("\n".join(_facts(check)))
     return case
-
-
-def _name(check: Check) -> str:
-    return f"{figure(check)}, largest value" if check.ceiling else figure(check)
 
 
 def _facts(check: Check) -> list[str]:

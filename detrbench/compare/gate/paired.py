@@ -69,7 +69,8 @@ def paired_checks(
         runs = [pair for pair in pairs if _same(pair.case, row)]
         if runs:
             before = next((one for one in then.rows if _same(one, row)), None)
-            values = (before and before.metrics.get(TIME.key), row.metrics.get(TIME.key))
+            value = None if before is None else before.metrics.get(TIME.key)
+            values = (value, row.metrics.get(TIME.key))
             yield _decided(row, sorted(runs, key=_number), limit, known, values)
 
 
