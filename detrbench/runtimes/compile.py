@@ -13,8 +13,8 @@ from detrbench.core.errors import DetrbenchError
 from detrbench.runtimes.agreement import Observed, given, observed
 from detrbench.runtimes.eager import Eager, ModelStep
 
-# What a compiler lacks, by the exception that says so: what a torch wheel does not bring, or what is
-# broken in its cache since a process was killed while it compiled.
+# What a compiler lacks, by the exception that says so: what a torch wheel does not bring, or what
+# is broken in its cache since a process was killed while it compiled.
 _HINTS = {
     "ImportError": "A compile that was cut off may have left a broken file: remove the compiler's "
     "cache, TORCHINDUCTOR_CACHE_DIR or else torchinductor_USER in the folder of temporary files.",
