@@ -85,11 +85,7 @@ class Versus:
 
 
 def gate_revision(
-    asked: Asked,
-    policy: Policy,
-    *,
-    known: Known | None = None,
-    **ways: Any,
+    asked: Asked, policy: Policy, *, known: Known | None = None, **ways: Any
 ) -> tuple[GateResult, Versus]:
     """`compare_with_revision`, and what a gate makes of it under `policy`.
 
@@ -146,7 +142,8 @@ def compare_with_revision(
         going = _Runner(asked, revision, replicate, count, progress, announce)
         going.count_all()
         with suppress(KeyboardInterrupt):  # what was timed until then is in the rows
-            for name in () if asked.counts_only else going.then:  # what both have and can build
+            # What both have, and can build.
+            for name in () if asked.counts_only else list(going.then):
                 going.time(going.cases[name])
         return going.versus()
 

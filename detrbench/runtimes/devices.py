@@ -211,11 +211,10 @@ def open_device(text: str) -> Device:
 
 
 def _why_no_cuda(torch_module: Any) -> str:
-    built_with = torch_module.version.cuda
+    version, built_with = torch_module.__version__, torch_module.version.cuda
     if built_with is None:
-        return f"torch {torch_module.__version__} was built without CUDA"
-    built = f"torch {torch_module.__version__}, built with CUDA {built_with},"
-    return f"{built} finds no usable GPU or driver"
+        return f"torch {version} was built without CUDA"
+    return f"torch {version}, built with CUDA {built_with}, finds no usable GPU or driver"
 
 
 def _tf32(modern: Any, legacy: Any) -> bool:

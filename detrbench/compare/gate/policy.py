@@ -80,9 +80,9 @@ def load_policy(path: Path) -> Policy:
         UsageError: the file is not a policy; says file, line and hint.
     """
     readers: dict[str, Callable[[Node], Any]] = {
-        "max_latency_increase": lambda node: parse_increase(_text(node), where=node.where),
-        "max_increase": lambda node: _limits(node, increase_limit),
-        "max": lambda node: _limits(node, value_limit),
+        "max_latency_increase": lambda node: _increase(_text(node), node.where),
+        "max_increase": lambda node: _limits(node, _increase_limit),
+        "max": lambda node: _limits(node, _value_limit),
     }
     fields = mapping(read_yaml(path), readers)
     return Policy(**{key: readers[key](node) for key, node in fields.items()})
@@ -100,9 +100,9 @@ def policy_of(
     """
     latency = max_latency_increase
     return Policy(
-        None if latency is None else parse_increase(latency, where="--max-latency-increase"),
-        dict(_assignment(text, "--max-increase", increase_limit) for text in max_increase),
-        dict(_assignment(text, "--max", value_limit) for text in max),
+        None if latency is None else _increase(latency, "--max-latency-increase"),
+        dict(_assignment(text, "--max-increase", _increase_limit) for text in max_increase),
+        dict(_assignment(text, "--max", _value_limit) for text in max),
     )
 
 
@@ -112,12 +112,8 @@ Reader = Callable[[str, str, str], float]
 """A metric's key, a text and where it stands -> the limit, in base units or as a share."""
 
 
-def increase_limit(key: str, text: str, where: str) -> float:
-    """How far the count `key` may grow.
-
-    Raises:
-        UsageError: no such metric, one that is not a count, or not a share.
-    """
+def _increase_limit(key: str, text: str, where: str) -> float:
+    """How far the count `key` may grow."""
     one = _metric(key, where)
     if one.measured:
         raise UsageError(
@@ -125,15 +121,11 @@ def increase_limit(key: str, text: str, where: str) -> float:
             where=where,
             hint="Time is gated as a ratio, with its interval: --max-latency-increase 5%.",
         )
-    return parse_increase(text, where=where)
+    return _increase(text, where)
 
 
-def value_limit(key: str, text: str, where: str) -> float:
-    """The largest value of `key`, in base units.
-
-    Raises:
-        UsageError: no such metric, one without an interval, or not a number.
-    """
+def _value_limit(key: str, text: str, where: str) -> float:
+    """The largest value of `key`, in base units."""
     one = _metric(key, where)
     if one.measured and not one.spread:
         able = [each.key for each in METRICS.values() if each.measured and each.spread]
@@ -155,12 +147,8 @@ def value_limit(key: str, text: str, where: str) -> float:
     return printed.value
 
 
-def parse_increase(text: str, *, where: str) -> float:
-    """A share such as "5%", "0" for none at all, "any" for no limit.
-
-    Raises:
-        UsageError: it is none of these.
-    """
+def _increase(text: str, where: str) -> float:
+    """A share such as "5%", "0" for none at all, "any" for no limit."""
     if text.strip() == "any":
         return ANY
     if text.strip().removesuffix("%").strip("0.") == "" and any(map(str.isdigit, text)):
