@@ -211,7 +211,7 @@ def show_imgsz(size: tuple[int, int]) -> str:
     return f"{size[0]}x{size[1]}"
 
 
-def parse_imgsz(text: str, *, where: str | None = None) -> tuple[int, int]:
+def parse_imgsz(text: str) -> tuple[int, int]:
     """Read an image size: one number for a square, or HEIGHTxWIDTH, in pixels.
 
     Raises:
@@ -223,7 +223,6 @@ def parse_imgsz(text: str, *, where: str | None = None) -> tuple[int, int]:
     if not (height and width):
         raise UsageError(
             f"{text!r} is not an image size",
-            where=where,
             hint="write one number of pixels or HEIGHTxWIDTH, such as 640 or 480x640",
         )
     return height, width

@@ -166,7 +166,6 @@ class Report:
         """Read what `to_json` wrote.
 
         Args:
-            text: JSON.
             where: the file it is from, for the messages.
 
         Raises:
@@ -264,14 +263,12 @@ class Report:
 
     def _judged(self, row: Result) -> dict[str, Any]:
         """The comparison that `row` is the subject of; None where it is of none."""
-        pair, reference = self.comparison(row), None
-        if pair is not None:
-            found = next((one for one in self.rows if pair.baseline.is_of(one)), None)
-            reference = pair.baseline.model if found is None else self.label(found)
+        pair, reference = self.comparison(row), self.reference(row)
+        against = pair and (self.label(reference) if reference else pair.baseline.model)
         names = {"ratio": "ratio", "ci_low": "ratio_low", "ci_high": "ratio_high",
                  "verdict": "verdict"}  # fmt: skip
         judged = {column: getattr(pair, key, None) for key, column in names.items()}
-        return {"compared_with": reference, **judged}
+        return {"compared_with": against, **judged}
 
     def label(self, row: Result) -> str:
         """What tells `row` from the others: its case's name, if others are of the same model."""

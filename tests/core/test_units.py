@@ -110,8 +110,8 @@ def test_an_image_size_is_read_or_refused(text: str) -> None:
     if re.fullmatch(r"0*[1-9]\d*(x0*[1-9]\d*)?", text.strip().lower(), re.ASCII):
         assert min(units.parse_imgsz(text)) >= 1
     else:
-        with pytest.raises(UsageError, match=r"--imgsz: (.|\n)*480x640"):
-            units.parse_imgsz(text, where="--imgsz")
+        with pytest.raises(UsageError, match="480x640"):
+            units.parse_imgsz(text)
 
 
 @pytest.mark.parametrize(
