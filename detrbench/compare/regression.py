@@ -173,7 +173,9 @@ class _Runner:
         """Everything as it is, and, one after the other, as it was. Cases that differ in nothing
         that a count depends on are counted once."""
         for row in self.count(list(self.cases.values())).rows:
-            alike = [case for case in self.cases.values() if _counts_like(case, row.case)]
+            assert row.case is not None  # as it was asked for
+            same = _counted(row.case)
+            alike = [case for case in self.cases.values() if _counted(case) == same]
             self.now |= {case.name: dataclasses.replace(row, case=case) for case in alike}
             past = self._past_model(alike[0].model)
             if past is not None:
@@ -292,13 +294,9 @@ class _Runner:
         return Case(name, model, case.execution)
 
 
-def _counts_like(case: Case, other: Case | None) -> bool:
-    """Whether both have the same counts, whatever these are."""
-    return (
-        other is not None
-        and case.model == other.model
-        and case.settings_of_counts(None) == other.settings_of_counts(None)
-    )
+def _counted(case: Case) -> tuple[Model, dict[str, Any]]:
+    """What its counts depend on."""
+    return case.model, case.settings_of_counts(None)
 
 
 def _apart(rows: Iterable[Result]) -> Iterator[Result]:

@@ -87,8 +87,7 @@ class GateResult:
     def outcome(self) -> Outcome:
         """The worst: a proven regression is worth more than what could not be checked beside it,
         and nothing but passes is a pass."""
-        there = {check.outcome for check in self.checks}
-        return next((outcome for outcome in Outcome if outcome in there), Outcome.INVALID)
+        return self.ordered[0].outcome if self.checks else Outcome.INVALID
 
     @property
     def ordered(self) -> tuple[Check, ...]:
