@@ -20,7 +20,7 @@ from detrbench.analysis.probe.device_profile import DeviceProfile
 from detrbench.core.errors import DetrbenchError, UsageError
 from detrbench.core.stats import median, quantile
 from detrbench.core.units import parse_imgsz
-from detrbench.counting.cost import ATTENTION, CONVOLUTION, MATMUL
+from detrbench.counting.formulas import ATTENTION, CONVOLUTION, MATMUL
 from detrbench.machine.environment import Environment
 from detrbench.models.model import Model
 from detrbench.models.sources import resolve

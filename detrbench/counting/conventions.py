@@ -15,7 +15,7 @@ from math import prod
 from typing import TYPE_CHECKING
 
 from detrbench.core.errors import UsageError, nearest
-from detrbench.counting import cost
+from detrbench.counting import formulas
 
 if TYPE_CHECKING:
     from detrbench.counting.tracing import Op
@@ -64,8 +64,8 @@ def find_convention(name: str) -> Convention:
 
 def component(op: Op) -> str:
     """The row of the reconcile table that an operator belongs to."""
-    if op.kind != cost.MATMUL:
-        named = {cost.CONVOLUTION: "convolutions", cost.ATTENTION: "attention products"}
+    if op.kind != formulas.MATMUL:
+        named = {formulas.CONVOLUTION: "convolutions", formulas.ATTENTION: "attention products"}
         return named.get(op.kind, op.kind)
     has_weights = any(t.parameter for t in op.inputs)
     if _within(op, "MultiheadAttention"):
@@ -122,7 +122,7 @@ def _softmax_macs(rows: int, length: int) -> int:
 
 
 def _softmax_op(op: Op) -> int:
-    if op.kind == cost.ATTENTION:
+    if op.kind == formulas.ATTENTION:
         query, key = op.inputs[:2]
         return _softmax_macs(prod(query.shape[:-1]), key.shape[-2])
     shape, dim = op.inputs[0].shape, op.args[1]
@@ -133,28 +133,28 @@ def _hooked(op: Op, is_one: Callable[..., bool], *also: str) -> int:
     """What both thops book for modules, told by `_is` or `_within`; `also` are more norms."""
     out, first = op.out.numel, op.inputs[0].numel if op.inputs else 0
     norms = (*_BATCH_NORMS, *_INSTANCE_NORMS, "LayerNorm", *also)
-    if op.kind in (cost.BATCH_NORM, cost.LAYER_NORM) and is_one(op, *norms):
+    if op.kind in (formulas.BATCH_NORM, formulas.LAYER_NORM) and is_one(op, *norms):
         return first * (4 if _affine(op) else 2)
-    if op.kind == cost.SOFTMAX and is_one(op, "Softmax"):
+    if op.kind == formulas.SOFTMAX and is_one(op, "Softmax"):
         return _softmax_op(op)
-    if op.kind == cost.UPSAMPLE and is_one(op, *_UPSAMPLES):
+    if op.kind == formulas.UPSAMPLE and is_one(op, *_UPSAMPLES):
         return out * _INTERPOLATION_MACS.get(op.name, 0)
-    if op.kind == cost.POOLING and is_one(op, "AdaptiveAvgPool2d"):
+    if op.kind == formulas.POOLING and is_one(op, "AdaptiveAvgPool2d"):
         return first + out  # the window's additions and one division per output
     return first if is_one(op, "PReLU") else 0
 
 
 def _thop(op: Op) -> int:
     """thop 0.1.1: forward hooks on exact torch.nn classes; functional calls go unseen."""
-    if op.kind == cost.CONVOLUTION and _is(op, *_CONVOLUTIONS):
-        return op.cost.macs
-    if op.kind == cost.CONVOLUTION and _is(op, *_TRANSPOSED):
+    if op.kind == formulas.CONVOLUTION and _is(op, *_CONVOLUTIONS):
+        return op.formulas.macs
+    if op.kind == formulas.CONVOLUTION and _is(op, *_TRANSPOSED):
         return _thop_transposed(op)
-    if op.kind == cost.MATMUL and _is(op, "Linear"):
-        return op.cost.macs
+    if op.kind == formulas.MATMUL and _is(op, "Linear"):
+        return op.formulas.macs
     if op.name == "upsample_nearest2d" and _is(op, *_UPSAMPLES):
         return op.out.numel
-    if op.kind == cost.POOLING and _is(op, *_AVERAGES):
+    if op.kind == formulas.POOLING and _is(op, *_AVERAGES):
         return op.out.numel
     return _hooked(op, _is)
 
@@ -169,25 +169,25 @@ def _thop_transposed(op: Op) -> int:
 def _ultralytics_thop(op: Op) -> int:
     """ultralytics-thop 2.2.3: every product, wherever it is called, and hooks for some modules."""
     in_attention = _within(op, "MultiheadAttention")
-    if op.kind == cost.ATTENTION and in_attention:
-        return op.cost.macs + _softmax_op(op)
-    if op.cost.macs:
-        return op.cost.macs
-    if op.kind == cost.SOFTMAX and in_attention:
+    if op.kind == formulas.ATTENTION and in_attention:
+        return op.formulas.macs + _softmax_op(op)
+    if op.formulas.macs:
+        return op.formulas.macs
+    if op.kind == formulas.SOFTMAX and in_attention:
         return _softmax_op(op)
-    if op.kind == cost.POOLING and _within(op, *_AVERAGES):
-        return op.cost.elementwise_flops + op.out.numel
+    if op.kind == formulas.POOLING and _within(op, *_AVERAGES):
+        return op.formulas.elementwise_flops + op.out.numel
     return _hooked(op, _within, "GroupNorm")
 
 
 def _fvcore(op: Op) -> int:
     """fvcore 0.1.5: handles for a dozen operators, by name, wherever they are called."""
     out, first = op.out.numel, op.inputs[0].numel if op.inputs else 0
-    if op.kind == cost.CONVOLUTION or op.name in ("mm", "bmm", "addmm"):
-        return op.cost.macs
-    if op.kind == cost.BATCH_NORM and not _within(op, *_INSTANCE_NORMS):
+    if op.kind == formulas.CONVOLUTION or op.name in ("mm", "bmm", "addmm"):
+        return op.formulas.macs
+    if op.kind == formulas.BATCH_NORM and not _within(op, *_INSTANCE_NORMS):
         return first * (2 if _affine(op) else 1)
-    if op.kind in (cost.BATCH_NORM, cost.LAYER_NORM):
+    if op.kind in (formulas.BATCH_NORM, formulas.LAYER_NORM):
         return first * (5 if _affine(op) else 4)
     if op.name == "adaptive_avg_pool2d":
         return first
@@ -199,7 +199,7 @@ def _fvcore(op: Op) -> int:
 def _torch(op: Op) -> int:
     """FlopCounterMode: convolutions and matrix products; fused attention on a CPU counts 0."""
     products = ("mm", "addmm", "bmm", "baddbmm")
-    return op.cost.macs if op.kind == cost.CONVOLUTION or op.name in products else 0
+    return op.formulas.macs if op.kind == formulas.CONVOLUTION or op.name in products else 0
 
 
 CONVENTIONS: Mapping[str, Convention] = {
@@ -209,7 +209,7 @@ CONVENTIONS: Mapping[str, Convention] = {
             "core",
             "detrbench",
             "multiply-accumulates of convolutions, linear layers and attention, nothing else",
-            lambda op: op.cost.macs,
+            lambda op: op.formulas.macs,
         ),
         Convention(
             "thop",

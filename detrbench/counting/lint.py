@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from detrbench.core.errors import UsageError
 from detrbench.core.units import show, show_many
-from detrbench.counting.cost import BATCH_NORM, CONVOLUTION, POINTWISE, POOLING
+from detrbench.counting.formulas import BATCH_NORM, CONVOLUTION, POINTWISE, POOLING
 from detrbench.counting.profiling import MODULE_DEPTH
 from detrbench.counting.tracing import Op, Part, Trace
 from detrbench.reports.report import Report, Result

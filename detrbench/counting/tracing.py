@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map_only
 
 from detrbench.core.errors import DetrbenchError, UsageError, nearest
-from detrbench.counting.cost import (
+from detrbench.counting.formulas import (
     EPILOGUES,
     FORMULAS,
     FREE,

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
-from detrbench.counting.cost import ATTENTION, CONVOLUTION, EPILOGUES, MATMUL
+from detrbench.counting.formulas import ATTENTION, CONVOLUTION, EPILOGUES, MATMUL
 
 if TYPE_CHECKING:
     from detrbench.counting.tracing import Op, Totals
