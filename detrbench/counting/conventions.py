@@ -147,11 +147,11 @@ def _hooked(op: Op, is_one: Callable[..., bool], *also: str) -> int:
 def _thop(op: Op) -> int:
     """thop 0.1.1: forward hooks on exact torch.nn classes; functional calls go unseen."""
     if op.kind == formulas.CONVOLUTION and _is(op, *_CONVOLUTIONS):
-        return op.formulas.macs
+        return op.cost.macs
     if op.kind == formulas.CONVOLUTION and _is(op, *_TRANSPOSED):
         return _thop_transposed(op)
     if op.kind == formulas.MATMUL and _is(op, "Linear"):
-        return op.formulas.macs
+        return op.cost.macs
     if op.name == "upsample_nearest2d" and _is(op, *_UPSAMPLES):
         return op.out.numel
     if op.kind == formulas.POOLING and _is(op, *_AVERAGES):
@@ -170,13 +170,13 @@ def _ultralytics_thop(op: Op) -> int:
     """ultralytics-thop 2.2.3: every product, wherever it is called, and hooks for some modules."""
     in_attention = _within(op, "MultiheadAttention")
     if op.kind == formulas.ATTENTION and in_attention:
-        return op.formulas.macs + _softmax_op(op)
-    if op.formulas.macs:
-        return op.formulas.macs
+        return op.cost.macs + _softmax_op(op)
+    if op.cost.macs:
+        return op.cost.macs
     if op.kind == formulas.SOFTMAX and in_attention:
         return _softmax_op(op)
     if op.kind == formulas.POOLING and _within(op, *_AVERAGES):
-        return op.formulas.elementwise_flops + op.out.numel
+        return op.cost.elementwise_flops + op.out.numel
     return _hooked(op, _within, "GroupNorm")
 
 
@@ -184,7 +184,7 @@ def _fvcore(op: Op) -> int:
     """fvcore 0.1.5: handles for a dozen operators, by name, wherever they are called."""
     out, first = op.out.numel, op.inputs[0].numel if op.inputs else 0
     if op.kind == formulas.CONVOLUTION or op.name in ("mm", "bmm", "addmm"):
-        return op.formulas.macs
+        return op.cost.macs
     if op.kind == formulas.BATCH_NORM and not _within(op, *_INSTANCE_NORMS):
         return first * (2 if _affine(op) else 1)
     if op.kind in (formulas.BATCH_NORM, formulas.LAYER_NORM):
@@ -199,7 +199,7 @@ def _fvcore(op: Op) -> int:
 def _torch(op: Op) -> int:
     """FlopCounterMode: convolutions and matrix products; fused attention on a CPU counts 0."""
     products = ("mm", "addmm", "bmm", "baddbmm")
-    return op.formulas.macs if op.kind == formulas.CONVOLUTION or op.name in products else 0
+    return op.cost.macs if op.kind == formulas.CONVOLUTION or op.name in products else 0
 
 
 CONVENTIONS: Mapping[str, Convention] = {
@@ -209,7 +209,7 @@ CONVENTIONS: Mapping[str, Convention] = {
             "core",
             "detrbench",
             "multiply-accumulates of convolutions, linear layers and attention, nothing else",
-            lambda op: op.formulas.macs,
+            lambda op: op.cost.macs,
         ),
         Convention(
             "thop",
