@@ -13,7 +13,7 @@ import time
 from detrbench.core.stats import median, quantile
 from detrbench.runtimes.clocks import WallClock
 from detrbench.timing.rounds import measure_steps
-from detrbench.timing.schedule import Plan
+from detrbench.timing.stop_rules import Plan
 
 GOAL_S = 5e-6
 ROUNDS = 5_000

@@ -21,7 +21,7 @@ from keeping import Kept, arguments, dated, go_on, goal, note, save
 
 from detrbench.core.stats import median
 from detrbench.reports.comparison import Comparison
-from detrbench.reports.references import make_cases
+from detrbench.reports.parse_cases import make_cases
 from detrbench.reports.report import Report
 from detrbench.timing.measuring import latency
 

@@ -32,7 +32,7 @@ from keeping import Kept, arguments, dated, go_on, goal, note, save
 
 from detrbench.core.stats import mean_interval, median, welch_interval
 from detrbench.reports.case import Case
-from detrbench.reports.references import make_cases
+from detrbench.reports.parse_cases import make_cases
 from detrbench.timing.plan import Budget
 from detrbench.timing.process import Request
 from detrbench.timing.replication import Run, replicate

@@ -27,7 +27,7 @@ os.environ["YOLO_CONFIG_DIR"] = str(Path(__file__).parent / ".venv")  # its sett
 os.environ["YOLO_VERBOSE"] = "false"
 
 from detrbench.counting.conventions import CONVENTIONS
-from detrbench.counting.other_counters import run_counter
+from detrbench.counting.installed_counters import run_counter
 from detrbench.counting.tracing import Trace, trace
 from detrbench.models.builder import build
 

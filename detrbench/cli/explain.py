@@ -78,7 +78,7 @@ def explain(
     from detrbench.analysis.explain.remedies import measure_tries, with_remedy
     from detrbench.render.layout import PARTS
     from detrbench.timing.process import Request
-    from detrbench.timing.schedule import Plan
+    from detrbench.timing.stop_rules import Plan
 
     options.check_choice(by, PARTS, flag="--by")
     asked = options.cases((baseline, variant), context)

@@ -218,7 +218,7 @@ def _of_reports(
 
 def _request(models: list[str], context: typer.Context) -> Request:
     from detrbench.compare.revisions import file_of
-    from detrbench.reports.references import split_reference
+    from detrbench.reports.parse_cases import split_reference
     from detrbench.timing.process import Request
 
     for model in models:

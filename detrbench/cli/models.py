@@ -8,7 +8,7 @@ from detrbench.cli.options import Format, Output
 from detrbench.cli.output import show_document
 
 if TYPE_CHECKING:
-    from detrbench.models.spec import ModelSpec
+    from detrbench.models.yaml_spec import ModelSpec
     from detrbench.render.layout import Document, Line
 
 
@@ -23,7 +23,7 @@ def models(format: Format = None, output: Output = None) -> None:
 
 def _document() -> Document:
     from detrbench.models.catalog import find_model, model_names
-    from detrbench.models.spec import load_model_spec
+    from detrbench.models.yaml_spec import load_model_spec
     from detrbench.render.layout import Document, Table, columns
 
     specs = {name: load_model_spec(find_model(name)) for name in model_names()}

@@ -108,7 +108,7 @@ def cases(references: Sequence[str], context: typer.Context) -> tuple[Case, ...]
     Raises:
         UsageError: as `make_cases`, or an execution that no runtime or device has.
     """
-    from detrbench.reports.references import make_cases
+    from detrbench.reports.parse_cases import make_cases
     from detrbench.runtimes import check_execution
 
     told = {key: said for key, said in _told(context).items() if said is not None}
@@ -141,7 +141,7 @@ def values(context: typer.Context) -> dict[str, Any]:
     Raises:
         UsageError: one cannot be read, or there are several.
     """
-    from detrbench.reports.references import parse_setting
+    from detrbench.reports.parse_cases import parse_setting
 
     return {
         key: SETTINGS[key].default if said is None else parse_setting(key, said, SETTINGS[key].flag)
@@ -158,7 +158,7 @@ def _told(context: typer.Context) -> dict[str, Any]:
 
 
 def _values(key: str, said: str | bool) -> list[Any]:
-    from detrbench.reports.references import parse_setting
+    from detrbench.reports.parse_cases import parse_setting
 
     if isinstance(said, bool):
         return [said]

@@ -2,7 +2,7 @@
 
 A convention says how many multiply-accumulates a counter books for one operator; a counter's figure
 in FLOPs is twice their sum, whatever the counter itself calls the number. Facts about the counters
-were read off their behaviour and, where the licence allows, their sources; `other_counters.py`
+were read off their behaviour and, where the licence allows, their sources; `installed_counters.py`
 runs the real ones.
 """
 

@@ -8,7 +8,7 @@ from typing import Any
 from detrbench.core.units import show_part, show_share
 from detrbench.counting.lint import GUIDELINES, Finding
 from detrbench.models.sources.built import Built
-from detrbench.models.spec import ModelSpec
+from detrbench.models.yaml_spec import ModelSpec
 from detrbench.render.layout import Column, Document, Line, Table
 from detrbench.reports.case import Case
 from detrbench.reports.report import Result

@@ -19,7 +19,7 @@ from detrbench.models.sources import build_model
 from detrbench.models.sources.built import Built, described
 from detrbench.reports.case import Case
 from detrbench.reports.metrics import CONVENTION_METRICS
-from detrbench.reports.references import Subjects, cases_of
+from detrbench.reports.parse_cases import Subjects, cases_of
 from detrbench.reports.report import Report, Result
 from detrbench.reports.settings import SETTINGS, not_of
 

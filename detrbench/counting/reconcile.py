@@ -10,7 +10,7 @@ from typing import NamedTuple
 from detrbench.core.errors import UsageError
 from detrbench.core.units import Printed
 from detrbench.counting.conventions import CONVENTIONS
-from detrbench.counting.other_counters import COUNTERS, Counted, CounterMissing, run_counter
+from detrbench.counting.installed_counters import COUNTERS, Counted, CounterMissing, run_counter
 from detrbench.counting.profiling import build_to_count, trace_case
 from detrbench.models.sources import build_model
 from detrbench.models.sources.built import Built

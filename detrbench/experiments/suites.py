@@ -30,7 +30,7 @@ from detrbench.reports.case import Case
 from detrbench.reports.comparison import Comparison
 from detrbench.reports.merge import join
 from detrbench.reports.metrics import CONVENTION_METRICS
-from detrbench.reports.references import make_cases, named, split_reference
+from detrbench.reports.parse_cases import make_cases, named, split_reference
 from detrbench.reports.report import Report, Result
 from detrbench.reports.settings import SETTINGS, Setting, parse_choice, setting
 from detrbench.reports.verdicts import MARGIN, check_margin

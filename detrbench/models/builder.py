@@ -23,9 +23,9 @@ from detrbench.models.catalog import find_model
 from detrbench.models.detector import Detector
 from detrbench.models.nn import BLOCKS, resolve
 from detrbench.models.shapes import ShapesOnly
-from detrbench.models.spec import ModelSpec, Row, load_model_spec
 from detrbench.models.usercode import run_file
 from detrbench.models.weights import load_backbone
+from detrbench.models.yaml_spec import ModelSpec, Row, load_model_spec
 
 # The shapes in messages are those of this size; its maps are the familiar 80, 40 and 20.
 DRY_RUN_SIZE = 640

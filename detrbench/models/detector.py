@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from detrbench.core.errors import UsageError
 from detrbench.models.nn.detections import Detections
-from detrbench.models.spec import ModelSpec, Row
+from detrbench.models.yaml_spec import ModelSpec, Row
 
 
 class Detector(nn.Module):

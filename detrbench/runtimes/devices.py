@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -10,7 +9,7 @@ from weakref import WeakSet
 
 from detrbench.core.errors import UsageError
 from detrbench.machine.devices import parse_device
-from detrbench.runtimes.clocks import Clock, WallClock
+from detrbench.runtimes.clocks import Clock, CudaClock, WallClock
 
 if TYPE_CHECKING:
     from detrbench.reports.case import Execution
@@ -152,52 +151,6 @@ def _cuda_clock(before: Callable[[], object] | None = None) -> CudaClock:
 
     event = partial(torch.cuda.Event, enable_timing=True)
     return CudaClock(event, torch.cuda.synchronize, before=before)
-
-
-class CudaClock:
-    """Two events on the stream, inside two synchronisations on the host.
-
-    - `latency_s`: from the first event to the second, both of the device's own clock. The device is
-      idle when the first is recorded, so on a launch-bound model this includes waiting for the
-      host's launches.
-    - `wall_s`: what the host waited, launch to synchronised.
-    - `enqueue_s`: what the host needed to launch everything; near `wall_s`, the host is the
-      bottleneck.
-
-    Args:
-        event: makes what a torch.cuda.Event with timing is.
-        before: done on the device ahead of every sample, outside of it, such as flushing a cache.
-    """
-
-    name = "cuda events"
-    channels = ("latency_s", "wall_s", "enqueue_s")
-
-    def __init__(
-        self,
-        event: Callable[[], Any],
-        synchronize: Callable[[], object],
-        now_ns: Callable[[], int] = time.perf_counter_ns,
-        before: Callable[[], object] | None = None,
-    ) -> None:
-        self._begin, self._end = event(), event()
-        self._synchronize, self._now_ns, self._before = synchronize, now_ns, before
-
-    def time(self, call: Callable[[], object]) -> tuple[float, ...]:
-        now_ns = self._now_ns
-        if self._before is not None:
-            self._before()
-        self._synchronize()
-        begin = now_ns()
-        self._begin.record()
-        # Kept until the clock was read: freeing the outputs is not the model's time.
-        result = call()
-        self._end.record()
-        enqueued = now_ns()
-        self._synchronize()
-        finished = now_ns()
-        del result
-        device_s = self._begin.elapsed_time(self._end) * 1e-3
-        return device_s, (finished - begin) * 1e-9, (enqueued - begin) * 1e-9
 
 
 def open_device(text: str) -> Device:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from detrbench.core.errors import DetrbenchWarning
 from detrbench.models.sources.built import Built
 from detrbench.reports.case import Case
-from detrbench.reports.references import Subjects, cases_of
+from detrbench.reports.parse_cases import Subjects, cases_of
 from detrbench.reports.report import Report
 from detrbench.reports.verdicts import ALPHA, MARGIN
 from detrbench.timing.folders import naming, run_folder
@@ -24,7 +24,7 @@ from detrbench.timing.replication import Run, replicate
 from detrbench.timing.resolution import remembered
 from detrbench.timing.rounds import OnProgress
 from detrbench.timing.rows import latency_report
-from detrbench.timing.schedule import Plan
+from detrbench.timing.stop_rules import Plan
 
 if TYPE_CHECKING:
     from torch import nn

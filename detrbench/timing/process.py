@@ -22,7 +22,7 @@ from detrbench.runtimes.clocks import Step
 from detrbench.timing.journal import Journal
 from detrbench.timing.opened import Build, Opened, Ready, Watch, build_case, opening
 from detrbench.timing.rounds import OnProgress, Progress, Series, measure_steps
-from detrbench.timing.schedule import Plan
+from detrbench.timing.stop_rules import Plan
 
 if TYPE_CHECKING:
     from torch import Tensor

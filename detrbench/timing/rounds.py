@@ -16,7 +16,7 @@ from itertools import count, islice
 from detrbench.core.errors import UsageError
 from detrbench.core.units import show_many
 from detrbench.runtimes.clocks import Step, sampling_overhead
-from detrbench.timing.schedule import ORDERS, Plan, enough, settled
+from detrbench.timing.stop_rules import ORDERS, Plan, enough, settled
 
 
 @dataclass(frozen=True)

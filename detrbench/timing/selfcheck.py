@@ -18,7 +18,7 @@ from detrbench.core.errors import DetrbenchError
 from detrbench.core.stats import mean_interval, median
 from detrbench.core.units import show_imgsz
 from detrbench.reports.case import Case
-from detrbench.reports.references import make_cases
+from detrbench.reports.parse_cases import make_cases
 from detrbench.reports.verdicts import ALPHA, LEAST_PROCESSES, Verdict
 from detrbench.timing.plan import Budget
 from detrbench.timing.process import Request

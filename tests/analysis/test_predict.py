@@ -35,7 +35,7 @@ from detrbench.cli import main
 from detrbench.core.errors import UsageError
 from detrbench.core.units import show_imgsz
 from detrbench.reports.case import Case
-from detrbench.reports.references import make_cases
+from detrbench.reports.parse_cases import make_cases
 from detrbench.reports.report import Report, Result
 
 VALUES = {"convolution": 100e9, "matmul": 50e9, "memory": 10e9, "cache": 40e9, "dispatch": 10e-6}

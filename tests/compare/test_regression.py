@@ -22,14 +22,14 @@ from detrbench.models.catalog import find_model
 from detrbench.models.model import hashed
 from detrbench.reports.case import Case
 from detrbench.reports.metrics import METRICS
-from detrbench.reports.references import make_cases
+from detrbench.reports.parse_cases import make_cases
 from detrbench.reports.report import Report
 from detrbench.timing.plan import Budget
 from detrbench.timing.process import Request
 from detrbench.timing.records import Outcome as Process
 from detrbench.timing.replication import Run
 from detrbench.timing.resolution import Resolution
-from detrbench.timing.schedule import Plan
+from detrbench.timing.stop_rules import Plan
 from detrbench.timing.supervisor import run_worker
 from tests.timing.runs import run_of, taken
 

@@ -16,7 +16,7 @@ from detrbench import build, trace
 from detrbench.core.errors import UsageError
 from detrbench.core.units import show
 from detrbench.counting.conventions import CONVENTIONS, find_convention
-from detrbench.counting.other_counters import CounterMissing, run_counter
+from detrbench.counting.installed_counters import CounterMissing, run_counter
 from detrbench.models.detector import Detector
 
 GOLDEN = Path(__file__).parents[1] / "data" / "golden" / "ultralytics_thop.json"

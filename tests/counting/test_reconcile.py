@@ -9,7 +9,7 @@ from detrbench.core.units import parse_printed
 from detrbench.counting.conventions import CONVENTIONS
 from detrbench.counting.reconcile import reconcile, search
 from detrbench.reports.case import Case
-from detrbench.reports.references import make_cases
+from detrbench.reports.parse_cases import make_cases
 
 PARAMS = parse_printed("32.8M")
 GFLOPS = parse_printed("108.0", factor=1e9)

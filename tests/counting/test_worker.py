@@ -14,7 +14,7 @@ from detrbench.core.errors import DetrbenchError, DetrbenchWarning, UsageError
 from detrbench.counting.profiling import profile
 from detrbench.counting.worker import COMMAND, Past, count_apart, environment
 from detrbench.reports.case import Case
-from detrbench.reports.references import make_cases
+from detrbench.reports.parse_cases import make_cases
 
 BUILD = """
 from torch import nn

@@ -18,7 +18,7 @@ from detrbench.experiments.suites import Suite, free_folder, load_suite, on_devi
 from detrbench.machine.environment import Environment
 from detrbench.reports.case import Case, Execution
 from detrbench.reports.comparison import Comparison, Side
-from detrbench.reports.references import make_cases
+from detrbench.reports.parse_cases import make_cases
 from detrbench.reports.report import Report, Result
 from detrbench.timing.rounds import Progress
 from detrbench.timing.rows import METRIC_KEYS

@@ -12,7 +12,7 @@ import pytest
 
 from detrbench.core.errors import UsageError
 from detrbench.models import catalog
-from detrbench.models.spec import load_model_spec
+from detrbench.models.yaml_spec import load_model_spec
 
 PROMISED = (
     "densenet",

@@ -284,7 +284,7 @@ def test_checking_a_reference_imports_no_torch_and_runs_nothing(tmp_path: Path) 
     script = (
         "import sys, json; from detrbench.models.model import Model; "
         "from detrbench.models.sources import resolve; "
-        "from detrbench.reports.references import make_cases; "
+        "from detrbench.reports.parse_cases import make_cases; "
         "found = make_cases(['rtdetr-l', './mine.py:build', 'nets.mine:build', 'nets:build']); "
         "blocks = resolve(Model('b', 'rtdetr-l', blocks='./mine.py')); "
         "print(json.dumps([len(one.model.files) for one in found] + [len(blocks.files)])); "

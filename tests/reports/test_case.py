@@ -16,7 +16,13 @@ from hypothesis import strategies as st
 from detrbench.core.errors import UsageError
 from detrbench.models.model import File, Model
 from detrbench.reports.case import Case, Execution, baseline_of
-from detrbench.reports.references import cases_of, make_cases, named, parse_setting, split_reference
+from detrbench.reports.parse_cases import (
+    cases_of,
+    make_cases,
+    named,
+    parse_setting,
+    split_reference,
+)
 from detrbench.reports.settings import DTYPES, MEMORY_FORMATS, SETTINGS
 
 

@@ -13,7 +13,7 @@ from detrbench.core.errors import UsageError
 from detrbench.machine.devices import KINDS
 from detrbench.models.model import Model
 from detrbench.reports.case import Execution
-from detrbench.reports.references import parse_setting
+from detrbench.reports.parse_cases import parse_setting
 from detrbench.reports.settings import (
     DTYPES,
     MEMORY_FORMATS,

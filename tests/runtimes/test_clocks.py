@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from detrbench.runtimes.clocks import WallClock, sampling_overhead
+from detrbench.runtimes.clocks import CudaClock, WallClock, sampling_overhead
 
 
 def test_the_wall_clock_reads_the_call_alone(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -33,3 +33,76 @@ def test_the_overhead_is_what_an_empty_step_reads(monkeypatch: pytest.MonkeyPatc
     now = iter(range(0, 10**9, 700))
     monkeypatch.setattr(time, "perf_counter_ns", lambda: next(now))
     assert sampling_overhead(WallClock()) == pytest.approx(700e-9)
+
+
+class FakeStream:
+    """Host time in ns, device time in ms; a launch takes the host 30 us, the device longer."""
+
+    def __init__(self, device_ms: float) -> None:
+        self.log: list[str] = []
+        self.host_ns = 0
+        self.device_ms = 0.0
+        self._work_ms = device_ms
+
+    def now_ns(self) -> int:
+        return self.host_ns
+
+    def launch(self) -> None:
+        self.log.append("launch")
+        self.host_ns += 30_000
+        self.device_ms += self._work_ms
+
+    def synchronize(self) -> None:
+        self.log.append("synchronize")
+        self.host_ns = max(self.host_ns, round(self.device_ms * 1e6))
+
+    def event(self) -> FakeEvent:
+        return FakeEvent(self)
+
+
+class FakeEvent:
+    def __init__(self, stream: FakeStream) -> None:
+        self._stream = stream
+        self.at_ms = 0.0
+
+    def record(self) -> None:
+        self._stream.log.append("record")
+        self.at_ms = self._stream.device_ms
+
+    def elapsed_time(self, end: FakeEvent) -> float:
+        assert self._stream.log[-1] == "synchronize", "events are read only once they happened"
+        return end.at_ms - self.at_ms
+
+
+@pytest.fixture
+def stream() -> FakeStream:
+    return FakeStream(device_ms=2.0)
+
+
+def test_the_cuda_clock_reads_events_wall_and_enqueue(stream: FakeStream) -> None:
+    clock = CudaClock(stream.event, stream.synchronize, stream.now_ns)
+    latency_s, wall_s, enqueue_s = clock.time(stream.launch)
+    assert latency_s == pytest.approx(2.0e-3)
+    assert wall_s == pytest.approx(2.0e-3)
+    assert enqueue_s == pytest.approx(30e-6)
+    assert stream.log == ["synchronize", "record", "launch", "record", "synchronize"]
+
+
+def test_work_left_on_the_stream_is_not_billed_to_the_next_sample(stream: FakeStream) -> None:
+    clock = CudaClock(stream.event, stream.synchronize, stream.now_ns)
+    stream.launch()  # still running when the sample begins
+    latency_s, wall_s, _ = clock.time(stream.launch)
+    assert latency_s == pytest.approx(2.0e-3)
+    assert wall_s == pytest.approx(2.0e-3)
+
+
+def test_a_cache_is_flushed_before_a_sample_and_outside_of_it(stream: FakeStream) -> None:
+    def flush() -> None:
+        stream.log.append("flush")
+        stream.device_ms += 100.0
+
+    clock = CudaClock(stream.event, stream.synchronize, stream.now_ns, before=flush)
+    latency_s, wall_s, enqueue_s = clock.time(stream.launch)
+    assert latency_s == wall_s == pytest.approx(2.0e-3)
+    assert enqueue_s == pytest.approx(30e-6)
+    assert stream.log == ["flush", "synchronize", "record", "launch", "record", "synchronize"]

@@ -11,7 +11,7 @@ from torch import nn
 
 from detrbench.core.errors import UsageError
 from detrbench.reports.case import Execution
-from detrbench.reports.references import make_cases
+from detrbench.reports.parse_cases import make_cases
 from detrbench.reports.verdicts import Verdict
 from detrbench.runtimes import RUNTIMES, open_runtime
 from detrbench.runtimes.images import natural_images

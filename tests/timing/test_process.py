@@ -11,11 +11,11 @@ from torch import Tensor, nn
 from detrbench.core.errors import UsageError
 from detrbench.models.sources.built import Built
 from detrbench.reports.case import Case
-from detrbench.reports.references import make_cases
+from detrbench.reports.parse_cases import make_cases
 from detrbench.timing.process import Measurement, Request, measure_process, part_name
 from detrbench.timing.rounds import Progress
-from detrbench.timing.schedule import Plan
 from detrbench.timing.selfcheck import case_with_load
+from detrbench.timing.stop_rules import Plan
 from tests.timing.runs import asked, case
 
 PLAN = Plan(budget_s=None, rounds=6)

@@ -7,7 +7,7 @@ import pytest
 
 from detrbench.core.errors import UsageError
 from detrbench.timing.rounds import Progress, Series, measure_steps
-from detrbench.timing.schedule import Plan
+from detrbench.timing.stop_rules import Plan
 from tests.timing.fakes import FakeClock, FakeStep
 
 ROUNDS = Plan(budget_s=None, rounds=6)

@@ -13,13 +13,13 @@ from typing import Any
 import pytest
 
 from detrbench.models.catalog import find_model
-from detrbench.reports.references import make_cases
+from detrbench.reports.parse_cases import make_cases
 from detrbench.reports.report import Report
 from detrbench.timing.measuring import measure_latency, resume_latency
 from detrbench.timing.process import Request
 from detrbench.timing.records import load_outcomes
 from detrbench.timing.rounds import Progress
-from detrbench.timing.schedule import Plan
+from detrbench.timing.stop_rules import Plan
 from detrbench.timing.supervisor import run_worker
 
 SMALL: dict[str, Any] = {"nc": 1, "imgsz": (64, 64), "threads": 1}

@@ -16,11 +16,11 @@ from detrbench.core.errors import DetrbenchError, UsageError, nearest
 from detrbench.core.stats import paired_log_ratios, quantile
 from detrbench.models.sources import resolve
 from detrbench.reports.case import Case, Execution
-from detrbench.reports.references import named, parse_setting
+from detrbench.reports.parse_cases import named, parse_setting
 from detrbench.reports.settings import SETTINGS, plain_value, setting
 from detrbench.runtimes import check_execution
 from detrbench.timing.rounds import OnProgress, Series, measure_steps
-from detrbench.timing.schedule import Plan
+from detrbench.timing.stop_rules import Plan
 
 REMEDIES: dict[str, Callable[[Execution], tuple[str, Any]]] = {
     "channels_last": lambda _: ("memory_format", "channels_last"),

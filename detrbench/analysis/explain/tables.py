@@ -24,7 +24,7 @@ from detrbench.core.units import (
 from detrbench.render.layout import Document, Line, Picture, Table, columns, provenance
 from detrbench.reports.report import Report, Result, setting_differences
 from detrbench.reports.settings import not_of, settings_text
-from detrbench.timing.schedule import Plan
+from detrbench.timing.stop_rules import Plan
 
 if TYPE_CHECKING:
     from detrbench.analysis.explain.measuring import Explained

@@ -25,7 +25,7 @@ from detrbench.machine.threads import allowed_threads
 from detrbench.reports.case import Execution
 from detrbench.reports.report import json_text
 from detrbench.timing.rounds import OnProgress
-from detrbench.timing.schedule import Plan
+from detrbench.timing.stop_rules import Plan
 
 PROFILE_VERSION = 1
 _NAME = "probe"

@@ -14,7 +14,7 @@ from detrbench.compare.gate import Check, GateResult, Outcome
 from detrbench.compare.gate.tables import change, figure, limit
 from detrbench.compare.revisions import file_of
 from detrbench.core.errors import DetrbenchWarning, UsageError
-from detrbench.reports.references import split_reference
+from detrbench.reports.parse_cases import split_reference
 
 _LEVELS = {
     Outcome.REGRESSION: "error",

@@ -41,7 +41,7 @@ from detrbench.timing.process import Request
 from detrbench.timing.replication import Run, replicate
 from detrbench.timing.rounds import OnProgress, Progress
 from detrbench.timing.rows import latency_comparisons, latency_results
-from detrbench.timing.schedule import Plan
+from detrbench.timing.stop_rules import Plan
 
 BUDGET_S = 120.0
 """Seconds for a guideline: about 15 processes on two cores, and all four in eight minutes."""

@@ -16,7 +16,7 @@ from detrbench.analysis.probe.probes import Bench, ceilings
 from detrbench.runtimes.devices import open_device
 from detrbench.runtimes.eager import Eager
 from detrbench.timing.rounds import measure_steps
-from detrbench.timing.schedule import Plan
+from detrbench.timing.stop_rules import Plan
 from tests.analysis.explain.pairs import CASES, CEILINGS, Stage, a_part, a_report, explained
 
 

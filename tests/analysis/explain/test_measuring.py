@@ -11,10 +11,10 @@ import torch
 from detrbench.analysis.explain.measuring import Explained, explain_pair
 from detrbench.analysis.explain.tables import document, explanation_in, explanation_report
 from detrbench.core.errors import UsageError
-from detrbench.reports.references import make_cases
+from detrbench.reports.parse_cases import make_cases
 from detrbench.reports.report import Report
 from detrbench.timing.process import Request
-from detrbench.timing.schedule import Plan
+from detrbench.timing.stop_rules import Plan
 from tests.analysis.explain.nets import a_file
 from tests.analysis.explain.pairs import text_of
 

@@ -12,7 +12,7 @@ from detrbench.analysis.explain.account import BATCHING, CAPTURING, COMPILING, L
 from detrbench.analysis.explain.remedies import REMEDIES, measure_tries, title_of, with_remedy
 from detrbench.core.errors import DetrbenchError, UsageError
 from detrbench.reports.case import Case
-from detrbench.reports.references import make_cases
+from detrbench.reports.parse_cases import make_cases
 from detrbench.timing.rounds import Progress
 from tests.analysis.explain.nets import a_file
 from tests.timing.runs import case

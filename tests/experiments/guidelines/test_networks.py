@@ -11,10 +11,10 @@ from detrbench.counting.profiling import profile, trace_case
 from detrbench.counting.tracing import trace
 from detrbench.experiments.guidelines import networks, paper
 from detrbench.models.sources import build_model, resolve
-from detrbench.reports.references import make_cases
+from detrbench.reports.parse_cases import make_cases
 from detrbench.timing.opened import build_case
 from detrbench.timing.process import Request, measure_process
-from detrbench.timing.schedule import Plan
+from detrbench.timing.stop_rules import Plan
 from tests.experiments.guidelines.fakes import HW, all_networks, case, eq_1, eq_2, model, traced
 
 

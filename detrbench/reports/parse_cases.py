@@ -182,7 +182,7 @@ def _module_name(module: Any, modules: dict[str, Any]) -> str:
             f"a {type(module).__name__} is no model",
             hint="Give a name, a path, FILE.py:NAME, or an nn.Module.",
         )
-    from detrbench.models.spec import ModelSpec
+    from detrbench.models.yaml_spec import ModelSpec
 
     spec = getattr(module, "spec", None)  # of another's module, it means something else
     name = spec.name if isinstance(spec, ModelSpec) else type(module).__name__

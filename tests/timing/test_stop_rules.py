@@ -5,7 +5,7 @@ from itertools import islice
 import pytest
 
 from detrbench.core.errors import UsageError
-from detrbench.timing.schedule import ORDERS, Plan, abba, enough, settled, shuffled
+from detrbench.timing.stop_rules import ORDERS, Plan, abba, enough, settled, shuffled
 
 
 def test_abba_runs_every_second_round_backwards() -> None:

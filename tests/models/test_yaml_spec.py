@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from detrbench.core.errors import SpecError
-from detrbench.models.spec import IMAGE, ModelSpec, load_model_spec
+from detrbench.models.yaml_spec import IMAGE, ModelSpec, load_model_spec
 
 GOOD = """\
 nc: 80
