@@ -1,4 +1,4 @@
-"""When warm-up is over, how many rounds are enough, and in which order steps run: pure, without a clock.
+"""When warm-up is over, how many rounds are enough, in which order steps run: pure, no clock.
 
 Every round runs every step once. What happens to the machine meanwhile (a neighbour, the clock, the
 temperature) then happens to all of them, and their ratio within a round hardly notices.
