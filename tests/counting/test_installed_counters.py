@@ -13,7 +13,13 @@ import pytest
 import torch
 from torch import nn
 
-from detrbench.counting.installed_counters import Counted, CounterMissing, owner, run_counter
+from detrbench.counting.installed_counters import (
+    COUNTERS,
+    Counted,
+    CounterMissing,
+    owner,
+    run_counter,
+)
 
 
 def test_torch_counts_two_per_multiply_accumulate() -> None:
@@ -21,7 +27,7 @@ def test_torch_counts_two_per_multiply_accumulate() -> None:
     assert counted == Counted("torch", f"torch {torch.__version__}", 2 * 8 * 8 * 3 * 4)
 
 
-@pytest.mark.parametrize("name", list(installed_counters.COUNTERS))
+@pytest.mark.parametrize("name", list(COUNTERS))
 def test_the_model_is_left_alone(name: str) -> None:
     model = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4)).train()
     before = {key: value.clone() for key, value in model.state_dict().items()}
