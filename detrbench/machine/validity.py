@@ -238,7 +238,8 @@ class Ledger:
         read: Callable[[], Counters] = read_counters,
         root: Path = Path("/"),
     ) -> None:
-        self._gpu, self._gpu_unknown = (None, gpu) if isinstance(gpu, str) else (gpu, None)
+        self._gpu = None if isinstance(gpu, str) else gpu
+        self._gpu_unknown = gpu if isinstance(gpu, str) else None
         self._read, self._root = read, root
         self._before: Counters | None = None
         self._load: float | None = None

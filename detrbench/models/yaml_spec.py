@@ -371,12 +371,15 @@ def _ours(node: Node | None, name: str, last: int) -> dict[str, Any]:
     keys = ("title", "params", "origin", "published", "backbone_weights")
     hint = "write title: ..., params: ..., published: [...]."
     entries = {} if node is None else mapping(node, keys, name="`detrbench`", hint=hint)
+    no_figures: tuple[Published, ...] = ()
+    no_weights: dict[str, int] = {}
+    weights = partial(_weights, last=last)
     return {
         "title": read(entries, "title", _text, None) or name,
         "params_nc80": read(entries, "params", _parameters, None),
         "origin": read(entries, "origin", _text, None),
-        "published": read(entries, "published", _all_published, ()),
-        "backbone_weights": read(entries, "backbone_weights", partial(_weights, last=last), {}),
+        "published": read(entries, "published", _all_published, no_figures),
+        "backbone_weights": read(entries, "backbone_weights", weights, no_weights),
     }
 
 

@@ -49,12 +49,13 @@ def first_problem(plain: Any, version: int) -> str | None:
 
 def _in_words(error: ValidationError) -> str:
     place = error.json_path.removeprefix("$").removeprefix(".") or "the report"
+    found: Any = error.instance
+    wanted: Any = error.validator_value
     if error.validator == "required":
-        lacking = next(key for key in error.validator_value if key not in error.instance)
+        lacking = next(key for key in wanted if key not in found)
         return f"{place}.{lacking} is missing".removeprefix("the report.")
     if error.validator == "type":
-        allowed = error.validator_value
-        kinds = [allowed] if isinstance(allowed, str) else allowed
-        found = shorten(json.dumps(error.instance, ensure_ascii=False, default=str), 40)
-        return f"{place} is {found}, not {' or '.join(_NAMES[kind] for kind in kinds)}"
+        kinds = [wanted] if isinstance(wanted, str) else wanted
+        shown = shorten(json.dumps(found, ensure_ascii=False, default=str), 40)
+        return f"{place} is {shown}, not {' or '.join(_NAMES[kind] for kind in kinds)}"
     return f"{place}: {shorten(error.message, 200)}"
