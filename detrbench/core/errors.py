@@ -48,3 +48,8 @@ def nearest(word: str, known: Iterable[str]) -> str:
     if close:
         return f"did you mean {' or '.join(close)}?"
     return f"known: {', '.join(names)}." if names else "none are known."
+
+
+def shorten(text: str, limit: int = 60) -> str:
+    """Text that fits into a message."""
+    return text if len(text) <= limit else text[: limit - 3] + "..."

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from typing import TypeGuard, TypeVar
 
-from detrbench.core.errors import SpecError, UsageError, nearest
-from detrbench.core.strict_yaml import Node, shorten
+from detrbench.core.errors import SpecError, UsageError, nearest, shorten
+from detrbench.core.strict_yaml import Node
 
 Value = TypeVar("Value")
 

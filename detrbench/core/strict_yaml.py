@@ -16,7 +16,7 @@ from typing import Any, TypeAlias
 
 import yaml
 
-from detrbench.core.errors import SpecError
+from detrbench.core.errors import SpecError, shorten
 
 # The largest model files in use have 10 KB, 60 rows and 4 levels. These bounds leave room for any
 # real one and keep a hostile one from costing more than a moment.
@@ -98,11 +98,6 @@ def shown(path: Path) -> str:
         return str(path.relative_to(Path.cwd()))
     except (ValueError, OSError):
         return str(path)
-
-
-def shorten(text: str, limit: int = 60) -> str:
-    """Text that fits into a message."""
-    return text if len(text) <= limit else text[: limit - 3] + "..."
 
 
 def _read_text(path: Path) -> str:

@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from detrbench.core.errors import SpecError, nearest
+from detrbench.core.errors import SpecError, nearest, shorten
 from detrbench.core.reading import (
     is_positive,
     is_whole,
@@ -26,7 +26,7 @@ from detrbench.core.reading import (
     sequence,
     unknown_key,
 )
-from detrbench.core.strict_yaml import Node, read_yaml, shorten, shown
+from detrbench.core.strict_yaml import Node, read_yaml, shown
 
 IMAGE = -1  # the source of a row that reads the image itself
 

@@ -7,7 +7,7 @@ from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
-from detrbench.core.strict_yaml import shorten
+from detrbench.core.errors import shorten
 
 if TYPE_CHECKING:
     from jsonschema import Draft202012Validator, ValidationError
@@ -17,6 +17,7 @@ FILES = {1: "report-1.schema.json", 2: "report.schema.json"}
 
 _NAMES = {"object": "an object", "array": "a list", "string": "a text", "null": "null",
           "number": "a number", "integer": "a whole number", "boolean": "yes or no"}  # fmt: skip
+_KINDS = {dict: "object", list: "array", str: "string"}
 
 
 @cache
@@ -56,6 +57,6 @@ def _in_words(error: ValidationError) -> str:
         return f"{place}.{lacking} is missing".removeprefix("the report.")
     if error.validator == "type":
         kinds = [wanted] if isinstance(wanted, str) else wanted
-        shown = shorten(json.dumps(found, ensure_ascii=False, default=str), 40)
-        return f"{place} is {shown}, not {' or '.join(_NAMES[kind] for kind in kinds)}"
+        here = _NAMES[_KINDS[type(found)]] if type(found) in _KINDS else json.dumps(found)
+        return f"{place} is {here}, not {' or '.join(_NAMES[kind] for kind in kinds)}"
     return f"{place}: {shorten(error.message, 200)}"

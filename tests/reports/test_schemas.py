@@ -83,8 +83,7 @@ def test_a_saved_report_is_of_its_version_and_is_written_again_as_the_last(path:
 
 def test_the_first_problem_is_said_in_the_words_of_the_file() -> None:
     assert first_problem(json.loads(MIXED.to_json()), SCHEMA_VERSION) is None
-    assert first_problem([], 1) == "the report is [], not an object"
-    long = {"environment": {}, "rows": "x" * 100}
-    assert first_problem({**long, "schema_version": 1}, 1) == (
-        'rows is "' + "x" * 36 + "..., not a list"
+    assert first_problem([], 1) == "the report is a list, not an object"
+    assert first_problem({"schema_version": 1, "environment": {}, "rows": True}, 1) == (
+        "rows is true, not a list"
     )
