@@ -17,7 +17,7 @@ FILES = {1: "report-1.schema.json", 2: "report.schema.json"}
 
 _NAMES = {"object": "an object", "array": "a list", "string": "a text", "null": "null",
           "number": "a number", "integer": "a whole number", "boolean": "yes or no"}  # fmt: skip
-_KINDS = {dict: "object", list: "array", str: "string"}
+_KINDS: dict[type, str] = {dict: "object", list: "array", str: "string"}
 
 
 @cache
