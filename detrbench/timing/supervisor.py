@@ -128,7 +128,8 @@ class _Worker:
                             selector.unregister(key.fileobj)
                             continue
                         key.data(data)
-                        deadline = now() + (_GRACE_S if self.interrupted else silence_s)
+                        if key.fileobj is self._process.stdout:  # warnings are no sign of life
+                            deadline = now() + (_GRACE_S if self.interrupted else silence_s)
                 except KeyboardInterrupt:
                     self._interrupt()
                     deadline = now() + _GRACE_S
