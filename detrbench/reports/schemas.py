@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from copy import deepcopy
 from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING, Any
@@ -30,14 +31,14 @@ def schema(version: int) -> dict[str, Any]:
 
 @cache
 def _reader(version: int) -> Draft202012Validator:
-    """Of all but comparisons: what of them cannot be read is left out, and no gate trusts them."""
+    """Of what every reader relies on. What of a comparison cannot be read is left out, and no gate
+    trusts it; a setting is compared, and shown as it is."""
     from jsonschema import Draft202012Validator
 
-    whole = schema(version)
-    lenient = {"type": "array", "items": {"type": "object"}}
-    return Draft202012Validator(
-        {**whole, "properties": {**whole["properties"], "comparisons": lenient}}
-    )
+    lenient = deepcopy(schema(version))
+    lenient["properties"]["comparisons"]["items"] = {"type": "object"}
+    lenient["$defs"]["row"]["properties"]["settings"] = {"type": "object"}
+    return Draft202012Validator(lenient)
 
 
 def first_problem(plain: Any, version: int) -> str | None:

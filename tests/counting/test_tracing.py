@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from contextlib import ExitStack
 from typing import Any
+from unittest import mock
 
 import pytest
 import torch
@@ -169,8 +170,13 @@ def test_peak_equals_torchs_own_tracker(name: str) -> None:
     assert ours == sum(peak[kind] for kind in (_MemRefType.ACT, _MemRefType.TEMP, _MemRefType.OTH))
 
 
-def _real(stack: ExitStack) -> Any:
-    return lambda tensor: torch.full_like(tensor, 0.5, device="cpu")
+def _real(stack: ExitStack) -> str:
+    """Real tensors, and no garbage in those that are made empty."""
+    for name in ("empty", "empty_strided"):
+        make = getattr(torch, name)
+        filled = lambda *shape, make=make, **of: make(*shape, **of).fill_(0.5)  # noqa: E731
+        stack.enter_context(mock.patch.object(torch, name, filled))
+    return "cpu"
 
 
 @pytest.mark.parametrize("name", ["shufflev2", "rtdetr-resnet50"])

@@ -456,8 +456,8 @@ def test_a_typing_error_anywhere_is_read_or_refused(
 
 def test_reading_needs_no_torch() -> None:
     code = (
-        "import sys; from detrbench.models import catalog, spec; "
-        "specs = [spec.load_model_spec(catalog.find_model(n)) for n in catalog.model_names()]; "
+        "import sys; from detrbench.models import catalog, yaml_spec; "
+        "specs = [*map(yaml_spec.load_model_spec, map(catalog.find_model, catalog.model_names()))]; "
         "assert specs; print(*sorted({'torch', 'pandas', 'numpy'} & set(sys.modules)))"
     )
     done = subprocess.run(

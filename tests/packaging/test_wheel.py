@@ -87,10 +87,10 @@ def test_the_wheel_holds_one_package_and_its_data(wheel: Path) -> None:
 
 def test_models_come_from_the_installed_package(installed: Installed) -> None:
     code = (
-        "from detrbench.models import catalog, spec\n"
+        "from detrbench.models import catalog, yaml_spec\n"
         "print(catalog.data_root('models'))\n"
         "for name in catalog.model_names():\n"
-        "    print(spec.load_model_spec(catalog.find_model(name)).name)\n"
+        "    print(yaml_spec.load_model_spec(catalog.find_model(name)).name)\n"
     )
     root, *names = installed.run("python", "-c", code).splitlines()
     assert Path(root).resolve() == (installed.site / "detrbench" / "data" / "models").resolve()

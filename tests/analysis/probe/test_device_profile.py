@@ -36,7 +36,7 @@ def test_this_machine_has_ceilings() -> None:
 def test_settings_that_a_device_does_not_have_are_refused() -> None:
     with pytest.raises(UsageError, match="tf32 is a setting of cuda devices"):
         probe_device(Execution(tf32=True))
-    with pytest.raises(UsageError, match="0 threads"):
+    with pytest.raises(UsageError, match="a thread count of '0'"):
         probe_device(Execution(threads=0))
 
 
