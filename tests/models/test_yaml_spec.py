@@ -456,8 +456,9 @@ def test_a_typing_error_anywhere_is_read_or_refused(
 
 def test_reading_needs_no_torch() -> None:
     code = (
-        "import sys; from detrbench.models import catalog, yaml_spec; "
-        "specs = [*map(yaml_spec.load_model_spec, map(catalog.find_model, catalog.model_names()))]; "
+        "import sys; from detrbench.models import catalog; "
+        "from detrbench.models.yaml_spec import load_model_spec; "
+        "specs = [load_model_spec(catalog.find_model(name)) for name in catalog.model_names()]; "
         "assert specs; print(*sorted({'torch', 'pandas', 'numpy'} & set(sys.modules)))"
     )
     done = subprocess.run(
