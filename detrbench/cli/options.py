@@ -18,18 +18,25 @@ import typer
 from detrbench.core.errors import UsageError, nearest
 from detrbench.render import FORMATS
 from detrbench.reports.settings import SETTINGS
+from detrbench.runtimes import RUNTIMES
 
 if TYPE_CHECKING:
     from detrbench.reports.case import Case
 
 
-def _flag(key: str) -> Any:
+def _one_of(names: Collection[str]) -> str:
+    """Such as "eager, compile or cudagraph."."""
+    *first, last = names
+    return f"{', '.join(first)} or {last}."
+
+
+def _flag(key: str, known: str = "") -> Any:
     """The option of a setting, as a text that `cases` reads: one value, or several with commas."""
     one = SETTINGS[key]
     default = one.default[0] if isinstance(one.default, tuple) else one.default
     usual = "" if default is None or "[default" in one.help else f"  [default: {default}]"
     return typer.Option(
-        one.flag, metavar=one.metavar, help=f"{one.help}{usual}", show_default=False
+        one.flag, metavar=one.metavar, help=f"{one.help or known}{usual}", show_default=False
     )
 
 
@@ -68,7 +75,7 @@ ImageSize = Annotated[str | None, _flag("imgsz")]
 Batch = Annotated[str | None, _flag("batch")]
 Classes = Annotated[str | None, _flag("nc")]
 Device = Annotated[str | None, _flag("device")]
-Runtime = Annotated[str | None, _flag("runtime")]
+Runtime = Annotated[str | None, _flag("runtime", _one_of(RUNTIMES))]
 Dtype = Annotated[str | None, _flag("dtype")]
 MemoryFormat = Annotated[str | None, _flag("memory_format")]
 Threads = Annotated[str | None, _flag("threads")]
@@ -87,7 +94,7 @@ Format = Annotated[
     typer.Option(
         "--format",
         metavar="FORMAT",
-        help="table, markdown, csv, html, latex or json.  [default: from -o's suffix, else table]",
+        help=f"{_one_of(FORMATS)}  [default: from -o's suffix, else table]",
         callback=check_format,
     ),
 ]

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from detrbench.core.errors import UsageError
 from detrbench.models.model import Model
-from detrbench.render import FORMATS, format_of, render
+from detrbench.render import FORMATS, SUFFIXES, format_of, render
 from detrbench.render.layout import Table, document, row_label
 from detrbench.reports.case import Case, Execution
 from detrbench.reports.metrics import METRICS
@@ -39,7 +39,7 @@ from tests.render.sample import (
 from tests.reports.test_case import EXECUTIONS
 
 GOLDEN = Path(__file__).parent / "golden"
-ENDINGS = {"table": "txt", "markdown": "md", "csv": "csv", "json": "json", "latex": "tex"}
+ENDINGS = {format: suffix[1:] for suffix, format in reversed(SUFFIXES.items())}  # the first of each
 SHOWN = {"sample": (REPORT, "stage"), "mixed": (MIXED, None)}
 """Report and what it is broken down by, by the name of its files."""
 
