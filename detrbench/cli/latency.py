@@ -102,7 +102,9 @@ def latency(
     resume: Annotated[
         Path | None,
         typer.Option(
-            "--resume", metavar="FOLDER", help="Go on with a run that was cut short; alone."
+            "--resume",
+            metavar="FOLDER",
+            help="Go on with a run that was cut short; alone, or with --budget, of seconds more.",
         ),
     ] = None,
     format: options.Format = None,
@@ -132,7 +134,8 @@ def latency(
       detrbench latency --resume /tmp/detrbench-latency-x1y2z3
     """
     if resume is not None:
-        options.check_alone(context, "resume", "The folder says what is measured")
+        options.check_alone(context, "resume", "The folder says what is measured", "budget")
+        options.check_budget(budget)
     asked = options.cases(models or ARTICLE_PAIR, context)
     target = None if target_ci is None else parse_part(target_ci, where="--target-ci")
     smallest = parse_part(margin, where="--margin")
@@ -143,7 +146,9 @@ def latency(
 
     with ProgressLine() as progress:
         if resume is not None:
-            report = resume_latency(resume, progress=progress, announce=progress.say)
+            report = resume_latency(
+                resume, budget_s=budget, progress=progress, announce=progress.say
+            )
         else:
             report = measure(
                 asked,

@@ -212,13 +212,13 @@ def given(context: typer.Context) -> list[str]:
     ]
 
 
-def check_alone(context: typer.Context, name: str, why: str) -> None:
-    """Refuse what would be ignored beside the option `name`; only --format and -o are free.
+def check_alone(context: typer.Context, name: str, why: str, *free: str) -> None:
+    """Refuse what would be ignored beside the option `name`; --format, -o and `free` are not.
 
     Raises:
         UsageError: another argument was given.
     """
-    others = [each for each in given(context) if each not in {name, "format", "output"}]
+    others = [each for each in given(context) if each not in {name, "format", "output", *free}]
     if others:
         flag = next(one.opts[0] for one in context.command.params if one.name == name)
         raise UsageError(

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
+import math
 import shutil
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from detrbench.core.errors import DetrbenchWarning
+from detrbench.core.errors import DetrbenchWarning, UsageError
+from detrbench.core.units import show_many
 from detrbench.models.sources.built import Built
 from detrbench.reports.case import Case
 from detrbench.reports.parse_cases import Subjects, cases_of
 from detrbench.reports.report import Report
-from detrbench.reports.verdicts import ALPHA, MARGIN
+from detrbench.reports.verdicts import ALPHA, LEAST_PROCESSES, MARGIN
 from detrbench.timing.folders import naming, run_folder
 from detrbench.timing.opened import build_case
 from detrbench.timing.plan import Budget
 from detrbench.timing.process import Request, measure_process
-from detrbench.timing.records import Outcome, load_request, measured
+from detrbench.timing.records import Outcome, load_outcomes, load_request, measured
 from detrbench.timing.replication import Run, replicate
 from detrbench.timing.resolution import remembered
 from detrbench.timing.rounds import OnProgress
@@ -94,15 +97,31 @@ measure_latency = latency
 def resume_latency(
     folder: str | Path,
     *,
+    budget_s: float | None = None,
     progress: OnProgress | None = None,
     announce: Callable[[str], None] | None = None,
 ) -> Report:
-    """Go on with the run in `folder`, which Ctrl-C, a crash or a kill has cut short.
+    """Go on with the run in `folder`, which Ctrl-C, a crash or the end of its time has cut short.
+
+    Args:
+        budget_s: seconds more; what is left of its own budget, if `None`.
 
     Raises:
-        UsageError: it is not the folder of a run.
+        UsageError: it is not the folder of a run, or of one that was to have no more processes.
     """
-    request, budget, _ = load_request(Path(folder))
+    request, budget, plan = load_request(Path(folder))
+    if budget_s is not None:
+        outcomes = load_outcomes(Path(folder))
+        finished = sum(outcome.status == "ok" for outcome in outcomes)
+        if plan is not None and finished >= max(plan.processes, LEAST_PROCESSES):
+            raise UsageError(
+                f"it has all of its {show_many(finished, 'process', 'processes')}, and its verdict "
+                "is out: whoever adds some until he likes it errs more often than it says",
+                where=str(folder),
+                hint="Measure anew, with a longer --budget.",
+            )
+        spent_s = sum(outcome.took_s for outcome in outcomes)
+        budget = dataclasses.replace(budget, budget_s=spent_s + budget_s)
     return latency_report(measure_run(request, budget, folder, progress, announce))
 
 
@@ -129,12 +148,29 @@ def measure_run(
                 between_sd=known.between_sd if known else None,
             )
         finally:
-            cut = run.stopped in _CUT if run is not None else measured(where)
+            cut = _is_short(run) if run is not None else measured(where)
             if cut and announce is not None:
-                announce(f"cut short; go on with: detrbench latency --resume {where}")
+                more = "" if run is None else _more_time(run)
+                announce(f"cut short; go on with: detrbench latency --resume {where}{more}")
             elif folder is None and run is not None:
                 shutil.rmtree(where)
     return run
+
+
+def _is_short(run: Run) -> bool:
+    """Whether it was cut off, or had no time for the processes of a verdict."""
+    few = len(run.finished) < LEAST_PROCESSES and bool(run.request.compared)
+    return run.stopped in _CUT or (run.stopped == "budget" and few)
+
+
+def _more_time(run: Run) -> str:
+    """The flag that the processes of a verdict still need; none where the budget has their time."""
+    if run.plan is None or run.budget.budget_s is None:
+        return ""
+    missing_s = (LEAST_PROCESSES - len(run.finished)) * run.plan.process_s
+    spent_s = sum(outcome.took_s for outcome in run.outcomes)
+    enough = missing_s <= max(0.0, run.budget.budget_s - spent_s)
+    return "" if enough else f" --budget {math.ceil(1.2 * missing_s)}"  # a busy minute is slower
 
 
 def _in_this_process(

@@ -422,7 +422,11 @@ def test_a_resumed_run_is_what_its_folder_says(
     fake = Fake(Report((OK_ROW,)))
     monkeypatch.setattr("detrbench.timing.measuring.resume_latency", fake)
     assert main(["latency", "--resume", "here", "--format", "csv"]) == 0
-    assert fake.models == Path("here")
+    assert (fake.models, fake.options["budget_s"]) == (Path("here"), None)
+    assert main(["latency", "--resume", "here", "--budget", "60"]) == 0
+    assert fake.options["budget_s"] == 60
+    assert main(["latency", "--resume", "here", "--budget", "0"]) == 2
+    assert "leave no time" in capsys.readouterr().err
     assert main(["latency", "rtdetr-l", "--resume", "here", "--margin", "1%"]) == 2
     assert "margin, models cannot be given again" in capsys.readouterr().err
 
