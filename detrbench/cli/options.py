@@ -33,11 +33,10 @@ def _one_of(names: Collection[str]) -> str:
 def _flag(key: str, known: str = "") -> Any:
     """The option of a setting, as a text that `cases` reads: one value, or several with commas."""
     one = SETTINGS[key]
+    help = f"{one.help.removesuffix('.')}: {known}" if known else one.help
     default = one.default[0] if isinstance(one.default, tuple) else one.default
     usual = "" if default is None or "[default" in one.help else f"  [default: {default}]"
-    return typer.Option(
-        one.flag, metavar=one.metavar, help=f"{one.help or known}{usual}", show_default=False
-    )
+    return typer.Option(one.flag, metavar=one.metavar, help=f"{help}{usual}", show_default=False)
 
 
 def _switch(key: str, *flags: str) -> Any:

@@ -9,9 +9,11 @@ from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 from detrbench.core.errors import shorten
+from detrbench.core.units import is_finite
 
 if TYPE_CHECKING:
-    from jsonschema import Draft202012Validator, ValidationError
+    from jsonschema import ValidationError
+    from jsonschema.protocols import Validator
 
 FILES = {1: "report-1.schema.json", 2: "report.schema.json"}
 """By the version that it describes; today's has no number in its name."""
@@ -30,15 +32,24 @@ def schema(version: int) -> dict[str, Any]:
 
 
 @cache
-def _reader(version: int) -> Draft202012Validator:
+def _reader(version: int) -> Validator:
     """Of what every reader relies on. What of a comparison cannot be read is left out, and no gate
-    trusts it; a setting is compared, and shown as it is."""
-    from jsonschema import Draft202012Validator
+    trusts it; a setting is compared, and shown as it is. A number is one that a float can hold, and
+    a whole number is written as one: JSON Schema alone takes 10**400, and 2.0 for 2."""
+    from jsonschema import Draft202012Validator, validators
 
     lenient = deepcopy(schema(version))
     lenient["properties"]["comparisons"]["items"] = {"type": "object"}
     lenient["$defs"]["row"]["properties"]["settings"] = {"type": "object"}
-    return Draft202012Validator(lenient)
+    types = Draft202012Validator.TYPE_CHECKER.redefine_many(
+        {
+            "number": lambda _, value: is_finite(value),
+            "integer": lambda _, value: is_finite(value) and isinstance(value, int),
+        }
+    )
+    extend: Any = validators.extend  # which jsonschema leaves untyped
+    reader: Validator = extend(Draft202012Validator, type_checker=types)(lenient)
+    return reader
 
 
 def first_problem(plain: Any, version: int) -> str | None:
@@ -58,6 +69,6 @@ def _in_words(error: ValidationError) -> str:
         return f"{place}.{lacking} is missing".removeprefix("the report.")
     if error.validator == "type":
         kinds = [wanted] if isinstance(wanted, str) else wanted
-        here = _NAMES[_KINDS[type(found)]] if type(found) in _KINDS else json.dumps(found)
+        here = _NAMES[_KINDS[type(found)]] if type(found) in _KINDS else shorten(json.dumps(found))
         return f"{place} is {here}, not {' or '.join(_NAMES[kind] for kind in kinds)}"
     return f"{place}: {shorten(error.message, 200)}"

@@ -160,7 +160,7 @@ _ALL = (
         "Of images: contiguous or channels_last.", "LAYOUT", "contiguous",
     ),
     Setting(
-        "runtime", "execution", _text, str, "", "RUNTIME", "eager",
+        "runtime", "execution", _text, str, "What executes it.", "RUNTIME", "eager",
     ),
     Setting(
         "threads", "execution", parse_whole("a thread count of", most=4096),

@@ -107,18 +107,19 @@ def resume_latency(
         budget_s: seconds more; what is left of its own budget, if `None`.
 
     Raises:
-        UsageError: it is not the folder of a run, or of one that was to have no more processes.
+        UsageError: it is not the folder of a run, or more seconds are asked for one that has the
+            processes of a verdict.
     """
-    request, budget, plan = load_request(Path(folder))
+    request, budget, _ = load_request(Path(folder))
     if budget_s is not None:
         outcomes = load_outcomes(Path(folder))
         finished = sum(outcome.status == "ok" for outcome in outcomes)
-        if plan is not None and finished >= max(plan.processes, LEAST_PROCESSES):
+        if finished >= LEAST_PROCESSES:
             raise UsageError(
-                f"it has all of its {show_many(finished, 'process', 'processes')}, and its verdict "
-                "is out: whoever adds some until he likes it errs more often than it says",
+                f"it has {show_many(finished, 'process', 'processes')}, enough for a verdict: "
+                "whoever adds some until he likes it errs more often than it says",
                 where=str(folder),
-                hint="Measure anew, with a longer --budget.",
+                hint="Go on in the time it had, --resume alone; or measure anew, for longer.",
             )
         spent_s = sum(outcome.took_s for outcome in outcomes)
         budget = dataclasses.replace(budget, budget_s=spent_s + budget_s)

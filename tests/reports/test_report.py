@@ -91,6 +91,14 @@ BROKEN: dict[str, tuple[Change, str]] = {
         lambda r: r["rows"][0]["metrics"].update(params=True),
         "metrics.params is true, not a number",
     ),
+    "metric beyond every float": (
+        lambda r: r["rows"][0]["metrics"].update(params=10**400),
+        "metrics.params is 1000.*not a n",
+    ),
+    "whole number with a point": (
+        lambda r: r["environment"].update(threads=2.0),
+        "environment.threads is 2.0, not a whole",
+    ),
     "missing number": (lambda r: r["rows"][0].update(missing={"flops": 1}), r"missing\.flops"),
     "parts": (
         lambda r: r["rows"][0].update(parts={"stage": [{}]}),
@@ -130,7 +138,10 @@ BROKEN_CASES: dict[str, tuple[Change, str]] = {
 }  # fmt: skip
 """Of schema 2."""
 
-BEYOND_JSON_SCHEMA = ("twice", "no such case", "an id twice")
+BEYOND_JSON_SCHEMA = (
+    "twice", "no such case", "an id twice",
+    "metric beyond every float", "whole number with a point",
+)  # fmt: skip
 
 
 def without_cases(plain: dict[str, Any]) -> dict[str, Any]:
