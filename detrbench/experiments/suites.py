@@ -33,7 +33,7 @@ from detrbench.reports.metrics import CONVENTION_METRICS
 from detrbench.reports.parse_cases import make_cases, named, split_reference
 from detrbench.reports.report import Report, Result
 from detrbench.reports.settings import SETTINGS, Setting, parse_choice, setting
-from detrbench.reports.verdicts import MARGIN, check_margin
+from detrbench.reports.verdicts import MARGIN, Verdict, check_margin
 from detrbench.runtimes import RUNTIMES, check_execution
 from detrbench.runtimes.devices import open_device
 from detrbench.timing.measuring import latency
@@ -342,7 +342,7 @@ class _Run:
 
         Args:
             processes: every process's samples are there before the next begins; afterwards they are
-                in run.json.
+                in run.json, and stay here only where a run came out short, which can go on.
         """
         report = latency(
             cases,
@@ -358,7 +358,9 @@ class _Run:
         self._comparisons += report.comparisons
         self._timed |= {row.case: row for row in report.rows if row.case is not None}
         self.save()
-        shutil.rmtree(processes, ignore_errors=True)
+        invalid = any(pair.verdict == Verdict.INVALID for pair in report.comparisons)
+        if not (report.exit_code or invalid):
+            shutil.rmtree(processes, ignore_errors=True)
         if any(row.status == "interrupted" for row in report.rows):
             raise KeyboardInterrupt  # the session kept what it had; the rest is off too
 

@@ -112,8 +112,8 @@ def resume_latency(
     """
     request, budget, _ = load_request(Path(folder))
     if budget_s is not None:
-        outcomes = load_outcomes(Path(folder))
-        finished = sum(outcome.status == "ok" for outcome in outcomes)
+        before = Run(request, budget, outcomes=load_outcomes(Path(folder)))
+        finished = len(before.finished)
         if finished >= LEAST_PROCESSES:
             raise UsageError(
                 f"it has {show_many(finished, 'process', 'processes')}, enough for a verdict: "
@@ -121,8 +121,7 @@ def resume_latency(
                 where=str(folder),
                 hint="Go on in the time it had, --resume alone; or measure anew, for longer.",
             )
-        spent_s = sum(outcome.took_s for outcome in outcomes)
-        budget = dataclasses.replace(budget, budget_s=spent_s + budget_s)
+        budget = dataclasses.replace(budget, budget_s=before.spent_s + budget_s)
     return latency_report(measure_run(request, budget, folder, progress, announce))
 
 
@@ -169,8 +168,7 @@ def _more_time(run: Run) -> str:
     if run.plan is None or run.budget.budget_s is None:
         return ""
     missing_s = (LEAST_PROCESSES - len(run.finished)) * run.plan.process_s
-    spent_s = sum(outcome.took_s for outcome in run.outcomes)
-    enough = missing_s <= max(0.0, run.budget.budget_s - spent_s)
+    enough = missing_s <= max(0.0, run.budget.budget_s - run.spent_s)
     return "" if enough else f" --budget {math.ceil(1.2 * missing_s)}"  # a busy minute is slower
 
 

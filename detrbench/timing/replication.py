@@ -73,6 +73,11 @@ class Run:
         """The processes that came to their end."""
         return tuple(one for one in self.outcomes if one.status == "ok")
 
+    @property
+    def spent_s(self) -> float:
+        """Seconds that its processes have taken."""
+        return sum(outcome.took_s for outcome in self.outcomes)
+
     def series(self, outcome: Outcome, name: str) -> Series | None:
         """What `outcome` has of the case, or the part of one, called `name`."""
         measured = outcome.measurement
@@ -165,7 +170,7 @@ class _Runner:
     between_sd: float
 
     def __post_init__(self) -> None:
-        self.began = self.now() - sum(outcome.took_s for outcome in self.run.outcomes)
+        self.began = self.now() - self.run.spent_s
         for outcome in self.run.outcomes:
             self._drop_failed(outcome)
 

@@ -271,7 +271,7 @@ def counted(asked: Case, convention: str) -> Result:
     )
 
 
-def timed(cases: Sequence[Case], statuses: Sequence[str]) -> Report:
+def timed(cases: Sequence[Case], statuses: Sequence[str], verdict: str = "INCONCLUSIVE") -> Report:
     rows = tuple(
         Result(
             model=each.model.name,
@@ -291,7 +291,7 @@ def timed(cases: Sequence[Case], statuses: Sequence[str]) -> Report:
         for each, status in zip(cases, statuses, strict=False)
     )  # fmt: skip
     sides = [Side(row.model, row.settings, row.case) for row in rows]
-    pairs = tuple(Comparison(sides[0], side, ratio=1.0) for side in sides[1:])
+    pairs = tuple(Comparison(sides[0], side, ratio=1.0, verdict=verdict) for side in sides[1:])
     return Report(rows=rows, environment={"threads": 2}, comparisons=pairs)
 
 
@@ -301,7 +301,7 @@ class Laboratory:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
         self.folder = folder
         self.seen: list[tuple[str, list[tuple[str, str]]]] = []
-        self.statuses = ["ok"] * 9
+        self.statuses, self.verdict = ["ok"] * 9, "INCONCLUSIVE"
         self.timings: list[tuple[list[str], dict[str, Any]]] = []
         self.during: dict[str, Callable[[], None]] = {}
         monkeypatch.setattr(profiling, "counted", self.count)
@@ -321,7 +321,8 @@ class Laboratory:
     def latency(self, cases: Sequence[Case], **settings: Any) -> Report:
         self.look("timing")
         self.timings.append(([each.name for each in cases], settings))
-        return timed(cases, self.statuses)
+        settings["folder"].mkdir(parents=True)
+        return timed(cases, self.statuses, self.verdict)
 
 
 @pytest.fixture
@@ -461,6 +462,25 @@ def test_what_a_case_cannot_have_is_said_before_anything_is_counted(
     with pytest.raises(UsageError, match=r"one@cold_l2=true: cold_l2 is a setting of cuda devices"):
         run(suite, output=laboratory.folder)
     assert laboratory.seen == []
+
+
+@pytest.mark.parametrize(
+    ("status", "verdict", "kept"),
+    [
+        ("ok", "FASTER", False),
+        ("ok", "INCONCLUSIVE", False),
+        ("ok", "INVALID", True),
+        ("interrupted", "INCONCLUSIVE", True),
+        ("failed", "FASTER", True),
+    ],
+)
+def test_the_processes_of_a_run_that_may_go_on_are_kept(
+    status: str, verdict: str, kept: bool, laboratory: Laboratory
+) -> None:
+    """The run has said the command that goes on with them."""
+    laboratory.statuses, laboratory.verdict = ["ok", status], verdict
+    run(SUITE, output=laboratory.folder)
+    assert (laboratory.folder / "processes-1").exists() == kept
 
 
 def test_what_is_of_one_workload_is_timed_in_the_same_rounds(laboratory: Laboratory) -> None:
