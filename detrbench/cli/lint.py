@@ -14,9 +14,7 @@ from detrbench.core.units import parse_part
 
 def lint(
     context: typer.Context,
-    model: Annotated[
-        str, typer.Argument(metavar="MODEL", help="A name, or the path of a model's file.")
-    ],
+    model: Annotated[str, typer.Argument(metavar="MODEL", help=f"{options.MODEL_HELP}.")],
     times: Annotated[
         Path | None,
         typer.Option(

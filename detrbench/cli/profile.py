@@ -12,9 +12,7 @@ from detrbench.cli.output import show_report
 
 def profile(
     context: typer.Context,
-    models: Annotated[
-        list[str], typer.Argument(metavar="MODEL", help="Names, or paths of model files.")
-    ],
+    models: Annotated[list[str], typer.Argument(metavar="MODEL", help=f"{options.MODEL_HELP}.")],
     imgsz: options.ImageSize = None,
     batch: options.Batch = None,
     nc: options.Classes = None,
@@ -46,6 +44,7 @@ def profile(
       detrbench profile rtdetr-l shufflev2
       detrbench profile rtdetr-l --nc 1 --convention thop --by stage
       detrbench profile ./my-variant.yaml --blocks my_blocks.py -o table.md
+      detrbench profile rtdetr-l ./my_model.py:build
     """
     from detrbench.render.layout import PARTS
     from detrbench.reports.metrics import CONVENTION_METRICS

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 def reconcile(
     context: typer.Context,
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="A name, or a model file's path.")],
+    model: Annotated[str, typer.Argument(metavar="MODEL", help=f"{options.MODEL_HELP}.")],
     params: Annotated[
         str | None,
         typer.Option("--params", metavar="32.8M", help="Find what prints these parameters."),
