@@ -10,6 +10,8 @@ import typer
 
 from detrbench.cli import options
 from detrbench.cli.output import ProgressLine, say, show_document
+from detrbench.core.units import show_change, show_eta, show_part
+from detrbench.core.version import __version__
 
 if TYPE_CHECKING:
     from detrbench.render.layout import Document
@@ -22,9 +24,7 @@ def selfcheck(
         str, typer.Argument(metavar="MODEL", help="What is timed against itself.")
     ] = "rtdetr-l",
     device: options.Device = None,
-    imgsz: Annotated[
-        str, typer.Option("--imgsz", metavar="N|HxW", help="Image size in pixels, such as 320.")
-    ] = "320",
+    imgsz: Annotated[str, options.taking("N|HxW", "Image size in pixels, such as 320.")] = "320",
     threads: options.Threads = None,
     budget: options.Budget = 300.0,
     format: options.Format = None,
@@ -42,10 +42,11 @@ def selfcheck(
       detrbench selfcheck
       detrbench selfcheck shufflev2 --device cuda --budget 120
     """
+    options.check_budget(budget)
     asked = options.case(model, context).execution
 
     from detrbench.reports.verdicts import LEAST_PROCESSES
-    from detrbench.timing.folders import naming, run_folder
+    from detrbench.timing.records import naming, run_folder
     from detrbench.timing.resolution import remember
     from detrbench.timing.selfcheck import check_machine, exit_code
 
@@ -63,7 +64,9 @@ def selfcheck(
     show_document(_document(found), format, output)
     code = exit_code(found)
     processes = len(found.run.finished)
-    if code == 0 and processes >= LEAST_PROCESSES:
+    if code != 0:
+        say("not remembered: the run was interrupted")
+    elif processes >= LEAST_PROCESSES:
         say(f"remembered in {remember(found.resolution, asked.device)}")
     else:
         say(f"not remembered: {processes} processes, and that takes {LEAST_PROCESSES}")
@@ -73,8 +76,6 @@ def selfcheck(
 
 
 def _document(found: SelfCheck) -> Document:
-    from detrbench.core.units import show_eta, show_part
-    from detrbench.core.version import __version__
     from detrbench.render.layout import Document, Line, Table, columns, made
 
     known = found.resolution
@@ -120,8 +121,6 @@ def _alarms(found: SelfCheck) -> str:
 
 
 def _cells(each: Finding) -> tuple[str, ...]:
-    from detrbench.core.units import show_change
-
     measured, low, high = (
         "n/a" if value is None else show_change(value)
         for value in (each.ratio, each.low, each.high)

@@ -1,8 +1,5 @@
-"""Readers of what a YAML file holds: each takes a node and gives a value, or says what is wrong.
-
-Whoever reads a file of some kind says which keys it has and which of these reads each. All raise
-SpecError, with the file and the line.
-"""
+"""Readers of what a YAML file holds: each takes a node and gives a value, or raises a SpecError
+with the file and the line."""
 
 from __future__ import annotations
 
@@ -124,9 +121,7 @@ def at(node: Node, call: Callable[[], Value]) -> Value:
 
 def is_whole(value: object, least: int, most: int | None = None) -> TypeGuard[int]:
     """Whether `value` is a whole number in these bounds, and not true, which Python takes for 1."""
-    if not isinstance(value, int) or isinstance(value, bool):
-        return False
-    return least <= value and (most is None or value <= most)
+    return type(value) is int and least <= value and (most is None or value <= most)
 
 
 def is_positive(value: object) -> TypeGuard[int | float]:

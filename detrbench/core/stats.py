@@ -12,6 +12,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import accumulate, takewhile
 
 QUANTILE_DEFINITION = "linear between order statistics (Hyndman & Fan type 7)"
 
@@ -111,12 +112,8 @@ def median_interval(values: Sequence[float], alpha: float = 0.05) -> Interval | 
     David & Nagaraja, "Order Statistics" (3rd ed., 2003), section 7.1.
     """
     n = len(values)
-    below, k = 0.0, 0
-    while k < n:
-        below += math.comb(n, k) / 2**n
-        if 2 * below > alpha:
-            break
-        k += 1
+    below = accumulate(math.comb(n, k) / 2**n for k in range(n))
+    k = sum(1 for _ in takewhile(lambda share: 2 * share <= alpha, below))
     if k == 0:
         return None
     ordered = sorted(values)

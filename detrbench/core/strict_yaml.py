@@ -72,11 +72,10 @@ class Node:
 
 
 def read_yaml(path: Path) -> Node:
-    """Reads the one YAML document of a file, evaluating nothing.
+    """The one YAML document of a file, of which nothing is evaluated.
 
     Raises:
-        SpecError: the file cannot be read, is not UTF-8 text, is not one YAML document, or goes
-            beyond the bounds above.
+        SpecError: it cannot be read, is not UTF-8 or not one document, or goes beyond the bounds.
     """
     text, place = _read_text(path), shown(path)
     try:

@@ -26,21 +26,18 @@ def last_level_bytes(root: Path = Path("/")) -> int | None:
                 found[int((folder / "level").read_text())] = _bytes((folder / "size").read_text())
     if found:
         return found[max(found)]
-    return _by_sysctl() if sys.platform == "darwin" else None
+    if sys.platform == "darwin":
+        for name in ("hw.l3cachesize", "hw.perflevel0.l2cachesize", "hw.l2cachesize"):
+            size = output(["sysctl", "-n", name]) or ""
+            if size.isdecimal() and int(size) > 0:
+                return int(size)
+    return None
 
 
 def _bytes(text: str) -> int:
     """From "32768K"."""
     digits, unit = text.strip()[:-1], text.strip()[-1]
     return int(digits) * _SIZES[unit] if unit in _SIZES else int(text)
-
-
-def _by_sysctl() -> int | None:
-    for name in ("hw.l3cachesize", "hw.perflevel0.l2cachesize", "hw.l2cachesize"):
-        size = output(["sysctl", "-n", name]) or ""
-        if size.isdecimal() and int(size) > 0:
-            return int(size)
-    return None
 
 
 def cache_from_sweep(rates: Mapping[int, float]) -> int:

@@ -28,12 +28,9 @@ class Environment:
     """What was read of one machine at one moment.
 
     Attributes:
-        platform: operating system and hardware architecture.
-        processor: its model name.
         logical_cpus: processors this process may be scheduled on.
         cpu_quota: processors' worth of time its control group allows; None without a limit.
         threads: those that torch uses inside an operator.
-        memory_bytes: physical memory.
         accelerator: name of the one that was asked for.
         torch_cuda: the CUDA version that torch was built with.
         flags: torch settings that change speed or digits, such as TF32.
@@ -61,12 +58,7 @@ class Environment:
 
     @classmethod
     def read(cls, device: str | None = None) -> Environment:
-        """Read this machine.
-
-        Args:
-            device: "cpu", "cuda" or "cuda:N" also asks torch about threads, flags and the
-                accelerator; None reads everything that needs no torch.
-        """
+        """This machine; with a `device`, also what torch says of threads, flags and that one."""
         facts: dict[str, Any] = {
             "detrbench": installed_version("detrbench"),
             "python": f"{platform.python_implementation()} {platform.python_version()}",
@@ -105,7 +97,7 @@ class Environment:
         cpus = f"{self.logical_cpus} CPUs" if self.logical_cpus else None
         if cpus and self.cpu_quota and self.cpu_quota < (self.logical_cpus or 0):
             cpus += f", quota {self.cpu_quota:g}"
-        facts = (
+        facts = [
             self.accelerator,
             self.processor,
             cpus,
@@ -116,8 +108,8 @@ class Environment:
             f"torch {self.torch}" if self.torch else None,
             f"CUDA {self.torch_cuda}" if self.accelerator and self.torch_cuda else None,
             f"driver {self.accelerator_driver}" if self.accelerator_driver else None,
-        )
-        return ", ".join(fact for fact in facts if fact)
+        ]
+        return ", ".join(filter(None, facts))
 
 
 def installed_version(distribution: str) -> str | None:
@@ -158,23 +150,17 @@ def _torch_facts(device: str) -> dict[str, Any]:
         },
     }
     if torch.device(device).type == "cuda" and torch.cuda.is_available():
-        _add_cuda_facts(facts, device)
+        properties = torch.cuda.get_device_properties(torch.device(device))
+        facts["accelerator"] = properties.name
+        facts["accelerator_memory_bytes"] = properties.total_memory
+        facts["accelerator_driver"] = _nvidia_driver()
+        facts["cudnn"] = torch.backends.cudnn.version()  # type: ignore[no-untyped-call]
+        facts["flags"] |= {
+            "tf32_matmul": torch.backends.cuda.matmul.allow_tf32,
+            "tf32_cudnn": torch.backends.cudnn.allow_tf32,
+            "cudnn_benchmark": torch.backends.cudnn.benchmark,
+        }
     return facts
-
-
-def _add_cuda_facts(facts: dict[str, Any], device: str) -> None:
-    import torch
-
-    properties = torch.cuda.get_device_properties(torch.device(device))
-    facts["accelerator"] = properties.name
-    facts["accelerator_memory_bytes"] = properties.total_memory
-    facts["accelerator_driver"] = _nvidia_driver()
-    facts["cudnn"] = torch.backends.cudnn.version()  # type: ignore[no-untyped-call]
-    facts["flags"] |= {
-        "tf32_matmul": torch.backends.cuda.matmul.allow_tf32,
-        "tf32_cudnn": torch.backends.cudnn.allow_tf32,
-        "cudnn_benchmark": torch.backends.cudnn.benchmark,
-    }
 
 
 def _nvidia_driver() -> str | None:

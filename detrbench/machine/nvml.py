@@ -112,7 +112,8 @@ def open_gpu(index: int) -> Gpu | str:
     uuid = getattr(torch.cuda.get_device_properties(index), "uuid", None)
     if uuid is None:
         return f"torch {torch.__version__} does not tell a GPU's UUID"
-    return open_by_uuid(f"GPU-{uuid}", _load)
+    library = "nvml.dll" if os.name == "nt" else "libnvidia-ml.so.1"
+    return open_by_uuid(f"GPU-{uuid}", lambda: ctypes.CDLL(library))
 
 
 def open_by_uuid(uuid: str, load: Callable[[], Any]) -> Gpu | str:
@@ -129,7 +130,3 @@ def open_by_uuid(uuid: str, load: Callable[[], Any]) -> Gpu | str:
     if status != _SUCCESS:
         return f"NVML does not find {uuid} (status {status})"
     return Gpu(library, handle)
-
-
-def _load() -> Any:
-    return ctypes.CDLL("nvml.dll" if os.name == "nt" else "libnvidia-ml.so.1")

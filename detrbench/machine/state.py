@@ -52,16 +52,9 @@ def machine(device: str, detail: str = "") -> str:
     """What makes two runs comparable, as far as it can be said without importing torch."""
     environment = Environment.read()
     kind = "cuda:0" if device == "cuda" else device
-    facts = (
-        environment.processor,
-        environment.logical_cpus,
-        environment.cpu_quota,
-        environment.memory_bytes,
-        environment.torch,
-        kind,
-        *([detail] if detail else []),
-    )
-    return " | ".join(str(fact) for fact in facts)
+    names = ("processor", "logical_cpus", "cpu_quota", "memory_bytes", "torch")
+    facts = [*(getattr(environment, name) for name in names), kind, *([detail] if detail else [])]
+    return " | ".join(map(str, facts))
 
 
 def _entries(path: Path) -> dict[str, Any]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from detrbench.machine.devices import parse_device
-from detrbench.machine.nvml import open_gpu
+from detrbench.machine.nvml import Gpu, open_gpu
 
 ENERGY_SECONDS = 1.0
 """How long a step is repeated between two readings of the energy counter, which moves in steps of
@@ -27,12 +27,6 @@ PEAKS = ("peak_allocated_bytes", "peak_reserved_bytes", "peak_rss_growth_bytes")
 
 Told = float | str
 """A value, or the reason why it is not known."""
-
-
-class Metered(Protocol):
-    """A device's energy counter."""
-
-    def energy_j(self) -> float | None: ...
 
 
 def peak_memory(
@@ -87,10 +81,7 @@ def _status_bytes(process: Path, name: str) -> int:
 
 
 def energy_per_image(
-    call: Callable[[], object],
-    batch: int,
-    device: str = "cpu",
-    seconds: float = ENERGY_SECONDS,
+    call: Callable[[], object], batch: int, device: str, seconds: float = ENERGY_SECONDS
 ) -> Told:
     """Joules of the whole GPU per image, its idle power included: `call` is repeated for `seconds`
     between two readings of NVML's energy counter."""
@@ -108,9 +99,9 @@ def energy_per_image(
 def metered(
     call: Callable[[], object],
     batch: int,
-    meter: Metered,
+    meter: Gpu,
     synchronize: Callable[[], object],
-    seconds: float = ENERGY_SECONDS,
+    seconds: float,
     now: Callable[[], float] = time.monotonic,
 ) -> Told:
     """`energy_per_image` with a counter, a device and a clock of your own."""

@@ -38,13 +38,13 @@ class Entry:
         own_cpu_s: their time that this process used, all threads together.
         foreign_cpu_s: their time that anybody else used, a hypervisor's stolen time included.
         waited_s: this process's threads were ready to run, and others did.
-        throttled_periods: periods in which its control group's CPU quota ran out.
-        throttled_s: for how long it stood still then.
+        throttled_periods: periods in which its group's CPU quota ran out.
+        throttled_s: seconds for which it stood still then.
         involuntary_switches: how often a processor was taken from it.
         governor: of the processors' frequencies; several in alphabetical order.
         turbo: whether they may go beyond their base frequency.
-        sm_clock_low_mhz: lowest clock of the GPU's multiprocessors; `sm_clock_high_mhz` the highest
-            one. Both only while there is work, so not as it began.
+        sm_clock_low_mhz, sm_clock_high_mhz: of the GPU's multiprocessors, seen while there is work,
+            so not as it began.
         temperature_c, power_w: highest seen.
         gpu_throttle_reasons: NVML's, all that were seen.
         gpu_other_processes: most other processes with a context on the GPU.
@@ -206,12 +206,7 @@ class Counters(NamedTuple):
 
 
 def read_counters(root: Path = Path("/"), cpus: Iterable[int] | None = None) -> Counters:
-    """This process's and this machine's counters.
-
-    Args:
-        root: where /proc and /sys are looked for.
-        cpus: the processors that count; all that this process may run on, if `None`.
-    """
+    """This process's and this machine's counters; without `cpus`, of all that it may run on."""
     periods, throttled_s = _throttled(root)
     return Counters(
         own_cpu_s=time.process_time(),
@@ -224,12 +219,8 @@ def read_counters(root: Path = Path("/"), cpus: Iterable[int] | None = None) -> 
 
 
 class Ledger:
-    """Kept while samples are taken; a second `start` begins a new entry.
-
-    Args:
-        gpu: looked at too; or why it cannot be, where one is used.
-        root: where /sys is looked for.
-    """
+    """Kept while samples are taken; a second `start` begins a new entry. `gpu` is looked at too, or
+    says why it cannot be, where one is used."""
 
     def __init__(
         self,
@@ -307,11 +298,11 @@ def _grown(before: Any, after: Any) -> Any:
 
 def _busy_s(stat: Path, cpus: set[int]) -> float | None:
     """Seconds that `cpus` were not idle: user, nice, system, irq, softirq and steal of proc(5)."""
+    names = {f"cpu{index}" for index in cpus}
     ticks = [
-        sum(int(field) for field in fields[1:4] + fields[6:9])
+        sum(map(int, fields[1:4] + fields[6:9]))
         for fields in map(str.split, text(stat).splitlines())
-        if fields and fields[0][3:].isdigit() and int(fields[0][3:]) in cpus
-        if fields[0].startswith("cpu")
+        if fields and fields[0] in names
     ]
     return sum(ticks) / os.sysconf("SC_CLK_TCK") if ticks else None
 

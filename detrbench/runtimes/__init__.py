@@ -5,7 +5,7 @@ Importing this package imports no torch, so that a wrong name or device is said 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -77,37 +77,27 @@ def check_execution(execution: Execution, *, where: str | None = None) -> Execut
         UsageError: there is none, or it cannot; `where` says which case it is.
     """
     check_values(execution)
-    for what, hint in _problems(execution):
-        raise UsageError(what, where=where, hint=hint)
-    return execution
-
-
-def _problems(execution: Execution) -> Iterator[tuple[str, str]]:
-    """What stands against it, with a hint each."""
-    kind, _ = parse_device(execution.device)
-    if execution.runtime not in RUNTIMES:
-        yield f"unknown runtime {execution.runtime!r}", nearest(execution.runtime, RUNTIMES)
-    kinds = ONLY_ON.get(execution.runtime, (kind,))
+    device, runtime = execution.device, execution.runtime
+    kind, _ = parse_device(device)
+    if runtime not in RUNTIMES:
+        hint = nearest(runtime, RUNTIMES)
+        raise UsageError(f"unknown runtime {runtime!r}", where=where, hint=hint)
+    kinds = ONLY_ON.get(runtime, (kind,))
     if kind not in kinds:
         able = " or ".join(other for other in RUNTIMES if other not in ONLY_ON)
-        yield (
-            f"the runtime {execution.runtime} does not run on {execution.device}",
-            f"Give --device {kinds[0]}, or take {able}.",
-        )
+        hint = f"Give --device {kinds[0]}, or take {able}."
+        raise UsageError(f"the runtime {runtime} does not run on {device}", where=where, hint=hint)
     for key, one in SETTINGS.items():
         if one.of != "execution" or getattr(execution, key) == one.default:
             continue
         if one.devices is not None and kind not in one.devices:
-            yield (
-                f"{key} is a setting of {' and '.join(one.devices)} devices, not of "
-                f"{execution.device}",
-                f"Leave it out, or give --device {one.devices[0]}.",
-            )
-        if one.runtimes is not None and execution.runtime not in one.runtimes:
-            yield (
-                f"the runtime {execution.runtime} knows no {key}",
-                f"Leave {one.flag} out, or give --runtime {one.runtimes[0]}.",
-            )
+            what = f"{key} is a setting of {' and '.join(one.devices)} devices, not of {device}"
+            hint = f"Leave it out, or give --device {one.devices[0]}."
+            raise UsageError(what, where=where, hint=hint)
+        if one.runtimes is not None and runtime not in one.runtimes:
+            hint = f"Leave {one.flag} out, or give --runtime {one.runtimes[0]}."
+            raise UsageError(f"the runtime {runtime} knows no {key}", where=where, hint=hint)
+    return execution
 
 
 def open_runtime(execution: Execution) -> Runtime:

@@ -53,8 +53,7 @@ def check_agreement(outputs: object, reference: object, tolerance: float, what: 
     """The deviation of `outputs` from `reference`.
 
     Raises:
-        DetrbenchError: beyond `tolerance`, not finite, or of other shapes. `what` begins the
-            sentence.
+        DetrbenchError: beyond `tolerance`, not finite, of other shapes; `what` begins the sentence.
     """
     check_finite(reference)
     ours, theirs = list(tensors(outputs)), list(tensors(reference))

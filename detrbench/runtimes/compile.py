@@ -31,11 +31,8 @@ class Compile(Eager):
     name = "compile"
 
     def prepare(self, model: nn.Module, images: Tensor) -> ModelStep:
-        """The step that calls the compiled `model`; compiling is done when this returns.
-
-        Raises:
-            DetrbenchError: it does not compile, or computes something else than eager.
-        """
+        """The step that calls the compiled `model`; raises as `Runtime.prepare`, and if it does not
+        compile. Compiling is done when this returns."""
         super().prepare(model, images)
         placed = self.place(images)
         run = torch.compile(_own_code(observed(model)), dynamic=False, fullgraph=True)

@@ -36,12 +36,8 @@ class CudaGraph(Eager):
         self._cuda = cuda
 
     def prepare(self, model: nn.Module, images: Tensor) -> ModelStep:
-        """The step that replays the graph of `model` on `images`; its outputs are the same tensors
-        every time.
-
-        Raises:
-            DetrbenchError: the model cannot be captured, or replays something else than eager.
-        """
+        """The step that replays the graph of `model`; its outputs are the same tensors every time.
+        Raises as `Runtime.prepare`, and if the model cannot be captured."""
         super().prepare(model, images)
         placed = self.place(images)
         began = time.perf_counter()

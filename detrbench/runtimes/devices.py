@@ -72,9 +72,11 @@ class Cuda(Device):
         found = torch.cuda.device_count() if torch.cuda.is_available() else 0
         wanted = f"cuda:{index or 0}"
         if not found:
-            raise UsageError(
-                f"{wanted} was asked for, but {_why_no_cuda(torch)}", hint="Use --device cpu."
-            )
+            version, cuda = torch.__version__, torch.version.cuda
+            why = f"torch {version}, built with CUDA {cuda}, finds no usable GPU or driver"
+            if cuda is None:
+                why = f"torch {version} was built without CUDA"
+            raise UsageError(f"{wanted} was asked for, but {why}", hint="Use --device cpu.")
         if (index or 0) >= found:
             there = ", ".join(f"cuda:{i} ({torch.cuda.get_device_name(i)})" for i in range(found))
             raise UsageError(f"there is no device {wanted}", hint=f"There is: {there}.")
@@ -161,13 +163,6 @@ def open_device(text: str) -> Device:
     """
     kind, index = parse_device(text)
     return Cuda(index) if kind == "cuda" else Cpu(index)
-
-
-def _why_no_cuda(torch_module: Any) -> str:
-    version, built_with = torch_module.__version__, torch_module.version.cuda
-    if built_with is None:
-        return f"torch {version} was built without CUDA"
-    return f"torch {version}, built with CUDA {built_with}, finds no usable GPU or driver"
 
 
 def _tf32(modern: Any, legacy: Any) -> bool:

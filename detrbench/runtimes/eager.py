@@ -53,11 +53,7 @@ class Eager:
         self.device.activate()
 
     def prepare(self, model: nn.Module, images: Tensor) -> ModelStep:
-        """The step that calls `model`, moved and cast in place, on `images` (B, 3, H, W).
-
-        Raises:
-            DetrbenchError: it cannot run so, or deviates from float32.
-        """
+        """The step that calls `model` on `images` (B, 3, H, W); raises as `Runtime.prepare`."""
         began = time.perf_counter()
         self.prepared = {}
         # inference_mode alone would leave dropout and batch statistics on.
@@ -72,11 +68,8 @@ class Eager:
         return ModelStep(lambda: model(images), self.device.clock)
 
     def compare(self, outputs: object, reference: object, what: str) -> None:
-        """Have `prepared` say how far `outputs` are from what they should be, at worst.
-
-        Raises:
-            DetrbenchError: as `check_agreement`.
-        """
+        """Have `prepared` say how far `outputs` are from what they should be, at worst; raises as
+        `check_agreement` does."""
         found = check_agreement(outputs, reference, self.tolerance, what)
         worst = max(found, self.prepared.get("agreement", 0.0))
         self.prepared |= {"agreement": worst, "tolerance": self.tolerance}

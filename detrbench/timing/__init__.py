@@ -1,1 +1,1 @@
-"""Measuring: steps, clocks and a stop rule in `session`; models and devices only in `process`."""
+"""Measuring: steps, clocks and a stop rule in `rounds`; models and devices only in `process`."""

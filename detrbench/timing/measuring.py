@@ -18,11 +18,17 @@ from detrbench.reports.case import Case
 from detrbench.reports.parse_cases import Subjects, cases_of
 from detrbench.reports.report import Report
 from detrbench.reports.verdicts import ALPHA, LEAST_PROCESSES, MARGIN
-from detrbench.timing.folders import naming, run_folder
 from detrbench.timing.opened import build_case
 from detrbench.timing.plan import Budget
 from detrbench.timing.process import Request, measure_process
-from detrbench.timing.records import Outcome, load_outcomes, load_request, measured
+from detrbench.timing.records import (
+    Outcome,
+    load_outcomes,
+    load_request,
+    measured,
+    naming,
+    run_folder,
+)
 from detrbench.timing.replication import Run, replicate
 from detrbench.timing.resolution import remembered
 from detrbench.timing.rounds import OnProgress
@@ -31,9 +37,6 @@ from detrbench.timing.stop_rules import Plan
 
 if TYPE_CHECKING:
     from torch import nn
-
-
-_CUT = ("interrupted", "failures")  # runs whose folder is worth keeping
 
 
 def latency(
@@ -160,7 +163,7 @@ def measure_run(
 def _is_short(run: Run) -> bool:
     """Whether it was cut off, or had no time for the processes of a verdict."""
     few = len(run.finished) < LEAST_PROCESSES and bool(run.request.compared)
-    return run.stopped in _CUT or (run.stopped == "budget" and few)
+    return run.stopped in ("interrupted", "failures") or (run.stopped == "budget" and few)
 
 
 def _more_time(run: Run) -> str:
@@ -173,10 +176,7 @@ def _more_time(run: Run) -> str:
 
 
 def _in_this_process(
-    request: Request,
-    modules: Mapping[str, nn.Module],
-    margin: float,
-    progress: OnProgress | None,
+    request: Request, modules: Mapping[str, nn.Module], margin: float, progress: OnProgress | None
 ) -> Run:
     def build(case: Case) -> Built:
         """What was given as a module is copied, and not changed."""

@@ -59,11 +59,7 @@ class Opened:
 
     def build(self, make: Build = build_case) -> tuple[Built, Tensor]:
         """Its model and what goes into it, with the process's switches as they are to be: the
-        model's own example, or images of the size asked for.
-
-        Raises:
-            UsageError: there is no such model, or it does not fit.
-        """
+        model's own example, or images of the size asked for. Raises as `make` does."""
         self.runtime.activate()
         built, execution = make(self.case), self.case.execution
         if built.images is not None:
@@ -71,11 +67,7 @@ class Opened:
         return built, _images(execution.batch, *execution.imgsz, self.case.model.seed)
 
     def step(self) -> Step:
-        """Its whole forward pass, ready to be timed.
-
-        Raises:
-            DetrbenchError: it cannot be built, or cannot run so.
-        """
+        """Its whole forward pass, ready to be timed; raises as `build` and `Runtime.prepare` do."""
         built, images = self.build()
         return self.runtime.prepare(built.module, images)
 

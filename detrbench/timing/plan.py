@@ -40,15 +40,8 @@ LEAST_ROUNDS, MOST_ROUNDS = 6, 60
 
 @dataclass(frozen=True)
 class Budget:
-    """What was asked of a run: time, number, precision; the first that is reached ends it.
-
-    Attributes:
-        budget_s: seconds for everything, the pilot and every process's start included.
-        processes: exactly so many, instead of as many as the budget holds.
-        rounds: timed rounds of each process, instead of what the pilot suggests.
-        target: stop when every interval's half-width is below this (0.01 for 1 %).
-        margin: of the verdicts.
-        early: stop as soon as every verdict is in.
+    """What was asked of a run: time, number, precision; the first that is reached ends it. Each is
+    an argument of `measuring.latency`, and explained there.
 
     Raises:
         UsageError: a number that cannot be carried out.
@@ -78,8 +71,7 @@ class Budget:
                 raise UsageError(f"{number} {what} measure nothing", hint="Give at least 1.")
         if self.target is not None and not 0 < self.target < 1:
             raise UsageError(
-                f"a half-width of {self.target:g} is not between 0 and 1",
-                hint="Give 0.01 for 1 %.",
+                f"a half-width of {self.target:g} is not between 0 and 1", hint="Give 0.01 for 1 %."
             )
 
 
@@ -107,7 +99,6 @@ class RunPlan:
         process_s: expected seconds of each of them.
         left_s: expected seconds until the end.
         half_width: expected, of the ratio's interval; infinite with a single process.
-        margin: of the verdicts.
     """
 
     processes: int
@@ -150,9 +141,8 @@ class RunPlan:
 
 def pilot_share_s(budget: Budget) -> float | None:
     """Seconds the pilot plans with: an eighth of the budget, so that six more fit if it is slow."""
-    if budget.budget_s is None:
-        return None
-    return budget.budget_s / max(budget.processes or 0, LEAST_PROCESSES + 2)
+    parts = max(budget.processes or 0, LEAST_PROCESSES + 2)
+    return None if budget.budget_s is None else budget.budget_s / parts
 
 
 def plan_run(
@@ -183,18 +173,13 @@ def plan_run(
         fit = 2 * math.floor((share_s - pilot.start_s) / pilot.round_s / 2)
         rounds = max(LEAST_ROUNDS, min(rounds, fit))
     process_s = pilot.start_s + rounds * pilot.round_s
-    more = (
-        budget.processes - done
-        if budget.processes is not None
-        else math.floor(left_s / process_s + 1e-9)
-    )
-    processes = done + max(0, more)
+    processes = max(done, budget.processes or done + math.floor(left_s / process_s + 1e-9))
     sd = math.hypot(between_sd, noise / math.sqrt(rounds))
     return RunPlan(
         processes=processes,
         rounds=rounds,
         process_s=process_s,
-        left_s=max(0, more) * process_s,
+        left_s=(processes - done) * process_s,
         half_width=expected_half_width(sd, processes),
         margin=budget.margin,
     )

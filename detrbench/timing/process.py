@@ -37,8 +37,7 @@ class Request:
         resources: look for peak memory and energy after the samples.
 
     Raises:
-        UsageError: a case that is wrong in itself, or two of one name, before anything heavy is
-            imported.
+        UsageError: no case, a wrong one, or two of one name, before anything heavy is imported.
     """
 
     cases: tuple[Case, ...]
@@ -89,7 +88,8 @@ class Subject:
     """A case as it was really built and run.
 
     Attributes:
-        case: its name in the request; `title` is the one for readers.
+        case: its name in the request.
+        title: the one for readers.
         nc: its classes, where it knows them.
         published: figures that others printed of it, as in a report's rows, without ours.
         notes: what its file leaves open and was decided for it.
@@ -113,8 +113,7 @@ class Measurement:
         started_s: from its start to its first timed round.
         took_s: from its start to its end.
         timed_s: from the first timed round to the last.
-        ledger: a `detrbench.machine.validity.Entry` of that time, as plain data; `None` where
-            nothing was timed.
+        ledger: a `machine.validity.Entry` of that, as plain data; `None` where nothing was timed.
     """
 
     request: Request
@@ -155,14 +154,12 @@ def measure_process(
     A case that cannot be built or run is a "failed" series; Ctrl-C makes "interrupted" ones.
 
     Args:
-        build: makes a case's model.
         now: seconds of a monotonic clock, for the budget.
         started: when the process began, on that clock; now, if it begins here.
         journal: is told of everything while it happens.
 
     Raises:
-        UsageError: the request cannot be carried out as given: a model, file, size or device that
-            is not there.
+        UsageError: the request cannot be carried out: a model, file, size or device is not there.
     """
     started = now() if started is None else started
     with opening() as open_case:

@@ -1,18 +1,21 @@
-"""What a run leaves on disk while it goes: one file per process, whole or not there.
+"""What a run leaves on disk while it goes, and in which folder: one file per process.
 
     request.json           what was asked, and the plan once the pilot has made one
     process-01.json        an Outcome, with every sample
     process-02.part.jsonl  the journal of a process that has not ended; gone when it has
 
-A killed process leaves its journal, a killed parent leaves the files of the processes before; the
-report can be made from either.
+Files are whole or not there. A killed process leaves its journal, a killed parent the files of the
+processes before; the report can be made from either.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
@@ -23,6 +26,7 @@ from detrbench.core.units import show_many
 from detrbench.timing.journal import read_journal
 from detrbench.timing.plan import Budget, RunPlan
 from detrbench.timing.process import Measurement, Request
+from detrbench.timing.rounds import OnProgress, Progress
 
 _Part = TypeVar("_Part")
 
@@ -38,8 +42,7 @@ class Outcome:
         took_s: from its start to its end, as its parent saw it.
         at: the model it was making ready when it ended; `None` where it was past that.
         measurement: what it measured; `None` if it did not come to tell.
-        rounds: the timed rounds of a process that did not, from its journal: model -> channel ->
-            seconds.
+        rounds: of a process that did not, from its journal: model -> channel -> seconds.
     """
 
     index: int
@@ -80,6 +83,47 @@ def measured(folder: Path) -> bool:
     return any(folder.rglob("process-*"))
 
 
+@contextmanager
+def run_folder(named: str | Path | None, command: str) -> Iterator[Path]:
+    """The folder that was named, or a temporary one that tells whose it is by its name.
+
+    What was refused before anything was measured leaves no new folder behind: nothing in it would
+    be worth going on with.
+    """
+    new = named is None or not Path(named).exists()
+    folder = Path(tempfile.mkdtemp(prefix=f"detrbench-{command}-") if named is None else named)
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        yield folder
+    except UsageError:
+        if new and not measured(folder):
+            shutil.rmtree(folder)
+        raise
+
+
+def naming(
+    folder: Path, announce: Callable[[str], None] | None, progress: OnProgress | None
+) -> OnProgress | None:
+    """`progress`, which says where the samples are before anything else.
+
+    Not said before a worker has a word: it may refuse the request. Not later: a run that is killed
+    cannot say it any more.
+    """
+    if announce is None:
+        return progress
+    said = False
+
+    def told(one: Progress) -> None:
+        nonlocal said
+        if not said:
+            said = True
+            announce(f"every process's samples are kept in {folder}")
+        if progress is not None:
+            progress(one)
+
+    return told
+
+
 def load_outcome(path: Path) -> Outcome:
     """What `save_outcome` has put there."""
 
@@ -93,10 +137,8 @@ def load_outcome(path: Path) -> Outcome:
 
 def load_outcomes(folder: Path) -> tuple[Outcome, ...]:
     """Every process of the run in `folder`, also one that only its journal tells of."""
-    found = {}
-    for path in folder.glob("process-*.json"):
-        outcome = load_outcome(path)
-        found[outcome.index] = outcome
+    outcomes = map(load_outcome, folder.glob("process-*.json"))
+    found = {outcome.index: outcome for outcome in outcomes}
     for path in folder.glob("process-*.part.jsonl"):
         index = int(path.name.removeprefix("process-").removesuffix(".part.jsonl"))
         found.setdefault(index, from_journal(folder, index, "the run was killed"))

@@ -52,9 +52,9 @@ class Run:
     """Everything that a run has measured, and how it ended.
 
     Attributes:
-        request: of the run; its cases are all that were asked for.
-        plan: `None` if it ended with its pilot.
+        request: its cases are all that were asked for.
         outcomes: of its processes.
+        plan: `None` if it ended with its pilot.
         stopped: "verdicts", "target", "processes", "budget", "interrupted", "failures" or "single".
         alpha: of the intervals: what the look that ended the run may err.
         dropped: name of a case -> why later processes went on without it.
@@ -135,9 +135,7 @@ def replicate(
     between_sd: float | None = None,
 ) -> Run:
     """Measure `request` in fresh processes until `budget` is met or used up, every outcome in
-    `folder`.
-
-    A folder with processes of an earlier run of the same request is gone on with.
+    `folder`. One with processes of an earlier run of the same request is gone on with.
 
     Args:
         announce: is told the plan, as soon as there is one.
@@ -146,7 +144,14 @@ def replicate(
     Raises:
         UsageError: the request cannot be carried out as given.
     """
-    outcomes, plan = load_outcomes(folder), _earlier_plan(folder, request)
+    outcomes, plan = load_outcomes(folder), None
+    if request_path(folder).is_file():
+        earlier, _, plan = load_request(folder)
+        if earlier != request:
+            raise UsageError(
+                f"{folder} is of a run of other models or settings",
+                hint="Name another folder, or go on with that run: --resume.",
+            )
     run = Run(request, budget, plan, outcomes, alpha=last_alpha(plan.processes) if plan else ALPHA)
     between_sd = BETWEEN_SD if between_sd is None else between_sd
     going = _Runner(run, folder, launch, now, progress, announce, between_sd)
@@ -303,15 +308,3 @@ class _Runner:
             tell(Progress(phase, spent_s, spent_s + eta_s, eta_s))
 
         return told
-
-
-def _earlier_plan(folder: Path, request: Request) -> RunPlan | None:
-    if not request_path(folder).is_file():
-        return None
-    earlier, _, plan = load_request(folder)
-    if earlier != request:
-        raise UsageError(
-            f"{folder} is of a run of other models or settings",
-            hint="Name another folder, or go on with that run: --resume.",
-        )
-    return plan

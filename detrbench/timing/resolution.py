@@ -82,11 +82,7 @@ def seconds_for(difference: float, process_sd: float, process_s: float) -> float
 
 
 def remember(resolution: Resolution, device: str) -> Path:
-    """Keep `resolution` for this machine and `device`; the file it is in.
-
-    Raises:
-        UsageError: it cannot be written.
-    """
+    """Keep `resolution` for this machine and `device`, as `state.remember` does; the file of it."""
     return state.remember(_NAME, device, dataclasses.asdict(resolution))
 
 

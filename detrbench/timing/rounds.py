@@ -8,10 +8,10 @@ from __future__ import annotations
 import gc
 import time
 from array import array
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from itertools import count, islice
+from itertools import count
 
 from detrbench.core.errors import UsageError
 from detrbench.core.units import show_many
@@ -33,7 +33,7 @@ OnProgress = Callable[[Progress], None]
 
 
 class Observer:
-    """Sees a session from outside its samples. This one does nothing; see `process` for real ones.
+    """Sees a session from outside its samples. This one does nothing; `opened.Watch` is a real one.
 
     What a method costs falls between samples, so it delays the run but no reading.
     """
@@ -61,16 +61,15 @@ class Series:
     Attributes:
         status: "ok", "failed" or "interrupted".
         reason: why it is not "ok".
-        clock: the clock's name.
-        overhead_s: what that clock reads for an empty step.
+        clock: its name.
+        overhead_s: what it reads for an empty step.
         first: the very first call, per channel.
-        warmup: later untimed-for-statistics calls, per channel, kept because they show how it
-            settled.
+        warmup: later calls, in no statistic, per channel: kept because they show how it settled.
         samples: the timed rounds, per channel; sample i is of round i.
         settled: whether its last two warm-up windows agreed, or the last of them and the first of
             the timed rounds.
         build_s: seconds to make it ready, outside all samples; filled in by who built it.
-        prepared: what the runtime told of that: compile or capture time, agreement with eager, ...
+        prepared: what the runtime told of that; see `Runtime.prepared`.
         resources: peak memory and energy by metric key, looked for after the samples; `unmeasured`
             says why one is not known. Filled in likewise.
     """
@@ -109,10 +108,9 @@ def measure_steps(
     Ctrl-C ends the session; what was taken until then is returned as "interrupted".
 
     Args:
-        now: seconds of a monotonic clock, for the budget only.
+        now: seconds of a monotonic clock, for the budget.
         started: when the budget began, on that clock; now, if it begins here.
-        progress: called between rounds, never inside a sample.
-        observer: likewise.
+        progress, observer: called between samples, never inside one.
 
     Raises:
         UsageError: raised by a step, because then the request is wrong and not the step.
@@ -128,7 +126,7 @@ def measure_steps(
             session.verify()
         except KeyboardInterrupt:
             session.interrupt()
-    return session.series()
+    return tuple(track.whole() for track in session.tracks)
 
 
 class _Track:
@@ -170,8 +168,8 @@ class _Track:
 
     def whole(self) -> Series:
         """The series with its samples."""
-        self.series.warmup = _whole_samples(self.clock.channels, self.warmup)
-        self.series.samples = _whole_samples(self.clock.channels, self.samples)
+        self.series.warmup = _whole(self.clock.channels, self.warmup)
+        self.series.samples = _whole(self.clock.channels, self.samples)
         return self.series
 
 
@@ -185,18 +183,15 @@ class _Session:
         progress: OnProgress | None,
         observer: Observer,
     ) -> None:
-        self._tracks = [_Track(step) for step in steps]
+        self.tracks = [_Track(step) for step in steps]
         self._plan, self._now, self._started = plan, now, started
         self._progress, self._observer = progress, observer
-        self._orders = ORDERS[plan.order](len(self._tracks), plan.seed)
-
-    def series(self) -> tuple[Series, ...]:
-        return tuple(track.whole() for track in self._tracks)
+        self._orders = ORDERS[plan.order](len(self.tracks), plan.seed)
 
     def first_calls(self) -> None:
         """Each step's first call: it allocates, compiles and reads what later calls find ready."""
-        for done, track in enumerate(self._tracks):
-            self._tell("first calls", done, len(self._tracks), None)
+        for done, track in enumerate(self.tracks):
+            self._tell("first calls", done, len(self.tracks), None)
             self._observer.first_call(done)
             with track:
                 self._observer.before(done)
@@ -219,10 +214,8 @@ class _Session:
                 track.series.settled = windows > 1 and settled(
                     recent[: plan.window], recent[plan.window :], plan.tolerance
                 )
-            if (
-                all(track.series.settled for track in self._live())
-                or spent_s * (windows + 1) / windows > limit_s
-            ):
+            all_settled = all(track.series.settled for track in self._live())
+            if all_settled or spent_s * (windows + 1) / windows > limit_s:
                 return
 
     def _settle_late(self) -> None:
@@ -262,12 +255,12 @@ class _Session:
             track.end("interrupted", f"interrupted after {rounds}")
 
     def _live(self) -> list[_Track]:
-        return [track for track in self._tracks if track.series.status == "ok"]
+        return [track for track in self.tracks if track.series.status == "ok"]
 
     def _round(self, into: str) -> list[tuple[float, ...] | None]:
-        readings: list[tuple[float, ...] | None] = [None] * len(self._tracks)
+        readings: list[tuple[float, ...] | None] = [None] * len(self.tracks)
         for index in next(self._orders):
-            track = self._tracks[index]
+            track = self.tracks[index]
             if track.series.status != "ok":
                 continue
             with track:
@@ -285,9 +278,8 @@ class _Session:
         plan = self._plan
         left_s = [] if plan.rounds is None else [(plan.rounds - rounds) * round_s]
         if plan.budget_s is not None:
-            left_s.append(
-                max(plan.budget_s - elapsed_s, (plan.least_rounds - rounds) * round_s, 0.0)
-            )
+            least_s = (plan.least_rounds - rounds) * round_s
+            left_s.append(max(plan.budget_s - elapsed_s, least_s, 0.0))
         self._tell("timing", elapsed_s, elapsed_s + min(left_s), min(left_s))
 
     def _tell(self, phase: str, done: float, total: float, eta_s: float | None) -> None:
@@ -308,11 +300,7 @@ def _collector_paused() -> Iterator[None]:
             gc.enable()
 
 
-def _whole_samples(
-    names: Iterable[str], channels: Sequence[array[float]]
-) -> dict[str, list[float]]:
+def _whole(names: Sequence[str], channels: Sequence[array[float]]) -> dict[str, list[float]]:
     """Channels as lists of one length: Ctrl-C may have come between two of the last sample's."""
     length = min(map(len, channels))
-    return {
-        name: list(islice(channel, length)) for name, channel in zip(names, channels, strict=True)
-    }
+    return {name: list(channel[:length]) for name, channel in zip(names, channels, strict=True)}

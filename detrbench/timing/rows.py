@@ -92,38 +92,33 @@ def _side(run: Run, name: str) -> Side:
     return Side(case.model.name, _settings(run, case), case)
 
 
-def _spoilt(run: Run) -> list[str]:
-    """What makes every verdict of `run` INVALID."""
+def _spoilt(run: Run) -> Iterator[str]:
+    """What makes every verdict of `run` INVALID. What a machine does takes the meaning from it in
+    half of the processes or more; in fewer it is a note."""
     environments = [Environment.from_dict(one.environment) for one in _measurements(run)]
     differences = {
         name for other in environments[1:] for name in environments[0].differences(other)
     }
     differing = sorted(differences - _facts_of_cases(run))
-    different = f"the processes ran in different environments: {', '.join(differing)}"
-    return [*([different] if differing else []), *_spoilt_by_the_machine(run)]
-
-
-_FACTS_OF_CASES = {"threads": ("threads",), "flags": ("tf32", "cudnn_benchmark")}
-"""Of an environment -> the settings that decide it."""
-
-
-def _facts_of_cases(run: Run) -> set[str]:
-    """Those in which the cases differ: a process tells the one that it happened to begin with."""
-    executions = [case.execution for case in run.request.cases]
-    return {
-        fact
-        for fact, keys in _FACTS_OF_CASES.items()
-        if any(len({getattr(one, key) for one in executions}) > 1 for key in keys)
-    }
-
-
-def _spoilt_by_the_machine(run: Run) -> Iterator[str]:
-    """Causes that take the meaning from half of the processes or more; fewer are notes."""
-    processes = len(_measurements(run))
+    if differing:
+        yield f"the processes ran in different environments: {', '.join(differing)}"
+    processes = len(environments)
     for cause, found in _conditions(run).items():
         worst = [one for one in found if one.invalidates]
         if worst and 2 * len(worst) >= processes:
             yield f"{cause} in {len(worst)} of {processes} processes: {worst[-1].text}"
+
+
+def _facts_of_cases(run: Run) -> set[str]:
+    """Facts of an environment in which the cases differ: a process tells the one of the case that
+    it happened to begin with."""
+    decided_by = {"threads": ("threads",), "flags": ("tf32", "cudnn_benchmark")}
+    executions = [case.execution for case in run.request.cases]
+    return {
+        fact
+        for fact, keys in decided_by.items()
+        if any(len({getattr(one, key) for one in executions}) > 1 for key in keys)
+    }
 
 
 def _conditions(run: Run) -> dict[str, list[Condition]]:
@@ -138,15 +133,14 @@ def _conditions(run: Run) -> dict[str, list[Condition]]:
 
 def _failure(run: Run, model: str) -> str | None:
     """Why `model` must not have a number: it failed in some process, or no process came to it."""
-    for outcome in run.outcomes:
-        series = run.series(outcome, model)
-        if series is not None and series.status == "failed":
+    serieses = _serieses(run, model)
+    for series in serieses:
+        if series.status == "failed":
             return series.reason or "it failed"
     if model in run.dropped:
         return run.dropped[model]
     dead = [one for one in run.outcomes if one.status == "failed"]
-    measured = any(run.series(outcome, model) for outcome in run.outcomes)
-    return dead[-1].reason or "its process failed" if dead and not measured else None
+    return dead[-1].reason or "its process failed" if dead and not serieses else None
 
 
 def _measurements(run: Run) -> list[Measurement]:
@@ -167,12 +161,11 @@ def _result(run: Run, case: Case) -> Result:
     processes = [each.latency_s for each in _kept(run, model)]
     status, reason = _status(run, model, processes)
     absent = reason or "no timed round was finished"
-    metrics, missing = (
-        (dict[str, Any](), dict[str, str]())
-        if status == "failed" or not any(processes)
-        else _metrics(run, case, [each for each in processes if each])
-    )
-    metrics = {key: metrics.get(key) for key in METRIC_KEYS}
+    metrics: dict[str, Any] = dict.fromkeys(METRIC_KEYS)
+    missing: dict[str, str] = {}
+    if status != "failed" and any(processes):
+        values, missing = _metrics(run, case, [each for each in processes if each])
+        metrics |= values
     return Result(
         model=case.model.name,
         title=subject.title,
@@ -240,7 +233,8 @@ def _metrics(
     middle = median(medians)
     interval = median_interval(medians)
     rounds = [sample for each in processes for sample in each]
-    first = next((s.first.get("latency_s") for s in _serieses(run, case.name) if s.first), None)
+    serieses = _serieses(run, case.name)
+    first = next((series.first.get("latency_s") for series in serieses if series.first), None)
     values: dict[str, int | float | None] = {
         "latency_median_s": middle,
         "latency_median_low_s": interval.low if interval else None,
@@ -258,8 +252,7 @@ def _metrics(
         refused = too_few_for(share, len(rounds))
         values[key] = None if refused else quantile(rounds, share)
         missing[key] = refused or ""
-    looked = (one for one in _serieses(run, case.name) if one.resources or one.unmeasured)
-    found = next(looked, Series())
+    found = next((one for one in serieses if one.resources or one.unmeasured), Series())
     missing |= dict.fromkeys(_RESOURCES, "not looked for") | found.unmeasured
     return values | found.resources, missing
 
@@ -291,21 +284,19 @@ def _settings(run: Run, case: Case) -> dict[str, Any]:
 
 
 def _samples(run: Run, model: str) -> dict[str, Any]:
-    """Every raw reading in seconds, one list per process of the run, and what is needed to read
-    them: list i of every channel and of every model is of process i."""
+    """Every raw reading in seconds, and what is needed to read them; list i is of process i."""
     kept = _kept(run, model)
     clocks = {series.clock for series in kept if series.clock}
+    of_series = ("build_s", "prepared", "overhead_s", "settled")
     if not clocks and not any(series.samples for series in kept):
         return {}
     return {
         **_channels("", [series.samples for series in kept], absent=[]),
         **_channels("warmup_", [series.warmup for series in kept], absent=[]),
         **_channels("first_", [series.first for series in kept], absent=None),
-        **{key: [getattr(series, key) for series in kept] for key in _KEPT},
+        **{key: [getattr(series, key) for series in kept] for key in of_series},
         "process_s": [outcome.took_s for outcome in run.outcomes],
-        "ledger": [
-            outcome.measurement.ledger if outcome.measurement else None for outcome in run.outcomes
-        ],
+        "ledger": [one.measurement and one.measurement.ledger for one in run.outcomes],
         "process_status": [outcome.reason or outcome.status for outcome in run.outcomes],
         "clock": ", ".join(sorted(clocks)),
         "order": run.request.plan.order,
@@ -313,9 +304,6 @@ def _samples(run: Run, model: str) -> dict[str, Any]:
         "quantiles": QUANTILE_DEFINITION,
         "stopped": run.stopped,
     }
-
-
-_KEPT = ("build_s", "prepared", "overhead_s", "settled")
 
 
 def _channels(prefix: str, processes: Sequence[Mapping[str, Any]], absent: Any) -> dict[str, Any]:
@@ -334,12 +322,8 @@ def _validity_notes(run: Run) -> Iterator[str]:
 
 
 def _overhead_note(run: Run) -> Iterator[str]:
-    read = [
-        series.overhead_s
-        for measured in _measurements(run)
-        for series in measured.series
-        if series.overhead_s is not None
-    ]
+    serieses = [series for measured in _measurements(run) for series in measured.series]
+    read = [series.overhead_s for series in serieses if series.overhead_s is not None]
     if read:
         yield f"an empty step reads {show_quantity(median(read), 'fine s')} on the same clock"
 

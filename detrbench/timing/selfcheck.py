@@ -37,9 +37,6 @@ _LEAST_EFFECT, _WANTED_EFFECT = 0.25, 0.5
 """A trial burden below the first says too little about one unit, and the next aims at the second:
 what a ratio is wrong by, a percent or two, is then a small part of the burden."""
 _MOST_UNITS = 65_536
-_NOISE = math.sqrt(math.pi / 2)
-
-Replicate = Callable[..., Run]
 
 
 @dataclass(frozen=True)
@@ -71,7 +68,6 @@ class SelfCheck:
         findings: the copy first.
         windows: of six successive processes each.
         alarms: windows in which identical models look different.
-        run: everything measured.
     """
 
     findings: tuple[Finding, ...]
@@ -90,7 +86,7 @@ def check_machine(
     budget_s: float = 300.0,
     margin: float = 0.02,
     folder: Path,
-    replicate: Replicate = replicate,
+    replicate: Callable[..., Run] = replicate,
     progress: OnProgress | None = None,
     announce: Callable[[str], None] | None = None,
 ) -> SelfCheck:
@@ -99,7 +95,6 @@ def check_machine(
     Args:
         budget_s: for everything; a fifth of it goes into finding out how large a burden is.
         folder: where the samples of every process are kept.
-        replicate: the protocol.
 
     Raises:
         DetrbenchError: too few processes came to their end to say anything.
@@ -125,8 +120,7 @@ def check_machine(
         raise DetrbenchError(
             f"{len(done.finished)} processes came to their end: {why}", hint="Raise --budget."
         )
-    sizes = {name: each.execution.extra_work * unit for name, each in loaded.items()}
-    known = {COPY: 0.0, **sizes}
+    known = {COPY: 0.0} | {name: it.execution.extra_work * unit for name, it in loaded.items()}
     windows = _windows(done.log_ratios(COPY))
     return SelfCheck(
         findings=tuple(_finding(done, name, share) for name, share in known.items()),
@@ -146,9 +140,8 @@ def case_with_load(case: Case, name: str, units: int) -> Case:
 def share_of_a_unit(
     case: Case, seconds: float, run: Callable[[tuple[Case, ...], float, str], Run]
 ) -> float:
-    """What one unit of extra work takes, as a share of the case's time, found by timing.
-
-    The trial grows until noise is little beside it; most models need two.
+    """What one unit of extra work takes, as a share of the case's time, found by timing it in a
+    trial that grows until noise is little beside it; most models need two.
 
     Args:
         seconds: for all trials.
@@ -200,7 +193,7 @@ def _resolution(run: Run, budget_s: float) -> Resolution:
         raise DetrbenchError("too few processes were timed to say anything")
     sd = stdev(ratios)
     rounds = run.plan.rounds if run.plan else 6
-    within = _NOISE * shown.within_sd / math.sqrt(rounds)
+    within = math.sqrt(math.pi / 2) * shown.within_sd / math.sqrt(rounds)  # see `plan_run`
     # Two models instead of all of these: a comparison's usual process.
     process_s = shown.start_s + rounds * shown.round_s * 2 / len(run.request.cases)
     first = run.request.cases[0]

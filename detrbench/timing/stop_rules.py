@@ -43,19 +43,14 @@ class Plan:
 
     def __post_init__(self) -> None:
         if self.budget_s is None and self.rounds is None:
-            raise UsageError(
-                "a measurement needs an end",
-                hint="Give a time budget, a number of rounds, or both.",
-            )
+            hint = "Give a time budget, a number of rounds, or both."
+            raise UsageError("a measurement needs an end", hint=hint)
         if self.budget_s is not None and not self.budget_s > 0:
-            raise UsageError(
-                f"a time budget of {self.budget_s} s leaves no time",
-                hint="Give more than 0 seconds.",
-            )
+            what = f"a time budget of {self.budget_s} s leaves no time"
+            raise UsageError(what, hint="Give more than 0 seconds.")
         if self.rounds is not None and self.rounds < 1:
-            raise UsageError(
-                f"{self.rounds} rounds measure nothing", hint="Ask for at least 1 round."
-            )
+            what = f"{self.rounds} rounds measure nothing"
+            raise UsageError(what, hint="Ask for at least 1 round.")
         if self.order not in ORDERS:
             raise UsageError(f"unknown order {self.order!r}", hint=nearest(self.order, ORDERS))
 
@@ -75,10 +70,8 @@ def shuffled(steps: int, seed: int) -> Iterator[tuple[int, ...]]:
         yield tuple(draw.sample(range(steps), steps))
 
 
-ORDERS: dict[str, Callable[[int, int], Iterator[tuple[int, ...]]]] = {
-    "abba": abba,
-    "shuffled": shuffled,
-}
+Order = Callable[[int, int], Iterator[tuple[int, ...]]]
+ORDERS: dict[str, Order] = {"abba": abba, "shuffled": shuffled}
 
 
 def settled(earlier: Sequence[float], later: Sequence[float], tolerance: float) -> bool:

@@ -55,8 +55,8 @@ def run_worker(
 
     Args:
         index: of the process in its run, from 1.
-        silence_s: a worker that says nothing for so long hangs, and is killed.
         command: what to start.
+        silence_s: a worker that says nothing for so long hangs, and is killed.
 
     Raises:
         UsageError: the worker says that the request cannot be carried out as given.

@@ -24,17 +24,12 @@ from detrbench.timing.journal import Journal
 from detrbench.timing.opened import Build, build_case
 from detrbench.timing.process import Request, measure_process
 from detrbench.timing.records import Outcome, journal_path, save_outcome
-from detrbench.timing.rounds import Progress
 
 _PR_SET_PDEATHSIG = 1  # prctl(2)
 
 
 def main(build: Build = build_case) -> int:
-    """Do the job on stdin; the exit code is 0, or 2 for a job that cannot be done as given.
-
-    Args:
-        build: makes a case's model.
-    """
+    """Do the job on stdin; the exit code is 0, or 2 for a job that cannot be done as given."""
     started = time.monotonic()
     channel = own_stdout()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -48,7 +43,7 @@ def main(build: Build = build_case) -> int:
             Request.from_dict(job["request"]),
             build=build,
             started=started,
-            progress=parent.progress,
+            progress=lambda one: parent.send({"progress": vars(one)}),
             journal=journal,
         )
     except UsageError as error:
@@ -69,9 +64,6 @@ class _Parent:
     def __init__(self, channel: TextIO) -> None:
         self._channel = channel
         self._there = True
-
-    def progress(self, progress: Progress) -> None:
-        self.send({"progress": vars(progress)})
 
     def send(self, message: dict[str, Any]) -> None:
         if not self._there:

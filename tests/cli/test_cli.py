@@ -93,6 +93,7 @@ USAGE: dict[str, tuple[list[str], list[str]]] = {
     "margin 0": (["latency", "--margin", "0%"], ["--margin", "2%"]),
     "target": (["latency", "--target-ci", "200%"], ["--target-ci", "2%"]),
     "budget 0": (["latency", "--budget", "0"], ["--budget", "more than 0"]),
+    "budget of a self-check": (["selfcheck", "--budget", "0"], ["--budget", "more than 0"]),
     "budget nan": (["latency", "--budget", "nan"], ["--budget", "more than 0"]),
     "presets": (["latency", "--quick", "--thorough"], ["--quick", "--thorough", "Choose"]),
     "processes 0": (["latency", "--processes", "0"], ["--processes"]),

@@ -35,9 +35,9 @@ from detrbench.reports.comparison import Comparison, Side
 from detrbench.reports.report import Report, Result
 from detrbench.reports.verdicts import MARGIN
 from detrbench.runtimes import check_execution
-from detrbench.timing.folders import naming, run_folder
 from detrbench.timing.plan import Budget
 from detrbench.timing.process import Request
+from detrbench.timing.records import naming, run_folder
 from detrbench.timing.replication import Run, replicate
 from detrbench.timing.rounds import OnProgress, Progress
 from detrbench.timing.rows import latency_comparisons, latency_results
@@ -114,11 +114,8 @@ def measure_guidelines(
 
 
 def widths_for(device: str) -> str:
-    """Which of the paper's widths suit `device`: small ones for a processor.
-
-    Raises:
-        UsageError: an unknown device.
-    """
+    """Which of the paper's widths suit `device`: small ones for a processor. Raises UsageError for
+    an unknown device."""
     return "arm" if parse_device(device)[0] == "cpu" else "gpu"
 
 
@@ -153,9 +150,6 @@ def _case(network: Network, execution: Execution) -> Case:
     """A network as any model that a callable builds, under the name that it has in the tables."""
     reference = f"detrbench.experiments.guidelines.networks:{network.callable(execution.batch)}"
     return Case(network.name, resolve(Model(network.name, reference)), execution)
-
-
-# --- from a run to rows --------------------------------------------------------------------------
 
 
 def _report(requests: Mapping[str, Request], runs: Mapping[str, Run], widths: str) -> Report:
