@@ -63,28 +63,22 @@ def difference(here: Report, there: Report, names: tuple[str, str] = ("A", "B"))
 
 
 def _pairs(here: Report, there: Report) -> list[_Pair]:
-    found = _matched(here, there)
-    pairs: list[_Pair] = [
-        (here.label(one), one, there.rows[found[index]] if index in found else None)
-        for index, one in enumerate(here.rows)
-    ]
-    new = [row for index, row in enumerate(there.rows) if index not in found.values()]
-    return [*pairs, *((there.label(row), None, row) for row in new)]
-
-
-def _matched(here: Report, there: Report) -> dict[int, int]:
-    """Which row of `there` each row of `here` is compared with, by their places."""
     alike = sorted(
         (len(setting_differences(one.settings, other.settings)), index, place)
         for index, one in enumerate(here.rows)
         for place, other in enumerate(there.rows)
         if one.model == other.model
     )
-    found: dict[int, int] = {}
+    found: dict[int, int] = {}  # which row of `there` each of `here` is compared with
     for _, index, place in alike:
         if index not in found and place not in found.values():
             found[index] = place
-    return found
+    pairs: list[_Pair] = [
+        (here.label(one), one, there.rows[found[index]] if index in found else None)
+        for index, one in enumerate(here.rows)
+    ]
+    new = [row for index, row in enumerate(there.rows) if index not in found.values()]
+    return [*pairs, *((there.label(row), None, row) for row in new)]
 
 
 def _changed(one: Result, other: Result) -> list[str]:
@@ -98,13 +92,12 @@ def _by_name(differing: Mapping[str, tuple[Any, Any]]) -> dict[str, dict[str, An
 
 def _values(pairs: list[_Pair], names: tuple[str, str], measured: bool) -> Table:
     lines = [line for pair in pairs for line in _value_lines(*pair)]
-    caption = f"From {names[0]} to {names[1]}"
     note = (
         "Times of two runs differ also where nothing changed: a verdict takes both models in "
         "one run (detrbench latency), or a reference model in both runs (detrbench gate)."
     )
     return Table(
-        caption=f"{caption}." if lines else f"{caption}: every value is the same.",
+        caption=f"From {names[0]} to {names[1]}{'' if lines else ': every value is the same'}.",
         columns=columns("lrrr", "Model", "A", "B", "Change"),
         lines=tuple(lines),
         notes=(note,) if measured and lines else (),

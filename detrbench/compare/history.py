@@ -9,15 +9,15 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from detrbench.core.errors import UsageError, nearest
-from detrbench.core.units import header, ratio, show_change
+from detrbench.core.units import header, show_change
 from detrbench.machine.environment import Environment
-from detrbench.render.layout import Column, Document, Line, Table, columns, value_text
+from detrbench.render.layout import Column, Document, Line, Table, change_of, columns, value_text
 from detrbench.reports.metrics import METRICS, Metric
 from detrbench.reports.report import Report, ReportError, Result, missing_value
 from detrbench.reports.settings import settings_text
@@ -57,9 +57,8 @@ def collect(folder: Path) -> tuple[dict[str, Report], list[str]]:
         except ReportError as error:
             left_out.append(f"{name} is left out: {error.what}")
     if not found:
-        raise UsageError(
-            f"no saved report is below {folder}", hint="Make one: detrbench run article."
-        )
+        hint = "Make one: detrbench run article."
+        raise UsageError(f"no saved report is below {folder}", hint=hint)
     return found, left_out
 
 
@@ -81,11 +80,15 @@ def history(
         UsageError: an unknown metric, or no run has a row to show.
     """
     if metric not in METRICS:
-        raise UsageError(
-            f"unknown metric {metric!r}", where="--metric", hint=nearest(metric, METRICS)
-        )
+        hint = nearest(metric, METRICS)
+        raise UsageError(f"unknown metric {metric!r}", where="--metric", hint=hint)
     shown = METRICS[metric]
-    entries = list(_entries(reports, shown, models))
+    entries = [
+        _Entry(file, report, row)
+        for file, report in reports.items()
+        for row in report.rows
+        if metric in row.metrics and (not models or row.model in models)
+    ]
     if not entries:
         of = f" of {', '.join(models)}" if models else ""
         raise UsageError(f"no saved run has {metric}{of}", hint="Choose another --metric or model.")
@@ -113,15 +116,6 @@ def history(
     return Document(tuple(tables), records, records)
 
 
-def _entries(
-    reports: Mapping[str, Report], shown: Metric, models: Sequence[str]
-) -> Iterator[_Entry]:
-    for file, report in reports.items():
-        for row in report.rows:
-            if shown.key in row.metrics and (not models or row.model in models):
-                yield _Entry(file, report, row)
-
-
 def _key(entry: _Entry, shown: Metric) -> str:
     """What must be equal for two runs to stand in one table; a count belongs to no machine."""
     machine = entry.environment.lasting() if shown.measured else {}
@@ -131,15 +125,15 @@ def _key(entry: _Entry, shown: Metric) -> str:
 def _table(group: list[_Entry], shown: Metric) -> Table:
     models = list(dict.fromkeys(entry.row.model for entry in group))
     lines: list[Line] = []
-    before: dict[str, float] = {}
+    before: dict[str, Result] = {}
     for file, run in itertools.groupby(group, lambda entry: entry.file):
         of_run = {entry.row.model: entry for entry in run}
         texts = [_text(of_run.get(model), shown, before.get(model)) for model in models]
         report = next(iter(of_run.values())).report
         date = report.created.partition("+")[0].replace("T", " ") or "no date"
         lines.append(Line(date, (file.removesuffix("/run.json"), *texts)))
-        values = {model: entry.row.metrics[shown.key] for model, entry in of_run.items()}
-        before |= {model: value for model, value in values.items() if value is not None}
+        held = {model: entry.row for model, entry in of_run.items()}
+        before |= {model: row for model, row in held.items() if row.metrics[shown.key] is not None}
     machine = group[0].environment.one_line()
     where = f": {machine}" if shown.measured and machine else ""
     return Table(
@@ -149,13 +143,12 @@ def _table(group: list[_Entry], shown: Metric) -> Table:
     )
 
 
-def _text(entry: _Entry | None, shown: Metric, before: float | None) -> str:
+def _text(entry: _Entry | None, shown: Metric, before: Result | None) -> str:
     """Such as "11.6 [11.4-11.9] +1.2%", the change since the run above."""
     if entry is None:
         return ""
     text = value_text(entry.row, shown)
     if text is None:
         return f"n/a: {missing_value(entry.row, shown.key)}"
-    value = entry.row.metrics[shown.key]
-    change = None if value is None or before is None else ratio(value, before)
+    change = None if before is None else change_of(entry.row, before, shown)
     return text if change is None else f"{text} {show_change(change)}"

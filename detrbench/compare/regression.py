@@ -8,12 +8,11 @@ process of its own, which never sees the other's modules.
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -56,7 +55,6 @@ class Asked:
         revision: a branch, tag or commit.
         limit: the largest increase of latency that is no regression, 0.05 for 5 %.
         budget_s: seconds for one run of a case; what it leaves open takes up to two more.
-        counts_only: nothing is timed.
     """
 
     request: Request
@@ -68,11 +66,10 @@ class Asked:
 
 @dataclass(frozen=True)
 class Versus:
-    """Both sides of a comparison.
+    """Both sides of a comparison: files as they are, and as the revision had them.
 
     Attributes:
-        now: rows of the files as they are.
-        then: rows of the files as the revision had them, under the same names.
+        then: its rows have the names of those of now.
         broken: name of a case -> why the revision's files of its model cannot be built.
         report: everything measured as one Report, for keeping: the revision's rows are called
             model@revision, and rows of further runs have their number among their settings.
@@ -87,28 +84,20 @@ class Versus:
 def gate_revision(
     asked: Asked, policy: Policy, *, known: Known | None = None, **ways: Any
 ) -> tuple[GateResult, Versus]:
-    """`compare_with_revision`, and what a gate makes of it under `policy`.
+    """`compare_with_revision`, and what a gate makes of it under `policy`; raises what that does.
 
     Args:
         known: device -> what its machine can tell apart; a limit below that never passes.
         ways: as there.
-
-    Raises:
-        UsageError: as there.
     """
-    if policy.judges_time:
-        asked = dataclasses.replace(asked, limit=policy.latency_limit)
-    else:
-        asked = dataclasses.replace(asked, counts_only=True)
+    limit = policy.latency_limit
+    asked = replace(asked, limit=limit) if policy.judges_time else replace(asked, counts_only=True)
     versus = compare_with_revision(asked, **ways)
-    timed = paired_checks(versus.now, versus.then, versus.report, policy.latency_limit, known or {})
+    timed = paired_checks(versus.now, versus.then, versus.report, limit, known or {})
+    unbuilt = f"{asked.revision} cannot be built"
+    hint = "Name a revision that has a whole model: --rev."
     broken = [
-        Check(
-            Outcome.INVALID,
-            name,
-            reasons=(f"{asked.revision} cannot be built: {why}",),
-            hint="Name a revision that has a whole model: --rev.",
-        )
+        Check(Outcome.INVALID, name, reasons=(f"{unbuilt}: {why}",), hint=hint)
         for name, why in versus.broken.items()
     ]
     return gate(versus.now, versus.then, policy, timed=[*broken, *timed]), versus
@@ -170,32 +159,27 @@ class _Runner:
         return {case.name: case for case in self.asked.request.cases}
 
     def count_all(self) -> None:
-        """Everything as it is, and, one after the other, as it was. Cases that differ in nothing
-        that a count depends on are counted once."""
+        """Everything as it is and as it was; once, what differs in nothing counts depend on."""
         for row in self.count(list(self.cases.values())).rows:
             assert row.case is not None  # as it was asked for
             same = _counted(row.case)
             alike = [case for case in self.cases.values() if _counted(case) == same]
-            self.now |= {case.name: dataclasses.replace(row, case=case) for case in alike}
-            past = self._past_model(alike[0].model)
-            if past is not None:
+            self.now |= {case.name: replace(row, case=case) for case in alike}
+            if past := self._past_model(alike[0].model):
                 self._count_past(alike, past)
 
     def _count_past(self, alike: list[Case], past: Model) -> None:
-        place = Past(
-            str(self.revision.repository),
-            str(self.revision.folder),
-            beside=not self.asked.counts_only,
-        )
+        repository, folder = str(self.revision.repository), str(self.revision.folder)
+        place = Past(repository, folder, beside=not self.asked.counts_only)
         try:
             model = resolve(past)
             cases = {case.name: self._past_case(case, model) for case in alike}
             (row,) = self.count([cases[alike[0].name]], place).rows
         except DetrbenchError as error:  # the files of the past are not the user's to mend
-            why = str(error).replace(f"{self.revision.folder}/", f"{self.revision.name}:")
+            why = str(error).replace(f"{folder}/", f"{self.revision.name}:")
             self.broken |= {case.name: why for case in alike}
         else:
-            self.then |= {name: dataclasses.replace(row, case=case) for name, case in cases.items()}
+            self.then |= {name: replace(row, case=case) for name, case in cases.items()}
 
     def time(self, case: Case) -> None:
         """In as many runs as it takes to decide."""
@@ -214,11 +198,10 @@ class _Runner:
     def _run(self, case: Case) -> Run:
         past = self.then[case.name].case
         assert past is not None  # as it was counted
-        request = dataclasses.replace(self.asked.request, cases=(past, case))
-        budget = Budget(budget_s=self.asked.budget_s, margin=self.asked.limit)
-        longer = dataclasses.replace(
-            budget, budget_s=STRETCH * self.asked.budget_s, processes=LEAST_PROCESSES
-        )
+        request = replace(self.asked.request, cases=(past, case))
+        seconds = self.asked.budget_s
+        budget = Budget(budget_s=seconds, margin=self.asked.limit)
+        longer = replace(budget, budget_s=STRETCH * seconds, processes=LEAST_PROCESSES)
         told: dict[str, Any] = {"progress": self.progress, "announce": self.announce}
         with tempfile.TemporaryDirectory(prefix="detrbench-gate-") as folder:
             run = self.replicate(request, budget, Path(folder), **told)
@@ -238,28 +221,20 @@ class _Runner:
             self.comparisons += pairs
             return
         self.confirmed += [_numbered(row, number) for row in (then, now)]
-        self.comparisons += [
-            dataclasses.replace(
-                pair,
-                baseline=_numbered(pair.baseline, number),
-                case=_numbered(pair.case, number),
-            )
-            for pair in pairs
-        ]
+        for pair in pairs:
+            baseline, subject = (_numbered(side, number) for side in (pair.baseline, pair.case))
+            self.comparisons.append(replace(pair, baseline=baseline, case=subject))
 
     def versus(self) -> Versus:
         then = [_called(row, self.cases[name]) for name, row in self.then.items()]
         now, commit = self.now.values(), self.revision.commit[:12]
-        return Versus(
-            self._report(now),
-            self._report(then, revision=commit),
-            self.broken,
-            dataclasses.replace(
-                self._report([*self.then.values(), *now, *self.confirmed]),
-                comparisons=tuple(self.comparisons),
-                title=f"Against {self.asked.revision} ({commit})",
-            ),
+        measured = replace(
+            self._report([*self.then.values(), *now, *self.confirmed]),
+            comparisons=tuple(self.comparisons),
+            title=f"Against {self.asked.revision} ({commit})",
         )
+        before = self._report(then, revision=commit)
+        return Versus(self._report(now), before, self.broken, measured)
 
     def _report(self, rows: Iterable[Result], **facts: Any) -> Report:
         return Report(
@@ -274,7 +249,7 @@ class _Runner:
         there = self.revision.reference(model.reference)
         if there is None:
             return None
-        return dataclasses.replace(
+        return replace(
             model,
             name=f"{model.name}@{self.revision.name}",
             reference=there,
@@ -311,10 +286,8 @@ def _apart(rows: Iterable[Result]) -> Iterator[Result]:
 def _called(row: Result, case: Case) -> Result:
     """A row of the past under the name of its case of now."""
     assert row.case is not None  # as it was counted
-    model = dataclasses.replace(row.case.model, name=case.model.name)
-    return dataclasses.replace(
-        row, model=model.name, case=dataclasses.replace(row.case, name=case.name, model=model)
-    )
+    model = replace(row.case.model, name=case.model.name)
+    return replace(row, model=model.name, case=replace(row.case, name=case.name, model=model))
 
 
 _Settings = TypeVar("_Settings", Result, Side)
@@ -322,4 +295,4 @@ _Settings = TypeVar("_Settings", Result, Side)
 
 def _numbered(one: _Settings, number: int) -> _Settings:
     """What a further run is of, told from the first one's by which run it is."""
-    return dataclasses.replace(one, settings={**one.settings, CONFIRMATION: number})
+    return replace(one, settings={**one.settings, CONFIRMATION: number})

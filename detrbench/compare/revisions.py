@@ -44,11 +44,9 @@ class Revision:
         """
         path = Path(file).resolve()
         if not path.is_relative_to(self.repository):
-            raise UsageError(
-                f"it is not in the git repository {self.repository}",
-                where=str(file),
-                hint="Give files of one repository, or compare saved reports: --baseline.",
-            )
+            said = f"it is not in the git repository {self.repository}"
+            hint = "Give files of one repository, or compare saved reports: --baseline."
+            raise UsageError(said, where=str(file), hint=hint)
         there = self.folder / path.relative_to(self.repository)
         return there if there.is_file() else None
 
@@ -74,11 +72,8 @@ def file_of(reference: str) -> Path:
     if name and not place.endswith(".py"):
         return _module(place, name)
     if not Path(place).is_file():
-        raise UsageError(
-            "there is no such file",
-            where=reference,
-            hint="With --rev, models are named by their files in the repository.",
-        )
+        hint = "With --rev, models are named by their files in the repository."
+        raise UsageError("there is no such file", where=reference, hint=hint)
     return Path(place)
 
 
@@ -86,11 +81,9 @@ def _module(dotted: str, name: str) -> Path:
     _, file = module_file(dotted)
     if "." in dotted or file.name == "__init__.py":
         shown = file.relative_to(Path.cwd()) if file.is_relative_to(Path.cwd()) else file
-        raise UsageError(
-            "a package cannot be imported twice, as it is and as it was",
-            where=f"{dotted}:{name}",
-            hint=f"Name the file, if what it imports lies beside it: {shown}:{name}.",
-        )
+        said = "a package cannot be imported twice, as it is and as it was"
+        hint = f"Name the file, if what it imports lies beside it: {shown}:{name}."
+        raise UsageError(said, where=f"{dotted}:{name}", hint=hint)
     return file
 
 
@@ -124,50 +117,35 @@ def _commit(repository: Path, revision: str) -> str:
         )  # fmt: skip
     except UsageError as error:
         shallow = _git(repository, "rev-parse", "--is-shallow-repository", of=repository) == "true"
-        fetch = "The clone is shallow: fetch it first (actions/checkout: fetch-depth: 0)."
-        raise UsageError(
-            f"there is no revision {revision!r} in {repository}",
-            where="--rev",
-            hint=fetch if shallow else "Name a branch, a tag or a commit: git log --oneline.",
-        ) from error
+        hint = "Name a branch, a tag or a commit: git log --oneline."
+        if shallow:
+            hint = "The clone is shallow: fetch it first (actions/checkout: fetch-depth: 0)."
+        said = f"there is no revision {revision!r} in {repository}"
+        raise UsageError(said, where="--rev", hint=hint) from error
 
 
 def _unpack(repository: Path, commit: str, folder: Path) -> None:
-    archive = subprocess.run(
-        ["git", "-C", str(repository), "archive", "--format=tar", commit],
-        capture_output=True,
-        check=False,
-    )
+    command = ["git", "-C", str(repository), "archive", "--format=tar", commit]
+    archive = subprocess.run(command, capture_output=True, check=False)
     if archive.returncode:
-        raise UsageError(
-            f"git cannot archive {commit}: {archive.stderr.decode(errors='replace').strip()}",
-            where="--rev",
-        )
+        said = archive.stderr.decode(errors="replace").strip()
+        raise UsageError(f"git cannot archive {commit}: {said}", where="--rev")
     with tarfile.open(fileobj=io.BytesIO(archive.stdout)) as tar:
-        # The filter "data" refuses what would be written outside the folder; 3.10 may not have it.
-        if hasattr(tarfile, "data_filter"):
-            tar.extractall(folder, filter="data")
-        else:
-            tar.extractall(folder)
+        # Refuses what would be written outside the folder; 3.10 may not have it.
+        tar.extraction_filter = getattr(tarfile, "data_filter", None)
+        tar.extractall(folder)
 
 
 def _git(folder: Path, *arguments: str, of: Path) -> str:
-    """What a git command prints.
-
-    Raises:
-        UsageError: it failed, or there is no git.
-    """
+    """What a git command prints; UsageError where it fails, or there is no git."""
+    command = ["git", "-C", str(folder), *arguments]
     try:
-        done = subprocess.run(
-            ["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=True
-        )
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
     except FileNotFoundError as error:
         raise UsageError("git is not installed", where="--rev", hint="Install git.") from error
     except subprocess.CalledProcessError as error:
         said = error.stderr.strip().splitlines()
-        raise UsageError(
-            said[0] if said else f"git {arguments[0]} failed",
-            where=str(of),
-            hint="--rev compares files of a git repository with an earlier revision of them.",
-        ) from error
+        what = said[0] if said else f"git {arguments[0]} failed"
+        hint = "--rev compares files of a git repository with an earlier revision of them."
+        raise UsageError(what, where=str(of), hint=hint) from error
     return done.stdout.strip()

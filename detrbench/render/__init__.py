@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 FORMATS = ("table", "markdown", "csv", "json", "latex", "html")
 """Each is written by `render(document)` of the module of its name."""
 
-SUFFIXES: dict[str, str] = {
+SUFFIXES = {
     ".txt": "table",
     ".md": "markdown",
     ".markdown": "markdown",
@@ -35,8 +35,6 @@ def render(
     """A report as text in one of FORMATS.
 
     Args:
-        report: what to show.
-        format: a name of FORMATS.
         by: "stage", "module" or "op" also shows those parts of each model.
         lang: "en" or "zh", of the tables.
 

@@ -25,7 +25,6 @@ def _safe(value: Any) -> Any:
     """Text that no spreadsheet takes for a formula (OWASP, CSV Injection); numbers untouched."""
     if not isinstance(value, str):
         return value
-    text = (
-        "\n".join(value.splitlines()) if "\r" in value else value
-    )  # csv leaves a bare CR unquoted
+    # csv leaves a bare CR unquoted.
+    text = "\n".join(value.splitlines()) if "\r" in value else value
     return f"'{text}" if text.startswith(_FORMULA_STARTS) else text

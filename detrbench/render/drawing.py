@@ -23,22 +23,11 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 PALETTE: dict[str, str] = {
-    "ink": "#1b1f24",
-    "soft": "#57606a",
-    "grid": "#d8dee4",
-    "band": "#f3f5f7",
-    "shade": "#cfe2f5",
-    "page": "#ffffff",
-    "on": "#fefefe",  # text on a series' colour
-    "1": "#0b62a4",
-    "2": "#b5480b",
-    "3": "#0a7a5a",
-    "4": "#8e4a9e",
-    "5": "#80620a",
-    "6": "#4a6274",
-    "7": "#b0305c",
-    "8": "#5a5fc7",
-}
+    "ink": "#1b1f24", "soft": "#57606a", "grid": "#d8dee4", "band": "#f3f5f7", "shade": "#cfe2f5",
+    "page": "#ffffff", "on": "#fefefe",  # text on a series' colour
+    "1": "#0b62a4", "2": "#b5480b", "3": "#0a7a5a", "4": "#8e4a9e",
+    "5": "#80620a", "6": "#4a6274", "7": "#b0305c", "8": "#5a5fc7",
+}  # fmt: skip
 SERIES = ("1", "2", "3", "4", "5", "6", "7", "8")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 
@@ -49,8 +38,7 @@ LONGEST = 22  # characters of a name beside a bar
 
 
 def mark_of(index: int) -> tuple[str, str]:
-    """The marker and the colour in PALETTE of row `index`, the same in every picture; told apart
-    without seeing colours."""
+    """The marker and the colour in PALETTE of row `index`; told apart without seeing colours."""
     return MARKERS[index % len(MARKERS)], SERIES[(index + index // len(MARKERS)) % len(SERIES)]
 
 
@@ -71,33 +59,20 @@ def style() -> Iterator[None]:
         # Widths are estimated with matplotlib's own font; a reader's shows every character.
         warnings.filterwarnings("ignore", message="Glyph .* missing")
         matplotlib.rcdefaults()
-        matplotlib.rcParams.update(
-            {
-                "font.family": ["DejaVu Sans"],
-                "font.size": TEXT,
-                "text.color": PALETTE["ink"],
-                "text.parse_math": False,
-                "axes.edgecolor": PALETTE["grid"],
-                "axes.facecolor": "none",
-                "axes.grid": True,
-                "axes.grid.axis": "x",
-                "axes.axisbelow": True,
-                "axes.labelcolor": PALETTE["soft"],
-                "axes.spines.top": False,
-                "axes.spines.right": False,
-                "axes.spines.left": False,
-                "grid.color": PALETTE["grid"],
-                "grid.linewidth": 0.6,
-                "xtick.color": PALETTE["grid"],
-                "xtick.labelcolor": PALETTE["soft"],
-                "ytick.color": PALETTE["grid"],
-                "ytick.labelcolor": PALETTE["ink"],
-                "ytick.major.size": 0,
-                "figure.facecolor": "none",
-                "path.simplify": False,
-                "svg.fonttype": "none",
-            }
-        )
+        ink, soft, grid = PALETTE["ink"], PALETTE["soft"], PALETTE["grid"]
+        matplotlib.rc("font", family=["DejaVu Sans"], size=TEXT)
+        matplotlib.rc("text", color=ink, parse_math=False)
+        matplotlib.rc("figure", facecolor="none")
+        matplotlib.rc("axes", edgecolor=grid, facecolor="none", labelcolor=soft)
+        matplotlib.rc("axes", grid=True, axisbelow=True)
+        matplotlib.rc("axes.grid", axis="x")
+        matplotlib.rc("axes.spines", top=False, right=False, left=False)
+        matplotlib.rc("grid", color=grid, linewidth=0.6)
+        matplotlib.rc("xtick", color=grid, labelcolor=soft)
+        matplotlib.rc("ytick", color=grid, labelcolor=ink)
+        matplotlib.rc("ytick.major", size=0)
+        matplotlib.rc("path", simplify=False)
+        matplotlib.rc("svg", fonttype="none")
         yield
 
 
@@ -143,10 +118,8 @@ def inner_size(panel: Axes) -> tuple[float, float]:
 
 def put_title(panel: Axes, text: str, aside: str = "") -> None:
     """A title above a panel, shortened to fit, and something less important at its right."""
-    room = int(inner_size(panel)[0] / LETTER) - len(aside) - 2
-    panel.set_title(
-        shortened(text, max(room, 12)), loc="left", fontsize=TEXT, fontweight="bold", pad=4
-    )
+    room = max(int(inner_size(panel)[0] / LETTER) - len(aside) - 2, 12)
+    panel.set_title(shortened(text, room), loc="left", fontsize=TEXT, fontweight="bold", pad=4)
     if aside:
         panel.set_title(aside, loc="right", fontsize=TEXT, color=PALETTE["soft"], pad=4)
 
@@ -252,12 +225,10 @@ def svg_text(figure: Figure, name: str, title: str, description: str) -> str:
 
 
 def _own_tag(tag: str, name: str, used: set[str]) -> str:
-    """One tag with our colours and fonts, shorter numbers, and ids of the picture's own; those
-    that nothing refers to go."""
+    """One tag with our colours and fonts, shorter numbers, and such ids as something refers to."""
     tag = _ID.sub(lambda found: f' id="{name}-{found[1]}"' if found[1] in used else "", tag)
     tag = _REFERENCE.sub(rf"\g<1>{name}-\g<2>", tag)
     tag = _NUMBER.sub(lambda number: f"{float(number[0]):.2f}", tag)
     tag = _DASH.sub(r"M\1 \2V\3", tag)  # of which there are as many as samples
-    return _COLOUR.sub(
-        lambda colour: _NAMED[colour[0]], _FONTS.sub("var(--plot-font, sans-serif)", tag)
-    )
+    tag = _FONTS.sub("var(--plot-font, sans-serif)", tag)
+    return _COLOUR.sub(lambda colour: _NAMED[colour[0]], tag)

@@ -76,11 +76,7 @@ class Drawn:
 @dataclass(frozen=True)
 class Shown:
     """A table, and what a click on a header sorts: its groups (a model with its sublines), the
-    lines inside each group, or nothing.
-
-    Attributes:
-        groups: its lines, each at level 0 with those beneath it.
-    """
+    lines inside each group, or nothing."""
 
     table: Table
     sorts: Literal["groups", "lines", ""] = "groups"
@@ -92,6 +88,7 @@ class Shown:
 
     @property
     def groups(self) -> list[list[Line]]:
+        """Its lines, each at level 0 with those beneath it."""
         found: list[list[Line]] = []
         for line in self.table.lines:
             if line.level == 0 or not found:
@@ -102,11 +99,7 @@ class Shown:
 
 @dataclass(frozen=True)
 class Section:
-    """A heading with pictures and tables beneath it.
-
-    Attributes:
-        missing: what stands there instead where there are none; a section without is left out.
-    """
+    """A heading over pictures and tables, or what is missing; one without all three is left out."""
 
     name: str
     title: str
@@ -136,12 +129,17 @@ def _sections(document: Document) -> Iterator[Section]:
         _pictures(cost=plots.cost(report)),
         missing="It takes FLOPs and latency of two models in one report: `detrbench run` has both.",
     )
+    own = [
+        Drawn(Markup(svg), picture.caption)
+        for picture in document.pictures
+        if picture.section == "parts" and (svg := picture.draw())
+    ]
+    # Modules are every model's own, so that bars of them would compare nothing.
+    bars = _pictures(**{by: plots.parts(report, by) for by in by_part if by != "module"})
     yield Section(
         "parts",
         "Stages and operators",
-        # Modules are every model's own, so that bars of them would compare nothing.
-        _own_pictures(document, "parts")
-        + _pictures(**{by: plots.parts(report, by) for by in by_part if by != "module"}),
+        (*own, *bars),
         tuple(Shown(table, "lines") for table in by_part.values()),
         missing="No parts were kept. `detrbench profile --by stage` (or op, or module) counts "
         "them, `detrbench latency --stages` times them.",
@@ -156,8 +154,8 @@ def _sections(document: Document) -> Iterator[Section]:
     yield Section(
         "machine",
         "Environment and validity",
-        tables=_shown(tables.environment(report), "") + _shown(tables.processes(report), "lines"),
         missing="The report names no machine.",
+        tables=_shown(tables.environment(report), "") + _shown(tables.processes(report), "lines"),
     )
 
 
@@ -167,15 +165,6 @@ def _samples(report: Report) -> tuple[Drawn, ...]:
         picture
         for place, rows in enumerate(workloads(report), start=1)
         for picture in _pictures(samples=plots.samples(report, rows, place))
-    )
-
-
-def _own_pictures(document: Document, section: str) -> tuple[Drawn, ...]:
-    """What the feature that made the document adds to a section."""
-    return tuple(
-        Drawn(Markup(svg), picture.caption)
-        for picture in document.pictures
-        if picture.section == section and (svg := picture.draw())
     )
 
 
@@ -247,11 +236,8 @@ _MARK = re.compile(r"\[(\d+)\]")
 
 
 def _inside_script(text: str) -> str:
-    """JSON that cannot end, or open anything in, the <script> element that it stands in.
-
-    Only a "<" that could begin a tag or a comment is written as JSON's escape, so that an ordinary
-    report's bytes are those of its file.
-    """
+    """JSON that cannot end, or open anything in, its <script> element. Only a "<" that could begin
+    a tag or a comment is escaped, so that an ordinary report's bytes are those of its file."""
     return _RISKY.sub(r"\\u003c", text)
 
 

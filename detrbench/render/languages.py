@@ -30,8 +30,7 @@ def check_language(lang: str, *, where: str | None = None) -> str:
 
 
 def translated(document: Document, lang: str) -> Document:
-    """`document` with its tables in the words of `lang`; records and data are for programs, and
-    stay."""
+    """`document`, its tables in the words of `lang`; records and data, for programs, stay."""
     if check_language(lang) == "en":
         return document
     return dataclasses.replace(document, tables=tuple(map(_table, document.tables)))
@@ -82,8 +81,7 @@ def _replacing(*pairs: tuple[str, str]) -> Callable[[str], str]:
 
     def replace(text: str) -> str:
         for english, chinese in pairs:
-            match = re.fullmatch(english, text)
-            if match:
+            if match := re.fullmatch(english, text):
                 return match.expand(chinese)
         return text
 

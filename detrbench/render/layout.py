@@ -25,13 +25,7 @@ from detrbench.core.units import (
 from detrbench.machine.environment import Environment
 from detrbench.reports.comparison import Comparison, Side
 from detrbench.reports.metrics import CONVENTION_METRICS, METRICS, Metric, Spread
-from detrbench.reports.report import (
-    Report,
-    Result,
-    measured_like,
-    metric_keys,
-    missing_value,
-)
+from detrbench.reports.report import Report, Result, measured_like, metric_keys, missing_value
 from detrbench.reports.settings import SETTINGS, settings_text
 
 PARTS = ("stage", "module", "op")
@@ -96,11 +90,8 @@ class Picture:
 
 @dataclass(frozen=True)
 class Document:
-    """The same content three times: tables for readers, flat records for CSV, data for JSON.
-
-    Attributes:
-        report: what it is of, for formats that draw; `None` for documents of other things.
-    """
+    """The same content three times: tables for readers, flat records for CSV, data for JSON; and
+    the report that it is of, if it is of one, for formats that draw."""
 
     tables: tuple[Table, ...]
     records: Sequence[Mapping[str, Any]]
@@ -113,24 +104,20 @@ def document(report: Report, by: str | None = None) -> Document:
     """Lay a report out.
 
     Args:
-        report: what to show.
         by: "stage", "module" or "op" adds a table of those parts, with their shares.
 
     Raises:
         UsageError: `by` is none of these, or no row of the report holds such parts.
     """
     parts = None if by is None else _breakdown(report, by)
-    tables = filter(None, (*_summaries(report), _verdicts(report), parts))
+    # A table for each workload: what is in one is compared.
+    *summaries, last = (_summary(report, rows) for rows in workloads(report))
+    last = replace(last, notes=(*last.notes, *provenance(report)))
+    tables = filter(None, (*summaries, last, _verdicts(report), parts))
     return Document(tuple(tables), report.records(by), report.to_dict(), report)
 
 
 # --- one line per model ------------------------------------------------------------------------
-
-
-def _summaries(report: Report) -> list[Table]:
-    """A table for each workload: what is in one is compared."""
-    *tables, last = (_summary(report, rows) for rows in workloads(report))
-    return [*tables, replace(last, notes=(*last.notes, *provenance(report)))]
 
 
 def workloads(report: Report) -> list[tuple[Result, ...]]:
@@ -159,16 +146,14 @@ def _summary(report: Report, rows: tuple[Result, ...]) -> Table:
             if row.case is None or ends not in printed:  # once for all cases of a model
                 lines.extend(beneath)
                 printed.add(ends)
+    doubling = "1 MAC = 2 FLOPs" if any(one.convention for one in shown) else ""
+    caption = ": ".join(part for part in (report.title, _common_text(rows, doubling)) if part)
+    footnotes = [f"{one.title}: {one.footnote}" for one in shown if one.footnote]
     return Table(
-        caption=_caption(report.title, rows, shown),
+        caption=f"{caption}." if caption else "",
         columns=(Column("Model", "left"), *map(value_column, shown)),
         lines=tuple(lines),
-        notes=(
-            *marks.notes,
-            *_brackets(rows, shown),
-            *(f"{one.title}: {one.footnote}" for one in shown if one.footnote),
-            *_said(rows),
-        ),
+        notes=(*marks.notes, *_brackets(rows, shown), *footnotes, *_said(rows)),
     )
 
 
@@ -198,8 +183,7 @@ def _values_line(row: Result, label: str, shown: list[Metric], marks: Marks) -> 
 
 def cell_text(row: Result, one: Metric, marks: Marks) -> str:
     """A value, or that there is none and a mark of why."""
-    text = value_text(row, one)
-    return text or f"n/a {marks.mark(f'n/a: {missing_value(row, one.key)}')}"
+    return value_text(row, one) or f"n/a {marks.mark(f'n/a: {missing_value(row, one.key)}')}"
 
 
 def value_text(row: Result, one: Metric) -> str | None:
@@ -223,7 +207,6 @@ def _spread_of(row: Result, one: Metric) -> Spread | None:
 
 
 def _brackets(rows: tuple[Result, ...], shown: list[Metric]) -> list[str]:
-    """What the brackets of each column mean."""
     return [
         f"{one.title}: in brackets {spread.meaning}"
         for one in shown
@@ -265,7 +248,7 @@ def _pair_text(pair: Comparison, marks: Marks) -> str:
     if pair.verdict:
         return f"{change} {pair.verdict}"
     reasons = "; ".join(pair.reasons)
-    return change + (f" {marks.mark(reasons)}" if reasons else "")
+    return f"{change} {marks.mark(reasons)}" if reasons else change
 
 
 def comparison_of(row: Result, report: Report) -> Comparison | None:
@@ -327,8 +310,7 @@ def interval_text(pair: Comparison) -> str:
 def _published_lines(
     figure: Mapping[str, Any], row: Result, shown: list[Metric], marks: Marks
 ) -> Iterator[Line]:
-    """What was printed; ours at the settings that reproduce it, unless `row` is that; by how much
-    ours is off."""
+    """What was printed; ours at its settings, unless `row` is that; by how much ours is off."""
     printed = tuple(figure.get(one.published_as or "") or "" for one in shown)
     if not any(printed):
         return
@@ -339,10 +321,8 @@ def _published_lines(
     )
     mark = marks.mark(published_note(figure, likewise=any(deviations)) + _times_note(figure))
     yield Line(f"published {mark}", printed, level=1)
-    if any(
-        value is not None and value != row.metrics.get(one.key)
-        for one, value in zip(shown, ours, strict=True)
-    ):
+    own = [row.metrics.get(one.key) for one in shown]
+    if any(value not in (None, here) for value, here in zip(ours, own, strict=True)):
         yield ours_line(shown, ours, mark)
     if any(deviations):
         yield Line("deviation", deviations, level=1)
@@ -350,10 +330,8 @@ def _published_lines(
 
 def ours_line(shown: Sequence[Metric], ours: Sequence[float | None], mark: str) -> Line:
     """Our values at the settings that reproduce printed ones."""
-    texts = (
-        "" if value is None else show(value, one.unit)
-        for one, value in zip(shown, ours, strict=True)
-    )
+    pairs = zip(shown, ours, strict=True)
+    texts = ("" if value is None else show(value, one.unit) for one, value in pairs)
     return Line(f"ours, same set-up {mark}", tuple(texts), level=1)
 
 
@@ -366,8 +344,7 @@ def published_note(figure: Mapping[str, Any], likewise: bool = True) -> str:
 
 
 def _times_note(figure: Mapping[str, Any]) -> str:
-    """What its times are of, if it has some: whoever times other images, elsewhere, must not take
-    them for a goal."""
+    """What its times are of: who times other images, elsewhere, must not take them for a goal."""
     if not any(figure.get(one.published_as or "") for one in MEASURED):
         return ""
     size = (figure.get("settings") or {}).get("imgsz")
@@ -382,8 +359,7 @@ def _names_device(figure: Mapping[str, Any]) -> bool:
 
 
 def _ours(figure: Mapping[str, Any], one: Metric, row: Result) -> int | float | None:
-    """Our value at the settings that reproduce a printed one; None where nothing was printed, or
-    where ours was measured at others."""
+    """Our value at a printed one's settings; None where none was printed, or ours has others."""
     printed = figure.get(one.published_as or "")
     if not printed or (one.spread and not measured_like(figure, row.settings)):
         return None
@@ -413,9 +389,8 @@ def _breakdown(report: Report, by: str) -> Table:
         raise UsageError(f"cannot break a model down by {by!r}", hint=nearest(by, PARTS))
     rows = [row for row in report.rows if row.parts.get(by)]
     if not rows:
-        raise UsageError(
-            f"the report holds no values by {by}", hint=f"make it with: detrbench profile --by {by}"
-        )
+        hint = f"make it with: detrbench profile --by {by}"
+        raise UsageError(f"the report holds no values by {by}", hint=hint)
     shown = part_metrics(rows, by)
     lines: list[Line] = []
     for row in rows:
@@ -495,21 +470,21 @@ def _all_have(rows: tuple[Result, ...], name: str, value: Any) -> bool:
 
 
 def _common_text(rows: tuple[Result, ...], *more: str) -> str:
-    """What is the same in all rows, and `more` that is; of cases, also what holds where a row says
-    nothing else."""
+    """What all rows have, and `more`; of cases, also what holds where a row says nothing else."""
     usual = _usual_settings(rows)
     common = {name: value for name, value in usual.items() if _all_have(rows, name, value)}
     rest = settings_text({name: value for name, value in usual.items() if name not in common})
-    everywhere = ", ".join(text for text in (settings_text(common), *more) if text)
+    everywhere = ", ".join(filter(None, (settings_text(common), *more)))
     otherwise = f"{rest} where a row does not say otherwise" if rest else ""
-    return "; ".join(text for text in (everywhere, otherwise) if text)
+    return "; ".join(filter(None, (everywhere, otherwise)))
 
 
 def row_label(row: Result, rows: tuple[Result, ...]) -> str:
     """The model's name, with whatever of its settings the caption cannot say for all rows; of
     cases, with whatever is not usual among them, or their name if that is nothing."""
-    if row.case is not None and any(_runs_alike(row, one) for one in rows):
-        return row.case.name
+    alike = [one.case for one in rows if one.model == row.model and one.settings == row.settings]
+    if row.case is not None and any(case not in (None, row.case) for case in alike):
+        return row.case.name  # other cases turned out to run as this one does
     usual = _usual_settings(rows)
     own = {
         name: value
@@ -518,18 +493,6 @@ def row_label(row: Result, rows: tuple[Result, ...]) -> str:
     }
     text = settings_text(own, short=True)
     return f"{row.model} ({text})" if text else row.model
-
-
-def _runs_alike(row: Result, other: Result) -> bool:
-    """Whether another case turned out to run as this one does."""
-    same = row.model == other.model and row.settings == other.settings
-    return same and other.case is not None and other.case != row.case
-
-
-def _caption(title: str, rows: tuple[Result, ...], shown: list[Metric]) -> str:
-    doubling = "1 MAC = 2 FLOPs" if any(one.convention for one in shown) else ""
-    caption = ": ".join(part for part in (title, _common_text(rows, doubling)) if part)
-    return f"{caption}." if caption else ""
 
 
 def _said(rows: tuple[Result, ...]) -> list[str]:
@@ -544,12 +507,11 @@ def _said(rows: tuple[Result, ...]) -> list[str]:
 def _names(some: list[Result], rows: tuple[Result, ...]) -> list[str]:
     """What to call some of `rows`: their models, wherever these are all rows of one."""
     others = {row.model for row in rows if not any(row is one for one in some)}
-    return list(
-        dict.fromkeys(
-            row_label(row, rows) if row.case is not None and row.model in others else row.model
-            for row in some
-        )
-    )
+    names = [
+        row_label(row, rows) if row.case is not None and row.model in others else row.model
+        for row in some
+    ]
+    return list(dict.fromkeys(names))
 
 
 def provenance(report: Report) -> list[str]:
@@ -570,7 +532,7 @@ def made(environment: Mapping[str, Any], version: str, created: str, command: st
         f"with: {command}" if command else "",
     )
     machine = Environment.from_dict(dict(environment)).one_line()
-    notes = (f"Machine: {machine}." if machine else "", " ".join(part for part in said if part))
+    notes = (f"Machine: {machine}." if machine else "", " ".join(filter(None, said)))
     return [note for note in notes if note]
 
 

@@ -118,24 +118,20 @@ def savings(report: Report) -> str | None:
     """Every count and every measured value of each model, as a change against its reference."""
     shown = [one for one in summary_metrics(report.rows) if report.rows[0].metrics.get(one.key)]
     references = [report.reference(row) for row in report.rows]
-    models = [
-        _Changes(
-            row_label(row, report.rows),
-            mark_of(index),
-            [_change(one, row, reference, report) for one in shown],
-        )
-        for index, (row, reference) in enumerate(zip(report.rows, references, strict=True))
-        if reference is not None and row.status == reference.status == "ok"
-    ]
-    labels = [reference_label(one, report.rows) for one in references if one is not None]
-    against = ", ".join(dict.fromkeys(labels))
+    models = []
+    for index, (row, reference) in enumerate(zip(report.rows, references, strict=True)):
+        if reference is not None and row.status == reference.status == "ok":
+            changes = [_change(one, row, reference, report) for one in shown]
+            models.append(_Changes(row_label(row, report.rows), mark_of(index), changes))
     if len(shown) < 2 or not models:  # a single change is the verdicts' picture
         return None
+    labels = [reference_label(one, report.rows) for one in references if one is not None]
+    against = f"Change against {', '.join(dict.fromkeys(labels))}"
     titles = [one.title for one in shown]
     with style():
-        figure = _draw_savings(titles, models, f"Change against {against}")
+        figure = _draw_savings(titles, models, against)
         words = " ".join(model.words(titles) for model in models)
-        return svg_text(figure, "savings", f"Change against {against}", words)
+        return svg_text(figure, "savings", against, words)
 
 
 def _draw_savings(titles: Sequence[str], models: Sequence[_Changes], label: str) -> Figure:
@@ -196,11 +192,7 @@ def _change(one: Metric, row: Result, reference: Result, report: Report) -> _Cha
 
 
 def _draw_changes(panel: Axes, model: _Changes, shift: float, in_figures: bool) -> None:
-    """One model's mark on every line, `shift` beneath its middle, so that all can be seen.
-
-    Args:
-        in_figures: also write each change, and draw it as a bar from 0.
-    """
+    """One model's mark on every line, `shift` beneath its middle; in figures also written out."""
     marker, colour = model.mark[0], PALETTE[model.mark[1]]
     for place, change in enumerate(model.changes):
         if change is None:
@@ -259,8 +251,7 @@ def _processes(row: Result) -> list[list[float]]:
 
 
 def _view(row: Result) -> float:
-    """Where the axis may end: far outliers would press all others into a line, so they stand at
-    its end."""
+    """Where the axis may end, and far outliers stand: they would press all others into a line."""
     every = [sample for each in _processes(row) for sample in each]
     return min(max(every), 1.25 * quantile(every, 0.98))
 
@@ -416,8 +407,8 @@ def _label_points(panel: Axes, points: Sequence[_Point], right: float, top: floa
 def _free_place(
     x: float, y: float, width: float, taken: Sequence[Bbox], room: tuple[float, float]
 ) -> tuple[Bbox, tuple[float, float]]:
-    """The nearest of the places right and left of (x, y), up and down, that meets nothing taken, or
-    else the first; all in points, of which `room` is the width and the height."""
+    """The nearest place beside (x, y), up or down, that meets nothing taken, or else the first; all
+    in points, of which `room` is the width and the height."""
     from matplotlib.transforms import Bbox
 
     boxes: dict[tuple[float, float], Bbox] = {}
@@ -440,8 +431,15 @@ def _free_place(
 
 def memory(report: Report) -> str | None:
     """Elements and bytes that each model touches, moves and holds."""
-    bars = {one: _whole_bars(report, one) for one in _MEMORY}
-    panels = {one: each for one, each in bars.items() if any(bar.values[0] for bar in each)}
+    panels = {}
+    for one in _MEMORY:
+        bars = [
+            _Bar(row_label(row, report.rows), (value,))
+            for row in report.rows
+            if (value := row.metrics.get(one.key)) is not None
+        ]
+        if any(bar.values[0] for bar in bars):
+            panels[one] = bars
     return _bars("memory", "Memory", panels) if panels else None
 
 
@@ -463,17 +461,8 @@ class _Bar(NamedTuple):
     values: tuple[float, ...]
 
 
-def _whole_bars(report: Report, one: Metric) -> list[_Bar]:
-    return [
-        _Bar(row_label(row, report.rows), (value,))
-        for row in report.rows
-        if (value := row.metrics.get(one.key)) is not None
-    ]
-
-
 def _largest_parts(rows: Sequence[Result], shown: Sequence[Metric], by: str) -> list[str]:
-    """The parts worth a colour, in the model's order, by their largest share of anything; the last
-    stands for all others where there are more."""
+    """The parts worth a colour by their largest share, in the model's order, then all others."""
     shares: dict[str, float] = {}
     for row in rows:
         for one in shown:

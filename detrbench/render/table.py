@@ -42,10 +42,11 @@ def _grid(table: Table) -> str:
         max(min(length, PROSE), *map(cell_len, header.split()))
         for length, header in zip(longest, headers, strict=True)
     ]
-    gaps = len(headers) - 1
-    widths = natural if sum(natural) + 2 * gaps <= WIDTH else wrapped
+    gaps = 2 * (len(headers) - 1)
+    widths = natural if sum(natural) + gaps <= WIDTH else wrapped
+    wide = sum(widths) + gaps
     # The box itself draws one space between columns; padding adds the second where it fits.
-    gap = (0, 1 if sum(widths) + 2 * gaps <= WIDTH else 0, 0, 0)
+    gap = (0, 1 if wide <= WIDTH else 0, 0, 0)
     drawn = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=gap)
     for column, width in zip(table.columns, widths, strict=True):
         # Text objects throughout: in plain strings rich would read "[1]" as markup.
@@ -54,7 +55,5 @@ def _grid(table: Table) -> str:
     for row in rows:
         drawn.add_row(*map(Text, row))
     page = io.StringIO()
-    Console(file=page, width=sum(widths) + 2 * gaps, color_system=None, legacy_windows=False).print(
-        drawn
-    )
+    Console(file=page, width=wide, color_system=None, legacy_windows=False).print(drawn)
     return page.getvalue()

@@ -56,12 +56,8 @@ class Execution:
 
 @dataclass(frozen=True)
 class Case:
-    """One model executed in one way.
-
-    Attributes:
-        name: what tells it from the others of a request: the model's name, and behind an @ the
-            settings in which it differs.
-    """
+    """One model executed in one way; its name, the model's and behind an @ the settings in which it
+    differs, tells it from the others of a request."""
 
     name: str
     model: Model
@@ -116,11 +112,8 @@ class Case:
         return {**first, "nc": self.model.nc, **asked}
 
     def settings_of_counts(self, nc: int | None) -> dict[str, Any]:
-        """As a row of counts says it: only what counts depend on.
-
-        Args:
-            nc: the classes that the model really has, where it knows them.
-        """
+        """As a row of counts says it, only what counts depend on; `nc` is how many classes the
+        model really has, where it knows that."""
         asked = self.settings() | {"nc": nc}
         return {key: asked[key] for key in ("imgsz", "batch", "nc", "fused")}
 

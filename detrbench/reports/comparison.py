@@ -19,10 +19,8 @@ class Row(Protocol):
 
     @property
     def model(self) -> str: ...
-
     @property
     def settings(self) -> Mapping[str, Any]: ...
-
     @property
     def case(self) -> Case | None: ...
 
@@ -32,7 +30,6 @@ class Side:
     """One of the two cases of a comparison.
 
     Attributes:
-        model: as its row calls it.
         settings: as in its row; what a report of schema 1 did not say of a baseline is not there.
         case: `None` in a report of schema 1.
     """
@@ -60,17 +57,14 @@ class Side:
 
 @dataclass(frozen=True)
 class Comparison:
-    """A case timed against another in the same rounds.
+    """A case timed against a baseline in the same rounds.
 
     Attributes:
-        baseline: what it is compared with.
-        case: what is compared.
         ratio: its latency over the baseline's; `None` where there is nothing to divide.
-        ci_low, ci_high: the ends of its interval.
+        ci_low, ci_high, confidence: the ends of its interval, and how sure that is.
         verdict: a `detrbench.reports.verdicts.Verdict`; `None` where none was given.
         reasons: why it is not a plainer one.
         margin: the smallest difference worth a verdict, 0.02 for 2 %.
-        confidence: of the interval.
         process_log_ratios: one number per process, what the rest is made of.
         explanation: what `detrbench explain` kept.
         unusable: what of it a file had, and could not be read; no gate trusts the rest.
@@ -159,7 +153,6 @@ class Comparison:
 
 _NUMBERS = ("ratio", "ci_low", "ci_high", "margin", "confidence")
 """All are larger than 0 where they are known."""
-
 
 _Fits = Callable[[Any], bool]
 

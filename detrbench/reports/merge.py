@@ -90,9 +90,6 @@ def in_words(differences: Mapping[str, tuple[Any, Any]]) -> str:
     )
 
 
-# --- checking ----------------------------------------------------------------------------------
-
-
 def _check_environments(one: tuple[str, Report], other: tuple[str, Report]) -> None:
     differing = machine_differences(one[1], other[1])
     if differing and is_measured(one[1]) and is_measured(other[1]):
@@ -111,19 +108,13 @@ def _check_settings(one: tuple[str, Report], other: tuple[str, Report]) -> None:
     if not strange or all(any(_compares(each, known) for known in there) for each in here):
         return
     nearest = min(here, key=lambda known: len(setting_differences(known, strange[0])))
-    raise UsageError(
-        f"its settings are not those of {one[0]}: "
-        f"{in_words(setting_differences(nearest, strange[0]))}",
-        where=other[0],
-        hint="Measure both under the same settings.",
-    )
+    said = f"its settings are not those of {one[0]}: "
+    said += in_words(setting_differences(nearest, strange[0]))
+    raise UsageError(said, where=other[0], hint="Measure both under the same settings.")
 
 
 def _compares(here: Mapping[str, Any], there: Mapping[str, Any]) -> bool:
     return not setting_differences(here, there)
-
-
-# --- joining -----------------------------------------------------------------------------------
 
 
 def _added(merged: Report, report: Report, name: str) -> Report:

@@ -19,12 +19,7 @@ SHUFFLENETV2 = "Ma et al., ShuffleNet V2, arXiv 1807.11164, section 2"
 
 @dataclass(frozen=True)
 class Spread:
-    """What is printed in brackets beside a measured value.
-
-    Attributes:
-        low, high: keys of its ends.
-        meaning: what it is, in words.
-    """
+    """What is printed in brackets beside a measured value: the keys of its ends, and what it is."""
 
     low: str
     high: str
@@ -41,7 +36,6 @@ class Metric:
         unit: a key of `detrbench.core.units.UNITS`, the unit the stored value is in.
         better: which way is better; None where neither is, such as a number of samples.
         explanation: one sentence for a reader who has never met it.
-        source: where the definition is from.
         summary: whether tables show it unasked; files always hold every metric.
         measured: whether it belongs to a machine and a run, unlike a count.
         additive: whether the parts of a model add up to the whole.
@@ -83,9 +77,8 @@ def _timing(
 
 
 def _floor(limit: str, word: str, explanation: str) -> Metric:
-    return Metric(
-        f"floor_{limit}_s", f"Floor of {word}", "s", "lower", explanation, ROOFLINE, measured=True
-    )
+    key, title = f"floor_{limit}_s", f"Floor of {word}"
+    return Metric(key, title, "s", "lower", explanation, ROOFLINE, measured=True)
 
 
 _TABLE = (
@@ -107,13 +100,11 @@ _TABLE = (
     ),
     _flops(
         "core", "flops", "FLOPs",
-        "Two per multiply-accumulate of convolutions, linear layers and matrix products.",
-        COUNTING,
+        "Two per multiply-accumulate of convolutions, linear layers and matrix products.", COUNTING,
     ),
     _flops(
         "thop", "flops_thop", "FLOPs (thop)",
-        "What thop 0.1.1 counts, doubled: no attention; 4 per batch-norm element.",
-        "thop 0.1.1",
+        "What thop 0.1.1 counts, doubled: no attention; 4 per batch-norm element.", "thop 0.1.1",
     ),
     _flops(
         "ultralytics-thop", "flops_ultralytics_thop", "FLOPs (ultralytics-thop)",
@@ -127,8 +118,7 @@ _TABLE = (
     ),
     _flops(
         "torch", "flops_torch", "FLOPs (torch)",
-        "What torch's own FlopCounterMode counts.",
-        "torch.utils.flop_counter",
+        "What torch's own FlopCounterMode counts.", "torch.utils.flop_counter",
     ),
     Metric(
         "elementwise_flops", "Element-wise", "FLOP", "lower",
@@ -153,8 +143,7 @@ _TABLE = (
     ),
     Metric(
         "traffic_min_bytes", "Least traffic", "B", "lower",
-        "Parameters, input and output once: no implementation can move less.",
-        COUNTING,
+        "Parameters, input and output once: no implementation can move less.", COUNTING,
     ),
     Metric(
         "peak_activation_bytes", "Peak memory", "B", "lower",
@@ -169,79 +158,50 @@ _TABLE = (
     ),
     Metric(
         "arithmetic_intensity", "FLOPs per byte", "FLOP/B", None,
-        "FLOPs over eager traffic: low means memory decides, not arithmetic.",
-        ROOFLINE,
+        "FLOPs over eager traffic: low means memory decides, not arithmetic.", ROOFLINE,
     ),
     Metric(
         "latency_median_s", "Latency", "s", "lower",
-        "Median over processes of one forward pass's median time, with its interval.",
-        TIMING,
+        "Median over processes of one forward pass's median time, with its interval.", TIMING,
         summary=True, measured=True,
         spread=(
-            Spread(
-                "latency_median_low_s", "latency_median_high_s",
-                "the median's 95% interval over processes",
-            ),
-            Spread(
-                "latency_q1_s", "latency_q3_s",
-                "the quartiles of all samples, too few processes for an interval",
-            ),
+            Spread("latency_median_low_s", "latency_median_high_s",
+                   "the median's 95% interval over processes"),
+            Spread("latency_q1_s", "latency_q3_s",
+                   "the quartiles of all samples, too few processes for an interval"),
         ),
         published_as="latency_ms", title_zh="推理速度",
     ),
-    _timing(
-        "latency_median_low_s", "Median, low", "s",
-        "Lower end of the median's 95 % interval, an order statistic of the processes' medians.",
-    ),
-    _timing(
-        "latency_median_high_s", "Median, high", "s",
-        "Upper end of the median's 95 % interval, an order statistic of the processes' medians.",
-    ),
-    _timing(
-        "latency_q1_s", "First quartile", "s", "A quarter of the samples are at or below it.",
-    ),
-    _timing(
-        "latency_q3_s", "Third quartile", "s",
-        "Three quarters of the samples are at or below it.",
-    ),
+    _timing("latency_median_low_s", "Median, low", "s",
+            "Lower end of the median's 95 % interval, "
+            "an order statistic of the processes' medians."),
+    _timing("latency_median_high_s", "Median, high", "s",
+            "Upper end of the median's 95 % interval, "
+            "an order statistic of the processes' medians."),
+    _timing("latency_q1_s", "First quartile", "s", "A quarter of the samples are at or below it."),
+    _timing("latency_q3_s", "Third quartile", "s",
+            "Three quarters of the samples are at or below it."),
     _timing("latency_p90_s", "90th percentile", "s", "Of all samples; needs 64 of them."),
     _timing("latency_p95_s", "95th percentile", "s", "Of all samples; needs 130 of them."),
     _timing("latency_p99_s", "99th percentile", "s", "Of all samples; needs 662 of them."),
-    _timing(
-        "latency_first_s", "First call", "s",
-        "Time of the very first forward pass, before any warm-up.",
-    ),
-    _timing(
-        "images_per_s", "Images per second", "image/s", "The batch over the median latency.",
-        better="higher",
-    ),
-    _timing(
-        "latency_samples", "Samples", "count", "Number of timed forward passes.", better=None,
-    ),
-    _timing(
-        "latency_processes", "Processes", "count",
-        "Number of fresh processes that the samples are from.", better=None,
-    ),
-    _timing(
-        "peak_allocated_bytes", "Device memory", "B",
-        "Weights, images and the most that a forward pass allocates on a CUDA device.",
-    ),
-    _timing(
-        "peak_reserved_bytes", "Device memory, reserved", "B",
-        "What torch's allocator held of the device at that moment, for the whole process.",
-    ),
-    _timing(
-        "peak_rss_growth_bytes", "Resident growth", "B",
-        "How far a forward pass raised the process's resident memory on the processor.",
-    ),
-    _timing(
-        "energy_per_image_j", "Energy per image", "J",
-        "Of the whole GPU, its idle power included, by NVML's counter.",
-    ),
+    _timing("latency_first_s", "First call", "s",
+            "Time of the very first forward pass, before any warm-up."),
+    _timing("images_per_s", "Images per second", "image/s", "The batch over the median latency.",
+            better="higher"),
+    _timing("latency_samples", "Samples", "count", "Number of timed forward passes.", better=None),
+    _timing("latency_processes", "Processes", "count",
+            "Number of fresh processes that the samples are from.", better=None),
+    _timing("peak_allocated_bytes", "Device memory", "B",
+            "Weights, images and the most that a forward pass allocates on a CUDA device."),
+    _timing("peak_reserved_bytes", "Device memory, reserved", "B",
+            "What torch's allocator held of the device at that moment, for the whole process."),
+    _timing("peak_rss_growth_bytes", "Resident growth", "B",
+            "How far a forward pass raised the process's resident memory on the processor."),
+    _timing("energy_per_image_j", "Energy per image", "J",
+            "Of the whole GPU, its idle power included, by NVML's counter."),
     Metric(
         "working_set_bytes", "Working set", "B", "lower",
-        "Most bytes of live tensors and the parameters: what a cache must hold to help.",
-        COUNTING,
+        "Most bytes of live tensors and the parameters: what a cache must hold to help.", COUNTING,
     ),
     _floor("compute", "arithmetic", "FLOPs over the rates that convolutions and products reached."),
     _floor("memory", "memory", "Eager traffic over the bandwidth of memory or of a cache."),

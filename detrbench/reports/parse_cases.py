@@ -32,11 +32,8 @@ def split_reference(text: str) -> tuple[str, dict[str, str]]:
         return text, {}
     pairs = [pair.partition("=") for pair in found[2].split(",")]
     if not all(key and equals and value for key, equals, value in pairs):
-        raise UsageError(
-            f"{found[2]!r} is not KEY=VALUE,KEY=VALUE",
-            where=text,
-            hint="Write, for instance, rtdetr-l@runtime=compile,threads=1.",
-        )
+        hint = "Write, for instance, rtdetr-l@runtime=compile,threads=1."
+        raise UsageError(f"{found[2]!r} is not KEY=VALUE,KEY=VALUE", where=text, hint=hint)
     keys = [setting(key, where=text).key for key, _, _ in pairs]
     twice = next((key for key in keys if keys.count(key) > 1), None)
     if twice is not None:
@@ -127,24 +124,16 @@ def _case(name: str, reference: str, values: Mapping[str, Any], own: Mapping[str
 
 
 def _unlike(cases: tuple[Case, ...]) -> tuple[Case, ...]:
-    """`cases`, if each is another one.
-
-    Raises:
-        UsageError: two are the same.
-    """
+    """`cases`, if each is another one; else UsageError."""
     seen: dict[tuple[Any, ...], Case] = {}
     for case in cases:
         key = (case.model, case.execution)
         if key in seen:
-            raise UsageError(
-                f"{case.name} is the same as {seen[key].name}",
-                hint="Name each case once; a copy to compare with is NAME@name=copy.",
-            )
+            hint = "Name each case once; a copy to compare with is NAME@name=copy."
+            raise UsageError(f"{case.name} is the same as {seen[key].name}", hint=hint)
         seen[key] = case
     return cases
 
-
-# --- from what a library's caller has ----------------------------------------------------------
 
 Subjects = Sequence["str | Path | Case | nn.Module"]
 """What the library's functions take as models: references, cases, or modules made already."""
@@ -178,10 +167,8 @@ def cases_of(
 def _module_name(module: Any, modules: dict[str, Any]) -> str:
     """Names `module` among `modules`, by its class, or by its model file where it has one."""
     if not hasattr(module, "named_parameters"):
-        raise UsageError(
-            f"a {type(module).__name__} is no model",
-            hint="Give a name, a path, FILE.py:NAME, or an nn.Module.",
-        )
+        hint = "Give a name, a path, FILE.py:NAME, or an nn.Module."
+        raise UsageError(f"a {type(module).__name__} is no model", hint=hint)
     from detrbench.models.yaml_spec import ModelSpec
 
     spec = getattr(module, "spec", None)  # of another's module, it means something else

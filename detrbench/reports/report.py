@@ -89,12 +89,8 @@ class Report:
     Attributes:
         rows: one Result per model and settings, in the order asked for.
         environment: what `detrbench.machine.environment` read on the machine.
-        comparisons: pairs of cases with their ratio and verdict.
-        title: what the report is of.
         command: the command line or call that made it.
         created: ISO 8601 date and time with offset.
-        detrbench_version: the version that made it.
-        schema_version: the version of this format.
     """
 
     rows: tuple[Result, ...] = ()
@@ -114,8 +110,7 @@ class Report:
 
     def __str__(self) -> str:
         """Its tables, where something has said how to lay them out."""
-        view = VIEWS.get("text")
-        return repr(self) if view is None else view(self)
+        return VIEWS.get("text", repr)(self)
 
     def _repr_html_(self) -> str | None:
         """What a notebook shows."""
@@ -340,9 +335,8 @@ def json_text(plain: Any) -> str:
     try:
         return json.dumps(plain, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
     except (TypeError, ValueError) as error:
-        raise ReportError(
-            f"cannot be written: {error}", where=_first_unwritable(plain, "")
-        ) from error
+        place = _first_unwritable(plain, "")
+        raise ReportError(f"cannot be written: {error}", where=place) from error
 
 
 def _flat(value: Any) -> Any:
@@ -375,14 +369,10 @@ def _finite(text: str) -> float:
 def _check(plain: Any, where: str) -> None:
     """Raise ReportError unless `plain` is a report this version can read."""
     if not isinstance(plain, dict) or "schema_version" not in plain:
-        raise ReportError(
-            "not a detrbench report: it has no schema_version",
-            where=where,
-            hint="give a run.json written by detrbench",
-        )
+        said, hint = "it has no schema_version", "give a run.json written by detrbench"
+        raise ReportError(f"not a detrbench report: {said}", where=where, hint=hint)
     _check_version(plain["schema_version"], where)
-    problem = first_problem(plain, plain["schema_version"])
-    if problem is not None:
+    if problem := first_problem(plain, plain["schema_version"]):
         raise ReportError(problem, where=where)
     ids: set[str] = set()
     for index, case in enumerate(_plain_cases(plain)):
@@ -396,12 +386,9 @@ def _check(plain: Any, where: str) -> None:
         # Cases that were asked for apart (two threads, and as many as there are) may run alike.
         identity = _result(row, {}).identity, row.get("case")
         if identity in seen:
-            raise ReportError(
-                f"rows[{index}] repeats rows[{seen[identity]}]: {row['model']} with the same "
-                "settings stands twice",
-                where=where,
-                hint="keep one row per model and settings",
-            )
+            twice = f"{row['model']} with the same settings stands twice"
+            said = f"rows[{index}] repeats rows[{seen[identity]}]: {twice}"
+            raise ReportError(said, where=where, hint="keep one row per model and settings")
         seen[identity] = index
 
 
@@ -415,12 +402,9 @@ def _check_version(version: Any, where: str) -> None:
     if not isinstance(version, int) or isinstance(version, bool) or version < 1:
         raise ReportError(f"schema_version is {version!r}, not a whole number from 1", where=where)
     if version > SCHEMA_VERSION:
-        raise ReportError(
-            f"written by a newer detrbench: schema_version {version}, and this one reads up to "
-            f"{SCHEMA_VERSION}",
-            where=where,
-            hint="update detrbench: pip install --upgrade detrbench",
-        )
+        versions = f"schema_version {version}, and this one reads up to {SCHEMA_VERSION}"
+        hint = "update detrbench: pip install --upgrade detrbench"
+        raise ReportError(f"written by a newer detrbench: {versions}", where=where, hint=hint)
 
 
 def _first_unwritable(value: Any, path: str) -> str:

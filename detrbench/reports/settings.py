@@ -31,8 +31,7 @@ class Setting:
             ever read back or noted in a row.
         parse: a text to its value. Raises UsageError.
         words: its value in a caption; empty for one that goes without saying.
-        help: for the command line.
-        metavar: likewise.
+        help, metavar: for the command line.
         default: where nothing is said; `None` leaves it to the model's file, to the device, or to
             what the control group allows.
         also: other spellings that are understood, such as the flag's.
@@ -76,10 +75,8 @@ def parse_choice(what: str, known: Sequence[str]) -> Callable[[str], str]:
 
     def parse(text: str) -> str:
         if text not in known:
-            raise UsageError(
-                f"unknown {what} {text!r}",
-                hint=f"There are {', '.join(known)}. {nearest(text, known)}",
-            )
+            hint = f"There are {', '.join(known)}. {nearest(text, known)}"
+            raise UsageError(f"unknown {what} {text!r}", hint=hint)
         return text
 
     return parse
@@ -90,10 +87,8 @@ def parse_whole(what: str, least: int = 1, most: int = 2**31 - 1) -> Callable[[s
 
     def parse(text: str) -> int:
         if not (text.isascii() and text.isdecimal()) or not least <= int(text[:20]) <= most:
-            raise UsageError(
-                f"{what} {text!r} is not a whole number from {least} to {most}",
-                hint=f"Give {least} or more.",
-            )
+            said = f"{what} {text!r} is not a whole number from {least} to {most}"
+            raise UsageError(said, hint=f"Give {least} or more.")
         return int(text)
 
     return parse
@@ -106,9 +101,8 @@ def parse_switch(what: str) -> Callable[[str], bool]:
         known = {"true": True, "yes": True, "on": True, "1": True,
                  "false": False, "no": False, "off": False, "0": False}  # fmt: skip
         if text.lower() not in known:
-            raise UsageError(
-                f"{what} {text!r} is neither true nor false", hint="Give true or false."
-            )
+            said = f"{what} {text!r} is neither true nor false"
+            raise UsageError(said, hint="Give true or false.")
         return known[text.lower()]
 
     return parse
@@ -159,9 +153,7 @@ _ALL = (
         "memory_format", "execution", parse_choice("memory format", MEMORY_FORMATS), str,
         "Of images: contiguous or channels_last.", "LAYOUT", "contiguous",
     ),
-    Setting(
-        "runtime", "execution", _text, str, "What executes it.", "RUNTIME", "eager",
-    ),
+    Setting("runtime", "execution", _text, str, "What executes it.", "RUNTIME", "eager"),
     Setting(
         "threads", "execution", parse_whole("a thread count of", most=4096),
         lambda threads: show_many(threads, "thread"),
@@ -242,11 +234,8 @@ def settings_text(settings: Mapping[str, Any], *, short: bool = False) -> str:
     Args:
         short: as behind a name, where its column or its place says what they are.
     """
-    known = [key for key in SETTINGS if key in settings]
-    others = [key for key in settings if key not in SETTINGS]
-    return ", ".join(
-        _words(key, settings[key], short) for key in (*known, *others) if settings[key] is not None
-    )
+    said = {key: settings[key] for key in (*SETTINGS, *settings) if settings.get(key) is not None}
+    return ", ".join(_words(key, value, short) for key, value in said.items())
 
 
 def _words(key: str, value: Any, short: bool) -> str:

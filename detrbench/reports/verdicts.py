@@ -82,8 +82,7 @@ def judge(
         reasons.append(f"{has} a ratio, and {needed}")
     if reasons or interval is None:
         return Judgement(Verdict.INVALID, centre, interval, tuple(reasons))
-    verdict = _of(interval, margin)
-    why = (_undecided(interval, margin),) if verdict is Verdict.INCONCLUSIVE else ()
+    verdict, why = _of(interval, margin)
     return Judgement(verdict, centre, interval, why)
 
 
@@ -94,25 +93,20 @@ def check_margin(margin: float) -> float:
         UsageError: it is not positive, or not smaller than everything.
     """
     if not 0 < margin < 1:
-        raise UsageError(
-            f"a margin of {margin:g} is not between 0 and 1", hint="Give 0.02 for 2 %."
-        )
+        said = f"a margin of {margin:g} is not between 0 and 1"
+        raise UsageError(said, hint="Give 0.02 for 2 %.")
     return margin
 
 
-def _of(interval: Interval, margin: float) -> Verdict:
+def _of(interval: Interval, margin: float) -> tuple[Verdict, tuple[str, ...]]:
+    """Where the interval lies, seen from the margin; and why that decides nothing."""
     fast, slow = 1 / (1 + margin), 1 + margin
     if interval.high < fast:
-        return Verdict.FASTER
+        return Verdict.FASTER, ()
     if interval.low > slow:
-        return Verdict.SLOWER
+        return Verdict.SLOWER, ()
     if fast < interval.low and interval.high < slow:
-        return Verdict.EQUIVALENT
-    return Verdict.INCONCLUSIVE
-
-
-def _undecided(interval: Interval, margin: float) -> str:
-    edges = (1 / (1 + margin), 1 + margin)
-    both = all(interval.low <= edge <= interval.high for edge in edges)
-    side = "both ends" if both else "one end"
-    return f"the interval reaches across {side} of the {margin:.3g} margin; a longer run narrows it"
+        return Verdict.EQUIVALENT, ()
+    side = "both ends" if interval.low <= fast and slow <= interval.high else "one end"
+    across = f"the interval reaches across {side} of the {margin:.3g} margin"
+    return Verdict.INCONCLUSIVE, (f"{across}; a longer run narrows it",)

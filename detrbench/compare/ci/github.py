@@ -16,11 +16,7 @@ from detrbench.compare.revisions import file_of
 from detrbench.core.errors import DetrbenchWarning, UsageError
 from detrbench.reports.parse_cases import split_reference
 
-_LEVELS = {
-    Outcome.REGRESSION: "error",
-    Outcome.INVALID: "error",
-    Outcome.INCONCLUSIVE: "warning",
-}
+_LEVELS = {Outcome.REGRESSION: "error", Outcome.INVALID: "error", Outcome.INCONCLUSIVE: "warning"}
 """Which annotation an outcome has; a pass has none."""
 
 
@@ -30,8 +26,7 @@ def on_github(environment: Mapping[str, str]) -> bool:
 
 
 def append_summary(markdown: str, environment: Mapping[str, str]) -> None:
-    """Append to the job's summary, where there is one; a summary that cannot be written changes no
-    outcome, and is said."""
+    """Append to the job's summary, if there is one; failing to changes no outcome, and is said."""
     path = environment.get("GITHUB_STEP_SUMMARY")
     if not path:
         return
@@ -39,9 +34,8 @@ def append_summary(markdown: str, environment: Mapping[str, str]) -> None:
         with Path(path).open("a", encoding="utf-8", errors="replace") as file:
             file.write(f"{markdown.rstrip()}\n\n")
     except OSError as error:
-        warnings.warn(
-            f"the job's summary cannot be written: {error}", DetrbenchWarning, stacklevel=2
-        )
+        said = f"the job's summary cannot be written: {error}"
+        warnings.warn(said, DetrbenchWarning, stacklevel=2)
 
 
 def workflow_commands(result: GateResult, environment: Mapping[str, str]) -> list[str]:
@@ -74,10 +68,9 @@ def _file(model: str, environment: Mapping[str, str]) -> str | None:
 
 
 def _message(check: Check) -> str:
-    facts = [change(check), f"limit {limit(check)}" if limit(check) else ""]
-    numbers = ", ".join(fact for fact in facts if fact)
-    said = [numbers, "; ".join(check.reasons), check.hint or ""]
-    return "\n".join(part for part in said if part)
+    numbers = filter(None, (change(check), f"limit {limit(check)}" if limit(check) else ""))
+    said = (", ".join(numbers), "; ".join(check.reasons), check.hint)
+    return "\n".join(filter(None, said))
 
 
 def _data(text: str) -> str:

@@ -44,25 +44,20 @@ def _case(check: Check) -> ElementTree.Element:
     name = f"{figure(check)}, largest value" if check.ceiling else figure(check)
     names = {"classname": _clean(subject(check) or "report"), "name": _clean(name)}
     case = ElementTree.Element("testcase", names)
-    element = _ELEMENTS.get(check.outcome)
-    if element is not None:
-        message = "; ".join(check.reasons)
-        told = ElementTree.SubElement(case, element, {"message": _clean(message)})
+    if element := _ELEMENTS.get(check.outcome):
+        message = {"message": _clean("; ".join(check.reasons))}
+        told = ElementTree.SubElement(case, element, message)
         if element != "skipped":
             told.set("type", check.outcome.value)
-        told.text = _clean("\n".join(_facts(check)))
+        facts = {
+            "before": value(check, check.baseline),
+            "now": value(check, check.value),
+            "change": change(check),
+            "limit": limit(check),
+            "next": check.hint,
+        }
+        told.text = _clean("\n".join(f"{name}: {fact}" for name, fact in facts.items() if fact))
     return case
-
-
-def _facts(check: Check) -> list[str]:
-    facts = {
-        "before": value(check, check.baseline),
-        "now": value(check, check.value),
-        "change": change(check),
-        "limit": limit(check),
-        "next": check.hint or "",
-    }
-    return [f"{name}: {fact}" for name, fact in facts.items() if fact]
 
 
 def _clean(text: str) -> str:

@@ -10,23 +10,31 @@ is another series. A figure that is missing is left out, for neither knows of an
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
-from typing import Any, TypeAlias
 
 from detrbench.core.units import UNITS, printed_factor, show_range
 from detrbench.machine.environment import Environment
-from detrbench.render.layout import summary_metrics
+from detrbench.render.layout import interval_of, summary_metrics
 from detrbench.reports.metrics import Metric
-from detrbench.reports.report import Report, Result, json_text
+from detrbench.reports.report import Report, json_text
 from detrbench.reports.settings import settings_text
-
-_Ends: TypeAlias = "tuple[float, float] | None"
 
 
 def smaller_is_better(report: Report) -> str:
     """The figures of which less is better, in the units people read."""
-    extra = {"extra": Environment.from_dict(report.environment).one_line()}
-    return json_text([_entry(*figure) | extra for figure in _figures(report)])
+    machine = Environment.from_dict(report.environment).one_line()
+    entries = [
+        {
+            "name": f"{benchmark}: {one.title}",
+            "unit": UNITS[one.unit].shown or one.title.lower(),
+            "value": value / printed_factor(one.unit),
+            **({} if ends is None else {"range": show_range(*ends, one.unit)}),
+            "extra": machine,
+        }
+        for benchmark, one, value, ends in _figures(report)
+    ]
+    return json_text(entries)
 
 
 def bencher(report: Report) -> str:
@@ -38,29 +46,12 @@ def bencher(report: Report) -> str:
     return json_text(benchmarks)
 
 
-def _entry(benchmark: str, one: Metric, value: float, ends: _Ends) -> dict[str, Any]:
-    entry: dict[str, Any] = {
-        "name": f"{benchmark}: {one.title}",
-        "unit": UNITS[one.unit].shown or one.title.lower(),
-        "value": value / printed_factor(one.unit),
-    }
-    if ends is not None:
-        entry["range"] = show_range(*ends, one.unit)
-    return entry
-
-
-def _figures(report: Report) -> Iterator[tuple[str, Metric, float, _Ends]]:
+def _figures(report: Report) -> Iterator[tuple[str, Metric, float, tuple[float, float] | None]]:
     """Benchmark, metric and value of what a table shows of every whole row, with its interval."""
     for row in report.rows:
         for one in summary_metrics((row,)) if row.status == "ok" else ():
             value = row.metrics.get(one.key)
             if value is not None and one.better == "lower":
-                yield f"{row.model} ({settings_text(row.settings)})", one, value, _ends(row, one)
-
-
-def _ends(row: Result, one: Metric) -> _Ends:
-    for spread in one.spread[:1]:  # the first is the interval; others, such as quartiles, are none
-        low, high = row.metrics.get(spread.low), row.metrics.get(spread.high)
-        if low is not None and high is not None:
-            return low, high
-    return None
+                # The first spread is the interval; others, such as quartiles, are none.
+                ends = interval_of(row, dataclasses.replace(one, spread=one.spread[:1]))
+                yield f"{row.model} ({settings_text(row.settings)})", one, value, ends

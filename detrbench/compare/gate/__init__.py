@@ -47,7 +47,11 @@ def gate(
     if baseline is not None:
         matches = match(baseline, report)
         checks += unfinished(baseline.rows, "in the baseline, ")
-        checks += _of_counts(matches, report, policy)
+        for one in matches:
+            if one.now is None:
+                checks.append(missing(one.before, report.rows))
+            elif one.both is not None:
+                checks += count_checks(*one.both, policy)
         if policy.judges_time and timed is None:
             timed = list(time_checks(baseline, report, matches, policy, known or {}))
         checks += timed or ()
@@ -63,23 +67,13 @@ _NOTHING = Check(
 )
 
 
-def _of_counts(matches: Sequence[Match], report: Report, policy: Policy) -> Iterator[Check]:
-    for one in matches:
-        if one.now is None:
-            yield missing(one.before, report.rows)
-        elif one.both is not None:
-            yield from count_checks(*one.both, policy)
-
-
 def _notes(
     baseline: Report, report: Report, matches: Sequence[Match], checks: Sequence[Check]
 ) -> Iterator[str]:
     known = [one.now for one in matches]
-    new = [report.label(row) for row in report.rows if row not in known]
-    if new:
+    if new := [report.label(row) for row in report.rows if row not in known]:
         yield f"not in the baseline, and compared with nothing: {', '.join(new)}"
-    references = dict.fromkeys(check.reference for check in checks if check.reference)
-    if references:
+    if references := dict.fromkeys(check.reference for check in checks if check.reference):
         yield f"times are measured by {', '.join(references)}, whose own time is not judged"
     facts = machine_differences(baseline, report)
     versions = {name: values for name, values in facts.items() if name in ("detrbench", "torch")}

@@ -114,10 +114,7 @@ def unreadable(error: ReportError) -> GateResult:
 
 
 def judged(
-    interval: Interval | None,
-    limit: float,
-    invalid: Sequence[str] = (),
-    doubts: Sequence[str] = (),
+    interval: Interval | None, limit: float, invalid: Sequence[str] = (), doubts: Sequence[str] = ()
 ) -> tuple[Outcome, tuple[str, ...]]:
     """Where an interval lies, seen from a limit that it should stay below; and why.
 

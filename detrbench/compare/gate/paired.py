@@ -59,15 +59,13 @@ def paired_checks(
     Args:
         measured: holds the comparisons, those of further runs with CONFIRMATION in their settings.
         limit: the allowed increase, 0.05 for 5 %.
-        known: as in `gate`.
 
     Raises:
         ReportError: a comparison is not one.
     """
     pairs = pairs_of(measured)
     for row in now.rows:
-        runs = [pair for pair in pairs if _same(pair.case, row)]
-        if runs:
+        if runs := [pair for pair in pairs if _same(pair.case, row)]:
             before = next((one for one in then.rows if _same(one, row)), None)
             value = None if before is None else before.metrics.get(TIME.key)
             values = (value, row.metrics.get(TIME.key))
@@ -76,8 +74,8 @@ def paired_checks(
 
 def _same(one: Side | Result, row: Result) -> bool:
     """Whether both are of what was asked for as one case, at whatever revision and in which run."""
-    names = [each.case and each.case.name for each in (one, row)]
-    return one.model == row.model and names[0] == names[1]
+    here, there = ((each.model, each.case and each.case.name) for each in (one, row))
+    return here == there
 
 
 def _decided(
@@ -89,11 +87,12 @@ def _decided(
 ) -> Check:
     first, *more = runs
     sound = [first, *(run for run in more if not spoilt([run]))]
+    processes = [len(run.process_log_ratios) for run in sound]
     check = time_check(
         row,
         _together(sound),
         limit,
-        processes=[len(run.process_log_ratios) for run in sound],
+        processes=processes,
         spoilt=spoilt(sound),
         doubts=doubts_about(limit, row, known),
         values=values,
@@ -104,8 +103,7 @@ def _decided(
             check = _doubtful(check, "it was seen once, and no second run has confirmed it")
         elif not all((run.mean_ratio or 0) > 1 + limit for run in sound):
             check = _doubtful(check, "it was not seen in every run")
-    told = tuple(_told(run) for run in more)
-    return dataclasses.replace(check, reasons=(*check.reasons, *told))
+    return dataclasses.replace(check, reasons=(*check.reasons, *map(_told, more)))
 
 
 def _doubtful(check: Check, reason: str) -> Check:

@@ -39,14 +39,10 @@ def pairs_of(report: Report, which: str = "this run") -> list[Comparison]:
     Raises:
         ReportError: one is not a comparison.
     """
+    hint = "Give a run.json written by detrbench latency or detrbench run."
     for index, pair in enumerate(report.comparisons):
-        problem = _problem(pair)
-        if problem is not None:
-            raise ReportError(
-                problem,
-                where=f"{which}, comparisons[{index}]",
-                hint="Give a run.json written by detrbench latency or detrbench run.",
-            )
+        if problem := _problem(pair):
+            raise ReportError(problem, where=f"{which}, comparisons[{index}]", hint=hint)
     return list(report.comparisons)
 
 

@@ -106,21 +106,16 @@ def policy_of(
     )
 
 
-# --- single limits -----------------------------------------------------------------------------
-
 Reader = Callable[[str, str, str], float]
 """A metric's key, a text and where it stands -> the limit, in base units or as a share."""
 
 
 def _increase_limit(key: str, text: str, where: str) -> float:
-    """How far the count `key` may grow."""
     one = _metric(key, where)
     if one.measured:
-        raise UsageError(
-            f"{key} is measured: by how much it grew between two runs is not known exactly",
-            where=where,
-            hint="Time is gated as a ratio, with its interval: --max-latency-increase 5%.",
-        )
+        said = f"{key} is measured: by how much it grew between two runs is not known exactly"
+        hint = "Time is gated as a ratio, with its interval: --max-latency-increase 5%."
+        raise UsageError(said, where=where, hint=hint)
     return _increase(text, where)
 
 
@@ -129,21 +124,16 @@ def _value_limit(key: str, text: str, where: str) -> float:
     one = _metric(key, where)
     if one.measured and not one.spread:
         able = [each.key for each in METRICS.values() if each.measured and each.spread]
-        raise UsageError(
-            f"{key} is measured and has no interval: a limit on it would be passed or failed by "
-            "chance",
-            where=where,
-            hint=f"Limit a count, or {', '.join(able)}.",
-        )
+        chance = "a limit on it would be passed or failed by chance"
+        said = f"{key} is measured and has no interval: {chance}"
+        raise UsageError(said, where=where, hint=f"Limit a count, or {', '.join(able)}.")
     factor = printed_factor(one.unit)
     printed = parse_printed(text, factor=factor, where=where)
     if printed.factor == factor > 1 and float(printed.digits) >= factor:
         shown = UNITS[one.unit].shown
-        raise UsageError(
-            f"{text} without a prefix is {text} {shown}, which no model reaches",
-            where=where,
-            hint=f"Write it with its prefix: {key}=20M, or in {shown}: {key}=20.",
-        )
+        said = f"{text} without a prefix is {text} {shown}, which no model reaches"
+        hint = f"Write it with its prefix: {key}=20M, or in {shown}: {key}=20."
+        raise UsageError(said, where=where, hint=hint)
     return printed.value
 
 
@@ -161,20 +151,17 @@ def _metric(key: str, where: str) -> Metric:
     if key not in METRICS:
         raise UsageError(f"there is no metric {key!r}", where=where, hint=nearest(key, able))
     if key not in able:
-        raise UsageError(
-            f"less of {key} is not better, so that it can have no upper limit",
-            where=where,
-            hint=f"Limit another metric: {', '.join(sorted(able))}.",
-        )
+        said = f"less of {key} is not better, so that it can have no upper limit"
+        hint = f"Limit another metric: {', '.join(sorted(able))}."
+        raise UsageError(said, where=where, hint=hint)
     return METRICS[key]
 
 
 def _assignment(text: str, flag: str, read: Reader) -> tuple[str, float]:
     key, equals, value = text.partition("=")
     if not equals:
-        raise UsageError(
-            f"{text!r} names no limit", where=flag, hint="Write METRIC=LIMIT, such as params=20M."
-        )
+        hint = "Write METRIC=LIMIT, such as params=20M."
+        raise UsageError(f"{text!r} names no limit", where=flag, hint=hint)
     return key.strip(), read(key.strip(), value.strip(), f"{flag} {text}")
 
 

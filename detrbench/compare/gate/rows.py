@@ -17,7 +17,6 @@ NOT_OF_COUNTS = not_of("counts")
 """Settings that no count depends on; any other must be the same for rows to be compared at all."""
 
 NOT_OF_TIME = not_of("time")
-"""Settings that no time depends on."""
 
 TIME = next(one for one in METRICS.values() if one.measured and one.spread)
 """What is judged by its interval: the latency."""

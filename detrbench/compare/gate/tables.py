@@ -29,11 +29,10 @@ def document(result: GateResult) -> Document:
         if all(name in each and each[name] == value for each in settings)
     }
     reasons = list(dict.fromkeys(_why(check) for check in checks if check.reasons))
+    titles = ("Model", "Figure", "Baseline", "Now", "Change", "Limit", "Outcome")
     table = Table(
         caption=headline(result),
-        columns=columns(
-            "llrrrrl", "Model", "Figure", "Baseline", "Now", "Change", "Limit", "Outcome"
-        ),
+        columns=columns("llrrrrl", *titles),
         lines=tuple(_line(check, common, reasons) for check in checks),
         notes=(
             *(f"[{number}] {reason}" for number, reason in enumerate(reasons, 1)),
@@ -55,8 +54,7 @@ def headline(result: GateResult) -> str:
 
 def subject(check: Check, settings: Mapping[str, Any] | None = None) -> str:
     """What a check is of: the model, with those of its settings that tell it from others."""
-    own = check.settings if settings is None else settings
-    text = settings_text(own, short=True)
+    text = settings_text(check.settings if settings is None else settings, short=True)
     return f"{check.model} ({text})" if text else check.model
 
 
@@ -116,7 +114,6 @@ def _why(check: Check) -> str:
 
 
 def _record(check: Check) -> dict[str, Any]:
-    """One flat record in full precision."""
     interval = check.interval
     return {
         "outcome": check.outcome.value,

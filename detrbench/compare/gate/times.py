@@ -50,15 +50,14 @@ def time_check(
         interval: of ln(now / before); `None` where there is none.
         limit: the allowed increase, 0.05 for 5 %.
         processes: how many each run had that the interval is from.
-        spoilt: what takes all meaning from it.
-        doubts: what does not let it pass, though it may still fail.
+        spoilt, doubts: as `invalid` and `doubts` of `judged`.
         values: before and now, for the reader.
         reference: the model that `values` are ratios to; `None` where they are seconds.
         hint: what decides it, where this does not.
     """
+    needed = f"a ratio, and {LEAST_PROCESSES} are needed"
     few = [
-        f"{show_many(number, 'process has', 'processes have')} a ratio, and {LEAST_PROCESSES} are "
-        "needed"
+        f"{show_many(number, 'process has', 'processes have')} {needed}"
         for number in processes
         if number < LEAST_PROCESSES
     ]
@@ -121,8 +120,6 @@ def time_checks(
 
 
 class _Runs:
-    """Two runs whose times are compared."""
-
     def __init__(self, baseline: Report, report: Report, policy: Policy, known: Known) -> None:
         self._baseline, self._report = baseline, report
         self._limit, self._known = policy.latency_limit, known
@@ -166,23 +163,19 @@ class _Runs:
         for which, report in (("the baseline", self._baseline), ("this run", self._report)):
             if not (report.environment.get("processor") and report.environment.get("torch")):
                 yield f"{which} does not say on what it was measured"
-        facts = machine_differences(self._baseline, self._report)
-        if facts:
+        if facts := machine_differences(self._baseline, self._report):
             yield f"the environments differ (baseline, this run): {in_words(facts)}"
-        settings = differing(before, now, NOT_OF_TIME)
-        if settings:
+        if settings := differing(before, now, NOT_OF_TIME):
             yield f"the settings differ (baseline, this run): {in_words(settings)}"
         if now.metrics.get(TIME.key) is None:
             yield no_value(now, TIME.key, "this run")
 
     def _changed(self, then: Comparison, today: Comparison) -> Iterator[str]:
         """What of the reference is not as it was: it shifts every ratio."""
-        settings = _other_settings(then, today)
-        if settings:
-            yield (
-                f"the reference {reference_of(today)} was timed under other settings "
-                f"(baseline, this run): {in_words(settings)}"
-            )
+        reference = f"the reference {reference_of(today)}"
+        if settings := _other_settings(then, today):
+            differ = "was timed under other settings (baseline, this run)"
+            yield f"{reference} {differ}: {in_words(settings)}"
         counts = {one.key for one in METRICS.values() if not one.measured}
         references = itertools.product(
             [row for row in self._baseline.rows if then.baseline.is_of(row)],
@@ -190,27 +183,26 @@ class _Runs:
         )
         for before, now in references:
             found = {} if differing(before, now, NOT_OF_TIME) else value_differences(before, now)
-            changed = {key: values for key, values in found.items() if key in counts}
-            if changed:
-                yield (
-                    f"the reference {reference_of(today)} is not the same model in both runs "
-                    f"(baseline, this run): {in_words(changed)}"
-                )
+            if changed := {key: values for key, values in found.items() if key in counts}:
+                differ = "is not the same model in both runs (baseline, this run)"
+                yield f"{reference} {differ}: {in_words(changed)}"
 
 
 def _other_settings(then: Comparison, today: Comparison) -> dict[str, tuple[Any, Any]]:
-    """Setting -> (then, today), of what the references' times depend on. A report of schema 1 does
-    not say all of it."""
+    """Setting -> (then, today), of what the references' times depend on."""
     here, there = then.baseline, today.baseline
-    told = here.case is not None and there.case is not None
+    told = here.case is not None and there.case is not None  # schema 1 does not say all of it
     found = setting_differences(here.settings, there.settings, unsaid=told)
     return {name: values for name, values in found.items() if name not in NOT_OF_TIME}
 
 
 def _undecided(row: Result, reason: str) -> Check:
-    hint = (
-        "In both runs, time a model that does not change first; or time both together: "
-        "detrbench gate --rev REV MODEL.yaml."
+    return Check(
+        Outcome.INCONCLUSIVE,
+        row.model,
+        row.settings,
+        TIME.key,
+        reasons=(reason,),
+        hint="In both runs, time a model that does not change first; or time both together: "
+        "detrbench gate --rev REV MODEL.yaml.",
     )
-    figure = (row.model, row.settings, TIME.key)
-    return Check(Outcome.INCONCLUSIVE, *figure, reasons=(reason,), hint=hint)

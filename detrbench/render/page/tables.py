@@ -25,8 +25,6 @@ from detrbench.render.layout import (
 from detrbench.reports.metrics import METRICS, Metric
 from detrbench.reports.report import Report, Result
 
-# --- every way of counting ---------------------------------------------------------------------
-
 _PRINTED = tuple(one for one in METRICS.values() if one.published_as and not one.spread)
 
 
@@ -51,8 +49,7 @@ def _reconciled_lines(
 ) -> Iterator[Line]:
     # In finer units, for a reader who checks one count against another.
     fine = [dataclasses.replace(one, unit=f"fine {one.unit}") for one in shown]
-    texts = [cell_text(row, one, marks) for one in fine]
-    yield Line(row_label(row, report.rows), tuple(texts))
+    yield Line(row_label(row, report.rows), tuple(cell_text(row, one, marks) for one in fine))
     for figure in row.published:
         printed = [figure.get(one.published_as or "") or "" for one in shown]
         if not any(printed):
@@ -65,25 +62,18 @@ def _reconciled_lines(
         ]
         yield Line(f"published {mark}", tuple(told), level=1)
         ours: Mapping[str, Any] = figure.get("ours") or {}
-        values = [
-            ours.get(one.key) if text else None for one, text in zip(fine, printed, strict=True)
-        ]
+        both = zip(fine, printed, strict=True)
+        values = [ours.get(one.key) if text else None for one, text in both]
         yield ours_line(fine, values, mark)
         pairs = zip(fine, values, strict=True)
         deviations = [deviation_text(figure, one, value) for one, value in pairs]
         yield Line("deviation", tuple(deviations), level=1)
 
 
-# --- the machine -------------------------------------------------------------------------------
-
-
 def environment(report: Report) -> Table | None:
     """Every fact that the report holds of its machine."""
-    facts = list(_facts(report.environment))
-    if not facts:
-        return None
-    lines = tuple(Line(name, (text,)) for name, text in facts)
-    return Table("What ran it.", columns("ll", "Fact", "Value"), lines)
+    lines = tuple(Line(name, (text,)) for name, text in _facts(report.environment))
+    return Table("What ran it.", columns("ll", "Fact", "Value"), lines) if lines else None
 
 
 def _facts(environment: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -110,9 +100,6 @@ def _plain(value: Any) -> str:
     return str(value)
 
 
-# --- what each process saw ---------------------------------------------------------------------
-
-
 def processes(report: Report) -> Table | None:
     """How each process went and what its ledger saw; `None` where nothing was timed.
 
@@ -120,8 +107,7 @@ def processes(report: Report) -> Table | None:
     """
     runs: dict[str, tuple[list[str], list[dict[str, str]]]] = {}
     for row in report.rows:
-        facts = _process_facts(row)
-        if facts:
+        if facts := _process_facts(row):
             runs.setdefault(repr(facts), ([], facts))[0].append(row_label(row, report.rows))
     names = {name: None for _, facts in runs.values() for each in facts for name in each}
     if not names:
@@ -133,9 +119,8 @@ def processes(report: Report) -> Table | None:
             Line(f"process {number}", tuple(each.get(name, "") for name in names), level=1)
             for number, each in enumerate(facts, 1)
         ]
-    caption = "What happened around the samples, process by process."
     shown = (Column("Models, process", "left"), *map(Column, names))
-    return Table(caption, shown, tuple(lines))
+    return Table("What happened around the samples, process by process.", shown, tuple(lines))
 
 
 def _process_facts(row: Result) -> list[dict[str, str]]:

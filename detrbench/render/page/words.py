@@ -6,13 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from detrbench.core.units import show_change, show_many, show_part, show_quantity
-from detrbench.render.layout import (
-    baseline_label,
-    change_of,
-    interval_text,
-    row_label,
-    side_label,
-)
+from detrbench.render.layout import baseline_label, change_of, interval_text, row_label, side_label
 from detrbench.render.plots import named_pairs
 from detrbench.reports.comparison import Comparison
 from detrbench.reports.metrics import METRICS
@@ -27,7 +21,6 @@ class Finding:
     Attributes:
         verdict: the word; "" where a pair was timed but not judged.
         sign: a character that says the same at a glance.
-        sentence: what it means.
         details: interval, processes and margin; then every reason.
     """
 
@@ -50,7 +43,6 @@ _VERDICTS: dict[str, tuple[str, str]] = {
 """Verdict -> its sign, and what it means."""
 
 _UNJUDGED = "", "{model} against {baseline}: {takes}; no verdict was made."
-_UNKNOWN = "its ratio is not known"
 
 
 def findings(report: Report) -> tuple[Finding, ...]:
@@ -61,10 +53,11 @@ def findings(report: Report) -> tuple[Finding, ...]:
 def _finding(pair: Comparison, report: Report) -> Finding:
     verdict = pair.verdict or ""
     sign, sentence = _VERDICTS.get(verdict, _UNJUDGED)
+    takes = f"it takes {_more_or_less(pair.ratio)} time" if pair.ratio else "its ratio is not known"
     told = sentence.format(
         model=side_label(pair.case, report),
         baseline=baseline_label(pair, report),
-        takes=f"it takes {_more_or_less(pair.ratio)} time" if pair.ratio else _UNKNOWN,
+        takes=takes,
         within=f" to within {show_part(pair.margin)}" if pair.margin else "",
     )
     return Finding(verdict, sign, told, (*_evidence(pair), *map(_capital, pair.reasons)))
@@ -77,12 +70,11 @@ def _more_or_less(change: float) -> str:
 
 
 def _evidence(pair: Comparison) -> Iterator[str]:
-    processes = len(pair.process_log_ratios)
     facts = []
     if interval := interval_text(pair):
         how = f"{show_part(pair.confidence)} " if pair.confidence else ""
         facts.append(f"{how}interval {interval}")
-    if processes:
+    if processes := len(pair.process_log_ratios):
         facts.append(show_many(processes, "process", "processes"))
     if pair.margin:
         facts.append(f"margin {show_part(pair.margin)}")
