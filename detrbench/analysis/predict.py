@@ -113,12 +113,7 @@ class Learned(OfCase):
 
 @dataclass(frozen=True)
 class Lesson:
-    """What was learned of a device.
-
-    Attributes:
-        coefficients: class -> time per floor.
-        models: what it was learned from.
-    """
+    """What was learned of a device: class -> time per floor, and the models that it is from."""
 
     coefficients: Mapping[str, float]
     models: tuple[Learned, ...]
@@ -144,11 +139,7 @@ class Lesson:
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any], where: str) -> Lesson:
-        """From what `to_dict` made.
-
-        Raises:
-            UsageError: it is something else.
-        """
+        """From what `to_dict` made. Raises UsageError where it is something else."""
         try:
             models = tuple(map(_learned, plain["models"]))
             coefficients = {name: float(plain["coefficients"][name]) for name in CLASSES}
@@ -169,29 +160,20 @@ def _learned(plain: Mapping[str, Any]) -> Learned:
 
 @dataclass(frozen=True)
 class Prediction(OfCase):
-    """Seconds of one forward pass.
+    """Seconds of one forward pass."""
 
-    Attributes:
-        seconds: predicted; the floor alone where nothing was learned.
-        low, high: the error bar; None where nothing was learned.
-        by_class: what `seconds` is the sum of.
-    """
-
-    seconds: float
-    low: float | None
+    seconds: float  # predicted; the floor alone where nothing was learned
+    low: float | None  # the error bar; None where nothing was learned
     high: float | None
-    by_class: dict[str, float]
+    by_class: dict[str, float]  # what `seconds` is the sum of
 
 
 # --- floors of a model -------------------------------------------------------------------------
 
 
 def floors_of(case: Case, profile: DeviceProfile) -> dict[str, float]:
-    """Seconds by class that a case takes at least, as traced in the profile's number format.
-
-    Raises:
-        UsageError: there is no such model, or it does not fit its settings.
-    """
+    """Seconds by class that a case takes at least, as traced in the profile's number format. Raises
+    UsageError where there is no such model, or it does not fit its settings."""
     import torch
 
     from detrbench.counting.profiling import build_to_count, trace_case
@@ -234,13 +216,8 @@ def _floor_of(op: Op, ceilings: Ceilings) -> float:
 
 def learn(measured: Mapping[Case, float], profile: DeviceProfile) -> Lesson:
     """Coefficients from models timed on the profile's device, and how well they would have been
-    predicted by the others.
-
-    A model that was measured at several settings is left out with all of them.
-
-    Raises:
-        UsageError: fewer than `LEAST_MODELS` models.
-    """
+    predicted by the others. A model that was measured at several settings is left out with all of
+    them. Raises UsageError for fewer than `LEAST_MODELS` models."""
     models = list(dict.fromkeys(case.model.reference for case in measured))
     if len(models) < LEAST_MODELS:
         raise UsageError(
@@ -310,12 +287,8 @@ def _by_class(coefficients: Mapping[str, float], floors: Mapping[str, float]) ->
 
 
 def predict(case: Case, profile: DeviceProfile, lesson: Lesson | None) -> Prediction:
-    """How long one forward pass takes on the profile's device.
-
-    Raises:
-        UsageError: there is no such model, it does not fit its settings, or the profile is of
-            others.
-    """
+    """How long one forward pass takes on the profile's device. Raises UsageError where there is no
+    such model, it does not fit its settings, or the profile is of others."""
     _check_settings(case, profile)
     floors = floors_of(case, profile)
     by_class = _by_class(lesson.coefficients, floors) if lesson else floors
@@ -350,14 +323,8 @@ _OF_THE_MACHINE = ("processor", "accelerator", "torch")
 def measured_in(
     reports: Mapping[str, Report], profile: DeviceProfile
 ) -> tuple[dict[Case, float], list[str]]:
-    """Latencies of saved reports that were measured as the profile was, and what was left out.
-
-    Args:
-        reports: the file each is from -> the report.
-
-    Raises:
-        UsageError: a report is of another machine.
-    """
+    """Latencies of saved reports (by file) that were measured as the profile was, and what was left
+    out. Raises UsageError where a report is of another machine."""
     found: dict[Case, float] = {}
     left: list[str] = []
     for name, report in reports.items():

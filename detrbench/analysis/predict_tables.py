@@ -22,11 +22,8 @@ def document(
     learned_now: bool,
     notes: Sequence[str] = (),
 ) -> Document:
-    """What is predicted, and what it was learned from, where that is news or all there is.
-
-    Args:
-        notes: by which version and command it was made.
-    """
+    """What is predicted, and what it was learned from, where that is news or all there is; with
+    `notes` on how it was made."""
     tables = [_predictions_table(profile, predictions, lesson)] if predictions else []
     if lesson is not None and (learned_now or not predictions):
         tables.append(_lesson_table(profile, lesson))

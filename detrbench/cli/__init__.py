@@ -17,11 +17,7 @@ from detrbench.core.errors import DetrbenchError, DetrbenchWarning
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line, and return the exit code.
-
-    Args:
-        arguments: instead of those of this process.
-    """
+    """Run the command line, of this process or of `arguments`, and return the exit code."""
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # a C locale prints "?" rather than fails

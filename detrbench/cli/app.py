@@ -10,23 +10,9 @@ import typer
 from detrbench.core.version import __version__
 
 COMMANDS = (
-    "models",
-    "profile",
-    "latency",
-    "run",
-    "explain",
-    "reconcile",
-    "lint",
-    "guidelines",
-    "claims",
-    "selfcheck",
-    "probe",
-    "predict",
-    "report",
-    "diff",
-    "history",
-    "gate",
-)
+    "models", "profile", "latency", "run", "explain", "reconcile", "lint", "guidelines", "claims",
+    "selfcheck", "probe", "predict", "report", "diff", "history", "gate",
+)  # fmt: skip
 """In the order a newcomer meets them; each is the function of that name in the module so called."""
 
 # Help without rich: it opens in half the time, and reads as well in a pipe.

@@ -5,20 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any
 
-import typer
-
 from detrbench.cli import options
 from detrbench.cli.output import show_document
 
 
-def _saved(flag: str, made_by: str) -> Any:
-    return typer.Option(flag, metavar="RUN.json", help=f"Of `detrbench {made_by}`.")
+def _saved(made_by: str) -> Any:
+    return options.taking("RUN.json", f"Of `detrbench {made_by}`.")
 
 
 def claims(
-    rivals: Annotated[list[Path] | None, _saved("--rivals", "run rivals")] = None,
-    guidelines: Annotated[list[Path] | None, _saved("--guidelines", "guidelines")] = None,
-    article: Annotated[list[Path] | None, _saved("--article", "run article")] = None,
+    rivals: Annotated[list[Path] | None, _saved("run rivals")] = None,
+    guidelines: Annotated[list[Path] | None, _saved("guidelines")] = None,
+    article: Annotated[list[Path] | None, _saved("run article")] = None,
     format: options.Format = None,
     output: options.Output = None,
 ) -> None:

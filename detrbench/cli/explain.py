@@ -25,7 +25,7 @@ def explain(
     batch: options.Batch = None,
     nc: options.Classes = None,
     fuse: options.Fuse = False,
-    by: Annotated[str, typer.Option("--by", metavar="PART", help="stage, module or op.")] = "stage",
+    by: Annotated[str, options.taking("PART", "stage, module or op.")] = "stage",
     dtype: options.Dtype = None,
     memory_format: options.MemoryFormat = None,
     tf32: options.Tf32 = None,
@@ -35,23 +35,18 @@ def explain(
     blocks: options.Blocks = None,
     backbone_weights: options.BackboneWeights = None,
     seed: options.Seed = None,
-    budget: Annotated[
-        float, typer.Option("--budget", metavar="SECONDS", help="For the rounds.")
-    ] = 90.0,
+    budget: Annotated[float, options.taking("SECONDS", "For the rounds.")] = 90.0,
     tries: Annotated[
         list[str] | None,
-        typer.Option(
+        options.taking(
+            "REMEDY",
+            "Also measure, on VARIANT: channels_last, batch, compile, cudagraph, or any setting as "
+            "KEY=VALUE. May be given several times; each takes half of the budget more.",
             "--try",
-            metavar="REMEDY",
-            help="Also measure, on VARIANT: channels_last, batch, compile, cudagraph, or any "
-            "setting as KEY=VALUE. May be given several times; each takes half of the budget more.",
         ),
     ] = None,
     pictures: Annotated[
-        Path | None,
-        typer.Option(
-            "--pictures", metavar="FOLDER", help="Also write roofline.svg and parts.svg there."
-        ),
+        Path | None, options.taking("FOLDER", "Also write roofline.svg and parts.svg there.")
     ] = None,
     format: options.Format = None,
     output: options.Output = None,
@@ -94,14 +89,11 @@ def explain(
     request = Request(asked, plan=Plan(budget_s=budget, seed=asked[0].model.seed))
     with ProgressLine() as progress:
         found = explain_pair(request, cast(Any, by), progress=progress)  # checked above
-        tried = (
-            measure_tries(asked[1], changed, budget_s=budget * len(changed) / 2, progress=progress)
-            if changed and not found.interrupted
-            else ()
-        )
-    found = dataclasses.replace(
-        found, explanation=dataclasses.replace(found.explanation, tried=tried)
-    )
+        if changed and not found.interrupted:
+            seconds = budget * len(changed) / 2
+            tried = measure_tries(asked[1], changed, budget_s=seconds, progress=progress)
+            explanation = dataclasses.replace(found.explanation, tried=tried)
+            found = dataclasses.replace(found, explanation=explanation)
     report = explanation_report(found)
     show_report(report, format, output)
     if pictures is not None:
@@ -110,11 +102,7 @@ def explain(
 
 
 def _check_folder(folder: Path) -> None:
-    """Make `folder` now: said before the measurement, not after it.
-
-    Raises:
-        UsageError: it cannot be made.
-    """
+    """Make `folder` now: said before the measurement, not after it."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -32,55 +32,37 @@ def gate(
         ),
     ],
     baseline: Annotated[
-        Path | None,
-        typer.Option("--baseline", metavar="BASE.json", help="The report it is compared with."),
+        Path | None, options.taking("BASE.json", "The report it is compared with.")
     ] = None,
     rev: Annotated[
         str | None,
-        typer.Option(
-            "--rev",
-            metavar="REV",
-            help="Count and time the models' files against those of this git revision, together.",
+        options.taking(
+            "REV", "Count and time the models' files against those of this git revision, together."
         ),
     ] = None,
     max_latency_increase: Annotated[
         str | None,
-        typer.Option(
-            "--max-latency-increase",
-            metavar="SHARE",
-            help="How much slower a model may be, such as 5%.  [default: 5%]",
-            show_default=False,
-        ),
+        options.taking("SHARE", "How much slower a model may be, such as 5%.  [default: 5%]"),
     ] = None,
     max_increase: Annotated[
         list[str] | None,
-        typer.Option(
-            "--max-increase",
-            metavar="METRIC=SHARE",
-            help="How far a count may grow, such as kernels=10% or kernels=any.  [default: 0]",
-            show_default=False,
+        options.taking(
+            "METRIC=SHARE",
+            "How far a count may grow, such as kernels=10% or kernels=any.  [default: 0]",
         ),
     ] = None,
     max: Annotated[
         list[str] | None,
-        typer.Option(
-            "--max",
-            metavar="METRIC=VALUE",
-            help="The largest value, such as params=20M, or flops=65 in GFLOPs.",
+        options.taking(
+            "METRIC=VALUE", "The largest value, such as params=20M, or flops=65 in GFLOPs."
         ),
     ] = None,
-    max_params: Annotated[
-        str | None, typer.Option("--max-params", metavar="N", help="The same as --max params=N.")
-    ] = None,
-    max_gflops: Annotated[
-        str | None, typer.Option("--max-gflops", metavar="N", help="The same as --max flops=N.")
-    ] = None,
+    max_params: Annotated[str | None, options.taking("N", "The same as --max params=N.")] = None,
+    max_gflops: Annotated[str | None, options.taking("N", "The same as --max flops=N.")] = None,
     policy: Annotated[
         Path | None,
-        typer.Option(
-            "--policy",
-            metavar="FILE.yaml",
-            help="Limits: max_latency_increase, max_increase and max. Flags override it.",
+        options.taking(
+            "FILE.yaml", "Limits: max_latency_increase, max_increase and max. Flags override it."
         ),
     ] = None,
     counts_only: Annotated[
@@ -96,28 +78,20 @@ def gate(
     backbone_weights: options.BackboneWeights = None,
     budget: Annotated[
         float,
-        typer.Option(
-            "--budget",
-            min=1,
-            metavar="SECONDS",
-            help="For each model; what that leaves open is timed once or twice more.",
+        options.taking(
+            "SECONDS", "For each model; what that leaves open is timed once or twice more.", min=1
         ),
     ] = 120.0,
     run: Annotated[
-        Path | None,
-        options.file_to_write("--run", help="Also keep what --rev measured, a run.json."),
+        Path | None, options.file_to_write("Also keep what --rev measured, a run.json.")
     ] = None,
-    junit: Annotated[
-        Path | None, options.file_to_write("--junit", help="Also write JUnit XML.")
-    ] = None,
+    junit: Annotated[Path | None, options.file_to_write("Also write JUnit XML.")] = None,
     benchmark_json: Annotated[
         Path | None,
-        options.file_to_write(
-            "--benchmark-json", help="Also write github-action-benchmark's customSmallerIsBetter."
-        ),
+        options.file_to_write("Also write github-action-benchmark's customSmallerIsBetter."),
     ] = None,
     bencher: Annotated[
-        Path | None, options.file_to_write("--bencher", help="Also write Bencher Metric Format.")
+        Path | None, options.file_to_write("Also write Bencher Metric Format.")
     ] = None,
     format: options.Format = None,
     output: options.Output = None,

@@ -16,46 +16,30 @@ def guidelines(
     context: typer.Context,
     names: Annotated[
         list[str] | None,
-        typer.Argument(
-            metavar="GUIDELINE", help="G1, G2, G3 or G4.  [default: all]", show_default=False
-        ),
+        typer.Argument(metavar="GUIDELINE", help="G1, G2, G3 or G4.  [default: all]"),
     ] = None,
     device: options.Device = None,
     widths: Annotated[
         str | None,
-        typer.Option(
-            "--widths",
-            metavar="WIDTHS",
-            help="The paper's for its gpu or its arm processor.  [default: as --device is]",
-            show_default=False,
+        options.taking(
+            "WIDTHS", "The paper's for its gpu or its arm processor.  [default: as --device is]"
         ),
     ] = None,
     batch: options.Batch = None,
     threads: options.Threads = None,
     budget: Annotated[
         float | None,
-        typer.Option(
-            "--budget",
-            metavar="SECONDS",
-            help="For everything.  [default: 120 for each guideline]",
-            show_default=False,
-        ),
+        options.taking("SECONDS", "For everything.  [default: 120 for each guideline]"),
     ] = None,
-    margin: Annotated[
-        str,
-        typer.Option("--margin", metavar="SHARE", help="The smallest difference that counts."),
-    ] = "2%",
+    margin: Annotated[str, options.taking("SHARE", "The smallest difference that counts.")] = "2%",
     folder: Annotated[
         Path | None,
-        typer.Option(
-            "--folder",
-            metavar="FOLDER",
-            help="Keep every process's samples here, and go on with a run that was cut short.",
+        options.taking(
+            "FOLDER", "Keep every process's samples here, and go on with a run that was cut short."
         ),
     ] = None,
     saved: Annotated[
-        Path | None,
-        typer.Option("--from", metavar="RUN.json", help="Lay out a saved run again; alone."),
+        Path | None, options.taking("RUN.json", "Lay out a saved run again; alone.", "--from")
     ] = None,
     format: options.Format = None,
     output: options.Output = None,

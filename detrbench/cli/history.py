@@ -15,12 +15,9 @@ def history(
     folder: Annotated[
         Path, typer.Argument(metavar="FOLDER", help="Where saved runs are, at any depth.")
     ] = Path("reports"),
-    metric: Annotated[
-        str, typer.Option("--metric", metavar="KEY", help="As in a report's metrics.")
-    ] = "latency_median_s",
+    metric: Annotated[str, options.taking("KEY", "As in a report's metrics.")] = "latency_median_s",
     model: Annotated[
-        list[str] | None,
-        typer.Option("--model", metavar="MODEL", help="Only this one; may be given again."),
+        list[str] | None, options.taking("MODEL", "Only this one; may be given again.")
     ] = None,
     format: options.Format = None,
     output: options.Output = None,

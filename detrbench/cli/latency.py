@@ -22,9 +22,7 @@ def latency(
     models: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="MODEL",
-            help=f"{options.MODEL_HELP}.  [default: rtdetr-l shufflev2]",
-            show_default=False,
+            metavar="MODEL", help=f"{options.MODEL_HELP}.  [default: rtdetr-l shufflev2]"
         ),
     ] = None,
     device: options.Device = None,
@@ -44,11 +42,8 @@ def latency(
     backbone_weights: options.BackboneWeights = None,
     budget: Annotated[
         float | None,
-        typer.Option(
-            "--budget",
-            metavar="SECONDS",
-            help="For everything, every process's start included.  [default: 120]",
-            show_default=False,
+        options.taking(
+            "SECONDS", "For everything, every process's start included.  [default: 120]"
         ),
     ] = None,
     quick: Annotated[
@@ -60,51 +55,37 @@ def latency(
     ] = False,
     processes: Annotated[
         int | None,
-        typer.Option(
-            "--processes",
-            min=1,
-            metavar="N",
-            help="Exactly N fresh processes; without --budget, however long they take.",
+        options.taking(
+            "N", "Exactly N fresh processes; without --budget, however long they take.", min=1
         ),
     ] = None,
     rounds: Annotated[
         int | None,
-        typer.Option(
-            "--rounds",
-            min=1,
-            metavar="N",
-            help="Timed rounds of each process.  [default: what the first process suggests]",
+        options.taking(
+            "N", "Timed rounds of each process.  [default: what the first process suggests]", min=1
         ),
     ] = None,
     target_ci: Annotated[
         str | None,
-        typer.Option(
-            "--target-ci",
-            metavar="SHARE",
-            help="Stop when every interval reaches at most this far to either side, such as 1%.",
+        options.taking(
+            "SHARE", "Stop when every interval reaches at most this far to either side, such as 1%."
         ),
     ] = None,
     margin: Annotated[
-        str,
-        typer.Option(
-            "--margin", metavar="SHARE", help="The smallest difference that is worth a verdict."
-        ),
+        str, options.taking("SHARE", "The smallest difference that is worth a verdict.")
     ] = "2%",
     seed: options.Seed = None,
     folder: Annotated[
         Path | None,
-        typer.Option(
-            "--folder",
-            metavar="FOLDER",
-            help="Keep every process's samples here.  [default: a temporary one until the end]",
+        options.taking(
+            "FOLDER", "Keep every process's samples here.  [default: a temporary one until the end]"
         ),
     ] = None,
     resume: Annotated[
         Path | None,
-        typer.Option(
-            "--resume",
-            metavar="FOLDER",
-            help="Go on with a run that was cut short; alone, or with --budget, of seconds more.",
+        options.taking(
+            "FOLDER",
+            "Go on with a run that was cut short; alone, or with --budget, of seconds more.",
         ),
     ] = None,
     format: options.Format = None,

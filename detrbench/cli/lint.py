@@ -17,17 +17,12 @@ def lint(
     model: Annotated[str, typer.Argument(metavar="MODEL", help=f"{options.MODEL_HELP}.")],
     times: Annotated[
         Path | None,
-        typer.Option(
-            "--times",
-            metavar="RUN.json",
-            help="A report with times of the model's stages or modules, to order by.",
+        options.taking(
+            "RUN.json", "A report with times of the model's stages or modules, to order by."
         ),
     ] = None,
     least: Annotated[
-        str,
-        typer.Option(
-            "--least", metavar="SHARE", help="Leave out what costs less of the whole model."
-        ),
+        str, options.taking("SHARE", "Leave out what costs less of the whole model.")
     ] = "0.5%",
     imgsz: options.ImageSize = None,
     batch: options.Batch = None,

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from detrbench.cli.options import Format, Output
 from detrbench.cli.output import show_document
-
-if TYPE_CHECKING:
-    from detrbench.models.yaml_spec import ModelSpec
-    from detrbench.render.layout import Document, Line
+from detrbench.core.units import show_count
 
 
 def models(format: Format = None, output: Output = None) -> None:
@@ -18,30 +13,25 @@ def models(format: Format = None, output: Output = None) -> None:
     Their parameters are those at 80 classes, not fused. A file of your own is named by its path, a
     callable that returns a module as FILE.py:NAME or PACKAGE.MODULE:NAME.
     """
-    show_document(_document(), format, output)
-
-
-def _document() -> Document:
     from detrbench.models.catalog import find_model, model_names
     from detrbench.models.yaml_spec import load_model_spec
-    from detrbench.render.layout import Document, Table, columns
+    from detrbench.render.layout import Document, Line, Table, columns
 
     specs = {name: load_model_spec(find_model(name)) for name in model_names()}
     told = ("title", "params_nc80", "origin")
     records = [
         {"model": name, **{key: getattr(spec, key) for key in told}} for name, spec in specs.items()
     ]
+    params = {
+        name: "not declared" if spec.params_nc80 is None else show_count(spec.params_nc80)
+        for name, spec in specs.items()
+    }
     table = Table(
         caption="Models that come with detrbench; parameters at 80 classes, unfused.",
         columns=columns("llrl", "Model", "Title", "Params", "Where from"),
-        lines=tuple(_line(name, spec) for name, spec in specs.items()),
+        lines=tuple(
+            Line(name, (spec.title, params[name], spec.origin or ""))
+            for name, spec in specs.items()
+        ),
     )
-    return Document((table,), records, records)
-
-
-def _line(name: str, spec: ModelSpec) -> Line:
-    from detrbench.core.units import show_count
-    from detrbench.render.layout import Line
-
-    params = "not declared" if spec.params_nc80 is None else show_count(spec.params_nc80)
-    return Line(name, (spec.title, params, spec.origin or ""))
+    show_document(Document((table,), records, records), format, output)

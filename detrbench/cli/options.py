@@ -24,6 +24,11 @@ if TYPE_CHECKING:
     from detrbench.reports.case import Case
 
 
+def taking(metavar: str, help: str, *flags: str, **more: Any) -> Any:
+    """An option that takes a value; its flag is its parameter's name, where none is given."""
+    return typer.Option(*flags, metavar=metavar, help=help, **more)
+
+
 def _one_of(names: Collection[str]) -> str:
     """Such as "eager, compile or cudagraph."."""
     *first, last = names
@@ -36,7 +41,7 @@ def _flag(key: str, known: str = "") -> Any:
     help = f"{one.help.removesuffix('.')}: {known}" if known else one.help
     default = one.default[0] if isinstance(one.default, tuple) else one.default
     usual = "" if default is None or "[default" in one.help else f"  [default: {default}]"
-    return typer.Option(one.flag, metavar=one.metavar, help=f"{help}{usual}", show_default=False)
+    return taking(one.metavar, f"{help}{usual}", one.flag)
 
 
 def _switch(key: str, *flags: str) -> Any:
@@ -60,9 +65,9 @@ def _check_output(option: typer.CallbackParam, path: Path | None) -> Path | None
     raise UsageError(problem, where=option.opts[0], hint=hint)
 
 
-def file_to_write(*flags: str, help: str) -> Any:
+def file_to_write(help: str, *flags: str) -> Any:
     """The option of a file that a command writes."""
-    return typer.Option(*flags, metavar="FILE", help=help, callback=_check_output)
+    return taking("FILE", help, *flags, callback=_check_output)
 
 
 def check_format(format: str | None) -> str | None:
@@ -90,17 +95,14 @@ CudnnBenchmark = Annotated[
 ]
 Format = Annotated[
     str | None,
-    typer.Option(
-        "--format",
-        metavar="FORMAT",
-        help=f"{_one_of(FORMATS)}  [default: from -o's suffix, else table]",
+    taking(
+        "FORMAT",
+        f"{_one_of(FORMATS)}  [default: from -o's suffix, else table]",
         callback=check_format,
     ),
 ]
-Budget = Annotated[float, typer.Option("--budget", metavar="SECONDS", help="For everything.")]
-Output = Annotated[
-    Path | None, file_to_write("-o", "--output", help="Write to FILE instead of stdout.")
-]
+Budget = Annotated[float, taking("SECONDS", "For everything.")]
+Output = Annotated[Path | None, file_to_write("Write to FILE instead of stdout.", "-o", "--output")]
 
 MODEL_HELP = (
     "A name of `detrbench models`, the path of a model file, or a callable, which is run: "
@@ -109,27 +111,20 @@ MODEL_HELP = (
 
 
 def cases(references: Sequence[str], context: typer.Context) -> tuple[Case, ...]:
-    """Every reference under every combination of what the command's flags say.
-
-    Raises:
-        UsageError: as `make_cases`, or an execution that no runtime or device has.
-    """
+    """Every reference under every combination of what the command's flags say. Raises UsageError as
+    `make_cases`, or for an execution that no runtime or device has."""
     from detrbench.reports.parse_cases import make_cases
     from detrbench.runtimes import check_execution
 
-    told = {key: said for key, said in _told(context).items() if said is not None}
-    made = make_cases(references, {key: _values(key, said) for key, said in told.items()})
+    told = {key: _values(key, said) for key, said in _told(context).items() if said is not None}
+    made = make_cases(references, told)
     for case in made:
         check_execution(case.execution, where=case.name if "@" in case.name else None)
     return made
 
 
 def case(reference: str, context: typer.Context) -> Case:
-    """The one case of a command that takes one.
-
-    Raises:
-        UsageError: as `cases`, or a flag with several values.
-    """
+    """The one case of a command that takes one. Raises UsageError also for several values."""
     for key, said in _told(context).items():
         if isinstance(said, str) and len(_texts(key, said)) > 1:
             raise UsageError(
@@ -142,11 +137,7 @@ def case(reference: str, context: typer.Context) -> Case:
 
 def values(context: typer.Context) -> dict[str, Any]:
     """What the command's flags of settings say, or the usual values; for commands that make no
-    cases.
-
-    Raises:
-        UsageError: one cannot be read, or there are several.
-    """
+    cases. Raises UsageError where one cannot be read, or there are several."""
     from detrbench.reports.parse_cases import parse_setting
 
     return {
@@ -177,11 +168,7 @@ def _texts(key: str, said: str) -> list[str]:
 
 
 def check_choice(value: str, known: Collection[str], *, flag: str) -> str:
-    """`value`, if it is one of `known`.
-
-    Raises:
-        UsageError: it is not; the nearest is suggested.
-    """
+    """`value`, if it is one of `known`. Raises UsageError with the nearest where it is not."""
     if value not in known:
         raise UsageError(f"unknown value {value!r}", where=flag, hint=nearest(value, known))
     return value
@@ -212,11 +199,7 @@ def given(context: typer.Context) -> list[str]:
 
 
 def check_alone(context: typer.Context, name: str, why: str, *free: str) -> None:
-    """Refuse what would be ignored beside the option `name`; --format, -o and `free` are not.
-
-    Raises:
-        UsageError: another argument was given.
-    """
+    """Refuse what would be ignored beside the option `name`; --format, -o and `free` are not."""
     others = [each for each in given(context) if each not in {name, "format", "output", *free}]
     if others:
         flag = next(one.opts[0] for one in context.command.params if one.name == name)

@@ -8,6 +8,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from detrbench.core.units import show_eta, show_share
+from detrbench.render import format_of, render, render_document
+
 if TYPE_CHECKING:
     from detrbench.render.layout import Document
     from detrbench.reports.report import Report
@@ -22,8 +25,6 @@ SIGPIPE_CODE = 141
 
 def show_document(document: Document, format: str | None, output: Path | None) -> None:
     """`deliver` a document, in the format that the output's suffix says where none is asked for."""
-    from detrbench.render import format_of, render_document
-
     deliver(render_document(document, format or format_of(output)), output)
 
 
@@ -32,18 +33,14 @@ def show_report(
 ) -> None:
     """The same of a report that this command has made, with the command line in it."""
     from detrbench.cli.options import command_line
-    from detrbench.render import format_of, render
 
     report = dataclasses.replace(report, command=command_line())
     deliver(render(report, format or format_of(output), by=by), output)
 
 
 def deliver(text: str, output: Path | None) -> None:
-    """Print `text` to stdout, or write it to `output` whole and say so on stderr.
-
-    Raises:
-        UsageError: the file cannot be written.
-    """
+    """Print `text` to stdout, or write it to `output` whole and say so on stderr. Raises UsageError
+    where the file cannot be written."""
     if output is None:
         _print(text)
         return
@@ -111,8 +108,6 @@ _BAR = 24  # characters
 
 
 def _progress_text(progress: Progress) -> str:
-    from detrbench.core.units import show_eta, show_share
-
     share = show_share(progress.done, progress.total) if progress.total else ""
     eta = f"about {show_eta(progress.eta_s)} left" if progress.eta_s is not None else ""
     bar = _bar(progress.done / progress.total) if progress.total else ""

@@ -22,28 +22,23 @@ def predict(
     models: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="MODEL",
-            help=f"{options.MODEL_HELP}. None where --learn is all there is to do.",
-            show_default=False,
+            metavar="MODEL", help=f"{options.MODEL_HELP}. None where --learn is all there is to do."
         ),
     ] = None,
     device_profile: Annotated[
         Path | None,
-        typer.Option(
-            "--device-profile",
-            metavar="FILE",
-            help="What `detrbench probe -o FILE` wrote, here or elsewhere.  [default: what probe "
+        options.taking(
+            "FILE",
+            "What `detrbench probe -o FILE` wrote, here or elsewhere.  [default: what probe "
             "remembers of this machine's processor]",
-            show_default=False,
         ),
     ] = None,
     learn: Annotated[
         list[Path] | None,
-        typer.Option(
-            "--learn",
-            metavar="RUN.json",
-            help="First learn from these saved latencies of that device, and keep it in the "
-            "profile. May be given several times.",
+        options.taking(
+            "RUN.json",
+            "First learn from these saved latencies of that device, and keep it in the profile. "
+            "May be given several times.",
         ),
     ] = None,
     imgsz: options.ImageSize = None,
@@ -74,6 +69,7 @@ def predict(
     from detrbench.analysis.predict import learn as learn_from
     from detrbench.analysis.predict import predict as predict_one
     from detrbench.analysis.predict_tables import document
+    from detrbench.analysis.probe.device_profile import keep
     from detrbench.render.layout import made
     from detrbench.reports.report import Report
 
@@ -86,7 +82,9 @@ def predict(
             say(f"note: not learned from: {each}")
         lesson = learn_from(measured, profile)
         profile = dataclasses.replace(profile, learned=lesson.to_dict())
-        say(f"kept in {_keep(profile, device_profile)}")
+        if device_profile is not None:
+            profile.save(device_profile)
+        say(f"kept in {device_profile or keep(profile)}")
     predictions = [predict_one(case, profile, lesson) for case in asked]
     notes = made({}, __version__, "", options.command_line())
     page = document(profile, predictions, lesson, learned_now=bool(learn), notes=notes)
@@ -106,12 +104,3 @@ def _profile(path: Path | None) -> tuple[DeviceProfile, str]:
             hint="Run detrbench probe, or name the file of a profile.",
         )
     return found, "the remembered profile"
-
-
-def _keep(profile: DeviceProfile, path: Path | None) -> Path:
-    from detrbench.analysis.probe.device_profile import keep
-
-    if path is None:
-        return keep(profile)
-    profile.save(path)
-    return path

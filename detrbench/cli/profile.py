@@ -17,16 +17,11 @@ def profile(
     batch: options.Batch = None,
     nc: options.Classes = None,
     fuse: options.Fuse = False,
-    by: Annotated[
-        str | None,
-        typer.Option("--by", metavar="PART", help="Also show each stage, module or op."),
-    ] = None,
+    by: Annotated[str | None, options.taking("PART", "Also show each stage, module or op.")] = None,
     convention: Annotated[
         str,
-        typer.Option(
-            "--convention",
-            metavar="NAME",
-            help="Whose FLOPs to show: core, thop, ultralytics-thop, fvcore or torch.",
+        options.taking(
+            "NAME", "Whose FLOPs to show: core, thop, ultralytics-thop, fvcore or torch."
         ),
     ] = "core",
     blocks: options.Blocks = None,

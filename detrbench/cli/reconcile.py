@@ -22,13 +22,9 @@ def reconcile(
     context: typer.Context,
     model: Annotated[str, typer.Argument(metavar="MODEL", help=f"{options.MODEL_HELP}.")],
     params: Annotated[
-        str | None,
-        typer.Option("--params", metavar="32.8M", help="Find what prints these parameters."),
+        str | None, options.taking("32.8M", "Find what prints these parameters.")
     ] = None,
-    gflops: Annotated[
-        str | None,
-        typer.Option("--gflops", metavar="108.0", help="Find what prints these GFLOPs."),
-    ] = None,
+    gflops: Annotated[str | None, options.taking("108.0", "Find what prints these GFLOPs.")] = None,
     imgsz: options.ImageSize = None,
     batch: options.Batch = None,
     nc: options.Classes = None,
@@ -75,9 +71,6 @@ def reconcile(
     show_document(document, format, output)
 
 
-# --- components --------------------------------------------------------------------------------
-
-
 def _components_document(result: Reconciliation, case: Case) -> Document:
     from detrbench.counting.conventions import CONVENTIONS
     from detrbench.render.layout import Document
@@ -112,37 +105,30 @@ def _components_table(result: Reconciliation, settings: dict[str, Any]) -> Table
 
     def macs(label: str, of: Mapping[str, float]) -> Line:
         """By convention, where it is known of one."""
-        return Line(
-            label, tuple(show(of[name], "fine MAC") if name in of else "" for name in names)
-        )
+        cells = (show(of[name], "fine MAC") if name in of else "" for name in names)
+        return Line(label, tuple(cells))
 
     totals = {name: result.total(name) for name in names}
     left = [result.residual(name) for name in names]
-    lines = [
+    lines = (
         *(macs(part, booked) for part, booked in result.components.items()),
         macs("total", totals),
-        Line(
-            "GFLOPs (2 per MAC)",
-            tuple(show(2 * total, "fine FLOP") for total in totals.values()),
-        ),
+        Line("GFLOPs (2 per MAC)", tuple(show(2 * n, "fine FLOP") for n in totals.values())),
         macs("the counter itself", {c.convention: c.flops / 2 for c in result.counted}),
         Line("residual, MACs", tuple("" if n is None else show_count(n // 2) for n in left)),
-    ]
+    )
     fused = "fused" if settings["fused"] else "unfused"
     return Table(
         caption=f"{result.model}, image {settings['imgsz']}, batch {settings['batch']}, "
         f"nc={settings['nc']}, {fused}: millions of MACs by component, by convention.",
         columns=(Column("Component", "left"), *map(Column, names)),
-        lines=tuple(lines),
+        lines=lines,
         notes=(
             *(f"{c.convention}: {c.counter} was run here" for c in result.counted),
             *(f"{name} did not run: {reason}" for name, reason in result.missing.items()),
             *(f"{r.name} ({r.stands_for}): {r.explanation}" for r in CONVENTIONS.values()),
         ),
     )
-
-
-# --- search ------------------------------------------------------------------------------------
 
 
 def _search_document(found: Search, params: str | None, gflops: str | None) -> Document:

@@ -18,20 +18,15 @@ def report(
     ],
     to: Annotated[
         str | None,
-        typer.Option(
-            "--to",
-            metavar="FORMAT",
-            help="table, markdown, csv, html, latex or json.  [default: by the suffix of -o]",
-            show_default=False,
+        options.taking(
+            "FORMAT",
+            "table, markdown, csv, html, latex or json.  [default: by the suffix of -o]",
             callback=options.check_format,
         ),
     ] = None,
-    lang: Annotated[
-        str, typer.Option("--lang", metavar="LANG", help="Of tables: en or zh.")
-    ] = "en",
+    lang: Annotated[str, options.taking("LANG", "Of tables: en or zh.")] = "en",
     by: Annotated[
-        str | None,
-        typer.Option("--by", metavar="PARTS", help="Also show the parts: stage, module or op."),
+        str | None, options.taking("PARTS", "Also show the parts: stage, module or op.")
     ] = None,
     output: options.Output = None,
 ) -> None:

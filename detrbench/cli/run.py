@@ -19,24 +19,18 @@ def run(
     ],
     device: Annotated[
         str | None,
-        typer.Option(
-            "--device",
-            metavar="DEVICE",
-            help="cpu, cuda or cuda:N, for every case.  [default: from the suite]",
-        ),
+        options.taking("DEVICE", "cpu, cuda or cuda:N, for every case.  [default: from the suite]"),
     ] = None,
     folder: Annotated[
         Path | None,
-        typer.Option(
+        options.taking(
+            "FOLDER",
+            "Where to write.  [default: reports/<date>-<device>-<suite>]",
             "-o",
             "--output",
-            metavar="FOLDER",
-            help="Where to write.  [default: reports/<date>-<device>-<suite>]",
         ),
     ] = None,
-    format: Annotated[
-        str, typer.Option("--format", metavar="FORMAT", help="What to print at the end.")
-    ] = "table",
+    format: Annotated[str, options.taking("FORMAT", "What to print at the end.")] = "table",
 ) -> None:
     """Count and time every model of a suite.
 

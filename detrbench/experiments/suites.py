@@ -43,27 +43,17 @@ from detrbench.timing.rows import METRIC_KEYS
 
 @dataclass(frozen=True)
 class Suite:
-    """What to run.
+    """What to run: every model under every combination of a file's settings, in the order written.
+    The first case of each workload (image size, batch, ...) is its baseline."""
 
-    Attributes:
-        name: the file's name without its ending.
-        cases: every model under every combination of the file's settings, in the order written; the
-            first of each workload (image size, batch, ...) is its baseline.
-        convention: how the table counts FLOPs; the report holds all of them.
-        seconds: for the latency of all workloads together.
-        rounds: timed rounds of each process, instead of what the first one suggests.
-        processes: exactly so many for each workload, if the time lasts.
-        margin: the smallest difference worth a verdict, 0.02 for 2 %.
-    """
-
-    name: str
+    name: str  # the file's, without its ending
     title: str
     cases: tuple[Case, ...]
-    convention: str = "core"
-    seconds: float = 60.0
-    rounds: int | None = None
-    processes: int | None = None
-    margin: float = MARGIN
+    convention: str = "core"  # how the table counts FLOPs; the report holds all of them
+    seconds: float = 60.0  # for the latency of all workloads together
+    rounds: int | None = None  # of each process, instead of what the first one suggests
+    processes: int | None = None  # exactly so many for each workload, if the time lasts
+    margin: float = MARGIN  # the smallest difference worth a verdict, 0.02 for 2 %
 
     @property
     def workloads(self) -> tuple[tuple[Case, ...], ...]:
@@ -80,9 +70,8 @@ class Suite:
 def load_suite(name_or_path: str | Path) -> Suite:
     """The suite called so among the built-in ones, or in a file of the user's own.
 
-    Raises:
-        UsageError: there is none.
-        SpecError: the file is not a suite; says file, line and hint.
+    Raises UsageError where there is none, SpecError where the file is not a suite: with file, line
+    and hint.
     """
     path = find_suite(name_or_path)
     fields = mapping(read_yaml(path), ("title", "models", "settings", "convention", "limits"))
@@ -237,24 +226,16 @@ def run(
 
 
 def on_device(suite: Suite, device: str) -> Suite:
-    """`suite` with every case on `device`; what differed in nothing else is one case.
-
-    Raises:
-        UsageError: an unknown device.
-    """
+    """`suite` with every case on `device`; what differed in nothing else is one case. Raises
+    UsageError for an unknown device."""
     parse_device(device)
     found: dict[tuple[Any, ...], Case] = {}
     for case in suite.cases:
-        moved = _moved(case, device)
+        reference, told = split_reference(case.name)
+        told.pop("device", None)  # of which the name then says nothing
+        moved = dataclasses.replace(case, name=named(reference, told)).replace(device=device)
         found.setdefault((moved.model, moved.execution), moved)
     return dataclasses.replace(suite, cases=tuple(found.values()))
-
-
-def _moved(case: Case, device: str) -> Case:
-    """`case` on another device, of which its name then says nothing."""
-    reference, told = split_reference(case.name)
-    rest = {key: value for key, value in told.items() if key != "device"}
-    return dataclasses.replace(case, name=named(reference, rest)).replace(device=device)
 
 
 def free_folder(name: str, device: str) -> Path:
@@ -264,9 +245,9 @@ def free_folder(name: str, device: str) -> Path:
     """
     today = datetime.now().astimezone().date().isoformat()
     name = f"{today}-{_machine(Environment.read(device))}-{name}"
-    first = Path.cwd() / "reports" / name
-    numbered = (first.with_name(f"{name}-{number}") for number in itertools.count(2))
-    return next(free for free in itertools.chain([first], numbered) if not free.exists())
+    names = itertools.chain([name], (f"{name}-{number}" for number in itertools.count(2)))
+    folders = (Path.cwd() / "reports" / each for each in names)
+    return next(folder for folder in folders if not folder.exists())
 
 
 def _machine(environment: Environment) -> str:

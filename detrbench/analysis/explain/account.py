@@ -22,42 +22,26 @@ _EPSILON = 5e-4
 
 @dataclass(frozen=True)
 class GroupSaving:
-    """What one group of parts did with the promise.
-
-    Attributes:
-        kept_s: seconds that it takes beyond its FLOPs at the baseline's rate; negative where it
-            gives more than was promised.
-        unchanged: whether both models do the same in it.
-    """
+    """What one group of parts did with the promise."""
 
     name: str
     before: Group
     after: Group
-    kept_s: float
-    unchanged: bool
+    kept_s: float  # beyond its FLOPs at the baseline's rate; negative: gives more than promised
+    unchanged: bool  # whether both models do the same in it
 
 
 @dataclass(frozen=True)
 class Saving:
-    """The account; `promised_s` less all that was kept is `saved_s`.
+    """The account; `promised_s` less all that was kept is `saved_s`."""
 
-    Attributes:
-        flops_ratio, time_ratio: the variant's over the baseline's; the first is None where the
-            baseline has no FLOPs.
-        promised_s: that time would fall by, if it fell as FLOPs do.
-        cheap_s: kept, because the FLOPs taken away ran faster than the average.
-        groups: in the order of the models.
-        between_s: kept between the parts.
-        saved_s: what the clock shows.
-    """
-
-    flops_ratio: float | None
-    time_ratio: float
-    promised_s: float
-    cheap_s: float
-    groups: tuple[GroupSaving, ...]
-    between_s: float
-    saved_s: float
+    flops_ratio: float | None  # the variant's over the baseline's; None if that has no FLOPs
+    time_ratio: float  # likewise
+    promised_s: float  # that time would fall by, if it fell as FLOPs do
+    cheap_s: float  # kept, because the FLOPs taken away ran faster than the average
+    groups: tuple[GroupSaving, ...]  # in the order of the models
+    between_s: float  # kept between the parts
+    saved_s: float  # what the clock shows
 
     @property
     def reached(self) -> float | None:

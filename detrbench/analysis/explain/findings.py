@@ -33,18 +33,12 @@ class Timed:
 
 @dataclass(frozen=True)
 class Counted:
-    """One part of a model as the trace has it.
+    """One part of a model as the trace has it."""
 
-    Attributes:
-        name: as tables show it.
-        group: what it is compared as with the other model's parts: its stage, or its operator.
-        counts: of `detrbench.reports.metrics`, by key.
-    """
-
-    name: str
-    group: str
+    name: str  # as tables show it
+    group: str  # what it is compared as with the other model's parts: its stage, or its operator
     work: Work
-    counts: Mapping[str, int | float | None]
+    counts: Mapping[str, int | float | None]  # of `detrbench.reports.metrics`, by key
 
 
 @dataclass(frozen=True)
@@ -87,20 +81,12 @@ class TimedPart(Counted):
 
 @dataclass(frozen=True)
 class TimedModel:
-    """One of the two models.
+    """One of the two models."""
 
-    Attributes:
-        model: what tables call it, as a rule its case's name.
-        whole: the uninstrumented forward pass; its floor is not used, see `floor_s`.
-        parts: in the order of the model.
-        scale: what the parts' times were multiplied with to add up to the whole; 1 where they were
-            timed as they are.
-    """
-
-    model: str
-    whole: TimedPart
-    parts: tuple[TimedPart, ...]
-    scale: float = 1.0
+    model: str  # what tables call it, as a rule its case's name
+    whole: TimedPart  # the uninstrumented forward pass; its floor is not used, see `floor_s`
+    parts: tuple[TimedPart, ...]  # in the order of the model
+    scale: float = 1.0  # of the parts' times, to add up to the whole; 1: timed as they are
 
     @property
     def seconds(self) -> float:
@@ -183,41 +169,25 @@ class Group:
 
 @dataclass(frozen=True)
 class Try:
-    """Something that may make the variant faster, and what it does to the time of an image.
-
-    Attributes:
-        name: what to try.
-        ratio: time per image over the present one; None where nothing is known.
-        measured: else predicted from the floors.
-        how: what the number is made of.
-        low, high: quartiles over rounds, where measured.
-    """
+    """Something that may make the variant faster, and what it does to the time of an image."""
 
     name: str
-    ratio: float | None
-    measured: bool
-    how: str
-    low: float | None = None
+    ratio: float | None  # time per image over the present one; None where nothing is known
+    measured: bool  # else predicted from the floors
+    how: str  # what the number is made of
+    low: float | None = None  # quartiles over rounds, where measured
     high: float | None = None
 
 
 @dataclass(frozen=True)
 class Explanation:
-    """Two models against each other and against what the device can do.
+    """Two models against each other and against what the device can do."""
 
-    Attributes:
-        by: "stage", "module" or "op".
-        device: as torch spells it.
-        memory_format: of the variant's images and weights.
-        rounds: of timed calls.
-        tried: what was measured of `Try`s.
-    """
-
-    by: str
-    device: str
-    memory_format: str
-    rounds: int
+    by: str  # "stage", "module" or "op"
+    device: str  # as torch spells it
+    memory_format: str  # of the variant's images and weights
+    rounds: int  # of timed calls
     ceilings: Ceilings
     baseline: TimedModel
     variant: TimedModel
-    tried: tuple[Try, ...] = ()
+    tried: tuple[Try, ...] = ()  # those that were measured

@@ -138,14 +138,8 @@ def _work_of(patients: Sequence[_Patient], by: Grouping) -> list[Ready]:
 
 
 def _check(serieses: Sequence[Series], work: Sequence[Ready]) -> bool:
-    """Whether the rounds were interrupted, with enough of them done to go on.
-
-    Of `serieses`, those after `work` are of probes, which may fail: there are others beside them.
-
-    Raises:
-        DetrbenchError: a model or a part of one failed.
-        KeyboardInterrupt: too few rounds.
-    """
+    """Whether the rounds were interrupted, with enough of them done to go on. The serieses after
+    `work` are of probes, which may fail: there are others beside them."""
     needed = serieses[: len(work)]
     for series, one in zip(needed, work, strict=True):
         if series.status == "failed":
@@ -154,9 +148,6 @@ def _check(serieses: Sequence[Series], work: Sequence[Ready]) -> bool:
     if interrupted and min(len(series.latency_s) for series in needed) < LEAST_ROUNDS:
         raise KeyboardInterrupt
     return interrupted
-
-
-# --- from samples to parts ---------------------------------------------------------------------
 
 
 def _sides(

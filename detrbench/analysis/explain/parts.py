@@ -45,19 +45,12 @@ REST = "(views and allocation)"
 
 @dataclass(frozen=True)
 class Dissected:
-    """A model in parts.
-
-    Attributes:
-        whole: all of it.
-        parts: in the order of first use.
-        steps: one that times each part; by operator there is one that times them all.
-        readings: of the operators, by name, one for every call of that step.
-    """
+    """A model in parts, in the order of first use."""
 
     whole: Counted
     parts: tuple[Counted, ...]
-    steps: tuple[Step, ...]
-    readings: Sequence[Mapping[str, float]] = ()
+    steps: tuple[Step, ...]  # one that times each part; by operator there is one for them all
+    readings: Sequence[Mapping[str, float]] = ()  # of operators, by name, for every call of that
 
 
 def dissect(
@@ -73,12 +66,8 @@ def dissect(
 
     Stages and modules are fed with what they get in a forward pass, computed once and kept.
     Operators cannot be called alone: each is timed inside the pass, which makes the pass slower.
-
-    Args:
-        where: what the model is called in an error.
-
-    Raises:
-        UsageError: a model that has no such parts, or an unknown way to take it apart.
+    Raises UsageError, at `where`, for a model without such parts, or an unknown way to take it
+    apart.
     """
     if by not in GROUPINGS:
         raise UsageError(f"cannot take a model apart by {by!r}", hint=nearest(by, GROUPINGS))
@@ -110,11 +99,7 @@ def dissect(
 def _calls(
     model: nn.Module, images: Tensor, by: Grouping, there: Mapping[str, Part], where: str | None
 ) -> Calls:
-    """What calls each part by itself; every one was called once.
-
-    Raises:
-        UsageError: some part cannot be called so.
-    """
+    """What calls each part by itself; every one was called once."""
     try:
         if by == "stage" and isinstance(model, Detector):
             calls = stage_calls(model, images)
@@ -155,9 +140,6 @@ def _called(path: str, traced: Trace, by: Grouping) -> str:
     """As `detrbench profile` calls it: a row has its class beside its path."""
     found = traced.modules.get(path) if by == "module" else None
     return f"{path} {found.__name__}" if found else path
-
-
-# --- operators ---------------------------------------------------------------------------------
 
 
 def _operators(traced: Trace) -> tuple[Counted, ...]:

@@ -32,14 +32,8 @@ REMEDIES: dict[str, Callable[[Execution], tuple[str, Any]]] = {
 
 
 def with_remedy(variant: Case, wanted: str) -> Case:
-    """`variant` with one remedy.
-
-    Args:
-        wanted: a name of `REMEDIES`, or any setting, as KEY=VALUE.
-
-    Raises:
-        UsageError: it is neither, `variant` cannot have it, or has it already.
-    """
+    """`variant` with one remedy: a name of `REMEDIES`, or any setting, as KEY=VALUE. Raises
+    UsageError where it is neither, `variant` cannot have it, or has it already."""
     where = f"--try {wanted}"
     key, value = _change(variant, wanted, where)
     name = named(variant.name, {key: value})
@@ -94,18 +88,12 @@ def title_of(variant: Case, changed: Case) -> str:
 
 
 def measure_tries(
-    variant: Case,
-    tries: Sequence[Case],
-    *,
-    budget_s: float,
-    progress: OnProgress | None = None,
+    variant: Case, tries: Sequence[Case], *, budget_s: float, progress: OnProgress | None = None
 ) -> tuple[Try, ...]:
     """Time each of `tries` against `variant` as it is, in the same rounds; per image.
 
-    What cannot be tried, for want of a compiler for instance, is a Try without a ratio.
-
-    Raises:
-        DetrbenchError: `variant` itself cannot be built or run.
+    What cannot be tried, for want of a compiler for instance, is a Try without a ratio. Raises
+    DetrbenchError where `variant` itself cannot be built or run.
     """
     from detrbench.timing.opened import Ready, Watch, opening
 

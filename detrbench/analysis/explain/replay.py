@@ -20,9 +20,6 @@ Calls = dict[str, Callable[[], object]]
 STAGES = ("backbone", "neck", "decoder")
 
 
-# --- the stages of a detector ------------------------------------------------------------------
-
-
 def stage_calls(detector: Detector, images: Tensor) -> Calls:
     """Each stage with what the rows before it left, computed once and kept."""
     calls: Calls = {}
@@ -32,9 +29,6 @@ def stage_calls(detector: Detector, images: Tensor) -> Calls:
             calls[stage] = partial(detector.run_stage, stage, left)
             left = detector.run_stage(stage, left)
     return calls
-
-
-# --- the modules of anything -------------------------------------------------------------------
 
 
 def module_calls(model: nn.Module, images: Tensor, homes: Mapping[str, str]) -> Calls:

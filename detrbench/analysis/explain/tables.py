@@ -49,19 +49,16 @@ def explanation_report(explained: Explained) -> Report:
     stopped = "interrupted" if explained.interrupted else "processes"
     report = latency_report(Run(measured.request, Budget(), None, (outcome,), stopped))
     sides = (explanation.baseline, explanation.variant)
+    rows = zip(report.rows, sides, strict=True)
     (pair,) = report.comparisons
+    explained_pair = dataclasses.replace(
+        pair, verdict=None, reasons=(ONE_PROCESS,), explanation=kept(explanation)
+    )
     return dataclasses.replace(
         report,
         title=f"Why {sides[1].model} takes the time it takes, against {sides[0].model}",
-        rows=tuple(
-            row_of(cell, side, explanation.by)
-            for cell, side in zip(report.rows, sides, strict=True)
-        ),
-        comparisons=(
-            dataclasses.replace(
-                pair, verdict=None, reasons=(ONE_PROCESS,), explanation=kept(explanation)
-            ),
-        ),
+        rows=tuple(row_of(row, side, explanation.by) for row, side in rows),
+        comparisons=(explained_pair,),
     )
 
 
@@ -93,11 +90,7 @@ def kept(explanation: Explanation) -> dict[str, Any]:
 
 
 def explanation_in(report: Report) -> Explanation:
-    """The explanation that a report of `explanation_report` holds, every sample of it.
-
-    Raises:
-        UsageError: it holds none.
-    """
+    """The explanation that a report holds, every sample of it. Raises UsageError for none."""
     found = [pair.explanation for pair in report.comparisons if pair.explanation]
     try:
         (plain,) = found
@@ -228,13 +221,9 @@ def _side_notes(side: TimedModel, by: str) -> Iterator[str]:
 
 
 def document(report: Report) -> Document:
-    """Parts against floors, the account of the saving with its paragraph, what to try, ceilings.
-
-    All of it from what `explanation_report` kept, so that a saved report shows it again.
-
-    Raises:
-        UsageError: the report holds no explanation.
-    """
+    """Parts against floors, the account of the saving with its paragraph, what to try, ceilings;
+    all from what `explanation_report` kept, so that a saved report shows it again. Raises
+    UsageError where it holds no explanation."""
     explanation = explanation_in(report)
     account, tries = saving(explanation), all_tries(explanation)
     return Document(

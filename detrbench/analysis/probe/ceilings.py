@@ -33,20 +33,13 @@ KINDS: dict[str, tuple[str, str]] = {
 
 @dataclass(frozen=True)
 class Ceiling:
-    """One thing that a device does at most so fast.
+    """One thing that a device does at most so fast."""
 
-    Attributes:
-        name: a key of `KINDS`.
-        value: a rate in the unit of `KINDS`, or seconds of one launch; the median over rounds.
-        low, high: its quartiles over rounds.
-        source: which of the probes was the fastest.
-    """
-
-    name: str
-    value: float
-    low: float
+    name: str  # a key of `KINDS`
+    value: float  # a rate in the unit of `KINDS`, or seconds of one launch; the median over rounds
+    low: float  # its quartiles over rounds
     high: float
-    source: str = ""
+    source: str = ""  # which of the probes was the fastest
 
     @property
     def unit(self) -> str:
@@ -55,26 +48,19 @@ class Ceiling:
 
 @dataclass(frozen=True)
 class Work:
-    """What a part of a model asks of a device.
+    """What a part of a model asks of a device."""
 
-    Attributes:
-        conv_flops, product_flops: of convolutions; of matrix products and attention.
-        nbytes: eager traffic.
-        kernels: operators to launch.
-        working_set_bytes: its live tensors at their most, and its parameters.
-        fused_bytes, fused_kernels: what is left of both when norms and element-wise operators are
-            folded into the kernels before them; a lower bound.
-        wide_conv_flops: of convolutions wider than 1x1, not grouped and of stride 1, for which
-            there are algorithms with fewer multiplications than are counted (Winograd's).
-    """
-
-    conv_flops: int = 0
-    product_flops: int = 0
-    nbytes: int = 0
-    kernels: int = 0
-    working_set_bytes: int = 0
+    conv_flops: int = 0  # of convolutions
+    product_flops: int = 0  # of matrix products and attention
+    nbytes: int = 0  # eager traffic
+    kernels: int = 0  # operators to launch
+    working_set_bytes: int = 0  # its live tensors at their most, and its parameters
+    # What is left of both when norms and element-wise operators are folded into the kernels before
+    # them; a lower bound.
     fused_bytes: int = 0
     fused_kernels: int = 0
+    # Of convolutions wider than 1x1, not grouped and of stride 1, for which there are algorithms
+    # with fewer multiplications than are counted (Winograd's).
     wide_conv_flops: int = 0
 
     @property
@@ -122,16 +108,12 @@ def _has_short_cuts(op: Op) -> bool:
 
 @dataclass(frozen=True)
 class Floor:
-    """The least seconds that some work takes, by limit.
-
-    Attributes:
-        in_cache: whether `memory` is by the cache's bandwidth, because the working set fits.
-    """
+    """The least seconds that some work takes, by limit."""
 
     compute: float
     memory: float
     dispatch: float
-    in_cache: bool = False
+    in_cache: bool = False  # `memory` is by the cache's bandwidth, because the working set fits
 
     @property
     def by_limit(self) -> dict[str, float]:
@@ -150,15 +132,10 @@ class Floor:
 
 @dataclass(frozen=True)
 class Ceilings:
-    """What one device does at best, in one number format, layout and number of threads.
+    """What one device does at best, in one number format, layout and number of threads."""
 
-    Attributes:
-        each: by name, all of `KINDS`.
-        cache_bytes: size of the last-level cache.
-    """
-
-    each: Mapping[str, Ceiling]
-    cache_bytes: int
+    each: Mapping[str, Ceiling]  # by name, all of `KINDS`
+    cache_bytes: int  # size of the last-level cache
 
     def __getitem__(self, name: str) -> float:
         return self.each[name].value
@@ -182,11 +159,8 @@ class Ceilings:
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> Ceilings:
-        """From what `to_dict` made.
-
-        Raises:
-            KeyError, TypeError, ValueError: it is something else, or one is missing.
-        """
+        """From what `to_dict` made. Raises KeyError, TypeError or ValueError where it is something
+        else, or one is missing."""
         known = [f.name for f in fields(Ceiling)]
         found = [Ceiling(**{key: one[key] for key in known}) for one in plain["ceilings"]]
         each = {one.name: one for one in found}

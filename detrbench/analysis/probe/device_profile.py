@@ -33,21 +33,14 @@ _NAME = "probe"
 
 @dataclass(frozen=True)
 class DeviceProfile:
-    """What is known of a device in one number format, layout and number of threads.
+    """What is known of a device in one number format, layout and number of threads."""
 
-    Attributes:
-        settings: device, dtype, memory_format, threads and the device's switches.
-        environment: of the machine that was measured.
-        rounds: how many times every probe ran.
-        learned: what `detrbench predict --learn` found out on this device; None before.
-    """
-
-    settings: dict[str, Any]
-    environment: dict[str, Any]
+    settings: dict[str, Any]  # device, dtype, memory_format, threads and the device's switches
+    environment: dict[str, Any]  # of the machine that was measured
     ceilings: Ceilings
-    rounds: int
+    rounds: int  # how many times every probe ran
     created: str
-    learned: dict[str, Any] | None = None
+    learned: dict[str, Any] | None = None  # by `detrbench predict --learn`; None before
     detrbench_version: str = __version__
     profile_version: int = PROFILE_VERSION
 
@@ -55,19 +48,11 @@ class DeviceProfile:
         """Plain data, as it stands in a file."""
         names = ("profile_version", "detrbench_version", "created", "settings", "environment")
         plain: dict[str, Any] = {name: getattr(self, name) for name in names}
-        return plain | {
-            "rounds": self.rounds,
-            **self.ceilings.to_dict(),
-            "learned": self.learned,
-        }
+        return {**plain, "rounds": self.rounds, **self.ceilings.to_dict(), "learned": self.learned}
 
     @classmethod
     def from_dict(cls, plain: Any, where: str) -> DeviceProfile:
-        """From what `to_dict` made.
-
-        Raises:
-            UsageError: it is something else, or written by a newer version.
-        """
+        """From what `to_dict` made. Raises UsageError for anything else, or a newer version's."""
         version = plain.get("profile_version") if isinstance(plain, dict) else None
         if not isinstance(version, int):
             raise UsageError(
@@ -100,11 +85,7 @@ class DeviceProfile:
 
     @classmethod
     def load(cls, path: Path | str) -> DeviceProfile:
-        """Read a saved profile.
-
-        Raises:
-            UsageError: there is none, or it cannot be read as one.
-        """
+        """Read a saved profile. Raises UsageError where there is none that can be read."""
         try:
             plain = json.loads(Path(path).read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
@@ -169,11 +150,8 @@ def probe_device(
 
 
 def keep(profile: DeviceProfile) -> Path:
-    """Remember `profile` for this machine; the file it is in.
-
-    Raises:
-        UsageError: it cannot be written.
-    """
+    """Remember `profile` for this machine; the file it is in. Raises UsageError where that cannot
+    be written."""
     device = str(profile.settings["device"])
     return state.remember(_NAME, device, profile.to_dict(), _detail(profile.settings))
 

@@ -42,17 +42,11 @@ _LARGEST = 2**31
 
 @dataclass(frozen=True)
 class Probe:
-    """One attempt at a ceiling.
+    """One attempt at a ceiling."""
 
-    Attributes:
-        ceiling: a key of `KINDS`.
-        source: what it does, in words.
-        amount: of it in one call: FLOPs, bytes, or launches.
-    """
-
-    ceiling: str
-    source: str
-    amount: float
+    ceiling: str  # a key of `KINDS`
+    source: str  # what it does, in words
+    amount: float  # of it in one call: FLOPs, bytes, or launches
     step: Step
 
 
@@ -182,9 +176,8 @@ _STREAMS: dict[str, tuple[int, Callable[..., Tensor]]] = {
 def ceilings(probes: Sequence[Probe], serieses: Sequence[Series], cache_bytes: int) -> Ceilings:
     """What the probes' samples say: of each kind the one with the best median.
 
-    Raises:
-        DetrbenchError: of some kind none ran, such as convolutions in a number format that the
-            device has not.
+    Raises DetrbenchError where none of a kind ran, such as convolutions in a number format that the
+    device has not.
     """
     best: dict[str, Ceiling] = {}
     for name, (_, what) in KINDS.items():

@@ -20,21 +20,14 @@ from detrbench.reports.verdicts import MARGIN, Judgement, Verdict, judge
 
 @dataclass(frozen=True)
 class Bench:
-    """Models that were timed against the same baseline, in the same rounds, under one setting.
-
-    Attributes:
-        baseline: what the pairs are against. Where that was executed otherwise, it has no row here,
-            unless it was timed under this setting as well.
-        pairs: model -> its comparison with the baseline.
-        rows: model -> its row of the report.
-        machine: hardware architecture, such as "x86_64".
-    """
+    """Models that were timed against the same baseline, in the same rounds, under one setting. A
+    baseline that was executed otherwise has no row here, unless it was timed so as well."""
 
     baseline: str
     settings: Mapping[str, Any]
-    pairs: Mapping[str, Comparison]
-    rows: Mapping[str, Result]
-    machine: str = ""
+    pairs: Mapping[str, Comparison]  # model -> its comparison with the baseline
+    rows: Mapping[str, Result]  # model -> its row of the report
+    machine: str = ""  # hardware architecture, such as "x86_64"
     margin: float = MARGIN
 
     @property
@@ -101,19 +94,12 @@ class Bench:
 
 @dataclass(frozen=True)
 class Evidence:
-    """Everything the claims are held against. What is not there was not measured.
+    """Everything the claims are held against. What is not there was not measured."""
 
-    Attributes:
-        rivals: benches of `detrbench run rivals`, of one device or several.
-        article: benches of `detrbench run article`.
-        guidelines: reports of `detrbench guidelines`.
-        reports: file -> report, of all that was given.
-    """
-
-    rivals: tuple[Bench, ...] = ()
-    article: tuple[Bench, ...] = ()
-    guidelines: tuple[Report, ...] = ()
-    reports: Mapping[str, Report] = field(default_factory=dict)
+    rivals: tuple[Bench, ...] = ()  # of `detrbench run rivals`, of one device or several
+    article: tuple[Bench, ...] = ()  # of `detrbench run article`
+    guidelines: tuple[Report, ...] = ()  # of `detrbench guidelines`
+    reports: Mapping[str, Report] = field(default_factory=dict)  # by file, of all that was given
 
     @property
     def exit_code(self) -> int:
@@ -127,13 +113,12 @@ class Evidence:
         article: Mapping[str, Report],
         guidelines: Mapping[str, Report],
     ) -> Evidence:
-        """From reports by the files that they are from.
-
-        Raises:
-            UsageError: a report is not of what it is given as.
-        """
+        """From reports by their files. Raises UsageError where one is not what it is given as."""
         for file, report in guidelines.items():
-            _check_guidelines(report, file)
+            try:
+                findings(report)
+            except UsageError as error:
+                raise UsageError(error.what, where=file, hint=error.hint) from error
         return cls(
             _all_benches(rivals),
             _all_benches(article),
@@ -143,11 +128,8 @@ class Evidence:
 
 
 def benches(report: Report) -> tuple[Bench, ...]:
-    """The groups of models that `report` holds comparisons of.
-
-    Raises:
-        ReportError: a comparison of it is none.
-    """
+    """The groups of models that `report` compares. Raises ReportError for a comparison that is
+    none."""
     groups: dict[tuple[str, ...], list[Comparison]] = {}
     for pair in pairs_of(report):
         key = (pair.baseline.model, _executed(pair.baseline), _executed(pair.case))
@@ -160,13 +142,6 @@ def _executed(side: Side) -> str:
     """How it was executed. As it was asked for: a model that failed has nothing read back."""
     known = _common(side.settings) if side.case is None else asdict(side.case.execution)
     return json.dumps(known, sort_keys=True, default=str)
-
-
-def _check_guidelines(report: Report, file: str) -> None:
-    try:
-        findings(report)
-    except UsageError as error:
-        raise UsageError(error.what, where=file, hint=error.hint) from error
 
 
 def _all_benches(reports: Mapping[str, Report]) -> tuple[Bench, ...]:

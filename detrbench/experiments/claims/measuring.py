@@ -34,10 +34,8 @@ def measure_claims(
     """Run the suites `article` and `rivals` and all guidelines on `device`, each into `folder`.
 
     A part that is there already, complete and of this device, is not measured again. After Ctrl-C
-    the parts that were not reached are missing, and the one in hand says how far it came.
-
-    Raises:
-        UsageError: a device that is not there, or a part in `folder` that is of another one.
+    the parts that were not reached are missing, and the one in hand says how far it came. Raises
+    UsageError for a device that is not there, or a part in `folder` that is of another one.
     """
     reports: dict[str, Report] = {}
     compared: dict[str, dict[str, Report]] = {"article": {}, "rivals": {}, GUIDELINES: {}}
@@ -75,10 +73,7 @@ def _done(file: Path, device: str) -> Report | None:
 
 
 def _guidelines(
-    folder: Path,
-    device: str,
-    progress: OnProgress | None,
-    announce: Callable[[str], None],
+    folder: Path, device: str, progress: OnProgress | None, announce: Callable[[str], None]
 ) -> Report:
     processes = folder / "processes"
     report = measure_guidelines(

@@ -51,17 +51,12 @@ class Ruling(str, Enum):
 
 @dataclass(frozen=True)
 class Part:
-    """One testable thing that a claim says.
-
-    Attributes:
-        evidence: a sentence or two, whose numbers are those of `figures`.
-        figures: ratios and counts in full precision.
-    """
+    """One testable thing that a claim says."""
 
     text: str
     ruling: Ruling
-    evidence: str
-    figures: dict[str, Any] = field(default_factory=dict)
+    evidence: str  # a sentence or two, whose numbers are those of `figures`
+    figures: dict[str, Any] = field(default_factory=dict)  # ratios and counts in full precision
 
 
 @dataclass(frozen=True)

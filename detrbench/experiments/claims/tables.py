@@ -14,11 +14,8 @@ from detrbench.reports.report import Report
 
 
 def document(claims: Sequence[Claim], reports: Mapping[str, Report]) -> Document:
-    """A table of rulings; a record per part; everything, and what it was made from, as data.
-
-    Args:
-        reports: file -> report, of the evidence.
-    """
+    """A table of rulings; a record per part; everything, and the reports (by file) that it was made
+    from, as data."""
     records = [
         {
             "claim": claim.number,

@@ -17,34 +17,21 @@ _IMAGE = 64  # pixels of the image that tells how wide each unit's input is
 
 @dataclass(frozen=True)
 class UnitFacts:
-    """Counts over the units of a network.
+    """Counts over the units of a network."""
 
-    Attributes:
-        splitting: units of stride 1; down: the others, which halve the map.
-        split: splitting units whose convolutions see half of the input's channels.
-        equal: splitting units that have three convolutions, all of one width.
-        reused: splitting units that hand half of their input's channels on, bit for bit.
-        shuffled: splitting units that put a computed channel beside each of those.
-        whole: halving units both of whose branches see every channel.
-        doubling: halving units that put out twice the channels that they read.
-        pointwise: 1x1 convolutions of all units; pointwise_equal: those of equal widths.
-        convolutions: of all units; grouped: those in groups that are not depthwise.
-        adding: units that add element by element.
-    """
-
-    splitting: int
-    down: int
-    split: int
-    equal: int
-    reused: int
-    shuffled: int
-    whole: int
-    doubling: int
-    pointwise: int
-    pointwise_equal: int
-    convolutions: int
-    grouped: int
-    adding: int
+    splitting: int  # units of stride 1
+    down: int  # the others, which halve the map
+    split: int  # splitting units whose convolutions see half of the input's channels
+    equal: int  # splitting units that have three convolutions, all of one width
+    reused: int  # splitting units that hand half of their input's channels on, bit for bit
+    shuffled: int  # splitting units that put a computed channel beside each of those
+    whole: int  # halving units both of whose branches see every channel
+    doubling: int  # halving units that put out twice the channels that they read
+    pointwise: int  # 1x1 convolutions of all units
+    pointwise_equal: int  # those of equal widths
+    convolutions: int  # of all units
+    grouped: int  # those in groups that are not depthwise
+    adding: int  # units that add element by element
 
 
 def unit_facts() -> UnitFacts:
@@ -86,17 +73,12 @@ def facts_of(network: nn.Module) -> UnitFacts:
 
 @dataclass(frozen=True)
 class _Look:
-    """One unit, and what came out when a map without any zero went in.
-
-    Attributes:
-        width, output: channels of what it reads and of what it puts out.
-        reused: channels of the output that stand in the input, bit for bit.
-    """
+    """One unit, and what came out when a map without any zero went in."""
 
     unit: ShuffleV2Unit
-    width: int
-    output: int
-    reused: tuple[int, ...]
+    width: int  # channels of what it reads
+    output: int  # channels of what it puts out
+    reused: tuple[int, ...]  # channels of the output that stand in the input, bit for bit
 
     @property
     def convolutions(self) -> list[nn.Conv2d]:

@@ -28,11 +28,7 @@ def __getattr__(name: str) -> Callable[[], tuple[nn.Module, Tensor]]:
 
 
 def build(name: str) -> tuple[nn.Module, Tensor]:
-    """The network called so, and images of its batch, which it ignores.
-
-    Raises:
-        UsageError: no network is called so.
-    """
+    """The network called so, and images of its batch, which it ignores. Raises as `parse`."""
     guideline, arguments, batch = parse(name)
     return make(guideline, arguments, batch), torch.zeros(batch, 3, SIDE, SIDE)
 
@@ -45,11 +41,7 @@ def make(guideline: str, arguments: Mapping[str, int], batch: int = 1) -> nn.Mod
 
 
 def parse(name: str) -> tuple[str, dict[str, int], int]:
-    """Guideline, arguments and batch of a network by its name.
-
-    Raises:
-        UsageError: no network is called so.
-    """
+    """Guideline, arguments and batch of a network by its name. Raises UsageError for none."""
     guideline, _, rest = name.partition("_")
     check_guideline(guideline)
     wanted = [*inspect.signature(NETWORKS[guideline]).parameters, "batch"]
@@ -141,14 +133,9 @@ NETWORKS: dict[str, Callable[..., nn.Module]] = {
 
 
 def convolution(c1: int, c2: int, k: int = 1, groups: int = 1, gain: float = 1) -> nn.Conv2d:
-    """A convolution alone, which keeps the variance of its input: no value may run away in forty.
-
-    Args:
-        gain: of the variance; 2 makes up for a ReLU (He et al., arXiv 1502.01852).
-
-    Raises:
-        UsageError: the widths do not divide into the groups.
-    """
+    """A convolution alone, which keeps the variance of its input: no value may run away in forty. A
+    `gain` of 2 makes up for a ReLU (He et al., arXiv 1502.01852). Raises UsageError where the
+    widths do not divide into the groups."""
     if min(c1, c2, groups) < 1 or c1 % groups or c2 % groups:
         raise UsageError(f"{c1} and {c2} channels do not divide into {groups} groups")
     layer = nn.Conv2d(c1, c2, k, 1, k // 2, groups=groups, bias=False)

@@ -50,18 +50,12 @@ WIDTHS: dict[str, Widths] = {
 
 @dataclass(frozen=True)
 class Network:
-    """One cell of a table.
-
-    Attributes:
-        label: its row, as the paper calls it.
-        arguments: of the network that is built; see `networks`.
-        speed: as the paper printed it.
-    """
+    """One cell of a table."""
 
     guideline: str
-    label: str
-    arguments: Mapping[str, int]
-    speed: str
+    label: str  # its row, as the paper calls it
+    arguments: Mapping[str, int]  # of the network that is built; see `networks`
+    speed: str  # as the paper printed it
 
     @property
     def name(self) -> str:
@@ -77,34 +71,22 @@ class Network:
 
 @dataclass(frozen=True)
 class Experiment:
-    """One column of a table: networks of about the same FLOPs, the first of which is the baseline.
+    """One column of a table: networks of about the same FLOPs, the first being the baseline."""
 
-    Attributes:
-        column: "x1", "x2" or "x4".
-    """
-
-    column: str
+    column: str  # "x1", "x2" or "x4"
     networks: tuple[Network, ...]
 
 
 @dataclass(frozen=True)
 class Guideline:
-    """One guideline, and what its table should show where it holds.
-
-    Attributes:
-        title: as the paper words it.
-        table: its number.
-        what: the networks, in words.
-        faster: whether the rows after the first are expected to be faster, instead of slower.
-        decisive: labels of the rows that are farthest from the first.
-    """
+    """One guideline, and what its table should show where it holds."""
 
     name: str
-    title: str
+    title: str  # as the paper words it
     table: int
-    what: str
-    faster: bool
-    decisive: tuple[str, ...]
+    what: str  # the networks, in words
+    faster: bool  # whether the rows after the first are expected to be faster, instead of slower
+    decisive: tuple[str, ...]  # labels of the rows that are farthest from the first
 
 
 GUIDELINES: dict[str, Guideline] = {
@@ -135,11 +117,8 @@ GUIDELINES: dict[str, Guideline] = {
 
 
 def experiments(guideline: str, widths: str) -> tuple[Experiment, ...]:
-    """The columns of a guideline's table, at the widths of the "gpu" or of the "arm".
-
-    Raises:
-        UsageError: there is no such guideline, or no such widths.
-    """
+    """The columns of a guideline's table, at the widths of the "gpu" or of the "arm". Raises
+    UsageError where there is no such guideline, or no such widths."""
     check_guideline(guideline)
     if widths not in WIDTHS:
         raise UsageError(f"unknown widths {widths!r}", hint=nearest(widths, WIDTHS))
@@ -157,17 +136,11 @@ def _networks(guideline: str, widths: str, column: int) -> Iterator[Network]:
 
 
 def check_guideline(name: str) -> str:
-    """`name`, if a guideline is called so.
-
-    Raises:
-        UsageError: none is.
-    """
+    """`name`, if a guideline is called so. Raises UsageError where none is."""
     if name not in GUIDELINES:
         raise UsageError(f"unknown guideline {name!r}", hint=nearest(name, GUIDELINES))
     return name
 
-
-# --- the tables ----------------------------------------------------------------------------------
 
 _Row = tuple[str, tuple[int, ...], str, tuple[int, ...], str]
 """A label; of the GPU and then of the ARM, numbers (with widths at x1) and speeds (x1, x2, x4)."""

@@ -41,20 +41,13 @@ class Answer(str, Enum):
 
 @dataclass(frozen=True)
 class Trial:
-    """One experiment as it was measured.
+    """One experiment as it was measured."""
 
-    Attributes:
-        column: of the paper's table, "x1", "x2" or "x4".
-        cells: its rows, the baseline first.
-        pairs: label of a row -> its comparison with the first.
-        reasons: why the answer is not a plainer one.
-    """
-
-    column: str
-    cells: tuple[Result, ...]
-    pairs: Mapping[str, Comparison]
+    column: str  # of the paper's table, "x1", "x2" or "x4"
+    cells: tuple[Result, ...]  # its rows, the baseline first
+    pairs: Mapping[str, Comparison]  # label of a row -> its comparison with the first
     answer: Answer
-    reasons: tuple[str, ...] = ()
+    reasons: tuple[str, ...] = ()  # why the answer is not a plainer one
 
 
 @dataclass(frozen=True)
@@ -98,11 +91,8 @@ class Finding:
 
 
 def findings(report: Report) -> tuple[Finding, ...]:
-    """What `report` says of every guideline that it has rows of.
-
-    Raises:
-        UsageError: it has rows of none, or a comparison that is none.
-    """
+    """What `report` says of every guideline that it has rows of. Raises UsageError where it has
+    rows of none, or a comparison that is none."""
     pairs_of(report)
     names = [name for name in GUIDELINES if _rows(report, guideline=name)]
     if not names:
@@ -116,11 +106,8 @@ def findings(report: Report) -> tuple[Finding, ...]:
 def judge_trial(
     guideline: Guideline, pairs: Mapping[str, Comparison | None]
 ) -> tuple[Answer, list[str]]:
-    """The answer of one experiment, and the reasons where it is not a plain yes.
-
-    Args:
-        pairs: every row but the first, by its label; `None` where it has no comparison.
-    """
+    """The answer of one experiment, of which `pairs` holds every row but the first by its label,
+    `None` where that has no comparison; and the reasons where it is not a plain yes."""
     wanted, contrary = _sides(guideline)
     verdicts = {label: None if pair is None else pair.verdict for label, pair in pairs.items()}
     silent = [pairs[label] for label, said in verdicts.items() if said in (None, Verdict.INVALID)]
@@ -161,8 +148,6 @@ def label_of(cell: Result) -> str:
     """The row of the paper's table that `cell` is."""
     return str(cell.settings["network"])
 
-
-# --- reading a report ----------------------------------------------------------------------------
 
 _PLACE = {"guideline", "experiment", "network"}
 

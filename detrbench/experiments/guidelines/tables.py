@@ -27,9 +27,6 @@ def document(report: Report) -> Document:
     return Document(tables, report.records(), report.to_dict())
 
 
-# --- one table per guideline ---------------------------------------------------------------------
-
-
 def _table(finding: Finding) -> Table:
     guideline, machine = finding.guideline, _machine(finding)
     lines = [line for trial in finding.trials for line in _trial_lines(trial)]
@@ -111,9 +108,6 @@ def _remarks(finding: Finding) -> list[str]:
         remark if times == len(cells) else f"{times} of {len(cells)} networks: {remark}"
         for remark, times in said.items()
     ]
-
-
-# --- what it comes to ----------------------------------------------------------------------------
 
 
 def _verdicts(found: Sequence[Finding], report: Report) -> Table:
