@@ -29,18 +29,8 @@ class ShapesOnly(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch l
         """No: telling the compiler to stay out would import it, and nothing is compiled here."""
         return False
 
-    def __torch_dispatch__(
-        self,
-        func: Any,
-        types: Any,
-        args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None,
-    ) -> Any:
-        return self.called(func, args, kwargs or {})
-
-    def called(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """The result of one operator."""
-        return on_shapes(func, args, kwargs)
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        return on_shapes(func, args, kwargs or {})
 
 
 def on_shapes(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -53,10 +43,8 @@ def on_shapes(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
 
 
 def _has_no_values(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
-    """Whether every tensor is on `meta` or fake; where none goes in, whether `meta` is asked for.
-
-    A rule must never stand in for an operator whose result somebody can read.
-    """
+    """Whether every tensor is on `meta` or fake; where none goes in, whether `meta` is asked for. A
+    rule must never stand in for an operator whose result somebody can read."""
     items = (item for arg in args for item in (arg if isinstance(arg, (list, tuple)) else (arg,)))
     tensors = [item for item in items if isinstance(item, Tensor)]
     if not tensors:
@@ -92,12 +80,12 @@ def _full(shape: Sequence[int], value: Any, *, dtype: Any = None, **options: Any
 # --- element by element ------------------------------------------------------------------------
 
 
-def _like(
-    x: Tensor, *options: Any, dtype: torch.dtype | None = None, device: Any = None, **more: Any
-) -> Any:
-    plain = x.is_contiguous() and not any(isinstance(o, Tensor) for o in options)
+def _like(x: Tensor, *options: Any, dtype: torch.dtype | None = None, **more: Any) -> Any:
+    plain = _plain(x) and more.get("memory_format") in (None, torch.preserve_format)
+    device = more.get("device")
     here = device is None or torch.device(device) == x.device
-    return _new(x, *x.shape, dtype=dtype) if plain and here else NotImplemented
+    known = plain and here and not any(isinstance(option, Tensor) for option in options)
+    return _new(x, *x.shape, dtype=dtype) if known else NotImplemented
 
 
 def _float_like(x: Tensor, *options: Any, **more: Any) -> Any:
@@ -113,20 +101,7 @@ def _arithmetic(x: Tensor, y: Any, *others: Any, **scales: Any) -> Any:
     shape = _broadcast([t.shape for t in tensors])
     if shape is None:  # they do not fit: the library says it better
         return NotImplemented
-    if all(map(_in_order, tensors)):
-        return _new(x, *shape, dtype=dtype)
-    leader = tensors[0]
-    dense = list(leader.shape) == shape and all(leader.stride())
-    return _laid_out_like(leader, dtype) if dense else NotImplemented
-
-
-def _laid_out_like(x: Tensor, dtype: torch.dtype) -> Tensor:
-    """A dense tensor whose dimensions lie in memory in the order of x's."""
-    strides = x.stride()
-    order = sorted(range(x.dim()), key=lambda d: -strides[d])
-    return _new(x, *(x.shape[d] for d in order), dtype=dtype).permute(
-        *sorted(range(x.dim()), key=lambda d: order.index(d))
-    )
+    return _new(x, *shape, dtype=dtype) if all(map(_plain, tensors)) else NotImplemented
 
 
 def _broadcast(shapes: Sequence[Sequence[int]]) -> list[int] | None:
@@ -144,10 +119,15 @@ def _division(x: Tensor, y: Any, **more: Any) -> Any:
     return _new(x, *quotient.shape, dtype=torch.get_default_dtype())
 
 
-def _in_order(x: Tensor) -> bool:
-    """Whether memory follows the order of the dimensions, so that results come out contiguous."""
-    strides = [st for size, st in zip(x.shape, x.stride(), strict=True) if size > 1 and st > 0]
-    return strides == sorted(strides, reverse=True)
+def _plain(x: Tensor) -> bool:
+    """Whether x has exactly the strides of a new tensor, so that a result of it has them too. For
+    sides of 1 any stride is contiguous, but the library takes other layouts from some."""
+    expected = 1
+    for size, stride in zip(reversed(x.shape), reversed(x.stride()), strict=True):
+        if stride != expected:
+            return False
+        expected *= max(size, 1)
+    return True
 
 
 # --- convolutions, products, normalisation -----------------------------------------------------
@@ -165,28 +145,20 @@ def _convolution(
     groups: int,
 ) -> Any:
     channels = weight.shape[1] * groups
-    if transposed or x.dim() != weight.dim() or x.shape[1] != channels or not x.is_contiguous():
+    if transposed or x.dim() != weight.dim() or x.shape[1] != channels or not _plain(x):
         return NotImplemented
     out = _windows(x, weight.shape[2:], stride, padding, dilation)
     return _new(x, x.shape[0], weight.shape[0], *out) if min(out) > 0 else NotImplemented
 
 
-def _windows(
-    x: Tensor,
-    window: Sequence[int],
-    stride: Sequence[int],
-    padding: Sequence[int],
-    dilation: Sequence[int],
-    ceiled: bool = False,
-) -> list[int]:
-    """How many fit along each side: floor((H + 2p - d(k - 1) - 1) / s) + 1.
-
-    Rounded up, the last must still begin inside the image or left padding.
-    """
+def _windows(x: Tensor, *geometry: Sequence[int], ceiled: bool = False) -> list[int]:
+    """How many windows (sides k, stride s, padding p, dilation d) fit along each side:
+    floor((H + 2p - d(k - 1) - 1) / s) + 1. Rounded up, the last must still begin inside the image
+    or left padding."""
     counts = []
     for i, size in enumerate(x.shape[2:]):
-        given = (window, stride, padding, dilation)  # one value stands for all sides
-        k, s, p, d = (values[i] if len(values) > 1 else values[0] for values in given)
+        # One value stands for all sides.
+        k, s, p, d = (values[i] if len(values) > 1 else values[0] for values in geometry)
         room = size + 2 * p - d * (k - 1) - 1
         count = (-(-room // s) if ceiled else room // s) + 1
         counts.append(count - 1 if ceiled and (count - 1) * s >= size + p else count)
@@ -204,14 +176,14 @@ def _batch_norm(
     x: Tensor, weight: Any, bias: Any, mean: Any, var: Any, training: bool, *rest: Any
 ) -> Any:
     """Saved statistics come back in training only; the library's own shape function errs there."""
-    if mean is None or mean.shape[0] != x.shape[1] or not x.is_contiguous():
+    if mean is None or mean.shape[0] != x.shape[1] or not _plain(x):
         return NotImplemented
     saved = x.shape[1] if training else 0
     return _new(x, *x.shape), _new(x, saved), _new(x, saved)
 
 
 def _layer_norm(x: Tensor, normalized: Sequence[int], *rest: Any) -> Any:
-    if tuple(x.shape[x.dim() - len(normalized) :]) != tuple(normalized):
+    if tuple(x.shape[x.dim() - len(normalized) :]) != tuple(normalized) or not _plain(x):
         return NotImplemented
     rows = x.shape[: x.dim() - len(normalized)] + (1,) * len(normalized)
     return _new(x, *x.shape), _new(x, *rows), _new(x, *rows)
@@ -231,7 +203,7 @@ def _cat(tensors: Sequence[Tensor], dim: int = 0) -> Any:
         return NotImplemented
     dim %= first.dim()
     around = {(t.dtype, t.dim(), t.shape[:dim], t.shape[dim + 1 :]) for t in tensors}
-    channels_last = first.dim() > 3 and not all(map(_in_order, tensors))
+    channels_last = first.dim() > 3 and not all(map(_plain, tensors))
     if len(around) != 1 or channels_last:
         return NotImplemented
     along = sum(t.shape[dim] for t in tensors)
@@ -241,14 +213,16 @@ def _cat(tensors: Sequence[Tensor], dim: int = 0) -> Any:
 def _stack(tensors: Sequence[Tensor], dim: int = 0) -> Any:
     first = tensors[0]
     rank = first.dim() + 1
-    if len({(t.dtype, t.shape) for t in tensors}) != 1 or not -rank <= dim < rank:
+    alike = len({(t.dtype, t.shape) for t in tensors}) == 1 and all(map(_plain, tensors))
+    if not alike or not -rank <= dim < rank:
         return NotImplemented
     dim %= rank
     return _new(first, *first.shape[:dim], len(tensors), *first.shape[dim:])
 
 
 def _clone(x: Tensor, *, memory_format: Any = None) -> Any:
-    contiguous = memory_format is torch.contiguous_format or x.is_contiguous()
+    kept = memory_format in (None, torch.preserve_format) and _plain(x)
+    contiguous = kept or memory_format is torch.contiguous_format
     return _new(x, *x.shape) if contiguous else NotImplemented
 
 
@@ -256,11 +230,11 @@ def _pad(x: Tensor, pads: Sequence[int], value: Any = 0) -> Any:
     shape = list(x.shape)
     for side in range(len(pads) // 2):
         shape[-1 - side] += pads[2 * side] + pads[2 * side + 1]
-    return _new(x, *shape) if x.is_contiguous() else NotImplemented
+    return _new(x, *shape) if _plain(x) else NotImplemented
 
 
 def _upsample(x: Tensor, size: Sequence[int], *scales: Any) -> Any:
-    return _new(x, *x.shape[:2], *size) if x.is_contiguous() else NotImplemented
+    return _new(x, *x.shape[:2], *size) if _plain(x) else NotImplemented
 
 
 def _grid_sample(x: Tensor, grid: Tensor, *modes: Any) -> Any:
@@ -277,9 +251,9 @@ def _max_pool(
     dilation: Sequence[int] = (1,),
     ceil_mode: bool = False,
 ) -> Any:
-    if x.dim() != 4 or not x.is_contiguous():
+    if x.dim() != 4 or not _plain(x):
         return NotImplemented
-    out = _windows(x, window, stride or window, padding, dilation, ceil_mode)
+    out = _windows(x, window, stride or window, padding, dilation, ceiled=ceil_mode)
     if min(out) < 1:
         return NotImplemented
     return _new(x, *x.shape[:2], *out), _new(x, *x.shape[:2], *out, dtype=torch.int64)

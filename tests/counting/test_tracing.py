@@ -189,6 +189,26 @@ def test_shapes_alone_give_what_real_execution_gives(name: str) -> None:
     assert [op.module for op in executed.ops] == [op.module for op in on_meta.ops]
 
 
+class LastChannels(nn.Module):
+    """A map with its channels last is added to itself, then goes through a layer of products."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(3, 5, bias=False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        last = images.permute(0, 2, 3, 1)
+        result: Tensor = self.layer(last + last)
+        return result
+
+
+@pytest.mark.parametrize("imgsz", [(16, 32), (1, 32), (16, 1)])
+def test_what_is_made_of_a_permuted_map_keeps_its_shape(imgsz: tuple[int, int]) -> None:
+    traced = trace(LastChannels(), imgsz)
+    assert traced.macs == imgsz[0] * imgsz[1] * 3 * 5
+    assert traced.ops[-1].out.shape[-1] == 5
+
+
 @pytest.mark.parametrize("name", ["shufflev2"])
 def test_fake_tensors_give_what_meta_gives(name: str) -> None:
     model = build(name, 3, device="meta")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -93,6 +95,65 @@ ODD_CALLS = [
 def test_rules_say_what_the_library_says_on_odd_calls(func: Any, args: Any) -> None:
     with torch.device("meta"):
         assert described(on_shapes(func, args, {})) == described(func(*args))
+
+
+def laid_out(draw: random.Random, sizes: Sequence[int], dtype: torch.dtype) -> Tensor:
+    """A tensor of that shape as a model may hold it: new, permuted, a part of another, repeated."""
+    kind = draw.choice(["new", "permuted", "channels_last", "part", "repeated"])
+    if kind == "permuted":
+        order = draw.sample(range(4), 4)
+        back = [order.index(i) for i in range(4)]
+        return empty(*(sizes[i] for i in order), dtype=dtype).permute(*back)
+    if kind == "channels_last":
+        return empty(*sizes, dtype=dtype).to(memory_format=torch.channels_last)
+    if kind == "part":
+        return empty(sizes[0], 2 * sizes[1], *sizes[2:], dtype=dtype)[:, : sizes[1]]
+    if kind == "repeated":
+        return empty(sizes[0], 1, *sizes[2:], dtype=dtype).expand(*sizes)
+    return empty(*sizes, dtype=dtype)
+
+
+def calls_on(draw: random.Random) -> Iterator[tuple[Any, tuple[Any, ...], dict[str, Any]]]:
+    """One call of every rule that takes maps, on maps of odd sizes in odd layouts."""
+    _, channels, _, width = sizes = [draw.choice([1, 1, 2, 3, 5]) for _ in range(4)]
+    x, y = (laid_out(draw, sizes, torch.float32) for _ in range(2))
+    mask = laid_out(draw, sizes, torch.bool)
+    dim = draw.randrange(4)
+    formats = [torch.preserve_format, torch.contiguous_format, torch.channels_last]
+    layout = {"memory_format": draw.choice(formats)}
+    weight = laid_out(draw, (4, channels, 1, 1), torch.float32)
+    for func in (aten.add.Tensor, aten.mul.Tensor, aten.div.Tensor):
+        yield func, (x, y), {}
+        yield func, (x, 2.0), {}
+        yield func, (x, empty(width)), {}
+        yield func, (x, empty(channels, 1, 1)), {}
+    yield aten.addcmul.default, (x, y, x), {}
+    yield aten.bitwise_and.Tensor, (mask, mask), {}
+    for func in (aten.relu.default, aten.silu.default, aten.sigmoid.default, aten.clone.default):
+        yield func, (x,), {}
+    yield aten.clone.default, (x,), layout
+    yield aten.empty_like.default, (x,), layout
+    yield aten.gt.Scalar, (x, 0.5), {}
+    yield aten.cat.default, ([x, y], dim), {}
+    yield aten.stack.default, ([x, y], dim), {}
+    yield aten.convolution.default, (x, weight, None, [1, 1], [0, 0], [1, 1], False, [0, 0], 1), {}
+    yield aten.max_pool2d_with_indices.default, (x, [3, 3], [1, 1], [1, 1]), {}
+    yield aten.upsample_nearest2d.default, (x, [6, 8]), {}
+    yield aten.constant_pad_nd.default, (x, [1, 1, 1, 1]), {}
+    yield aten.native_layer_norm.default, (x, [width], None, None, 1e-5), {}
+    yield aten._softmax.default, (x, dim, False), {}
+    yield aten.topk.default, (x, 1, dim), {}
+    yield aten.gather.default, (x, dim, empty(*sizes, dtype=torch.int64)), {}
+    for func in (aten.sum.dim_IntList, aten.mean.dim, aten.amax.default):
+        yield func, (x, [dim], draw.choice([True, False])), {}
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_rules_say_what_the_library_says_in_any_layout(seed: int) -> None:
+    for func, args, kwargs in calls_on(random.Random(seed)):
+        with torch.device("meta"):
+            ours, theirs = on_shapes(func, args, kwargs), func(*args, **kwargs)
+        assert described(ours) == described(theirs), (func, described(args), kwargs)
 
 
 def test_what_does_not_fit_is_refused_in_the_librarys_words() -> None:

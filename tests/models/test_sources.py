@@ -499,7 +499,7 @@ class Fusible(nn.Module):
 
     def fuse(self) -> object:
         (result,) = self.result
-        if isinstance(result, Exception):
+        if isinstance(result, BaseException):
             raise result
         self.folded = True
         return result
@@ -515,3 +515,5 @@ def test_a_module_is_fused_by_its_own_method() -> None:
         assert module.folded
     with pytest.raises(UsageError, match="any: fusing it failed: KeyError: 'bn'"):
         described(Fusible(KeyError("bn")), "any").fused()
+    with pytest.raises(UsageError, match="any: fusing it failed: SystemExit: 3"):
+        described(Fusible(SystemExit(3)), "any").fused()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,29 +19,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Built:
-    """A model as it was really built.
+    """A model as it was really built."""
 
-    Attributes:
-        module: takes images (B, C, H, W), in evaluation mode.
-        title: its name for readers.
-        nc: its classes, where it knows them.
-        published: figures that others printed of it, as in a report's rows, without ours.
-        notes: what its source leaves open and was decided for it.
-        images: its own example of input, where it has one; of that shape alone it is known to work.
-        folder: where its code is, if that is the user's.
-    """
-
-    module: nn.Module
-    title: str
-    nc: int | None = None
-    published: tuple[dict[str, Any], ...] = ()
-    notes: tuple[str, ...] = ()
-    images: Tensor | None = None
-    folder: Path | None = None
+    module: nn.Module  # takes images (B, C, H, W), in evaluation mode
+    title: str  # its name for readers
+    nc: int | None = None  # its classes, where it knows them
+    published: tuple[dict[str, Any], ...] = ()  # as in a report's rows, without our figures
+    notes: tuple[str, ...] = ()  # what its source leaves open and was decided for it
+    images: Tensor | None = None  # its own example of input: only that shape is known to work
+    folder: Path | None = None  # where its code is, if that is the user's
 
     def beside(self) -> AbstractContextManager[None]:
         """Inside, its code finds what it imports, as it did while it was built."""
-        return nullcontext() if self.folder is None else beside(self.folder)
+        return beside(self.folder)
 
     @property
     def detector(self) -> Detector | None:
@@ -51,11 +41,8 @@ class Built:
         return self.module if isinstance(self.module, Detector) else None
 
     def fused(self) -> Built:
-        """With batch norms folded, by the module's own `fuse`.
-
-        Raises:
-            UsageError: it has none, or it fails.
-        """
+        """With batch norms folded, by the module's own `fuse`. Raises UsageError where it has none,
+        or it fails."""
         from torch import nn
 
         fuse = getattr(self.module, "fuse", None)
@@ -68,7 +55,7 @@ class Built:
         try:
             with self.beside():
                 result = fuse()
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise UsageError(
                 f"fusing it failed: {type(error).__name__}: {error}", where=self.title
             ) from error
