@@ -23,19 +23,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Convention:
-    """A named way to count.
+    """A named way to count."""
 
-    Attributes:
-        name: as on the command line.
-        stands_for: the counter and version whose figures this reproduces.
-        explanation: what it adds to, or misses from, the core.
-        macs: what the counter books for one operator, in MACs.
-    """
-
-    name: str
-    stands_for: str
-    explanation: str
-    macs: Callable[[Op], int]
+    name: str  # as on the command line
+    stands_for: str  # the counter and version whose figures this reproduces
+    explanation: str  # what it adds to, or misses from, the core
+    macs: Callable[[Op], int]  # what the counter books for one operator
 
     def flops(self, ops: Iterable[Op]) -> int:
         """2 x the MACs that the counter books for these operators."""
@@ -51,11 +44,7 @@ class Convention:
 
 
 def find_convention(name: str) -> Convention:
-    """Look a convention up by name.
-
-    Raises:
-        UsageError: no such convention.
-    """
+    """Look a convention up by name. Raises UsageError where there is none such."""
     if name not in CONVENTIONS:
         hint = nearest(name, CONVENTIONS)
         raise UsageError(f"unknown convention {name!r}", where="--convention", hint=hint)
@@ -116,17 +105,15 @@ def _affine(op: Op) -> bool:
     return op.args[2 if op.name == "native_layer_norm" else 1] is not None
 
 
-def _softmax_macs(rows: int, length: int) -> int:
+def _softmax_macs(op: Op) -> int:
     """Exponentials, additions and divisions of each row, as both thops book them."""
-    return rows * (3 * length - 1)
-
-
-def _softmax_op(op: Op) -> int:
     if op.kind == formulas.ATTENTION:
         query, key = op.inputs[:2]
-        return _softmax_macs(prod(query.shape[:-1]), key.shape[-2])
-    shape, dim = op.inputs[0].shape, op.args[1]
-    return _softmax_macs(prod(shape) // shape[dim], shape[dim])
+        rows, length = prod(query.shape[:-1]), key.shape[-2]
+    else:
+        length = op.inputs[0].shape[op.args[1]]
+        rows = op.inputs[0].numel // length
+    return rows * (3 * length - 1)
 
 
 def _hooked(op: Op, is_one: Callable[..., bool], *also: str) -> int:
@@ -136,7 +123,7 @@ def _hooked(op: Op, is_one: Callable[..., bool], *also: str) -> int:
     if op.kind in (formulas.BATCH_NORM, formulas.LAYER_NORM) and is_one(op, *norms):
         return first * (4 if _affine(op) else 2)
     if op.kind == formulas.SOFTMAX and is_one(op, "Softmax"):
-        return _softmax_op(op)
+        return _softmax_macs(op)
     if op.kind == formulas.UPSAMPLE and is_one(op, *_UPSAMPLES):
         return out * _INTERPOLATION_MACS.get(op.name, 0)
     if op.kind == formulas.POOLING and is_one(op, "AdaptiveAvgPool2d"):
@@ -170,11 +157,11 @@ def _ultralytics_thop(op: Op) -> int:
     """ultralytics-thop 2.2.3: every product, wherever it is called, and hooks for some modules."""
     in_attention = _within(op, "MultiheadAttention")
     if op.kind == formulas.ATTENTION and in_attention:
-        return op.cost.macs + _softmax_op(op)
+        return op.cost.macs + _softmax_macs(op)
     if op.cost.macs:
         return op.cost.macs
     if op.kind == formulas.SOFTMAX and in_attention:
-        return _softmax_op(op)
+        return _softmax_macs(op)
     if op.kind == formulas.POOLING and _within(op, *_AVERAGES):
         return op.cost.elementwise_flops + op.out.numel
     return _hooked(op, _within, "GroupNorm")
@@ -191,9 +178,8 @@ def _fvcore(op: Op) -> int:
         return first * (5 if _affine(op) else 4)
     if op.name == "adaptive_avg_pool2d":
         return first
-    return out * {"upsample_nearest2d": 1, "upsample_bilinear2d": 4, "grid_sampler_2d": 4}.get(
-        op.name, 0
-    )
+    per_output = {"upsample_nearest2d": 1, "upsample_bilinear2d": 4, "grid_sampler_2d": 4}
+    return out * per_output.get(op.name, 0)
 
 
 def _torch(op: Op) -> int:

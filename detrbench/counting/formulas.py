@@ -23,17 +23,12 @@ class TensorInfo(NamedTuple):
 
     shape: tuple[int, ...]
     itemsize: int
-    distinct: int
-    """Elements that are really there: a broadcast dimension or overlapping windows count once."""
-    storage: int
-    """Identity of the storage within one trace; views share it."""
-    offset: int
-    """Where in the storage a view begins: two halves of a split are different tensors."""
-    version: int
-    """How often the storage had been written when this tensor was seen."""
+    distinct: int  # elements really there: what is broadcast, or lies in two windows, counts once
+    storage: int  # its identity within one trace; views share it
+    offset: int  # where in the storage a view begins: two halves of a split are different tensors
+    version: int  # how often the storage had been written when this tensor was seen
     parameter: bool
-    whole: bool
-    """Whether it is all of its storage, not a part of it."""
+    whole: bool  # whether it is all of its storage, not a part of it
 
     @property
     def numel(self) -> int:
@@ -103,11 +98,8 @@ def _read_inputs(call: Call) -> int:
 
 @dataclass(frozen=True)
 class Formula:
-    """How one operator is counted.
-
-    `kind` is the component the operator belongs to in every table; `reads` replaces the default
-    "each input once" where a kernel touches less (or more) than that.
-    """
+    """How one operator is counted. `kind` is the component it belongs to in every table; `reads`
+    replaces the default "each input once" where a kernel touches less (or more) than that."""
 
     kind: str
     macs: Count = _nothing
@@ -115,7 +107,6 @@ class Formula:
     reads: Count = _read_inputs
 
     def cost(self, call: Call) -> Cost:
-        """The cost of one kernel."""
         return Cost(
             macs=self.macs(call),
             elementwise_flops=self.elementwise(call),
@@ -187,16 +178,15 @@ def _matmul_macs(call: Call) -> int:
     return left.numel * columns
 
 
-def _attention_shapes(call: Call) -> tuple[int, int, int]:
-    query, key, value = call.args[0], call.args[1], call.args[2]
-    pairs = prod(query.shape[:-1]) * key.shape[-2]
-    return pairs, query.shape[-1], value.shape[-1]
+def _attention_pairs(call: Call) -> int:
+    query, key = call.args[:2]
+    return int(prod(query.shape[:-1]) * key.shape[-2])
 
 
 def _attention_macs(call: Call) -> int:
     """Q K^T and P V: per (query, key), one product over the head width, one over the value's."""
-    pairs, width, value_width = _attention_shapes(call)
-    return pairs * (width + value_width)
+    query, _, value = call.args[:3]
+    return _attention_pairs(call) * int(query.shape[-1] + value.shape[-1])
 
 
 # --- element-wise work -------------------------------------------------------------------------
@@ -216,14 +206,14 @@ def _bias(call: Call) -> int:
 
 
 def _pool(call: Call) -> int:
-    window = call.args[1] if len(call.args) > 1 else call.kwargs["kernel_size"]
+    window = call.arg(1, "kernel_size")
     sides = [window] if isinstance(window, int) else list(window)
     spatial = 2 if "2d" in call.name else 3 if "3d" in call.name else 1
     return call.out.numel * (prod(sides) if len(sides) == spatial else sides[0] ** spatial)
 
 
 def _attention_softmax(call: Call) -> int:
-    return 6 * _attention_shapes(call)[0]  # scale, and the five of a softmax
+    return 6 * _attention_pairs(call)  # scale, and the five of a softmax
 
 
 # --- the table ---------------------------------------------------------------------------------

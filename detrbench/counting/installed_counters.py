@@ -28,17 +28,11 @@ from detrbench.counting.tracing import attention_in_full
 
 @dataclass(frozen=True)
 class Counted:
-    """What a real counter said.
+    """What a real counter said."""
 
-    Attributes:
-        convention: the convention of `detrbench.counting.conventions` that it follows.
-        counter: distribution and version, as installed.
-        flops: two per multiply-accumulate, whatever the counter calls its number.
-    """
-
-    convention: str
-    counter: str
-    flops: int
+    convention: str  # of `detrbench.counting.conventions`, which it follows
+    counter: str  # distribution and version, as installed
+    flops: int  # two per multiply-accumulate, whatever the counter calls its number
 
 
 class CounterMissing(UsageError):
@@ -48,14 +42,9 @@ class CounterMissing(UsageError):
 def run_counter(name: str, model: nn.Module, imgsz: tuple[int, int], batch: int = 1) -> Counted:
     """Run the counter imported as `name` ("thop", "fvcore" or "torch") on a copy of the model.
 
-    Attention's fused fast path is off meanwhile: it would count as 0 in all of them.
-
-    Args:
-        model: with memory and values, on the CPU; it is left as it is.
-        imgsz: (H, W) in pixels.
-
-    Raises:
-        CounterMissing: it is not installed or cannot be imported.
+    The model has memory and values, on the CPU; `imgsz` is (H, W) in pixels. Attention's fused fast
+    path is off meanwhile: it would count as 0 in all of them. Raises CounterMissing where the
+    counter is not installed or cannot be imported.
     """
     images = torch.rand(batch, 3, *imgsz)
     with attention_in_full(), torch.no_grad():
@@ -81,19 +70,13 @@ def _fvcore(model: nn.Module, images: Tensor) -> Counted:
 def _thop(model: nn.Module, images: Tensor) -> Counted:
     with _quiet("thop"):
         macs, _ = _import("thop", "thop").profile(model, inputs=(images,), verbose=False)
-    distribution = owner("thop")
-    return Counted(
-        "ultralytics-thop" if distribution.name == "ultralytics-thop" else "thop",
-        f"{distribution.name} {distribution.version}",
-        2 * int(macs),
-    )
+    found = owner("thop")
+    convention = "ultralytics-thop" if found.name == "ultralytics-thop" else "thop"
+    return Counted(convention, f"{found.name} {found.version}", 2 * int(macs))
 
 
-COUNTERS: Mapping[str, Callable[[nn.Module, Tensor], Counted]] = {
-    "thop": _thop,
-    "fvcore": _fvcore,
-    "torch": _torch,
-}
+Counter = Callable[[nn.Module, Tensor], Counted]
+COUNTERS: Mapping[str, Counter] = {"thop": _thop, "fvcore": _fvcore, "torch": _torch}
 """Import name -> how to run what answers to it."""
 
 
@@ -101,10 +84,8 @@ def owner(package: str) -> metadata.Distribution:
     """The distribution whose files really lie at an import name.
 
     Two distributions can install into one package, the later one over the earlier. The one whose
-    record has the hash of the package's file is the one that answers.
-
-    Raises:
-        CounterMissing: no installed distribution has that import name.
+    record has the hash of the package's file is the one that answers. Raises CounterMissing where
+    none has that import name.
     """
     names = dict.fromkeys(metadata.packages_distributions().get(package, ()))
     candidates = [metadata.distribution(name) for name in names]
@@ -136,10 +117,8 @@ def _import(module: str, distribution: str) -> Any:
                 f"{distribution} imports distutils, which this Python no longer has",
                 hint="pip install setuptools",
             ) from error
-        raise CounterMissing(
-            f"{distribution} is not installed",
-            hint="pip install 'detrbench[counters]'",
-        ) from error
+        hint = "pip install 'detrbench[counters]'"
+        raise CounterMissing(f"{distribution} is not installed", hint=hint) from error
 
 
 @contextmanager

@@ -39,22 +39,14 @@ AROUND = frozenset({"preprocess", "postprocess"})
 
 @dataclass(frozen=True)
 class Guideline:
-    """One of the four.
-
-    Attributes:
-        key: G1 to G4.
-        rule: what it asks for.
-        unit: of what breaking it costs: "element", "count" or "B".
-        cost: what that is, in words.
-        total: which of a trace's totals it is a share of.
-        check: what breaks it in a part of a model, in words, and what of that costs how much.
-    """
+    """One of the four, G1 to G4."""
 
     key: str
-    rule: str
-    unit: str
-    cost: str
-    total: str
+    rule: str  # what it asks for
+    unit: str  # of what breaking it costs: "element", "count" or "B"
+    cost: str  # what that is, in words
+    total: str  # which of a trace's totals it is a share of
+    # What breaks it in a part of a model, in words, and what of that costs how much.
     check: Callable[[Part, Trace], tuple[str, list[Evidence]]]
 
 
@@ -68,31 +60,19 @@ class Evidence(NamedTuple):
 
 @dataclass(frozen=True)
 class Finding:
-    """A block and a guideline that it breaks.
+    """A block and a guideline that it breaks."""
 
-    Attributes:
-        block: its module path, such as "model.7" for row 7 of a model's file; kind: its class.
-        stage: the stage it belongs to.
-        guideline: a key of GUIDELINES.
-        found: what breaks it, in words and numbers.
-        above: what that costs, in the guideline's unit.
-        share: of the whole model's total; own_share: of the block's own.
-        flops_share: the block's part of the model's FLOPs.
-        evidence: layer by layer or unit by unit, worst first.
-        time_share: the block's part of the measured time; None where none was given.
-        timed: whose time that is: the block's path, or its stage; None where none was given.
-    """
-
-    block: str
-    kind: str
+    block: str  # its module path, such as "model.7" for row 7 of a model's file
+    kind: str  # its class
     stage: str
-    guideline: str
-    found: str
-    above: float
-    share: float
-    own_share: float
-    flops_share: float
-    evidence: tuple[Evidence, ...]
+    guideline: str  # a key of GUIDELINES
+    found: str  # what breaks it, in words and numbers
+    above: float  # what that costs, in the guideline's unit
+    share: float  # of the whole model's total
+    own_share: float  # of the block's own total
+    flops_share: float  # the block's part of the model's FLOPs
+    evidence: tuple[Evidence, ...]  # layer by layer or unit by unit, worst first
+    # The block's part of the measured time, and whose time that is: the block's path, or its stage.
     time_share: float | None = None
     timed: str | None = None
 
@@ -125,14 +105,9 @@ def lint(
 def time_shares(report: Report, model: str) -> tuple[dict[str, float], Result]:
     """Module path or stage -> its share of a model's measured time, and the row that says so.
 
-    The share is of the whole model's time, or of its parts' sum where that is more.
-
-    Args:
-        report: with parts by module, or by stage as `detrbench latency --stages` makes it.
-        model: the name it has in the report.
-
-    Raises:
-        UsageError: the report has no such model, or no times of its parts.
+    The share is of the whole model's time, or of its parts' sum where that is more. The report has
+    parts by module, or by stage as `detrbench latency --stages` makes it. Raises UsageError where
+    it has no model of that name, or no times of its parts.
     """
     rows = [row for row in report.rows if row.model == model]
     if not rows:
@@ -161,7 +136,6 @@ def time_shares(report: Report, model: str) -> tuple[dict[str, float], Result]:
 def _finding(
     trace: Trace, part: Part, guideline: Guideline, times: Mapping[str, float]
 ) -> Finding | None:
-    """None where nothing breaks it."""
     text, evidence = guideline.check(part, trace)
     above = sum(one.above for one in evidence)
     if not above:
@@ -337,11 +311,9 @@ def _convolutions(ops: Iterable[Op]) -> list[_Convolution]:
 
 
 def _units(block: str, trace: Trace) -> list[str]:
-    """The building blocks of a block: what is inside of modules that only hold other modules.
-
-    A stage computes nothing itself, and all it holds are units; a unit adds or joins, or holds
-    layers. So containers are told from units by what they do, not by their class.
-    """
+    """The building blocks of a block: what is inside of modules that only hold other modules. A
+    stage computes nothing itself, and all it holds are units; a unit adds or joins, or holds
+    layers. So containers are told from units by what they do, not by their class."""
     children: dict[str, list[str]] = defaultdict(list)
     for path in filter(None, trace.modules):
         children[path.rpartition(".")[0]].append(path)

@@ -28,7 +28,6 @@ def document(
         f"{len(found) - len(shown)} more cost less than {show_part(least)} of the model each: "
         "see --least, CSV and JSON"
     )
-    times = (Column("Time (model)"),) if timed else ()
     table = Table(
         caption=(
             f"{name}, {settings_text(settings)}: what breaks ShuffleNetV2's guidelines, "
@@ -41,7 +40,7 @@ def document(
             Column("Cost (model)"),
             Column("Cost (block)"),
             Column("FLOPs (model)"),
-            *times,
+            *((Column("Time (model)"),) if timed else ()),
         ),
         lines=tuple(_line(finding, timed is not None) for finding in shown),
         notes=(

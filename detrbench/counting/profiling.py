@@ -31,11 +31,7 @@ MODULE_DEPTH = 2
 
 
 def profile(
-    models: Subjects,
-    *,
-    by: Grouping | None = None,
-    convention: str = "core",
-    **settings: Any,
+    models: Subjects, *, by: Grouping | None = None, convention: str = "core", **settings: Any
 ) -> Report:
     """Count what one evaluation call of each model costs; nothing is computed.
 
@@ -49,11 +45,8 @@ def profile(
             first), blocks (a Python file with blocks of your own, which is run), backbone_weights
             (loaded to see that they fit). A list of several values makes every combination.
 
-    Returns:
-        One row per case. A model that cannot be traced is a row with the reason.
-
-    Raises:
-        UsageError: a name, file, size or number that cannot be used.
+    The report has one row per case. A model that cannot be traced is a row with the reason.
+    Raises UsageError where a name, file, size or number cannot be used.
     """
     find_convention(convention)
     cases, modules = cases_of(models, settings)
@@ -82,12 +75,8 @@ def _counted_apart(cases: Iterable[Case]) -> list[Case]:
 def build_to_count(case: Case, module: nn.Module | None = None) -> Built:
     """The model of `case`, of shapes only where its source can do that, fused where asked for.
 
-    Args:
-        module: what the reference stands for, where somebody has made it already; it is copied
-            before anything in it is changed.
-
-    Raises:
-        UsageError: it cannot be built so.
+    `module` is what the reference stands for, where somebody has made it already; it is copied
+    before anything in it is changed. Raises UsageError where it cannot be built so.
     """
     built = (
         build_model(case.model, "meta") if module is None else described(module, case.model.name)
@@ -120,11 +109,7 @@ def metrics_of(totals: Totals, ops: Sequence[Op]) -> dict[str, int | float | Non
 def counted(
     case: Case, by: Grouping | None, convention: str, module: nn.Module | None = None
 ) -> Result:
-    """The row of one case.
-
-    Raises:
-        UsageError: it cannot be built.
-    """
+    """The row of one case. Raises UsageError where it cannot be built."""
     built = build_to_count(case, module)
     blank = Result(
         model=case.model.name,

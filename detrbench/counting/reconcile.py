@@ -25,20 +25,13 @@ Progress = Callable[[str, str], None]
 
 @dataclass(frozen=True)
 class Reconciliation:
-    """What each convention books for each component, and what the real counters say.
-
-    Attributes:
-        components: component -> convention -> MACs; a component that a convention does not know is
-            absent from it.
-        counted: the real counters that ran here.
-        missing: why others did not, by import name.
-    """
+    """What each convention books for each component, and what the real counters say."""
 
     model: str
     nc: int | None
-    components: dict[str, dict[str, int]]
-    counted: tuple[Counted, ...]
-    missing: dict[str, str]
+    components: dict[str, dict[str, int]]  # component -> conventions that know it -> MACs
+    counted: tuple[Counted, ...]  # the real counters that ran here
+    missing: dict[str, str]  # why others did not, by import name
 
     def total(self, convention: str) -> int:
         """MACs of all components."""
@@ -58,10 +51,7 @@ def reconcile(case: Case, progress: Progress = lambda text, phase: None) -> Reco
     """Break a model's FLOPs down by component and convention, and run the counters installed here.
 
     The counters run the model for real: a few seconds each. Those that are not installed are named
-    in the result.
-
-    Raises:
-        UsageError: a model, file, size or number that cannot be used.
+    in the result. Raises UsageError where a model, file, size or number cannot be used.
     """
     traced = trace_case(case, build_to_count(case))
     components: dict[str, dict[str, int]] = {}
@@ -69,14 +59,13 @@ def reconcile(case: Case, progress: Progress = lambda text, phase: None) -> Reco
         for part, macs in rule.components(traced.ops).items():
             components.setdefault(part, {})[name] = macs
     real = build_model(case.model)
-    real = real.fused() if case.execution.fused else real
+    how = case.execution
+    real = real.fused() if how.fused else real
     counted, missing = [], {}
     for name in COUNTERS:
         progress(f"running {name}", "running the counters")
         try:
-            counted.append(
-                run_counter(name, real.module, case.execution.imgsz, case.execution.batch)
-            )
+            counted.append(run_counter(name, real.module, how.imgsz, how.batch))
         except CounterMissing as error:
             missing[name] = str(error)
     return Reconciliation(_title(case, real), real.nc, components, tuple(counted), missing)
@@ -102,34 +91,24 @@ class Settings(NamedTuple):
 
 @dataclass(frozen=True)
 class Match:
-    """Class counts `nc_low` to `nc_high` under one way to count, with their figures.
-
-    `params` and `flops` are those at `nc_low` and `nc_high`; `flops` are MACs where not doubled.
-    """
+    """Class counts `nc_low` to `nc_high` under one way to count, with the figures at both."""
 
     settings: Settings
     nc_low: int
     nc_high: int
     params: tuple[int, int]
-    flops: tuple[int, int]
+    flops: tuple[int, int]  # MACs where not doubled
 
 
 @dataclass(frozen=True)
 class Search:
-    """Which settings print the figures asked for.
-
-    Attributes:
-        matches: all that print exactly these digits; empty when none does.
-        closest: where none does, the one whose worst relative deviation is least.
-        deviation: that deviation.
-        sizes: the image sizes tried.
-    """
+    """Which settings print the figures asked for."""
 
     model: str
-    matches: tuple[Match, ...]
-    closest: Match
-    deviation: float
-    sizes: tuple[int, ...]
+    matches: tuple[Match, ...]  # all that print exactly these digits; empty when none does
+    closest: Match  # where none does, the one whose worst relative deviation is least
+    deviation: float  # that deviation
+    sizes: tuple[int, ...]  # the image sizes tried
 
 
 def search(
@@ -141,14 +120,8 @@ def search(
     """Find class count, fusing, convention, doubling and image size behind printed figures.
 
     Parameters and FLOPs grow by the same step with each class, so two traces tell all class counts;
-    what is found is traced once more, to be sure.
-
-    Args:
-        case: the model, its batch and blocks; its other settings are what is searched for.
-        params, gflops: as printed, at least one.
-
-    Raises:
-        UsageError: neither figure is given, or one is 0.
+    what is found is traced once more, to be sure. Of the case, the model, its batch and blocks are
+    taken. Raises UsageError where neither figure is given, or one is 0.
     """
     if params is None and gflops is None:
         raise UsageError("nothing to search for", hint="give --params, --gflops or both")
@@ -199,8 +172,8 @@ class _Line:
         return min(MOST_CLASSES, max(1, 1 + round((wanted.value - base) / step)))
 
     def match(self, low: int, high: int) -> Match:
-        ends = (self.at(low), self.at(high))
-        return Match(self.settings, low, high, (ends[0][0], ends[1][0]), (ends[0][1], ends[1][1]))
+        params, flops = zip(self.at(low), self.at(high), strict=True)
+        return Match(self.settings, low, high, params, flops)
 
 
 def _lines(case: Case, progress: Progress, everything: bool) -> Iterator[_Line]:

@@ -46,22 +46,19 @@ class TraceError(DetrbenchError):
 
 @dataclass(frozen=True)
 class Op(Call):
-    """One ATen call that does work (views are not recorded).
-
-    `module_type` is the exact class of the innermost module being called, since some conventions
-    count by class. `fused_bytes` is what is left of the traffic when normalisation and element-wise
-    work are folded into the kernel before them. `edge_bytes` are those of the model's input, which
-    it is the first to read, and of the model's outputs that it is the last to write.
-    """
+    """One ATen call that does work (views are not recorded)."""
 
     kind: str
-    module: str
-    module_type: type[nn.Module]
+    module: str  # the innermost that is being called
+    module_type: type[nn.Module]  # its exact class, since some conventions count by class
     stage: str
     cost: Cost
     memory_access_elements: int
     live_bytes: int
+    # What is left of the traffic when normalisation and element-wise work are folded into the
+    # kernel before them.
     fused_bytes: int = 0
+    # Of the model's input, where it is the first to read it, and of outputs that it writes last.
     edge_bytes: int = 0
 
 
@@ -202,9 +199,8 @@ def trace(
         model: any module whose forward takes one image tensor, on any device, `meta` included.
         imgsz: H = W, or (H, W), in pixels.
 
-    Raises:
-        UsageError: a size below 1.
-        TraceError: the forward fails, or needs values even with fake tensors.
+    Raises UsageError where a size is below 1, TraceError where the forward fails, or needs values
+    even with fake tensors.
     """
     height, width = (imgsz, imgsz) if isinstance(imgsz, int) else imgsz
     shape = (batch, channels, height, width)
@@ -286,9 +282,8 @@ def _shadow(model: nn.Module, device: str) -> nn.Module:
     memo: dict[int, Any] = {}
     try:
         for tensor in _tensors(model):
-            twin = torch.empty_strided(
-                tensor.shape, tensor.stride(), dtype=tensor.dtype, device=device
-            )
+            layout = tensor.shape, tensor.stride()
+            twin = torch.empty_strided(*layout, dtype=tensor.dtype, device=device)
             is_parameter = isinstance(tensor, nn.Parameter)
             memo[id(tensor)] = nn.Parameter(twin, tensor.requires_grad) if is_parameter else twin
         return copy.deepcopy(model, memo).eval()
@@ -380,8 +375,9 @@ class _Recorder(ShapesOnly):  # type: ignore[no-untyped-call]  # torch leaves it
             module.register_forward_pre_hook(enter(name), prepend=True)
             module.register_forward_hook(leave)
 
-    def called(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """The result of one operator, which is written down."""
+        kwargs = kwargs or {}
         if func.namespace == "prim":  # a fake tensor asked where it lives: no operator of a model
             return func(*args, **kwargs)
         name = aten_name(func)
@@ -441,13 +437,8 @@ class _Recorder(ShapesOnly):  # type: ignore[no-untyped-call]  # torch leaves it
             for index, (op, left) in enumerate(zip(self.ops, fused, strict=True))
         )
         parameters = tuple(
-            ParameterInfo(
-                name,
-                parameter.numel(),
-                parameter.numel() * parameter.element_size(),
-                self.touched.get(self.parameters[name]),
-            )
-            for name, parameter in self.model.named_parameters()
+            ParameterInfo(name, p.numel(), p.nbytes, self.touched.get(self.parameters[name]))
+            for name, p in self.model.named_parameters()
         )
         return Trace(
             **vars(_totals(ops, parameters)),
@@ -459,11 +450,9 @@ class _Recorder(ShapesOnly):  # type: ignore[no-untyped-call]  # torch leaves it
 
 
 class _Storages:
-    """Who is alive: names storages, counts their versions, adds up their bytes.
-
-    The bytes of parameters and buffers are no activations. Liveness comes from weak references,
-    so it follows the forward's own reference counts, as a real allocator would see them.
-    """
+    """Who is alive: names storages, counts their versions, adds up their bytes, but for those of
+    parameters and buffers. Liveness comes from weak references, so it follows the forward's own
+    reference counts, as a real allocator would see them."""
 
     def __init__(self) -> None:
         self.live_bytes = 0

@@ -34,16 +34,14 @@ COMMAND = (sys.executable, "-m", "detrbench.counting.worker")
 class Past:
     """Where an earlier revision of a working tree is, for cases that are built from it.
 
-    Attributes:
-        tree: the working tree, nothing of which may be imported.
-        folder: the revision's files. A working directory and an import path in the tree are taken
-            for theirs of the same name in here.
-        beside: whether everything that is imported must lie beside the models' own files. Whoever
-            has both sides in one process can keep no more than that apart.
+    A working directory and an import path in the tree are taken for theirs of the same name in the
+    revision's folder.
     """
 
-    tree: str
-    folder: str
+    tree: str  # the working tree, nothing of which may be imported
+    folder: str  # the revision's files
+    # Whether everything that is imported must lie beside the models' own files. Whoever has both
+    # sides in one process can keep no more than that apart.
     beside: bool = False
 
     def counterpart(self, path: Path) -> Path | None:
@@ -59,30 +57,20 @@ def count_apart(
 ) -> Report:
     """`detrbench.counting.profiling.profile` of `cases`, in a fresh process.
 
-    Args:
-        past: where they are from, if not from here.
-        command: what to start.
-
-    Raises:
-        UsageError: as there, or one of the past imports what is not of the past.
-        DetrbenchError: the process ended without an answer.
+    `past` is where they are from, if not from here. Raises UsageError as there, or where one of the
+    past imports what is not of the past; DetrbenchError where the process ends without an answer.
     """
     plain = None if past is None else dataclasses.asdict(past)
     job = {"cases": [case.to_dict() for case in cases], "past": plain}
     done = subprocess.run(
-        command,
-        input=json.dumps(job).encode(),
-        capture_output=True,
-        env=environment(),
-        check=False,
+        command, input=json.dumps(job).encode(), capture_output=True, env=environment(), check=False
     )
     try:
         answer = json.loads(done.stdout)
     except ValueError:
         names = ", ".join(case.name for case in cases)
-        raise DetrbenchError(
-            f"counting it {_ending(done.returncode, done.stderr)}", where=names
-        ) from None
+        ending = _ending(done.returncode, done.stderr)
+        raise DetrbenchError(f"counting it {ending}", where=names) from None
     if "error" in answer:
         raise UsageError(**answer["error"])
     for text in answer["warnings"]:
@@ -129,10 +117,8 @@ def _answer(cases: tuple[Case, ...], past: Past | None) -> dict[str, Any]:
 
 class _Watch:
     """Takes this process into the past, and sees whether what is imported there is of the past.
-
     That is done here, not by whoever starts this process: from a folder of the past, a revision of
-    detrbench itself might be run.
-    """
+    detrbench itself might be run."""
 
     def __init__(self, past: Past) -> None:
         self._past = past

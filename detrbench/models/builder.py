@@ -30,7 +30,6 @@ from detrbench.models.yaml_spec import ModelSpec, Row, load_model_spec
 # The shapes in messages are those of this size; its maps are the familiar 80, 40 and 20.
 DRY_RUN_SIZE = 640
 
-
 Maker = partial[nn.Module]
 """`Block(c1, *args, n=repeats)`, to be called on the device that the module is for."""
 
@@ -42,14 +41,8 @@ def _in_series(modules: Sequence[nn.Module]) -> nn.Module:
 def _draw(
     spec: ModelSpec, extra: Mapping[str, type[nn.Module]]
 ) -> tuple[list[list[Maker]], list[nn.Module], int]:
-    """Build every row on `meta` and run it once.
-
-    Raises SpecError naming the file, the row, its line, what it reads, and the hint.
-
-    Returns:
-        Of each row one maker, or one for each repeat; the rows' modules, on `meta`; and what image
-        sizes must be multiples of.
-    """
+    """Build every row on `meta` and run it once: of each row one maker, or one for each repeat; the
+    rows' modules; and what image sizes must be multiples of."""
     outputs: dict[int, Any] = {-1: torch.empty(1, 3, DRY_RUN_SIZE, DRY_RUN_SIZE, device="meta")}
     makers, modules = [], []
     with torch.no_grad(), ShapesOnly():
@@ -94,10 +87,8 @@ def _lay(
 
 
 def _scale_width(spec: ModelSpec, block: type[nn.Module], args: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Apply the scale's width to the argument that the block names as its width.
-
-    As the format has it, a width that equals the class count is a head's and stays.
-    """
+    """Apply the scale's width to the argument that the block names as its width. As the format has
+    it, a width that equals the class count is a head's and stays."""
     at: int | None = getattr(block, "width_arg", None)
     if at is None or at >= len(args) or not isinstance(args[at], int) or args[at] == spec.nc:
         return args
@@ -250,11 +241,7 @@ def _make(spec: ModelSpec, makers: Sequence[Sequence[Maker]]) -> list[nn.Module]
 
 
 def _load_blocks(path: str | Path) -> dict[str, type[nn.Module]]:
-    """The user's own blocks: the `nn.Module` classes of a Python file, by name. It is run.
-
-    Raises UsageError where there is no such file, where running it fails, where it defines no
-    block, or where a name is already one of detrbench's own.
-    """
+    """The user's own blocks: the `nn.Module` classes of a Python file, by name. It is run."""
     module = run_file(Path(path), flag="--blocks")
     blocks = {
         name: found

@@ -16,20 +16,12 @@ CLAIMS = "claims"
 
 
 def find_model(name_or_path: str | Path) -> Path:
-    """The file of a model, by its name (`rtdetr-l`) or by any path.
-
-    Raises:
-        UsageError: there is no such model or file; says which names come close.
-    """
+    """A model's file, by its name (`rtdetr-l`) or a path. Raises UsageError with the near names."""
     return _find("models", "model", name_or_path)
 
 
 def find_suite(name_or_path: str | Path) -> Path:
-    """The file of a benchmark suite, by its name (`article`) or by any path.
-
-    Raises:
-        UsageError: there is no such suite or file; says which names come close.
-    """
+    """A suite's file, by its name (`article`) or a path. Raises UsageError with the near names."""
     return _find("benchmarks", "suite", name_or_path, also=(CLAIMS,))
 
 

@@ -39,30 +39,23 @@ class Detector(nn.Module):
         return hasattr(self.model[-1], "detect")
 
     def detect(self, images: Tensor) -> tuple[Detections, Tensor]:
-        """What `forward` returns, and the cells it started from: (B, Q) int64, best first.
-
-        It is for comparing ways to execute a detector: see `detrbench.runtimes.agreement`.
-        """
+        """What `forward` returns, and the cells it started from: (B, Q) int64, best first. For
+        comparing ways to execute a detector, see `detrbench.runtimes.agreement`."""
         decoder: Any = self.model[-1]
         detections, selected = decoder.detect(self._decoder_inputs(images))
         return Detections(*detections), selected
 
     def run_stage(self, stage: str, outputs: Mapping[int, Any]) -> dict[int, Any]:
-        """Run the rows of one stage.
+        """Run the rows of one stage: "backbone", "neck" or "decoder".
 
-        Args:
-            stage: "backbone", "neck" or "decoder".
-            outputs: row index -> output, of what the stages before left; -1 is the images.
-
-        Returns:
-            What is left for the stages after; the last row's own output stays.
+        `outputs` is row index -> output, of what the stages before left; -1 is the images. What is
+        left for the stages after is returned; the last row's own output stays.
         """
         left = dict(outputs)
         self._run([row for row in self.spec.rows if row.stage == stage], left)
         return left
 
     def _decoder_inputs(self, images: Tensor) -> Any:
-        """What the last row reads."""
         *rows, last = self.spec.rows
         outputs: dict[int, Any] = {-1: images}
         self._run(rows, outputs)
@@ -78,10 +71,8 @@ class Detector(nn.Module):
                     del outputs[index]
 
     def fuse(self) -> Detector:
-        """Fold normalisations into convolutions and merge parallel ones, in place, for inference.
-
-        Computes the same outputs with fewer operators. Doing it twice does nothing more.
-        """
+        """Fold normalisations into convolutions and merge parallel ones, in place: the same outputs
+        with fewer operators. Doing it twice does nothing more."""
         for module in list(self.modules()):
             fold = getattr(module, "fuse", None)
             if fold is not None and module is not self:

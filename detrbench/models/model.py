@@ -20,33 +20,19 @@ class File:
 
 @dataclass(frozen=True)
 class Model:
-    """What a reference resolves to: plain data from which any process builds the same module.
+    """What a reference resolves to: plain data from which any process builds the same module."""
 
-    Attributes:
-        name: what rows call it, as a rule the reference.
-        reference: a name of `models/`, a file, a callable; see `detrbench.models.sources`.
-        nc: number of classes; the file's own where `None`.
-        blocks: a Python file with the user's own blocks.
-        backbone_weights: a torchvision state_dict to load into the backbone.
-        seed: of weights and images.
-        files: every file that it comes from.
-    """
-
-    name: str
-    reference: str
-    nc: int | None = None
-    blocks: str | None = None
-    backbone_weights: str | None = None
-    seed: int = 0
-    files: tuple[File, ...] = ()
+    name: str  # what rows call it, as a rule the reference
+    reference: str  # a name of `models/`, a file, a callable; see `detrbench.models.sources`
+    nc: int | None = None  # number of classes; the file's own where `None`
+    blocks: str | None = None  # a Python file with the user's own blocks
+    backbone_weights: str | None = None  # a torchvision state_dict to load into the backbone
+    seed: int = 0  # of weights and images
+    files: tuple[File, ...] = ()  # every file that it comes from
 
 
 def hashed(path: str | Path) -> File:
-    """`path` with what is in it now.
-
-    Raises:
-        UsageError: it cannot be read.
-    """
+    """`path` with what is in it now. Raises UsageError where it cannot be read."""
     digest = hashlib.sha256()
     if Path(path).exists() and not Path(path).is_file():  # a pipe would wait, a device never end
         raise UsageError("it is not a file", where=str(path), hint="Check the path.")

@@ -36,10 +36,7 @@ _RUN = "detrbench_user_"
 
 def run_file(file: Path, *, flag: str) -> ModuleType:
     """The module that a Python file makes; the same one each time, as long as it and what it
-    imports are the same files.
-
-    Raises:
-        UsageError: there is no such file, or running it fails.
+    imports are the same files. Raises UsageError where there is no such file, or running it fails.
     """
     if not file.is_file():
         raise UsageError("there is no such file", where=str(file), hint=f"check {flag}.")
@@ -80,11 +77,8 @@ def _run(path: Path, source: bytes, name: str) -> ModuleType:
 
 
 def run_module(dotted: str) -> ModuleType:
-    """The module of that name, from the current folder or from what is installed.
-
-    Raises:
-        UsageError: there is none, importing it fails, or another of that name is in its place.
-    """
+    """The module of that name, from the current folder or from what is installed. Raises UsageError
+    where there is none, importing it fails, or another of that name is in its place."""
     root, file = module_file(dotted)
     try:
         with beside(root):
@@ -107,22 +101,16 @@ def run_module(dotted: str) -> ModuleType:
 
 @dataclass(eq=False)
 class _Folder:
-    """A folder whose files are run, and what that left in this process.
-
-    Attributes:
-        front, back: what stands on sys.path for it, before and after everything else: the folder,
-            and what its code put there.
-        modules: what was imported for it, by name.
-        files: their files, and what was in them.
-        known, others: the names of modules, and sys.path, as they are without it while it is open.
-        hidden: modules of the process's own that are called like its files, likewise.
-    """
+    """A folder whose files are run, and what that left in this process."""
 
     path: Path
+    # What stands on sys.path for it, before and after everything else: it, and what its code put.
     front: list[str]
     back: list[str] = field(default_factory=list)
-    modules: dict[str, ModuleType] = field(default_factory=dict)
-    files: dict[Path, str] = field(default_factory=dict)
+    modules: dict[str, ModuleType] = field(default_factory=dict)  # imported for it, by name
+    files: dict[Path, str] = field(default_factory=dict)  # of these modules, and what was in them
+    # The names of modules, and sys.path, as they are without it while it is open; and modules of
+    # the process's own that are called like its files.
     known: frozenset[str] = frozenset()
     others: tuple[str, ...] = ()
     hidden: dict[str, ModuleType] = field(default_factory=dict)
@@ -196,9 +184,9 @@ _open: _Folder | None = None
 
 
 @contextmanager
-def beside(folder: Path) -> Iterator[None]:
+def beside(folder: Path | None) -> Iterator[None]:
     """Inside, what is imported is looked for in `folder` too, and what came from there is known."""
-    if is_shared(folder):
+    if folder is None or is_shared(folder):
         yield
         return
     mine = _used.setdefault(folder, _Folder(folder, [str(folder)]))
@@ -256,9 +244,7 @@ def _is_elsewhere(name: str, folder: Path) -> bool:
 
 def _origin(found: ModuleType | ModuleSpec | None) -> Path | None:
     """The file of a module, or the folder of a package without one."""
-    spec = (
-        found if isinstance(found, ModuleSpec) else vars(found).get("__spec__") if found else None
-    )
+    spec = found if isinstance(found, ModuleSpec) or not found else vars(found).get("__spec__")
     if not isinstance(spec, ModuleSpec):
         return None
     if spec.has_location and spec.origin is not None:
@@ -282,11 +268,8 @@ def is_shared(path: Path) -> bool:
 
 
 def module_file(dotted: str) -> tuple[Path, Path]:
-    """The folder that a module's name starts from, and its file; nothing is imported.
-
-    Raises:
-        UsageError: there is no such module.
-    """
+    """The folder that a module's name starts from, and its file; nothing is imported. Raises
+    UsageError where there is no such module."""
     parts = dotted.split(".")
     own = [] if parts[0] in sys.stdlib_module_names else [str(Path.cwd())]
     for place in (*own, *sys.path):
@@ -344,7 +327,7 @@ def _names(node: ast.AST, file: Path, root: Path) -> Iterator[tuple[Path, list[s
     if isinstance(node, ast.Import):
         names = [(0, alias.name.split(".")) for alias in node.names]
     elif isinstance(node, ast.ImportFrom):
-        start = (node.module or "").split(".") if node.module else []
+        start = node.module.split(".") if node.module else []
         names = [(node.level, [*start, alias.name]) for alias in node.names]
     else:
         return

@@ -5,17 +5,17 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from detrbench.core.errors import DetrbenchWarning, UsageError
-
-if TYPE_CHECKING:
-    from detrbench.models.detector import Detector
+from detrbench.models.detector import Detector
 
 SHOWN = 5  # names listed in a message before "and N more"
+
+Tensors = Mapping[str, Tensor]
 
 
 def load_backbone(detector: Detector, path: str | Path) -> None:
@@ -109,12 +109,7 @@ def _wanted(
     return {k: t for k, t in detector.state_dict().items() if k.split(".")[1] in rows}
 
 
-def _check(
-    wanted: Mapping[str, Tensor],
-    renamed: Mapping[str, str],
-    offered: Mapping[str, Tensor],
-    where: str,
-) -> None:
+def _check(wanted: Tensors, renamed: Mapping[str, str], offered: Tensors, where: str) -> None:
     # A counter that only training reads, and that old files do not have.
     missing = [k for k in wanted if k not in renamed and not k.endswith("num_batches_tracked")]
     misshaped = [

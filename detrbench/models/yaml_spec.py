@@ -62,82 +62,52 @@ _NOT_BUILT: Mapping[str, str] = {
 
 @dataclass(frozen=True)
 class Row:
-    """One row of the file.
+    """One row of the file."""
 
-    Attributes:
-        index: position, counted through backbone and head.
-        sources: the rows it reads, absolute; `IMAGE` only for row 0.
-        listed: `from` was a list, so the block receives a list of tensors.
-        repeats: as written, scaled by the depth multiple.
-        module: name of the block, or `nn.Something`.
-        args: its arguments, with `nc` put in and "None", "True", "False" made values.
-        stage: "backbone", "neck" (rows of the head), or "decoder" (the last row).
-        line: 1-based line in the file.
-    """
-
-    index: int
-    sources: tuple[int, ...]
-    listed: bool
-    repeats: int
-    module: str
-    args: tuple[Any, ...]
-    stage: str
-    line: int
+    index: int  # position, counted through backbone and head
+    sources: tuple[int, ...]  # the rows it reads, absolute; `IMAGE` only for row 0
+    listed: bool  # `from` was a list, so the block receives a list of tensors
+    repeats: int  # as written, scaled by the depth multiple
+    module: str  # name of the block, or `nn.Something`
+    args: tuple[Any, ...]  # with `nc` put in and "None", "True", "False" made values
+    stage: str  # "backbone", "neck" (rows of the head), or "decoder" (the last row)
+    line: int  # 1-based line in the file
 
 
 @dataclass(frozen=True)
 class Published:
-    """Figures as printed elsewhere, kept as text so that their digits survive.
+    """Figures as printed elsewhere, kept as text so that their digits survive."""
 
-    Attributes:
-        label: what the source calls the model.
-        source: where it is printed.
-        params, gflops, latency_ms: e.g. "32.8M", "108.0", "11.6".
-        settings: what reproduces params and gflops: nc, fused, convention, imgsz.
-    """
-
-    label: str
+    label: str  # what the source calls the model
     source: str
-    params: str | None = None
-    gflops: str | None = None
-    latency_ms: str | None = None
+    params: str | None = None  # e.g. "32.8M"
+    gflops: str | None = None  # e.g. "108.0"
+    latency_ms: str | None = None  # e.g. "11.6"
+    # What reproduces params and gflops: nc, fused, convention, imgsz.
     settings: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """What a model file says.
+    """What a model file says."""
 
-    Attributes:
-        name: the file's name without its ending.
-        path: the file.
-        title: for people; the name if the file gives none.
-        nc: number of classes.
-        rows: every layer, backbone first.
-        scale: the scale in use, None if the file has none.
-        depth, width, max_channels: its multipliers. `depth` is already in `Row.repeats`; widths
-            are for the blocks, which know which of their arguments is one.
-        params_nc80: parameters at 80 classes before fuse(), as declared in the file.
-        origin: where the layer list is from.
-        published: figures printed elsewhere.
-        backbone_weights: prefix in a torchvision state_dict -> index of the row that takes them.
-        notes: assumptions made while reading, to be said aloud.
-    """
-
-    name: str
+    name: str  # the file's name without its ending
     path: Path
-    title: str
-    nc: int
-    rows: tuple[Row, ...]
-    scale: str | None = None
+    title: str  # for people; the name if the file gives none
+    nc: int  # number of classes
+    rows: tuple[Row, ...]  # every layer, backbone first
+    scale: str | None = None  # the one in use, None if the file has none
+    # The scale's multipliers. `depth` is already in `Row.repeats`; widths are for the blocks, which
+    # know which of their arguments is one.
     depth: float = 1.0
     width: float = 1.0
     max_channels: int | float = float("inf")
-    params_nc80: int | None = None
-    origin: str | None = None
+    params_nc80: int | None = None  # at 80 classes before fuse(), as declared in the file
+    origin: str | None = None  # where the layer list is from
     published: tuple[Published, ...] = ()
+    # Prefix in a torchvision state_dict -> index of the row that takes them.
     backbone_weights: Mapping[str, int] = field(default_factory=dict)
-    notes: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()  # assumptions made while reading, to be said aloud
 
     def error(self, row: Row, what: str, hint: str | None) -> SpecError:
         """The error to raise about a row, at "models/x.yaml, row 7 (line 23: HGBlock)"."""
@@ -155,8 +125,7 @@ def load_model_spec(
         nc: number of classes instead of the file's.
         known_blocks: the block names that exist, to refuse others; None accepts any.
 
-    Raises:
-        SpecError: anything wrong with the file or `nc`, naming file, row and line, and the hint.
+    Raises SpecError where the file or `nc` is wrong, naming file, row and line, and the hint.
     """
     path = Path(path)
     root = read_yaml(path)
@@ -178,10 +147,8 @@ def _check_top_level(root: Node, top: Mapping[str, Node]) -> None:
         raise unknown_key(key, node, _READ, "top-level key")
     for section in ("backbone", "head"):
         if section not in top:
-            raise root.error(
-                f"there is no `{section}`",
-                f"add `{section}:` with a list of rows; {_ROW_FORM}",
-            )
+            hint = f"add `{section}:` with a list of rows; {_ROW_FORM}"
+            raise root.error(f"there is no `{section}`", hint)
 
 
 # ---------------------------------------------------------------------------- classes and scales
@@ -371,15 +338,13 @@ def _ours(node: Node | None, name: str, last: int) -> dict[str, Any]:
     keys = ("title", "params", "origin", "published", "backbone_weights")
     hint = "write title: ..., params: ..., published: [...]."
     entries = {} if node is None else mapping(node, keys, name="`detrbench`", hint=hint)
-    no_figures: tuple[Published, ...] = ()
-    no_weights: dict[str, int] = {}
     weights = partial(_weights, last=last)
     return {
         "title": read(entries, "title", _text, None) or name,
         "params_nc80": read(entries, "params", _parameters, None),
         "origin": read(entries, "origin", _text, None),
-        "published": read(entries, "published", _all_published, no_figures),
-        "backbone_weights": read(entries, "backbone_weights", weights, no_weights),
+        "published": read(entries, "published", _all_published, tuple[Published, ...]()),
+        "backbone_weights": read(entries, "backbone_weights", weights, dict[str, int]()),
     }
 
 

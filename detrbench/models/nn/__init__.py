@@ -43,9 +43,7 @@ BLOCKS: dict[str, str] = {
 
 def resolve(name: str, extra: Mapping[str, type[nn.Module]] | None = None) -> type[nn.Module]:
     """The class of a block: from `extra` (the user's own), from `BLOCKS`, or `nn.X` from torch.
-
-    Raises SpecError with the nearest names of torch.
-    """
+    Raises SpecError with the nearest names of torch."""
     if extra and name in extra:
         return extra[name]
     if name in BLOCKS:

@@ -15,12 +15,12 @@ from torch import Tensor, nn
 
 TEMPERATURE = 10_000.0  # wavelengths run from 2 pi to 10,000 x 2 pi (arXiv 1706.03762, 3.5)
 
+Sizes = Sequence[tuple[int, int]]  # (h, w) of each map
+
 
 def position_embedding(height: int, width: int, channels: int, device: torch.device) -> Tensor:
-    """Sines and cosines of both coordinates, rows first: (1, height * width, channels), float32.
-
-    Always float32, whatever the precision of the features, as where the models were trained.
-    """
+    """Sines and cosines of both coordinates, rows first: (1, height * width, channels), always
+    float32, whatever the precision of the features, as where the models were trained."""
     bands = channels // 4
     omega = torch.arange(bands, dtype=torch.float32, device=device) / bands
     omega = 1.0 / TEMPERATURE**omega
@@ -43,11 +43,8 @@ def self_attention(attention: nn.MultiheadAttention, x: Tensor, position: Tensor
 
 class AIFI(nn.Module):
     """Attention-based intra-scale feature interaction: one transformer encoder layer over a map
-    (RT-DETR, arXiv 2304.08069, section 4.2). Normalises after each residual sum.
-
-    Args:
-        c1: width, a multiple of `num_heads` and of 4; cm: width of the feed-forward network.
-    """
+    (RT-DETR, arXiv 2304.08069, section 4.2). Normalises after each residual sum. c1: width, a
+    multiple of `num_heads` and of 4; cm: width of the feed-forward network."""
 
     def __init__(self, c1: int, cm: int = 2048, num_heads: int = 8) -> None:
         super().__init__()
@@ -69,12 +66,9 @@ class AIFI(nn.Module):
 
 
 class DeformableAttention(nn.Module):
-    """Each query reads a few points around its box from every map
-    (Deformable DETR, arXiv 2010.04159, section 4.1; offsets are parts of the box).
-
-    Args:
-        width: channels C; levels: number of maps; heads; points: points per head and map.
-    """
+    """Each query reads a few points around its box from every map (Deformable DETR, arXiv
+    2010.04159, section 4.1; offsets are parts of the box): of `width` C channels and `levels` maps,
+    `points` per head and map."""
 
     def __init__(self, width: int, levels: int, heads: int, points: int) -> None:
         super().__init__()
@@ -94,16 +88,13 @@ class DeformableAttention(nn.Module):
         offsets = direction[:, None, None, :] * distance[:, None]  # (heads, 1, points, 2)
         with torch.no_grad():
             self.sampling_offsets.weight.zero_()
-            bias = offsets.expand(-1, self.levels, -1, -1).reshape(-1)
-            self.sampling_offsets.bias.copy_(bias)
+            self.sampling_offsets.bias.copy_(offsets.expand(-1, self.levels, -1, -1).reshape(-1))
             self.attention_weights.weight.zero_()
             self.attention_weights.bias.zero_()
 
-    def forward(
-        self, query: Tensor, boxes: Tensor, memory: Tensor, sizes: Sequence[tuple[int, int]]
-    ) -> Tensor:
+    def forward(self, query: Tensor, boxes: Tensor, memory: Tensor, sizes: Sizes) -> Tensor:
         """query (B, Q, C); boxes (B, Q, 4) cx, cy, w, h in 0..1; memory (B, sum of h * w, C), the
-        flattened maps of `sizes` (h, w). Returns (B, Q, C)."""
+        flattened maps of `sizes`. Returns (B, Q, C)."""
         batch, queries, width = query.shape
         heads, levels, points = self.heads, self.levels, self.points
         value = self.value_proj(memory).transpose(1, 2)  # (B, C, sum of h * w)

@@ -48,10 +48,8 @@ class Conv(nn.Module):
         act: bool | nn.Module = True,
     ) -> None:
         super().__init__()
-        same = d * (k - 1) // 2
-        self.conv = nn.Conv2d(
-            c1, c2, k, s, same if p is None else p, groups=g, dilation=d, bias=False
-        )
+        padding = d * (k - 1) // 2 if p is None else p
+        self.conv = nn.Conv2d(c1, c2, k, s, padding, groups=g, dilation=d, bias=False)
         self.bn: nn.Module = batch_norm(c2)
         self.act = activation(act)
 
@@ -70,13 +68,7 @@ class DWConv(Conv):
     """Depth-wise `Conv`: as many groups as both widths allow."""
 
     def __init__(
-        self,
-        c1: int,
-        c2: int,
-        k: int = 1,
-        s: int = 1,
-        d: int = 1,
-        act: bool | nn.Module = True,
+        self, c1: int, c2: int, k: int = 1, s: int = 1, d: int = 1, act: bool | nn.Module = True
     ) -> None:
         super().__init__(c1, c2, k, s, g=math.gcd(c1, c2), d=d, act=act)
 
@@ -95,10 +87,8 @@ class LightConv(nn.Module):
 
 
 class RepConv(nn.Module):
-    """Parallel 3x3 and 1x1 convolutions, summed (RepVGG, arXiv 2101.03697, section 3).
-
-    `fuse` merges them into one 3x3 convolution with a bias, which computes the same.
-    """
+    """Parallel 3x3 and 1x1 convolutions, summed (RepVGG, arXiv 2101.03697, section 3); `fuse`
+    merges them into one 3x3 convolution with a bias, which computes the same."""
 
     width_arg = 0
 
@@ -126,9 +116,8 @@ class RepConv(nn.Module):
         self.merged: nn.Conv2d | None = None
 
     def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = self._branches(x) if self.merged is None else self.merged(x)
-        activated: Tensor = self.act(y)
-        return activated
+        y: Tensor = self.act(self._branches(x) if self.merged is None else self.merged(x))
+        return y
 
     def _branches(self, x: Tensor) -> Tensor:
         y: Tensor = self.conv1(x).add_(self.conv2(x))
@@ -197,7 +186,7 @@ class Concat(nn.Module):
 
     def check_inputs(self, shapes: Sequence[torch.Size]) -> None:
         """Raises ValueError where the inputs differ in any other dimension than the joined one."""
-        others = {tuple(s[: self.dimension]) + tuple(s[self.dimension + 1 :]) for s in shapes}
+        others = {(s[: self.dimension], s[self.dimension + 1 :]) for s in shapes}
         if len(others) > 1:
             raise ValueError(
                 "the inputs have different sizes; rows that are joined must have the same stride"

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from detrbench.models.nn.attention import DeformableAttention, self_attention
+from detrbench.models.nn.attention import DeformableAttention, Sizes, self_attention
 from detrbench.models.nn.conv import batch_norm
 from detrbench.models.nn.detections import Detections
 
@@ -22,16 +22,12 @@ SCORE_PRIOR = 0.01  # probability that an untrained score head gives (arXiv 1708
 
 
 def inverse_sigmoid(x: Tensor) -> Tensor:
-    """log(x / (1 - x)) for x in 0..1, finite at both ends.
-
-    `torch.logit(x, eps)` clips to eps..1 - eps, which differs by up to 1e-5 near the ends.
-    """
+    """log(x / (1 - x)) for x in 0..1, finite at both ends. (`torch.logit(x, eps)` clips to
+    eps..1 - eps, which differs by up to 1e-5 near the ends.)"""
     return x.clamp(min=LOGIT_EPS).div_((1 - x).clamp_(min=LOGIT_EPS)).log_()
 
 
-def anchors(
-    sizes: Sequence[tuple[int, int]], dtype: torch.dtype, device: torch.device
-) -> tuple[Tensor, Tensor]:
+def anchors(sizes: Sizes, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
     """One square box per cell of every map: logits (1, L, 4) and which are usable (1, L, 1), bool.
 
     L is the sum of h * w. Made anew in every forward, from the sizes alone: a stored copy would
@@ -81,12 +77,7 @@ class DecoderLayer(nn.Module):
         self.norm3 = nn.LayerNorm(width)
 
     def forward(
-        self,
-        query: Tensor,
-        position: Tensor,
-        boxes: Tensor,
-        memory: Tensor,
-        sizes: Sequence[tuple[int, int]],
+        self, query: Tensor, position: Tensor, boxes: Tensor, memory: Tensor, sizes: Sizes
     ) -> Tensor:
         """query and position (B, Q, C), boxes (B, Q, 4), memory (B, L, C) -> (B, Q, C)."""
         query = self.norm1(self_attention(self.self_attn, query, position).add_(query))
@@ -152,9 +143,8 @@ class RTDETRDecoder(nn.Module):
         for score_head in (self.enc_score_head, *self.dec_score_head):
             nn.init.constant_(score_head.bias, prior)
         for box_head in (self.enc_bbox_head, *self.dec_bbox_head):
-            last = box_head.layers[-1]
-            nn.init.zeros_(last.weight)
-            nn.init.zeros_(last.bias)
+            for tensor in box_head.layers[-1].parameters():
+                nn.init.zeros_(tensor)
 
     def check_inputs(self, shapes: Sequence[torch.Size]) -> None:
         """Raises ValueError where a map is not half as large as the one before."""
@@ -187,13 +177,13 @@ class RTDETRDecoder(nn.Module):
             boxes = box_head(query).add_(inverse_sigmoid(boxes)).sigmoid_()
         return Detections(boxes, self.dec_score_head[-1](query).sigmoid_()), selected
 
-    def _flatten(self, maps: Sequence[Tensor]) -> tuple[Tensor, list[tuple[int, int]]]:
-        """The maps as one sequence (B, L, C), and their sizes (h, w)."""
+    def _flatten(self, maps: Sequence[Tensor]) -> tuple[Tensor, Sizes]:
+        """The maps as one sequence (B, L, C), and their sizes."""
         projected = [project(m) for project, m in zip(self.input_proj, maps, strict=True)]
         sizes = [(m.shape[2], m.shape[3]) for m in projected]
         return torch.cat([m.flatten(2).transpose(1, 2) for m in projected], 1), sizes
 
-    def _propose(self, memory: Tensor, sizes: Sequence[tuple[int, int]]) -> tuple[Tensor, Tensor]:
+    def _propose(self, memory: Tensor, sizes: Sizes) -> tuple[Tensor, Tensor]:
         """Features (B, L, C) and anchor logits (1, L, 4) of every cell."""
         logits, usable = anchors(sizes, memory.dtype, memory.device)
         return self.enc_output(memory * usable), logits

@@ -20,10 +20,8 @@ def _preactivated(c1: int, c2: int, k: int) -> list[nn.Module]:
 
 
 class DenseLayer(nn.Module):
-    """Appends `growth` channels, computed from all that came before: 1x1 and 3x3 convolution.
-
-    Its first normalisation reads what several layers wrote and stays when the model is fused.
-    """
+    """Appends `growth` channels, computed from all that came before: 1x1 and 3x3 convolution. Its
+    first normalisation reads what several layers wrote and stays when the model is fused."""
 
     def __init__(self, c1: int, growth: int) -> None:
         super().__init__()

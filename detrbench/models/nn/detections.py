@@ -9,22 +9,17 @@ from torch import Tensor
 
 
 class Detections(NamedTuple):
-    """The raw output: one box and one score per class for every query.
-
-    boxes: (B, Q, 4), centre x, centre y, width, height as parts of the image's size.
-    scores: (B, Q, nc), after the sigmoid.
-    """
+    """The raw output, for every query: boxes (B, Q, 4), centre x, centre y, width, height as parts
+    of the image's size; scores (B, Q, nc), after the sigmoid."""
 
     boxes: Tensor
     scores: Tensor
 
 
 class Predictions(NamedTuple):
-    """The best (query, class) pairs, best first; K = min(top_k, Q * nc).
-
-    labels: (B, K) int64, -1 where the score is under the threshold.
-    scores: (B, K). boxes: (B, K, 4), left, top, right, bottom in pixels.
-    """
+    """The best (query, class) pairs, best first; K = min(top_k, Q * nc). labels: (B, K) int64, -1
+    where the score is under the threshold. scores: (B, K). boxes: (B, K, 4), left, top, right,
+    bottom in pixels."""
 
     labels: Tensor
     scores: Tensor
@@ -32,11 +27,7 @@ class Predictions(NamedTuple):
 
 
 def postprocess(
-    detections: Detections,
-    image_hw: tuple[int, int],
-    *,
-    top_k: int = 300,
-    threshold: float = 0.0,
+    detections: Detections, image_hw: tuple[int, int], *, top_k: int = 300, threshold: float = 0.0
 ) -> Predictions:
     """Pick the `top_k` best (query, class) pairs of each image and scale their boxes to pixels.
 

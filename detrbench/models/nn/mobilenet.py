@@ -19,11 +19,8 @@ class MobileV1Stem(Series):
 
 
 class MobileV1Stage(nn.Sequential):
-    """`n` units (the row's repeats) of a 3x3 convolution per channel and a 1x1 convolution.
-
-    Args:
-        c2: output width of each unit. stride: of the first unit.
-    """
+    """`n` units (the row's repeats) of a 3x3 convolution per channel and a 1x1 convolution, each
+    `c2` wide; `stride` is the first one's."""
 
     def __init__(self, c1: int, c2: int, stride: int = 1, *, n: int = 1) -> None:
         super().__init__(_unit(c1, c2, stride), *(_unit(c2, c2, 1) for _ in range(n - 1)))
@@ -57,11 +54,8 @@ class MobileV2Unit(nn.Module):
 
 
 class MobileV2Stage(nn.Sequential):
-    """One line of table 2: `n` units (the row's repeats).
-
-    Args:
-        c2: output width of each unit. expansion: t of the table. stride: of the first unit.
-    """
+    """One line of table 2: `n` units (the row's repeats), each `c2` wide; `expansion` is t of the
+    table, `stride` the first unit's."""
 
     def __init__(
         self, c1: int, c2: int, expansion: int = 6, stride: int = 1, *, n: int = 1

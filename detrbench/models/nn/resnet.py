@@ -29,9 +29,7 @@ class Bottleneck(nn.Module):
 
 class ResNetLayer(nn.Module):
     """The stem (`is_first`: 7x7 convolution and max pooling) or one stage of `units` bottlenecks.
-
-    The row states its input width itself (`c_in`); it must be that of the row it reads.
-    """
+    The row states its input width itself (`c_in`); it must be that of the row it reads."""
 
     def __init__(
         self, c1: int, c_in: int, c2: int, s: int = 1, is_first: bool = False, units: int = 1

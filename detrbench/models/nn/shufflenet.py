@@ -36,11 +36,8 @@ class SqueezeExcite(nn.Module):
 class ShuffleV2Unit(nn.Module):
     """One unit: stride 1 transforms half of the channels and passes the other half on; stride 2
     transforms all of them twice. Then the two halves are interleaved (channel shuffle). The 3x3
-    convolutions have no activation: the paper drops it, as Xception does.
-
-    Args:
-        c1, c2: widths; equal at stride 1. se: gate the end of branch 2 by `SqueezeExcite`.
-    """
+    convolutions have no activation: the paper drops it, as Xception does. `se` gates the end of
+    branch 2 by `SqueezeExcite`."""
 
     def __init__(self, c1: int, c2: int, stride: int, se: bool = False) -> None:
         super().__init__()
@@ -92,13 +89,11 @@ def shuffle_channels(x: Tensor, groups: int) -> Tensor:
 
 
 class ShuffleV1Unit(nn.Module):
-    """Grouped 1x1 convolution, channel shuffle, 3x3 per channel, grouped 1x1 convolution.
+    """Grouped 1x1 convolution, channel shuffle, 3x3 per channel, grouped 1x1 convolution; `first`
+    are the groups of the first, where that has others.
 
     At stride 1 the input is added; at stride 2 its average pool is put in front of the `c2 - c1`
     channels that are computed.
-
-    Args:
-        groups: of the 1x1 convolutions. first: of the first of them, where that has others.
     """
 
     def __init__(
@@ -127,13 +122,9 @@ class ShuffleV1Unit(nn.Module):
 
 
 class ShuffleV1Stage(nn.Sequential):
-    """`n` units (the row's repeats), the first of which halves the map; `c2` channels.
-
-    Args:
-        groups: of the 1x1 convolutions; with 1 there is nothing to shuffle. first: of the stage's
-            very first one, which is 1 in stage 2, "because the number of input channels is
-            relatively small" (section 3.3).
-    """
+    """`n` units (the row's repeats), the first of which halves the map; `c2` channels. With 1 of
+    `groups` there is nothing to shuffle; `first` are those of the stage's very first convolution: 1
+    in stage 2, "because the number of input channels is relatively small" (section 3.3)."""
 
     def __init__(
         self, c1: int, c2: int, groups: int = 3, first: int | None = None, *, n: int = 4

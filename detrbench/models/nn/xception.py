@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from detrbench.models.nn.series import Series, pointwise
+from detrbench.models.nn.series import Series, convolution, pointwise
 
 BOTTLENECK = 4  # output width of a unit over its inner width, as in ShuffleNet
 
@@ -21,10 +21,8 @@ def _separable(c1: int, c2: int, stride: int = 1) -> list[nn.Module]:
 
 
 class XceptionUnit(nn.Module):
-    """Three separable 3x3 convolutions, each after a ReLU, beside a shortcut.
-
-    At stride 2 the first of them has the stride, and the shortcut is a 1x1 convolution of stride 2.
-    """
+    """Three separable 3x3 convolutions, each after a ReLU, beside a shortcut. At stride 2 the first
+    of them has the stride, and the shortcut is a 1x1 convolution of stride 2."""
 
     def __init__(self, c1: int, c2: int, stride: int) -> None:
         super().__init__()
@@ -37,8 +35,8 @@ class XceptionUnit(nn.Module):
             nn.ReLU(inplace=True),
             *_separable(inner, c2),
         )
-        projection = [nn.Conv2d(c1, c2, 1, stride, bias=False), nn.BatchNorm2d(c2)]
-        self.shortcut = Series(*(projection if stride > 1 or c1 != c2 else []))
+        projects = stride > 1 or c1 != c2
+        self.shortcut = Series(*(convolution(c1, c2, 1, stride) if projects else []))
 
     def forward(self, x: Tensor) -> Tensor:
         y: Tensor = self.layers(x)

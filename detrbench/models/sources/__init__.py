@@ -28,17 +28,11 @@ class Source(Protocol):
 
     def resolve(self, model: Model) -> Model:
         """`model` with the hashes of all files that it comes from; imports no torch, runs nothing.
-
-        Raises:
-            UsageError: there is no such model, or it cannot have what is asked of it.
-        """
+        Raises UsageError where there is no such model, or it cannot have what is asked of it."""
 
     def build(self, model: Model, device: str) -> Built:
         """The module on `device`; "meta" asks for shapes alone, where the source can do that.
-
-        Raises:
-            UsageError: it cannot be built so.
-        """
+        Raises UsageError where it cannot be built so."""
 
 
 def source_of(reference: str) -> Source:
@@ -51,18 +45,10 @@ def source_of(reference: str) -> Source:
 
 
 def resolve(model: Model) -> Model:
-    """`model` with the files that it comes from, as they are now.
-
-    Raises:
-        UsageError: its reference leads nowhere.
-    """
+    """`model` with its files, as they are now. Raises UsageError where it leads nowhere."""
     return source_of(model.reference).resolve(model)
 
 
 def build_model(model: Model, device: str = "cpu") -> Built:
-    """The module of `model`, in evaluation mode.
-
-    Raises:
-        UsageError: it cannot be built.
-    """
+    """The module of `model`, in evaluation mode. Raises UsageError where it cannot be built."""
     return source_of(model.reference).build(model, device)

@@ -139,11 +139,9 @@ def _check_arguments(make: Callable[..., Any], keywords: dict[str, Any], referen
     try:
         inspect.signature(make).bind(**keywords)
     except TypeError as error:
-        hint = (
-            "Leave --nc out, or let it take nc."
-            if keywords
-            else "Name a function that can be called without arguments."
-        )
+        hint = "Name a function that can be called without arguments."
+        if keywords:
+            hint = "Leave --nc out, or let it take nc."
         raise UsageError(f"it cannot be called so: {error}", where=reference, hint=hint) from error
     except ValueError:  # a built-in that does not tell its signature
         return
@@ -163,9 +161,8 @@ def _built(made: object, model: Model) -> Built:
     if inputs is None:
         return built
     first, *more = inputs if isinstance(inputs, (tuple, list)) and inputs else (inputs,)
-    if not (
-        isinstance(first, Tensor) and first.dim() == 4 and first.is_floating_point()
-    ) or not all(isinstance(each, Tensor) for each in more):
+    is_images = isinstance(first, Tensor) and first.dim() == 4 and first.is_floating_point()
+    if not is_images or not all(isinstance(each, Tensor) for each in more):
         raise UsageError(
             "its example inputs are not images (B, C, H, W) and, after them, other tensors",
             where=model.reference,

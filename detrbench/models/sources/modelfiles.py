@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from contextlib import nullcontext
 from pathlib import Path
 
 from detrbench.core.errors import UsageError
@@ -36,7 +35,7 @@ class ModelFiles:
         from detrbench.models.builder import build
 
         folder = None if model.blocks is None else Path(model.blocks).resolve().parent
-        with nullcontext() if folder is None else beside(folder):
+        with beside(folder):
             detector = build(
                 model.reference,
                 model.nc,
