@@ -9,7 +9,7 @@ NotImplemented when it is not sure, and then the library decides, or complains, 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from math import ceil
+from math import ceil, prod
 from operator import attrgetter
 from typing import Any
 
@@ -43,8 +43,10 @@ def on_shapes(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
 
 
 def _has_no_values(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
-    """Whether every tensor is on `meta` or fake; where none goes in, whether `meta` is asked for. A
-    rule must never stand in for an operator whose result somebody can read."""
+    """Whether every tensor is on `meta` or fake; where none goes in, whether `meta` is asked for.
+
+    A rule must never stand in for an operator whose result somebody can read.
+    """
     items = (item for arg in args for item in (arg if isinstance(arg, (list, tuple)) else (arg,)))
     tensors = [item for item in items if isinstance(item, Tensor)]
     if not tensors:
@@ -81,7 +83,7 @@ def _full(shape: Sequence[int], value: Any, *, dtype: Any = None, **options: Any
 
 
 def _like(x: Tensor, *options: Any, dtype: torch.dtype | None = None, **more: Any) -> Any:
-    plain = _plain(x) and more.get("memory_format") in (None, torch.preserve_format)
+    plain = x.is_contiguous() and more.get("memory_format") in (None, torch.preserve_format)
     device = more.get("device")
     here = device is None or torch.device(device) == x.device
     known = plain and here and not any(isinstance(option, Tensor) for option in options)
@@ -101,7 +103,17 @@ def _arithmetic(x: Tensor, y: Any, *others: Any, **scales: Any) -> Any:
     shape = _broadcast([t.shape for t in tensors])
     if shape is None:  # they do not fit: the library says it better
         return NotImplemented
-    return _new(x, *shape, dtype=dtype) if all(map(_plain, tensors)) else NotImplemented
+    if all(map(_in_order, tensors)):
+        return _new(x, *shape, dtype=dtype)
+    leader = tensors[0]
+    dense = list(leader.shape) == shape and all(leader.stride())
+    return _laid_out_like(leader, dtype) if dense else NotImplemented
+
+
+def _laid_out_like(x: Tensor, dtype: torch.dtype) -> Tensor:
+    """A dense tensor whose dimensions lie in memory in the order of x's."""
+    order = sorted(range(x.dim()), key=x.stride, reverse=True)
+    return torch.empty_permuted(x.shape, order, dtype=dtype, device=x.device)
 
 
 def _broadcast(shapes: Sequence[Sequence[int]]) -> list[int] | None:
@@ -119,15 +131,12 @@ def _division(x: Tensor, y: Any, **more: Any) -> Any:
     return _new(x, *quotient.shape, dtype=torch.get_default_dtype())
 
 
-def _plain(x: Tensor) -> bool:
-    """Whether x has exactly the strides of a new tensor, so that a result of it has them too. For
-    sides of 1 any stride is contiguous, but the library takes other layouts from some."""
-    expected = 1
-    for size, stride in zip(reversed(x.shape), reversed(x.stride()), strict=True):
-        if stride != expected:
-            return False
-        expected *= max(size, 1)
-    return True
+def _in_order(x: Tensor) -> bool:
+    """Whether memory follows the order of the dimensions, so that results come out contiguous. The
+    strides of sides of 1 tell as well: a map of one pixel or channel may have its channels last."""
+    strides = [stride for stride in x.stride() if stride > 0]
+    channels_last = x.dim() == 4 and x.stride(1) == 1 < prod(x.shape[2:])
+    return strides == sorted(strides, reverse=True) and not channels_last
 
 
 # --- convolutions, products, normalisation -----------------------------------------------------
@@ -145,7 +154,7 @@ def _convolution(
     groups: int,
 ) -> Any:
     channels = weight.shape[1] * groups
-    if transposed or x.dim() != weight.dim() or x.shape[1] != channels or not _plain(x):
+    if transposed or x.dim() != weight.dim() or x.shape[1] != channels or not x.is_contiguous():
         return NotImplemented
     out = _windows(x, weight.shape[2:], stride, padding, dilation)
     return _new(x, x.shape[0], weight.shape[0], *out) if min(out) > 0 else NotImplemented
@@ -176,14 +185,14 @@ def _batch_norm(
     x: Tensor, weight: Any, bias: Any, mean: Any, var: Any, training: bool, *rest: Any
 ) -> Any:
     """Saved statistics come back in training only; the library's own shape function errs there."""
-    if mean is None or mean.shape[0] != x.shape[1] or not _plain(x):
+    if mean is None or mean.shape[0] != x.shape[1] or not x.is_contiguous():
         return NotImplemented
     saved = x.shape[1] if training else 0
     return _new(x, *x.shape), _new(x, saved), _new(x, saved)
 
 
 def _layer_norm(x: Tensor, normalized: Sequence[int], *rest: Any) -> Any:
-    if tuple(x.shape[x.dim() - len(normalized) :]) != tuple(normalized) or not _plain(x):
+    if tuple(x.shape[x.dim() - len(normalized) :]) != tuple(normalized):
         return NotImplemented
     rows = x.shape[: x.dim() - len(normalized)] + (1,) * len(normalized)
     return _new(x, *x.shape), _new(x, *rows), _new(x, *rows)
@@ -203,7 +212,7 @@ def _cat(tensors: Sequence[Tensor], dim: int = 0) -> Any:
         return NotImplemented
     dim %= first.dim()
     around = {(t.dtype, t.dim(), t.shape[:dim], t.shape[dim + 1 :]) for t in tensors}
-    channels_last = first.dim() > 3 and not all(map(_plain, tensors))
+    channels_last = first.dim() > 3 and not all(map(_in_order, tensors))
     if len(around) != 1 or channels_last:
         return NotImplemented
     along = sum(t.shape[dim] for t in tensors)
@@ -213,7 +222,7 @@ def _cat(tensors: Sequence[Tensor], dim: int = 0) -> Any:
 def _stack(tensors: Sequence[Tensor], dim: int = 0) -> Any:
     first = tensors[0]
     rank = first.dim() + 1
-    alike = len({(t.dtype, t.shape) for t in tensors}) == 1 and all(map(_plain, tensors))
+    alike = len({(t.dtype, t.shape) for t in tensors}) == 1 and all(map(_in_order, tensors))
     if not alike or not -rank <= dim < rank:
         return NotImplemented
     dim %= rank
@@ -221,7 +230,7 @@ def _stack(tensors: Sequence[Tensor], dim: int = 0) -> Any:
 
 
 def _clone(x: Tensor, *, memory_format: Any = None) -> Any:
-    kept = memory_format in (None, torch.preserve_format) and _plain(x)
+    kept = memory_format in (None, torch.preserve_format) and x.is_contiguous()
     contiguous = kept or memory_format is torch.contiguous_format
     return _new(x, *x.shape) if contiguous else NotImplemented
 
@@ -230,11 +239,12 @@ def _pad(x: Tensor, pads: Sequence[int], value: Any = 0) -> Any:
     shape = list(x.shape)
     for side in range(len(pads) // 2):
         shape[-1 - side] += pads[2 * side] + pads[2 * side + 1]
-    return _new(x, *shape) if _plain(x) else NotImplemented
+    return _new(x, *shape) if x.is_contiguous() and _in_order(x) else NotImplemented
 
 
 def _upsample(x: Tensor, size: Sequence[int], *scales: Any) -> Any:
-    return _new(x, *x.shape[:2], *size) if _plain(x) else NotImplemented
+    plain = x.is_contiguous() and _in_order(x)
+    return _new(x, *x.shape[:2], *size) if plain else NotImplemented
 
 
 def _grid_sample(x: Tensor, grid: Tensor, *modes: Any) -> Any:
@@ -251,7 +261,7 @@ def _max_pool(
     dilation: Sequence[int] = (1,),
     ceil_mode: bool = False,
 ) -> Any:
-    if x.dim() != 4 or not _plain(x):
+    if x.dim() != 4 or not x.is_contiguous():
         return NotImplemented
     out = _windows(x, window, stride or window, padding, dilation, ceiled=ceil_mode)
     if min(out) < 1:

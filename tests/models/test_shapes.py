@@ -148,12 +148,21 @@ def calls_on(draw: random.Random) -> Iterator[tuple[Any, tuple[Any, ...], dict[s
         yield func, (x, [dim], draw.choice([True, False])), {}
 
 
+def told(result: Any) -> list[tuple[Any, ...]]:
+    """As `described`, without the strides of sides of 1: of those, the library's own devices say
+    different things."""
+    return [
+        (shape, [stride for side, stride in zip(shape, strides, strict=True) if side > 1], dtype)
+        for shape, strides, dtype in described(result)
+    ]
+
+
 @pytest.mark.parametrize("seed", range(40))
 def test_rules_say_what_the_library_says_in_any_layout(seed: int) -> None:
     for func, args, kwargs in calls_on(random.Random(seed)):
         with torch.device("meta"):
             ours, theirs = on_shapes(func, args, kwargs), func(*args, **kwargs)
-        assert described(ours) == described(theirs), (func, described(args), kwargs)
+        assert told(ours) == told(theirs), (func, described(args), kwargs)
 
 
 def test_what_does_not_fit_is_refused_in_the_librarys_words() -> None:
