@@ -70,9 +70,14 @@ def file_to_write(help: str, *flags: str) -> Any:
     return taking("FILE", help, *flags, callback=_check_output)
 
 
-def check_format(format: str | None) -> str | None:
+def check_format(option: typer.CallbackParam, format: str | None) -> str | None:
     """`format`, if there is such a one, or None."""
-    return None if format is None else check_choice(format, FORMATS, flag="--format")
+    return None if format is None else check_choice(format, FORMATS, flag=option.opts[0])
+
+
+def format_to_print(usual: str) -> Any:
+    """The option of a format, and what it is where none is given."""
+    return taking("FORMAT", f"{_one_of(FORMATS)}  [default: {usual}]", callback=check_format)
 
 
 ImageSize = Annotated[str | None, _flag("imgsz")]
@@ -93,14 +98,7 @@ Tf32 = Annotated[bool | None, _switch("tf32", "--tf32/--no-tf32")]
 CudnnBenchmark = Annotated[
     bool | None, _switch("cudnn_benchmark", "--cudnn-benchmark/--no-cudnn-benchmark")
 ]
-Format = Annotated[
-    str | None,
-    taking(
-        "FORMAT",
-        f"{_one_of(FORMATS)}  [default: from -o's suffix, else table]",
-        callback=check_format,
-    ),
-]
+Format = Annotated[str | None, format_to_print("from -o's suffix, else table")]
 Budget = Annotated[float, taking("SECONDS", "For everything.")]
 Output = Annotated[Path | None, file_to_write("Write to FILE instead of stdout.", "-o", "--output")]
 

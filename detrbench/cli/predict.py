@@ -82,9 +82,11 @@ def predict(
             say(f"note: not learned from: {each}")
         lesson = learn_from(measured, profile)
         profile = dataclasses.replace(profile, learned=lesson.to_dict())
-        if device_profile is not None:
+        if device_profile is None:
+            say(f"kept in {keep(profile)}")
+        else:
             profile.save(device_profile)
-        say(f"kept in {device_profile or keep(profile)}")
+            say(f"kept in {device_profile}")
     predictions = [predict_one(case, profile, lesson) for case in asked]
     notes = made({}, __version__, "", options.command_line())
     page = document(profile, predictions, lesson, learned_now=bool(learn), notes=notes)

@@ -16,14 +16,7 @@ def report(
         list[Path],
         typer.Argument(metavar="RUN.json", help="Saved reports; several become one table."),
     ],
-    to: Annotated[
-        str | None,
-        options.taking(
-            "FORMAT",
-            "table, markdown, csv, html, latex or json.  [default: by the suffix of -o]",
-            callback=options.check_format,
-        ),
-    ] = None,
+    to: Annotated[str | None, options.format_to_print("by the suffix of -o")] = None,
     lang: Annotated[str, options.taking("LANG", "Of tables: en or zh.")] = "en",
     by: Annotated[
         str | None, options.taking("PARTS", "Also show the parts: stage, module or op.")

@@ -30,7 +30,9 @@ def run(
             "--output",
         ),
     ] = None,
-    format: Annotated[str, options.taking("FORMAT", "What to print at the end.")] = "table",
+    format: Annotated[
+        str, options.taking("FORMAT", "What to print at the end.", callback=options.check_format)
+    ] = "table",
 ) -> None:
     """Count and time every model of a suite.
 
@@ -54,7 +56,6 @@ def run(
 
     if suite != CLAIMS:
         find_suite(suite)
-    options.check_format(format)
     options.values(context)  # a typo is said before the suite is read
     if folder is not None and folder.exists() and not folder.is_dir():
         raise UsageError(f"{folder} is a file", where="-o", hint="Name a folder.")

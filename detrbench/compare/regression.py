@@ -94,10 +94,11 @@ def gate_revision(
     asked = replace(asked, limit=limit) if policy.judges_time else replace(asked, counts_only=True)
     versus = compare_with_revision(asked, **ways)
     timed = paired_checks(versus.now, versus.then, versus.report, limit, known or {})
-    unbuilt = f"{asked.revision} cannot be built"
     hint = "Name a revision that has a whole model: --rev."
     broken = [
-        Check(Outcome.INVALID, name, reasons=(f"{unbuilt}: {why}",), hint=hint)
+        Check(
+            Outcome.INVALID, name, reasons=(f"{asked.revision} cannot be built: {why}",), hint=hint
+        )
         for name, why in versus.broken.items()
     ]
     return gate(versus.now, versus.then, policy, timed=[*broken, *timed]), versus

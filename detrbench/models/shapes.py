@@ -139,6 +139,10 @@ def _in_order(x: Tensor) -> bool:
     return strides == sorted(strides, reverse=True) and not channels_last
 
 
+def _plain(x: Tensor) -> bool:
+    return x.is_contiguous() and _in_order(x)
+
+
 # --- convolutions, products, normalisation -----------------------------------------------------
 
 
@@ -239,12 +243,11 @@ def _pad(x: Tensor, pads: Sequence[int], value: Any = 0) -> Any:
     shape = list(x.shape)
     for side in range(len(pads) // 2):
         shape[-1 - side] += pads[2 * side] + pads[2 * side + 1]
-    return _new(x, *shape) if x.is_contiguous() and _in_order(x) else NotImplemented
+    return _new(x, *shape) if _plain(x) else NotImplemented
 
 
 def _upsample(x: Tensor, size: Sequence[int], *scales: Any) -> Any:
-    plain = x.is_contiguous() and _in_order(x)
-    return _new(x, *x.shape[:2], *size) if plain else NotImplemented
+    return _new(x, *x.shape[:2], *size) if _plain(x) else NotImplemented
 
 
 def _grid_sample(x: Tensor, grid: Tensor, *modes: Any) -> Any:

@@ -482,7 +482,7 @@ def _common_text(rows: tuple[Result, ...], *more: str) -> str:
 def row_label(row: Result, rows: tuple[Result, ...]) -> str:
     """The model's name, with whatever of its settings the caption cannot say for all rows; of
     cases, with whatever is not usual among them, or their name if that is nothing."""
-    alike = [one.case for one in rows if one.model == row.model and one.settings == row.settings]
+    alike = (one.case for one in rows if one.model == row.model and one.settings == row.settings)
     if row.case is not None and any(case not in (None, row.case) for case in alike):
         return row.case.name  # other cases turned out to run as this one does
     usual = _usual_settings(rows)

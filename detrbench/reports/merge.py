@@ -108,9 +108,12 @@ def _check_settings(one: tuple[str, Report], other: tuple[str, Report]) -> None:
     if not strange or all(any(_compares(each, known) for known in there) for each in here):
         return
     nearest = min(here, key=lambda known: len(setting_differences(known, strange[0])))
-    said = f"its settings are not those of {one[0]}: "
-    said += in_words(setting_differences(nearest, strange[0]))
-    raise UsageError(said, where=other[0], hint="Measure both under the same settings.")
+    differing = in_words(setting_differences(nearest, strange[0]))
+    raise UsageError(
+        f"its settings are not those of {one[0]}: {differing}",
+        where=other[0],
+        hint="Measure both under the same settings.",
+    )
 
 
 def _compares(here: Mapping[str, Any], there: Mapping[str, Any]) -> bool:

@@ -369,8 +369,11 @@ def _finite(text: str) -> float:
 def _check(plain: Any, where: str) -> None:
     """Raise ReportError unless `plain` is a report this version can read."""
     if not isinstance(plain, dict) or "schema_version" not in plain:
-        said, hint = "it has no schema_version", "give a run.json written by detrbench"
-        raise ReportError(f"not a detrbench report: {said}", where=where, hint=hint)
+        raise ReportError(
+            "not a detrbench report: it has no schema_version",
+            where=where,
+            hint="give a run.json written by detrbench",
+        )
     _check_version(plain["schema_version"], where)
     if problem := first_problem(plain, plain["schema_version"]):
         raise ReportError(problem, where=where)
@@ -386,9 +389,12 @@ def _check(plain: Any, where: str) -> None:
         # Cases that were asked for apart (two threads, and as many as there are) may run alike.
         identity = _result(row, {}).identity, row.get("case")
         if identity in seen:
-            twice = f"{row['model']} with the same settings stands twice"
-            said = f"rows[{index}] repeats rows[{seen[identity]}]: {twice}"
-            raise ReportError(said, where=where, hint="keep one row per model and settings")
+            raise ReportError(
+                f"rows[{index}] repeats rows[{seen[identity]}]: {row['model']} with the same "
+                "settings stands twice",
+                where=where,
+                hint="keep one row per model and settings",
+            )
         seen[identity] = index
 
 
@@ -402,9 +408,12 @@ def _check_version(version: Any, where: str) -> None:
     if not isinstance(version, int) or isinstance(version, bool) or version < 1:
         raise ReportError(f"schema_version is {version!r}, not a whole number from 1", where=where)
     if version > SCHEMA_VERSION:
-        versions = f"schema_version {version}, and this one reads up to {SCHEMA_VERSION}"
-        hint = "update detrbench: pip install --upgrade detrbench"
-        raise ReportError(f"written by a newer detrbench: {versions}", where=where, hint=hint)
+        raise ReportError(
+            f"written by a newer detrbench: schema_version {version}, and this one reads up to "
+            f"{SCHEMA_VERSION}",
+            where=where,
+            hint="update detrbench: pip install --upgrade detrbench",
+        )
 
 
 def _first_unwritable(value: Any, path: str) -> str:

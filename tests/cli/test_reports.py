@@ -45,7 +45,7 @@ def test_chinese_headers(saved: Path, capsys: Capture) -> None:
     ("arguments", "said"),
     [
         (["report", "nowhere.json"], "cannot be read"),
-        (["report", "RUN", "--to", "word"], "unknown value 'word'"),
+        (["report", "RUN", "--to", "word"], "--to: unknown value 'word'"),
         (["report", "RUN", "--lang", "fr"], "unknown language"),
         (["report", "RUN", "--by", "layer"], "cannot break a model down"),
         (["diff", "RUN", "nowhere.json"], "cannot be read"),

@@ -55,9 +55,9 @@ def time_check(
         reference: the model that `values` are ratios to; `None` where they are seconds.
         hint: what decides it, where this does not.
     """
-    needed = f"a ratio, and {LEAST_PROCESSES} are needed"
     few = [
-        f"{show_many(number, 'process has', 'processes have')} {needed}"
+        f"{show_many(number, 'process has', 'processes have')} a ratio, and {LEAST_PROCESSES} are "
+        "needed"
         for number in processes
         if number < LEAST_PROCESSES
     ]
@@ -174,8 +174,10 @@ class _Runs:
         """What of the reference is not as it was: it shifts every ratio."""
         reference = f"the reference {reference_of(today)}"
         if settings := _other_settings(then, today):
-            differ = "was timed under other settings (baseline, this run)"
-            yield f"{reference} {differ}: {in_words(settings)}"
+            yield (
+                f"{reference} was timed under other settings (baseline, this run): "
+                f"{in_words(settings)}"
+            )
         counts = {one.key for one in METRICS.values() if not one.measured}
         references = itertools.product(
             [row for row in self._baseline.rows if then.baseline.is_of(row)],
@@ -184,8 +186,10 @@ class _Runs:
         for before, now in references:
             found = {} if differing(before, now, NOT_OF_TIME) else value_differences(before, now)
             if changed := {key: values for key, values in found.items() if key in counts}:
-                differ = "is not the same model in both runs (baseline, this run)"
-                yield f"{reference} {differ}: {in_words(changed)}"
+                yield (
+                    f"{reference} is not the same model in both runs (baseline, this run): "
+                    f"{in_words(changed)}"
+                )
 
 
 def _other_settings(then: Comparison, today: Comparison) -> dict[str, tuple[Any, Any]]:
