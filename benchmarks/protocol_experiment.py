@@ -17,17 +17,14 @@ from __future__ import annotations
 
 import argparse
 import math
-import os
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from busy import busy
 from keeping import Kept, arguments, dated, go_on, goal, note, save
 
 from detrbench.core.stats import mean_interval, median, welch_interval
@@ -42,22 +39,6 @@ COPY, BURDENED = "copy", "burdened"
 EFFECT = 0.05
 SIZING = 4
 """Times as long as a comparison: what the size of a burden is wrong by, all that follow are."""
-
-# Every busy process draws the same times, counted from the same moment of the system's clock: the
-# load is all there or not at all. It ends with the experiment, killed or not: what it leaves behind
-# would disturb all that is measured next. Each is in a terminal session of its own, since Linux
-# shares the processor among those first ("autogroup"): all in one would leave a worker, which is in
-# another, a core to itself, as if they were not there.
-BUSY = """
-import os, random, time
-draw, until = random.Random({seed}), {began}
-while os.getppid() == {parent}:
-    until += draw.uniform({low}, {high})
-    while time.monotonic() < until and os.getppid() == {parent}:
-        pass
-    until += draw.uniform({low}, {high})
-    time.sleep(max(0.0, until - time.monotonic()))
-"""
 
 
 def main() -> int:
@@ -93,7 +74,7 @@ def _experiment(asked: argparse.Namespace, kept: Kept) -> None:
         "protocol": _protocol,
         "sequential": _sequential,
     }
-    with _load_on_and_off(asked):
+    with busy(asked.load, asked.load_seconds, asked.seed):
         for trial in range(asked.trials):
             # Which design begins takes turns as well.
             for name in list(designs)[:: 1 if trial % 2 == 0 else -1]:
@@ -163,22 +144,6 @@ def _of_pair(log_ratios: list[float], run: Run) -> dict[str, Any]:
 def _log_medians(run: Run, model: str) -> list[float]:
     serieses = [run.series(outcome, model) for outcome in run.finished]
     return [math.log(median(series.latency_s)) for series in serieses if series is not None]
-
-
-@contextmanager
-def _load_on_and_off(asked: argparse.Namespace) -> Iterator[None]:
-    low, high = asked.load_seconds
-    code = BUSY.format(
-        seed=asked.seed, began=time.monotonic(), low=low, high=high, parent=os.getpid()
-    )
-    command = [sys.executable, "-c", code]
-    busy = [subprocess.Popen(command, start_new_session=True) for _ in range(asked.load)]
-    try:
-        yield
-    finally:
-        for process in busy:
-            process.kill()
-            process.wait()
 
 
 # --- telling ----------------------------------------------------------------------
