@@ -16,7 +16,7 @@ from detrbench.machine.environment import Environment
 
 Kept = dict[str, Any]
 
-_NO_SETTINGS = ("output", "summary")
+_NO_SETTINGS = ("output", "summary", "resume")
 
 
 def go_on(
@@ -44,10 +44,23 @@ def go_on(
 
 def arguments(parser: argparse.ArgumentParser) -> argparse.Namespace:
     """`parser`'s arguments, and those of every experiment."""
-    parser.add_argument("-o", "--output", type=Path, required=True, help="raw results, JSON")
+    where = parser.add_mutually_exclusive_group(required=True)
+    where.add_argument("-o", "--output", type=Path, help="raw results, JSON")
+    where.add_argument(
+        "--resume", type=Path, metavar="FILE", help="go on with FILE, as it was asked for"
+    )
     parser.add_argument(
         "--summary", action="store_true", help="measure nothing, print what there is"
     )
+    asked = parser.parse_args()
+    if asked.resume is None:
+        return asked
+    try:
+        kept: Kept = json.loads(asked.resume.read_text())
+    except OSError as error:
+        parser.error(f"--resume: {error}")
+    # What is typed beside it still counts: more trials, for instance.
+    parser.set_defaults(**kept["settings"], **kept.get("numbers", {}), output=asked.resume)
     return parser.parse_args()
 
 
@@ -77,9 +90,13 @@ def _load(asked: argparse.Namespace, empty: Mapping[str, Any], numbers: tuple[st
         for name, value in vars(asked).items()
         if name not in (*_NO_SETTINGS, *numbers)
     }
+    wanted = {name: getattr(asked, name) for name in numbers}
     if not asked.output.exists():
-        return {"settings": settings, "environment": Environment.read().to_dict(), **empty}
+        environment = Environment.read().to_dict()
+        return {"settings": settings, "numbers": wanted, "environment": environment, **empty}
     kept: Kept = json.loads(asked.output.read_text())
     if kept["settings"] != settings and not asked.summary:
         raise SystemExit(f"{asked.output} is of other settings: {kept['settings']}")
+    if not asked.summary:
+        kept["numbers"] = wanted
     return kept
