@@ -14,7 +14,7 @@ from detrbench.core.units import parse_part
 
 ARTICLE_PAIR = ("rtdetr-l", "shufflev2")
 
-BUDGET_S, QUICK_S, THOROUGH_S = 120.0, 60.0, 600.0
+QUICK_S, THOROUGH_S = 60.0, 600.0
 
 
 def latency(
@@ -43,7 +43,9 @@ def latency(
     budget: Annotated[
         float | None,
         options.taking(
-            "SECONDS", "For everything, every process's start included.  [default: 120]"
+            "SECONDS",
+            "For everything, from the first keystroke.  [default: what a verdict takes as the "
+            "first process finds it, 10 minutes at most]",
         ),
     ] = None,
     quick: Annotated[
@@ -85,7 +87,7 @@ def latency(
         Path | None,
         options.taking(
             "FOLDER",
-            "Go on with a run that was cut short; alone, or with --budget, of seconds more.",
+            "Go on with a run: alone, where it was cut short, or with --budget, of seconds more.",
         ),
     ] = None,
     format: options.Format = None,
@@ -93,8 +95,8 @@ def latency(
 ) -> None:
     """Time forward passes against each other, and give a verdict.
 
-    Every fresh process builds all models and times them in rounds, each once a round; the ratio to
-    the first, its interval and the verdict are over processes. A flag with several values makes
+    Every process has all models and times them in rounds, each once a round; the ratio to the
+    first, its interval and the verdict are over processes. A flag with several values makes
     every combination, all in the same rounds; what is compared is of one image size and batch. Raw
     samples are kept in JSON. Ctrl-C reports what was measured until then.
 
@@ -103,7 +105,9 @@ def latency(
       FASTER, SLOWER  the whole interval is beyond the margin
       EQUIVALENT      the whole interval is inside it
       INCONCLUSIVE    neither; a longer run narrows the interval
-      INVALID         fewer than 6 processes, a machine too busy, outputs that are not finite
+      TOO FEW         fewer than 6 processes, and no difference so large that 3 tell it
+      BUSY            the machine disturbed half of the processes, and may have made the difference
+      INVALID         outputs that are not finite, an environment that changed meanwhile
 
     \b
     Examples:
@@ -120,7 +124,7 @@ def latency(
     asked = options.cases(models or ARTICLE_PAIR, context)
     target = None if target_ci is None else parse_part(target_ci, where="--target-ci")
     smallest = parse_part(margin, where="--margin")
-    seconds = _budget(budget, quick, thorough, processes)
+    seconds = _budget(budget, quick, thorough)
 
     from detrbench.timing.measuring import latency as measure
     from detrbench.timing.measuring import resume_latency
@@ -128,7 +132,10 @@ def latency(
     with ProgressLine() as progress:
         if resume is not None:
             report = resume_latency(
-                resume, budget_s=budget, progress=progress, announce=progress.say
+                resume,
+                budget_s=None if budget is None else options.left_of(budget),
+                progress=progress,
+                announce=progress.say,
             )
         else:
             report = measure(
@@ -148,15 +155,13 @@ def latency(
     raise typer.Exit(report.exit_code)
 
 
-def _budget(
-    budget: float | None, quick: bool, thorough: bool, processes: int | None
-) -> float | None:
-    """Seconds for the whole run; `None` where only the number of processes ends it."""
+def _budget(budget: float | None, quick: bool, thorough: bool) -> float | None:
+    """Seconds for the whole run; `None` where nobody said."""
     if quick and thorough:
         raise UsageError("--quick and --thorough exclude each other", hint="Choose one of them.")
     if budget is not None:
         options.check_budget(budget)
-        return budget
+        return options.left_of(budget)
     if quick or thorough:
-        return QUICK_S if quick else THOROUGH_S
-    return None if processes is not None else BUDGET_S
+        return options.left_of(QUICK_S if quick else THOROUGH_S)
+    return None

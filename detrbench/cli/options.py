@@ -188,6 +188,13 @@ def check_budget(seconds: float | None) -> None:
         )
 
 
+def left_of(seconds: float) -> float:
+    """Of a budget, what is left of it now: it counts from the first keystroke."""
+    from detrbench.core.processes import age_s
+
+    return max(seconds - age_s(), 1.0)
+
+
 def given(context: typer.Context) -> list[str]:
     """The parameters of the command that are not left to their defaults."""
     sources = {name: context.get_parameter_source(name) for name in context.params}

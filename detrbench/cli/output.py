@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -67,10 +68,11 @@ def _print(text: str) -> None:
 
 
 class ProgressLine:
-    """What is going on, on stderr: one line that changes on a terminal, one per phase elsewhere."""
+    """What is going on, on stderr: one line that changes on a terminal; elsewhere a line for each
+    phase, and again every ten seconds."""
 
     def __init__(self) -> None:
-        self._phase = ""
+        self._phase, self._said = "", 0.0
         self._terminal = sys.stderr.isatty()
 
     def __enter__(self) -> ProgressLine:
@@ -84,13 +86,19 @@ class ProgressLine:
         self.show(_progress_text(progress), progress.phase)
 
     def show(self, text: str, phase: str) -> None:
-        """Show `text` on a terminal; elsewhere only say that a new phase has begun."""
+        """Show `text` on a terminal; elsewhere only when a phase begins, or goes on for long."""
         if self._terminal:
             sys.stderr.write(f"\r\x1b[K{text}")
             sys.stderr.flush()
         elif phase != self._phase:
-            say(f"{phase} ...")
+            self._line(f"{phase} ...")
+        elif time.monotonic() - self._said > _NEWS_S:
+            self._line(text)
         self._phase = phase
+
+    def _line(self, text: str) -> None:
+        self._said = time.monotonic()
+        say(text)
 
     def say(self, text: str) -> None:
         """A line that stays, above the one that changes."""
@@ -105,6 +113,7 @@ class ProgressLine:
 
 
 _BAR = 24  # characters
+_NEWS_S = 9.0  # without which a log looks as if it stood still
 
 
 def _progress_text(progress: Progress) -> str:

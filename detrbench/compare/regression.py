@@ -201,7 +201,7 @@ class _Runner:
         assert past is not None  # as it was counted
         request = replace(self.asked.request, cases=(past, case))
         seconds = self.asked.budget_s
-        budget = Budget(budget_s=seconds, margin=self.asked.limit)
+        budget = Budget(budget_s=seconds, margin=self.asked.limit, least=LEAST_PROCESSES)
         longer = replace(budget, budget_s=STRETCH * seconds, processes=LEAST_PROCESSES)
         told: dict[str, Any] = {"progress": self.progress, "announce": self.announce}
         with tempfile.TemporaryDirectory(prefix="detrbench-gate-") as folder:

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import shutil
+import signal
 import sys
+import time
+from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn, TextIO
+
+_PR_SET_PDEATHSIG = 1  # prctl(2)
 
 # A model needs about 110 of oneDNN's compiled primitives, and its cache holds 1024 by default. Were
 # many cases of one process to push each other's out, each would pay to compile them at every turn.
@@ -28,6 +35,34 @@ def own_stdout() -> TextIO:
     channel = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     return channel
+
+
+def end_with_parent() -> None:
+    """Have Linux send SIGTERM when the parent dies, killed or not. Elsewhere the broken pipe tells,
+    at the end of a call that may take minutes."""
+    if sys.platform == "linux":
+        with suppress(OSError, AttributeError):  # a C library without it
+            ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def age_s() -> float:
+    """Seconds since this process was started; 0 where the system does not tell. A budget is counted
+    from the first keystroke, and on a busy machine Python alone takes seconds to be there."""
+    try:
+        started = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19])
+        ticks = os.sysconf("SC_CLK_TCK")
+        return max(0.0, time.clock_gettime(time.CLOCK_BOOTTIME) - started / ticks)
+    except (OSError, ValueError, IndexError, AttributeError):
+        return 0.0
+
+
+def called_as() -> str:
+    """What to type for `detrbench` here: it may not be on the path."""
+    name = Path(sys.argv[0] or "detrbench")
+    if name.stem != "detrbench":  # a module, or a program that uses the library
+        return "detrbench" if shutil.which("detrbench") else f"{sys.executable} -m detrbench"
+    found = shutil.which("detrbench")
+    return "detrbench" if found and Path(found).samefile(name) else str(name)
 
 
 def leave(code: int) -> NoReturn:

@@ -56,8 +56,11 @@ class Interval:
         return Interval(math.exp(self.estimate), math.exp(self.low), math.exp(self.high))
 
 
-def mean_interval(values: Sequence[float], alpha: float = 0.05) -> Interval | None:
-    """Mean of `values` with its two-sided 1 - alpha interval; `None` for fewer than two.
+def mean_interval(
+    values: Sequence[float], alpha: float = 0.05, least_sd: float = 0.0
+) -> Interval | None:
+    """Mean of `values` with its two-sided 1 - alpha interval; `None` for fewer than two. They are
+    taken to scatter by `least_sd` at least, where their number is too small to tell.
 
     Student, "The Probable Error of a Mean" (Biometrika 6, 1908). For a latency ratio the values are
     one number per process, the median of its paired log-ratios: rounds inside a process depend on
@@ -69,7 +72,7 @@ def mean_interval(values: Sequence[float], alpha: float = 0.05) -> Interval | No
     if n < 2:
         return None
     mean, variance = _mean_and_its_variance(values)
-    half = student_t(1 - alpha / 2, n - 1) * math.sqrt(variance)
+    half = student_t(1 - alpha / 2, n - 1) * max(math.sqrt(variance), least_sd / math.sqrt(n))
     return Interval(mean, mean - half, mean + half)
 
 

@@ -101,6 +101,8 @@ _VERDICTS = {
     "SLOWER": "更慢",
     "EQUIVALENT": "相当",
     "INCONCLUSIVE": "无定论",
+    "TOO FEW": "数据不足",
+    "BUSY": "机器繁忙",
     "INVALID": "无效",
 }
 

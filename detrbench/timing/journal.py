@@ -34,6 +34,10 @@ class Journal:
         """One timed round, per model of `channels`."""
         self._write({"round": readings})
 
+    def counted(self, rounds: int) -> None:
+        """Of the rounds so far, only the last `rounds` count."""
+        self._write({"counted": rounds})
+
     def close(self) -> None:
         os.close(self._file)
 
@@ -63,6 +67,10 @@ def read_journal(path: Path) -> Told:
         elif "channels" in line:
             channels = line["channels"].items()
             rounds = {model: {name: [] for name in names} for model, names in channels}
+        elif "counted" in line:
+            for taken in rounds.values():
+                for samples in taken.values():
+                    del samples[: -line["counted"]]
         else:
             for taken, reading in zip(rounds.values(), line["round"], strict=True):
                 for samples, seconds in zip(taken.values(), reading or (), strict=False):

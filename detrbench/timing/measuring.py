@@ -11,13 +11,19 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from detrbench.core.errors import DetrbenchWarning, UsageError
-from detrbench.core.units import show_many
-from detrbench.models.sources.built import Built
+from detrbench.core.errors import DetrbenchWarning
+from detrbench.core.processes import called_as
+from detrbench.models.sources.built import Built, described
 from detrbench.reports.case import Case
 from detrbench.reports.parse_cases import Subjects, cases_of
 from detrbench.reports.report import Report
-from detrbench.reports.verdicts import ALPHA, LEAST_PROCESSES, MARGIN
+from detrbench.reports.verdicts import (
+    ALPHA,
+    FEWEST_PROCESSES,
+    LEAST_PROCESSES,
+    MARGIN,
+    Verdict,
+)
 from detrbench.timing.opened import build_case
 from detrbench.timing.plan import Budget
 from detrbench.timing.process import Request, measure_process
@@ -32,22 +38,27 @@ from detrbench.timing.records import (
 from detrbench.timing.replication import Run, replicate
 from detrbench.timing.resolution import remembered
 from detrbench.timing.rounds import OnProgress
-from detrbench.timing.rows import latency_report
+from detrbench.timing.rows import latency_comparisons, latency_report
 from detrbench.timing.stop_rules import Plan
 
 if TYPE_CHECKING:
     from torch import nn
 
 
+IN_PROCESS_S = 30.0
+"""For models that can only be timed in this process, where nobody said how long."""
+
+
 def latency(
     models: Subjects,
     *,
-    budget_s: float | None = 120.0,
+    budget_s: float | None = None,
     processes: int | None = None,
     rounds: int | None = None,
     target: float | None = None,
     margin: float = MARGIN,
     early: bool = True,
+    least: int = FEWEST_PROCESSES,
     folder: str | Path | None = None,
     progress: OnProgress | None = None,
     announce: Callable[[str], None] | None = None,
@@ -65,12 +76,15 @@ def latency(
             batch, imgsz (pixels of a square, or (height, width)), nc, fuse, threads, blocks,
             backbone_weights, runtime, dtype, memory_format, tf32, cudnn_benchmark, cold_l2,
             stages, seed. A list of several values makes every combination.
-        budget_s: seconds for everything, every process's start included; `None` for no limit.
+        budget_s: seconds for everything, every process's start included; `None` for what a verdict
+            takes as the first process finds it, ten minutes at most, or without limit where
+            `processes` says how many.
         processes: exactly so many, if the budget lasts.
         rounds: timed rounds of each process, instead of what the first one suggests.
         target: stop when every ratio's half-width is below this, 0.01 for 1 %.
         margin: the smallest difference worth a verdict, 0.02 for 2 %.
         early: stop as soon as every verdict is in.
+        least: processes before that may be; fewer than six give a model's latency no interval.
         folder: where each process's outcome is kept, and an earlier run gone on with; a temporary
             one, removed after a complete run, if `None`.
         progress: called between samples with where the run is.
@@ -86,10 +100,11 @@ def latency(
     cases, modules = cases_of(models, settings)
     seed = cases[0].model.seed
     if modules:
-        request = Request(cases, plan=Plan(budget_s=budget_s, rounds=rounds, seed=seed))
+        limit_s = IN_PROCESS_S if budget_s is None and rounds is None else budget_s
+        request = Request(cases, plan=Plan(budget_s=limit_s, rounds=rounds, seed=seed))
         return latency_report(_in_this_process(request, modules, margin, progress))
     request = Request(cases, plan=Plan(seed=seed))
-    budget = Budget(budget_s, processes, rounds, target, margin, early)
+    budget = Budget(budget_s, processes, rounds, target, margin, early, least)
     return latency_report(measure_run(request, budget, folder, progress, announce))
 
 
@@ -106,25 +121,26 @@ def resume_latency(
 ) -> Report:
     """Go on with the run in `folder`, which Ctrl-C, a crash or the end of its time has cut short.
 
+    What a verdict was given on already may be gone on with too. The interval of all processes is
+    then surer: whoever adds some until he likes what he sees errs more often than the interval of
+    one look says, so that each extension has half a percent of error, and half of that the next.
+
     Args:
         budget_s: seconds more; what is left of its own budget, if `None`.
 
     Raises:
-        UsageError: it is not the folder of a run, or more seconds are asked for one that has the
-            processes of a verdict.
+        UsageError: it is not the folder of a run.
     """
     request, budget, _ = load_request(Path(folder))
     if budget_s is not None:
         before = Run(request, budget, outcomes=load_outcomes(Path(folder)))
-        finished = len(before.finished)
-        if finished >= LEAST_PROCESSES:
-            raise UsageError(
-                f"it has {show_many(finished, 'process', 'processes')}, enough for a verdict: "
-                "whoever adds some until he likes it errs more often than it says",
-                where=str(folder),
-                hint="Go on in the time it had, --resume alone; or measure anew, for longer.",
-            )
-        budget = dataclasses.replace(budget, budget_s=before.spent_s + budget_s)
+        budget = dataclasses.replace(
+            budget,
+            budget_s=before.spent_s + budget_s,
+            processes=None,
+            # Fewer have no last look: `verdicts.judge` asks as much of them each time.
+            extended=budget.extended + (len(before.finished) >= LEAST_PROCESSES),
+        )
     return latency_report(measure_run(request, budget, folder, progress, announce))
 
 
@@ -151,28 +167,28 @@ def measure_run(
                 between_sd=known.between_sd if known else None,
             )
         finally:
-            cut = _is_short(run) if run is not None else measured(where)
-            if cut and announce is not None:
-                more = "" if run is None else _more_time(run)
-                announce(f"cut short; go on with: detrbench latency --resume {where}{more}")
+            more = None if run is None else _what_more(run)
+            if more is None and run is None and measured(where):
+                more = ""
+            if more is not None and announce is not None:
+                announce(f"go on with: {called_as()} latency --resume {where}{more}")
             elif folder is None and run is not None:
                 shutil.rmtree(where)
     return run
 
 
-def _is_short(run: Run) -> bool:
-    """Whether it was cut off, or had no time for the processes of a verdict."""
-    few = len(run.finished) < LEAST_PROCESSES and bool(run.request.compared)
-    return run.stopped in ("interrupted", "failures") or (run.stopped == "budget" and few)
-
-
-def _more_time(run: Run) -> str:
-    """The flag that the processes of a verdict still need; none where the budget has their time."""
-    if run.plan is None or run.budget.budget_s is None:
+def _what_more(run: Run) -> str | None:
+    """The flag with the seconds that may decide what is open; "" where its own time is left, `None`
+    where nothing is."""
+    if run.stopped in ("interrupted", "failures"):
         return ""
-    missing_s = (LEAST_PROCESSES - len(run.finished)) * run.plan.process_s
-    enough = missing_s <= max(0.0, run.budget.budget_s - run.spent_s)
-    return "" if enough else f" --budget {math.ceil(1.2 * missing_s)}"  # a busy minute is slower
+    verdicts = {Verdict(each.verdict) for each in latency_comparisons(run)}
+    if run.plan is None or not verdicts & {Verdict.TOO_FEW, Verdict.INCONCLUSIVE, Verdict.BUSY}:
+        return None
+    done = len(run.finished)
+    # To halve an interval takes three times as many more; as many again are a beginning.
+    missing = max(LEAST_PROCESSES - done, done if Verdict.TOO_FEW not in verdicts else 0)
+    return f" --budget {math.ceil(1.2 * missing * run.plan.process_s)}"  # a busy minute is slower
 
 
 def _in_this_process(
@@ -181,7 +197,8 @@ def _in_this_process(
     def build(case: Case) -> Built:
         """What was given as a module is copied, and not changed."""
         module = modules.get(case.model.reference)
-        return build_case(case, None if module is None else copy.deepcopy(module))
+        made = None if module is None else described(copy.deepcopy(module), case.model.name)
+        return build_case(case, made)
 
     measurement = measure_process(request, build=build, progress=progress)
     outcome = Outcome.of(1, measurement, measurement.took_s)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from detrbench.machine.threads import allowed_threads
 from detrbench.machine.validity import open_ledger
 from detrbench.models.sources import build_model
-from detrbench.models.sources.built import Built, described
+from detrbench.models.sources.built import Built
 from detrbench.reports.case import Case
 from detrbench.runtimes import Runtime, open_runtime
 from detrbench.runtimes.clocks import Step
@@ -20,21 +20,21 @@ from detrbench.timing.journal import Journal
 from detrbench.timing.rounds import Observer
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import Tensor
 
 Build = Callable[[Case], Built]
 
 
-def build_case(case: Case, module: nn.Module | None = None) -> Built:
+def build_case(case: Case, built: Built | None = None) -> Built:
     """The model of `case`, fused where it is to be, for images that it can take.
 
     Args:
-        module: what its reference stands for, where somebody has made it already.
+        built: what its reference stands for, where somebody has built it already.
 
     Raises:
         UsageError: there is none, or it does not fit.
     """
-    built = build_model(case.model) if module is None else described(module, case.model.name)
+    built = built or build_model(case.model)
     built.check_image_size(case.execution.imgsz, case.execution.batch)
     return built.fused() if case.execution.fused else built
 
@@ -101,7 +101,8 @@ class Watch(Observer):
     ledger of the timed rounds; and tells a journal of everything.
 
     Attributes:
-        began: when the rounds did, on the clock `now`; timed_s: how long they took.
+        counting_since: when the first round began that counts, on the clock `now`.
+        timed_s: how long the rounds took, those before it included.
         entry: what the ledger says of them, as plain data; `None` where nothing was timed.
     """
 
@@ -114,7 +115,8 @@ class Watch(Observer):
     ) -> None:
         self._ready, self._now, self._journal = ready, now, journal
         self._ledger = open_ledger(device)
-        self.began, self.timed_s = now(), 0.0
+        self.counting_since, self.timed_s = now(), 0.0
+        self._began = self.counting_since
         self.entry: dict[str, Any] | None = None
 
     def first_call(self, index: int) -> None:
@@ -125,7 +127,7 @@ class Watch(Observer):
         self._ready[index].runtime.activate()
 
     def begin(self) -> None:
-        self.began = self._now()
+        self._began = self.counting_since = self._now()
         if self._journal:
             self._journal.at(None)
             self._journal.channels({one.name: one.step.clock.channels for one in self._ready})
@@ -136,6 +138,11 @@ class Watch(Observer):
             self._journal.round(readings)
         self._ledger.look()
 
+    def counted(self, rounds: int, since: float) -> None:
+        self.counting_since = since
+        if self._journal:
+            self._journal.counted(rounds)
+
     def end(self) -> None:
-        self.timed_s = self._now() - self.began
+        self.timed_s = self._now() - self._began
         self.entry = dataclasses.asdict(self._ledger.stop())

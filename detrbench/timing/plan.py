@@ -18,6 +18,9 @@ from detrbench.core.stats import student_t
 from detrbench.core.units import show_eta
 from detrbench.reports.verdicts import (
     ALPHA,
+    FEW_ALPHA,
+    FEW_SD,
+    FEWEST_PROCESSES,
     LEAST_PROCESSES,
     MARGIN,
     Judgement,
@@ -33,9 +36,21 @@ of the rounds inside them included. `detrbench selfcheck` measures it.
 """
 
 INTERIM_ALPHA = 0.01
-"""Of the 5 % that all looks together may err, what the looks before the last may."""
+"""Of the 5 % that all looks together may err, what the looks before the last may: half of it those
+at fewer than six processes, as `verdicts.FEW_ALPHA` shares it out, half of it those from six on."""
 
-LEAST_ROUNDS, MOST_ROUNDS = 6, 60
+LEAST_ROUNDS, MOST_ROUNDS = 4, 60
+"""Of a process: two ABBA blocks that agree, which is what ends a warm-up and counts; and more than
+so many say little that another process would not say better."""
+
+PILOT_S = 2.0
+"""Of timed rounds that the first process takes, if its least number of them is done before."""
+
+ENOUGH_S = 600.0
+"""What a verdict may take at most where nobody said how long."""
+
+MOST_PROCESSES = 24
+"""Of such a run: from there on, four times as many would halve the interval."""
 
 
 @dataclass(frozen=True)
@@ -43,16 +58,31 @@ class Budget:
     """What was asked of a run: time, number, precision; the first that is reached ends it. Each is
     an argument of `measuring.latency`, and explained there.
 
+    Attributes:
+        budget_s: `None`, without a number of processes, for what a verdict takes as the pilot finds
+            it, and `ENOUGH_S` at most.
+        least: processes before the first look.
+        extended: how often it was gone on with after its last look.
+
     Raises:
         UsageError: a number that cannot be carried out.
     """
 
-    budget_s: float | None = 120.0
+    budget_s: float | None = None
     processes: int | None = None
     rounds: int | None = None
     target: float | None = None
     margin: float = MARGIN
     early: bool = True
+    least: int = FEWEST_PROCESSES
+    extended: int = 0
+
+    @property
+    def limit_s(self) -> float:
+        """Seconds after which no process begins."""
+        if self.budget_s is not None:
+            return self.budget_s
+        return math.inf if self.processes is not None else ENOUGH_S
 
     def __post_init__(self) -> None:
         check_margin(self.margin)
@@ -61,10 +91,6 @@ class Budget:
                 f"a time budget of {self.budget_s} s leaves no time",
                 where="budget",
                 hint="Give more than 0 seconds.",
-            )
-        if self.budget_s is None and self.processes is None:
-            raise UsageError(
-                "a measurement needs an end", hint="Give a time budget or a number of processes."
             )
         for what, number in (("processes", self.processes), ("rounds", self.rounds)):
             if number is not None and number < 1:
@@ -94,11 +120,12 @@ class RunPlan:
     """What will be done, and what can come of it.
 
     Attributes:
-        processes: in all, those already measured included.
+        processes: at most, those already measured included.
         rounds: of each process still to come.
         process_s: expected seconds of each of them.
-        left_s: expected seconds until the end.
+        left_s: expected seconds until the end, if no look ends it before.
         half_width: expected, of the ratio's interval; infinite with a single process.
+        early: whether looks may end it.
     """
 
     processes: int
@@ -107,35 +134,40 @@ class RunPlan:
     left_s: float
     half_width: float
     margin: float = MARGIN
+    early: bool = True
 
     @property
     def cannot_reach(self) -> tuple[Verdict, ...]:
         """Verdicts that so few or so noisy processes are not expected to give."""
-        if self.processes < LEAST_PROCESSES:
+        if self.processes < FEWEST_PROCESSES:
             return (Verdict.FASTER, Verdict.SLOWER, Verdict.EQUIVALENT)
-        return (Verdict.EQUIVALENT,) if self.half_width >= math.log1p(self.margin) else ()
+        few = self.processes < LEAST_PROCESSES
+        return (Verdict.EQUIVALENT,) if few or self.half_width >= math.log1p(self.margin) else ()
 
     def sentences(self) -> tuple[str, ...]:
         """The plan in words, for the person who waits."""
         said = [
             f"plan: {self.processes} processes of {self.rounds} rounds, about "
             f"{show_eta(self.process_s)} each, {show_eta(self.left_s)} left"
+            f"{'; fewer where the difference is clear' if self.early else ''}"
         ]
-        if math.isfinite(self.half_width):
+        if self.processes < FEWEST_PROCESSES:
+            missing = FEWEST_PROCESSES - self.processes
+            said.append(
+                f"plan: no verdict can be reached: that takes {FEWEST_PROCESSES} processes and "
+                f"more, about {show_eta(missing * self.process_s)} longer"
+            )
+        elif math.isfinite(self.half_width):
             least = self.margin + self.half_width
             said.append(
                 f"plan: expected interval of a ratio +-{self.half_width:.1%}; at the margin of "
                 f"{self.margin:.3g}, FASTER or SLOWER takes a difference of about {least:.1%}"
             )
-        if self.processes < LEAST_PROCESSES:
-            said.append(
-                f"plan: no verdict can be reached: that takes {LEAST_PROCESSES} processes, about "
-                f"{show_eta((LEAST_PROCESSES - self.processes) * self.process_s)} more"
-            )
-        elif self.cannot_reach:
-            said.append(
-                "plan: EQUIVALENT is out of reach; INCONCLUSIVE is the right answer of equal models"
-            )
+            if self.cannot_reach:
+                said.append(
+                    "plan: EQUIVALENT is out of reach; equal models will be INCONCLUSIVE or "
+                    "TOO FEW, which is right"
+                )
         return tuple(said)
 
 
@@ -152,13 +184,17 @@ def plan_run(
     spent_s: float = 0.0,
     between_sd: float = BETWEEN_SD,
 ) -> RunPlan:
-    """Divide what is left of the budget into processes and rounds.
+    """Divide what is left of the time into processes and rounds.
 
     Rounds: with a start that costs s and rounds that cost r each, whose medians vary by w**2 / n
     inside a process and b**2 between processes, a given time buys the narrowest interval at
     n = sqrt(s / r) * w / b (Kalibera & Jones, ISMM 2013, section 6.1). The median of n normal
     values varies by pi / 2 times their mean's variance, so w**2 = pi / 2 * within_sd**2. Fewer
-    rounds are taken where only that brings six processes into the budget, but never under six.
+    rounds are taken where only that brings six processes into the budget, but never under four, and
+    more where the last process would leave time over.
+
+    Processes: what fits into the budget; without one, as many as make the interval narrower than
+    the margin, so that equal models can be told to be so, within `ENOUGH_S`.
 
     Args:
         done: processes measured, the pilot among them.
@@ -167,14 +203,17 @@ def plan_run(
     """
     noise = math.sqrt(math.pi / 2) * pilot.within_sd
     rounds = budget.rounds or _even(math.sqrt(pilot.start_s / pilot.round_s) * noise / between_sd)
-    left_s = math.inf if budget.budget_s is None else max(budget.budget_s - spent_s, 0.0)
-    if budget.rounds is None and math.isfinite(left_s):
+    left_s = max(budget.limit_s - spent_s, 0.0)
+    fitting = math.isfinite(left_s) and budget.rounds is None
+    if fitting:
         share_s = left_s / max(1, (budget.processes or LEAST_PROCESSES) - done)
-        fit = 2 * math.floor((share_s - pilot.start_s) / pilot.round_s / 2)
-        rounds = max(LEAST_ROUNDS, min(rounds, fit))
+        rounds = max(LEAST_ROUNDS, min(rounds, _rounds_in(share_s, pilot)))
     process_s = pilot.start_s + rounds * pilot.round_s
-    processes = max(done, budget.processes or done + math.floor(left_s / process_s + 1e-9))
     sd = math.hypot(between_sd, noise / math.sqrt(rounds))
+    processes = max(done, _processes(budget, done, left_s / process_s, sd))
+    if fitting and budget.budget_s is not None and processes > done:
+        rounds = max(rounds, min(MOST_ROUNDS, _rounds_in(left_s / (processes - done), pilot)))
+        process_s = pilot.start_s + rounds * pilot.round_s
     return RunPlan(
         processes=processes,
         rounds=rounds,
@@ -182,14 +221,36 @@ def plan_run(
         left_s=(processes - done) * process_s,
         half_width=expected_half_width(sd, processes),
         margin=budget.margin,
+        early=budget.early,
     )
+
+
+def _rounds_in(seconds: float, pilot: Pilot) -> int:
+    """Whole ABBA blocks of a process that may take so long."""
+    return 2 * math.floor((seconds - pilot.start_s) / pilot.round_s / 2)
+
+
+def _processes(budget: Budget, done: int, fit: float, sd: float) -> int:
+    """In all, of which `fit` more fit into the time that is left."""
+    if budget.processes is not None:
+        return budget.processes
+    most = done + math.floor(fit + 1e-9)
+    if budget.budget_s is not None:
+        return most
+    narrow = budget.target or math.log1p(budget.margin)
+    wanted = next(
+        (n for n in range(LEAST_PROCESSES, MOST_PROCESSES) if expected_half_width(sd, n) < narrow),
+        MOST_PROCESSES,
+    )
+    return min(most, wanted)
 
 
 def expected_half_width(sd: float, processes: int) -> float:
     """Of the ratio's interval at the last look, if processes scatter by `sd` of the log-ratio."""
     if processes < 2:
         return math.inf
-    alpha = last_alpha(processes)
+    few = FEWEST_PROCESSES <= processes < LEAST_PROCESSES
+    alpha, sd = (FEW_ALPHA, max(sd, FEW_SD)) if few else (last_alpha(processes), sd)
     return math.expm1(student_t(1 - alpha / 2, processes - 1) * sd / math.sqrt(processes))
 
 
@@ -205,26 +266,31 @@ def _even(rounds: float) -> int:
 # most 5 % of runs, however the looks depend on each other. It is the "repeated confidence interval"
 # of Jennison & Turnbull (J. R. Statist. Soc. B 51, 1989) with the plainest spending of the error:
 # a clear difference stops early all the same, and the last look is 7 % wider than without any.
+# Looks at three, four and five processes have the shares that `verdicts.judge` knows by itself.
 
 
 def interim_looks(planned: int) -> int:
-    """Looks before the last: after the sixth process and after each one that follows."""
+    """Looks from the sixth process on, and before the last."""
     return max(0, planned - LEAST_PROCESSES)
 
 
-def last_alpha(planned: int) -> float:
-    """Error allowed to the look that ends a run whose end the samples did not choose."""
-    return ALPHA - INTERIM_ALPHA if interim_looks(planned) else ALPHA
+def last_alpha(planned: int, budget: Budget | None = None) -> float:
+    """Error allowed to the look that ends a run whose end the samples did not choose. Of one that
+    was gone on with after such a look, half a percent, and half of that each time again."""
+    extended, least = (budget.extended, budget.least) if budget else (0, FEWEST_PROCESSES)
+    if extended:
+        return INTERIM_ALPHA * 0.5**extended
+    return ALPHA - INTERIM_ALPHA if planned > least else ALPHA
 
 
 def interim_alpha(planned: int) -> float:
-    """Error allowed to each look at which the samples may end the run."""
-    return INTERIM_ALPHA / max(1, interim_looks(planned))
+    """Error allowed to each look from six processes on at which the samples may end the run."""
+    return INTERIM_ALPHA / 2 / max(1, interim_looks(planned))
 
 
-def may_look(done: int, planned: int) -> bool:
+def may_look(done: int, planned: int, least: int = FEWEST_PROCESSES) -> bool:
     """Whether there is an interim look after `done` processes."""
-    return LEAST_PROCESSES <= done < planned
+    return least <= done < planned
 
 
 def in_reach(judged: Sequence[Judgement], budget: Budget) -> bool:

@@ -10,6 +10,7 @@ import dataclasses
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from detrbench.core.errors import UsageError
@@ -21,7 +22,7 @@ from detrbench.runtimes import check_execution
 from detrbench.runtimes.clocks import Step
 from detrbench.timing.journal import Journal
 from detrbench.timing.opened import Build, Opened, Ready, Watch, build_case, opening
-from detrbench.timing.rounds import OnProgress, Progress, Series, measure_steps
+from detrbench.timing.rounds import OUT_OF_TIME, OnProgress, Progress, Series, measure_steps
 from detrbench.timing.stop_rules import Plan
 
 if TYPE_CHECKING:
@@ -146,16 +147,19 @@ def measure_process(
     build: Build = build_case,
     now: Callable[[], float] = time.monotonic,
     started: float | None = None,
+    deadline: float | None = None,
     progress: OnProgress | None = None,
     journal: Journal | None = None,
 ) -> Measurement:
     """Build the cases of `request` and time them against each other in this process.
 
-    A case that cannot be built or run is a "failed" series; Ctrl-C makes "interrupted" ones.
+    A case that cannot be built or run is a "failed" series; Ctrl-C makes "interrupted" ones, and so
+    does the deadline, where it leaves no time for a block of rounds.
 
     Args:
         now: seconds of a monotonic clock, for the budget.
         started: when the process began, on that clock; now, if it begins here.
+        deadline: when it must be over, on that clock.
         journal: is told of everything while it happens.
 
     Raises:
@@ -167,7 +171,8 @@ def measure_process(
         # Before the first operator, which starts the pool of threads.
         contenders[0].runtime.activate()
         environment = Environment.read(request.device).to_dict()
-        _prepare_all(contenders, build, progress, journal)
+        in_time = partial(_before, deadline, now)
+        _prepare_all(contenders, build, progress, journal, in_time)
         ready = [
             Ready(name, step, one.runtime) for one in contenders for name, step in one.steps.items()
         ]
@@ -175,20 +180,26 @@ def measure_process(
         if ready:
             steps = [one.step for one in ready]
             taken = measure_steps(
-                steps, request.plan, now=now, started=started, progress=progress, observer=watch
+                steps,
+                request.plan,
+                now=now,
+                started=started,
+                deadline=deadline,
+                progress=progress,
+                observer=watch,
             )
             following = iter(taken)
             for contender in contenders:
                 contender.take(following)
-        if request.resources:
-            for contender in contenders:
+        for contender in contenders:
+            if request.resources and in_time(watch.timed_s):
                 contender.look_for_resources()
     return Measurement(
         request=request,
         environment=environment,
         subjects=tuple(subject for one in contenders for subject in one.subjects()),
         series=tuple(series for one in contenders for series in one.series.values()),
-        started_s=watch.began - started,
+        started_s=watch.counting_since - started,
         took_s=now() - started,
         timed_s=watch.timed_s,
         ledger=watch.entry,
@@ -264,11 +275,11 @@ class _Contender:
         whole = {name: steps.pop(WHOLE)}
         return whole | {part_name(name, part): step for part, step in steps.items()}
 
-    def give_up(self) -> None:
+    def give_up(self, why: str) -> None:
         """Before it was timed, as nothing will be any more."""
         self.steps, series = {}, self.series[self.case.name]
-        if series.status == "ok":
-            series.status, series.reason = "interrupted", "interrupted before it was timed"
+        if series.status != "failed":
+            series.status, series.reason = "interrupted", f"{why} before it was timed"
         self.series = {self.case.name: series}
 
     def take(self, taken: Iterator[Series]) -> None:
@@ -298,20 +309,32 @@ def _subject(case: Case, built: Built) -> Subject:
     return Subject(case.name, built.title, built.nc, built.published, built.notes)
 
 
+def _before(deadline: float | None, now: Callable[[], float], seconds: float = 0.0) -> bool:
+    """Whether what takes so long ends before the deadline."""
+    return deadline is None or now() + seconds < deadline
+
+
 def _prepare_all(
     contenders: Sequence[_Contender],
     build: Build,
     progress: OnProgress | None,
     journal: Journal | None,
+    in_time: Callable[[], bool],
 ) -> None:
-    """Build every model, or as many as Ctrl-C leaves time for; then none is timed."""
+    """Build every model, or as many as Ctrl-C and the deadline leave time for; then none is
+    timed."""
+    why = None
     try:
         for done, contender in enumerate(contenders):
+            if not in_time():
+                why = OUT_OF_TIME
+                break
             if progress:
                 progress(Progress("building", done, len(contenders)))
             if journal:
                 journal.at(contender.case.name)
             contender.prepare(build)
     except KeyboardInterrupt:
-        for contender in contenders:
-            contender.give_up()
+        why = "interrupted"
+    for contender in contenders if why else ():
+        contender.give_up(str(why))

@@ -26,7 +26,7 @@ from detrbench.core.units import show_many
 from detrbench.timing.journal import read_journal
 from detrbench.timing.plan import Budget, RunPlan
 from detrbench.timing.process import Measurement, Request
-from detrbench.timing.rounds import OnProgress, Progress
+from detrbench.timing.rounds import OUT_OF_TIME, OnProgress, Progress
 
 _Part = TypeVar("_Part")
 
@@ -37,7 +37,7 @@ class Outcome:
 
     Attributes:
         index: 1 for the first.
-        status: "ok", "failed" or "interrupted".
+        status: "ok", "failed", "interrupted", or "cut" by the end of its time.
         reason: why it is not "ok".
         took_s: from its start to its end, as its parent saw it.
         at: the model it was making ready when it ended; `None` where it was past that.
@@ -55,10 +55,12 @@ class Outcome:
 
     @classmethod
     def of(cls, index: int, measurement: Measurement, took_s: float) -> Outcome:
-        """Of a process that came to tell: interrupted, if one of its cases was."""
-        cut = next((one for one in measurement.series if one.status == "interrupted"), None)
-        status, reason = (cut.status, cut.reason) if cut else ("ok", None)
-        return cls(index, status, reason, took_s, measurement=measurement)
+        """Of a process that came to tell: interrupted, or cut, if one of its cases was."""
+        ended = next((one for one in measurement.series if one.status == "interrupted"), None)
+        if ended is None:
+            return cls(index, took_s=took_s, measurement=measurement)
+        status = "cut" if str(ended.reason).startswith(OUT_OF_TIME) else "interrupted"
+        return cls(index, status, ended.reason, took_s, measurement=measurement)
 
 
 def process_path(folder: Path, index: int) -> Path:

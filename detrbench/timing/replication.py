@@ -6,18 +6,25 @@ Knows no model and no device: it lets processes be run and looks at what they sa
 from __future__ import annotations
 
 import dataclasses
+import math
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import takewhile
 from pathlib import Path
+from statistics import stdev
 
 from detrbench.core.errors import UsageError
 from detrbench.core.stats import median, paired_log_ratios, robust_sd
 from detrbench.reports.case import Case
-from detrbench.reports.verdicts import ALPHA, LEAST_PROCESSES, Judgement, judge
+from detrbench.reports.verdicts import ALPHA, FEWEST_PROCESSES, LEAST_PROCESSES, Judgement, judge
 from detrbench.timing.plan import (
     BETWEEN_SD,
+    LEAST_ROUNDS,
+    MOST_ROUNDS,
+    PILOT_S,
     Budget,
     Pilot,
     RunPlan,
@@ -37,14 +44,17 @@ from detrbench.timing.records import (
     save_request,
 )
 from detrbench.timing.rounds import OnProgress, Progress, Series
-from detrbench.timing.supervisor import run_worker
+from detrbench.timing.starting import starting
+from detrbench.timing.supervisor import Limits, run_worker
 
-_PILOT_S = 15.0  # where no budget says how long a process should be
 _MOST_DEATHS = 2  # of the same model in the making, or of processes in a row
 
 
 Launch = Callable[..., Outcome]
-"""Lets a fresh process measure; see `supervisor.run_worker`."""
+"""Lets a process measure; see `supervisor.run_worker`."""
+
+_OVERTIME, _OVERTIME_S = 0.04, 0.5
+"""Share of the budget, and seconds, after which a process is killed that does not see its end."""
 
 
 @dataclass
@@ -91,10 +101,23 @@ class Run:
         found = (self._paired(outcome, name) for outcome in self.finished)
         return [median(ratios) for ratios in found if ratios]
 
-    def judge(self, name: str, alpha: float | None = None, spoilt: Sequence[str] = ()) -> Judgement:
+    def judge(
+        self,
+        name: str,
+        alpha: float | None = None,
+        *,
+        spoilt: Sequence[str] = (),
+        disturbed: Sequence[str] = (),
+    ) -> Judgement:
         """The verdict on a case that has a baseline, as far as its ratios tell."""
-        alpha = self.alpha if alpha is None else alpha
-        return judge(self.log_ratios(name), margin=self.budget.margin, alpha=alpha, spoilt=spoilt)
+        return judge(
+            self.log_ratios(name),
+            margin=self.budget.margin,
+            alpha=self.alpha if alpha is None else alpha,
+            process_s=None if self.plan is None else self.plan.process_s,
+            spoilt=spoilt,
+            disturbed=disturbed,
+        )
 
     def _paired(self, outcome: Outcome, name: str) -> list[float]:
         baseline = self.request.baseline(name)
@@ -109,9 +132,24 @@ class Run:
         shown = [shape for outcome in self.finished if (shape := self._shape(outcome)) is not None]
         return Pilot(*map(median, zip(*shown, strict=True))) if shown else None
 
-    def _shape(self, outcome: Outcome) -> Pilot | None:
+    def between_sd(self) -> float:
+        """How far processes are seen to scatter beyond what their rounds explain; the widest of all
+        cases', and nothing while there are too few to tell."""
+        shown = self.pilot()
+        if shown is None or len(self.finished) < FEWEST_PROCESSES:
+            return 0.0
+        rounds = median([self._rounds(outcome) for outcome in self.finished])
+        within = math.sqrt(math.pi / 2) * shown.within_sd / math.sqrt(rounds)
+        ratios = [self.log_ratios(name) for name in self.request.compared]
+        sds = [stdev(each) for each in ratios if len(each) >= FEWEST_PROCESSES]
+        return math.sqrt(max(0.0, max(sds, default=0.0) ** 2 - within**2))
+
+    def _rounds(self, outcome: Outcome) -> int:
         measured = outcome.measurement
-        rounds = max((len(one.latency_s) for one in measured.series), default=0) if measured else 0
+        return max((len(one.latency_s) for one in measured.series), default=0) if measured else 0
+
+    def _shape(self, outcome: Outcome) -> Pilot | None:
+        measured, rounds = outcome.measurement, self._rounds(outcome)
         if measured is None or not rounds:
             return None
         start_s = measured.started_s + max(0.0, outcome.took_s - measured.took_s)
@@ -128,16 +166,19 @@ def replicate(
     budget: Budget,
     folder: Path,
     *,
-    launch: Launch = run_worker,
+    launch: Launch | None = None,
     now: Callable[[], float] = time.monotonic,
+    began: float | None = None,
     progress: OnProgress | None = None,
     announce: Callable[[str], None] | None = None,
     between_sd: float | None = None,
 ) -> Run:
-    """Measure `request` in fresh processes until `budget` is met or used up, every outcome in
+    """Measure `request` in process after process until `budget` is met or used up, every outcome in
     `folder`. One with processes of an earlier run of the same request is gone on with.
 
     Args:
+        launch: lets a process measure; a worker, if `None`.
+        began: when the budget did, on the clock `now`.
         announce: is told the plan, as soon as there is one.
         between_sd: what processes are known to scatter by on this machine.
 
@@ -146,19 +187,27 @@ def replicate(
     """
     outcomes, plan = load_outcomes(folder), None
     if request_path(folder).is_file():
-        earlier, _, plan = load_request(folder)
+        earlier, as_before, plan = load_request(folder)
         if earlier != request:
             raise UsageError(
                 f"{folder} is of a run of other models or settings",
                 hint="Name another folder, or go on with that run: --resume.",
             )
-    run = Run(request, budget, plan, outcomes, alpha=last_alpha(plan.processes) if plan else ALPHA)
+        if as_before != budget:
+            plan = None
+    alpha = last_alpha(plan.processes, budget) if plan else ALPHA
+    run = Run(request, budget, plan, outcomes, alpha=alpha)
     between_sd = BETWEEN_SD if between_sd is None else between_sd
-    going = _Runner(run, folder, launch, now, progress, announce, between_sd)
-    try:
-        run.stopped = going.until_done()
-    except KeyboardInterrupt:
-        run.stopped = "interrupted"
+    with ExitStack() as stack:
+        if launch is None:
+            start = stack.enter_context(starting(request.cases))
+            launch = partial(run_worker, start=start)
+        began = now() if began is None else began
+        going = _Runner(run, folder, launch, now, began, progress, announce, between_sd)
+        try:
+            run.stopped = going.until_done()
+        except KeyboardInterrupt:
+            run.stopped = "interrupted"
     return run
 
 
@@ -170,12 +219,13 @@ class _Runner:
     folder: Path
     launch: Launch
     now: Callable[[], float]
+    began: float
     progress: OnProgress | None
     announce: Callable[[str], None] | None
     between_sd: float
 
     def __post_init__(self) -> None:
-        self.began = self.now() - self.run.spent_s
+        self.began -= self.run.spent_s
         for outcome in self.run.outcomes:
             self._drop_failed(outcome)
 
@@ -193,6 +243,8 @@ class _Runner:
                 self.run.outcomes = (*self.run.outcomes, outcome)
                 if outcome.status == "interrupted":
                     return "interrupted"
+                if outcome.status == "cut":
+                    return "budget"
                 self._drop_failed(outcome)
         except UsageError:
             if new and not self.run.outcomes:  # refused: the folder is free for something else
@@ -203,16 +255,17 @@ class _Runner:
         """As soon as a process has shown what one costs, and again as long as nobody has looked.
 
         A busy minute makes one process slow, and the next one teaches better. What decides is how
-        long processes take and how their rounds scatter, never their ratio: the error that the
-        looks share out stays what it is.
+        long processes take and how they and their rounds scatter, never the ratio itself: the error
+        that the looks share out stays what it is.
         """
         run, before = self.run, self.run.plan
         done = len(run.finished)
         shown = run.pilot()
         if shown is None or (before is not None and done >= LEAST_PROCESSES):
             return
-        run.plan = plan = plan_run(run.budget, shown, done, self._spent_s(), self.between_sd)
-        run.alpha = last_alpha(plan.processes)
+        between_sd = max(self.between_sd, run.between_sd())
+        run.plan = plan = plan_run(run.budget, shown, done, self._spent_s(), between_sd)
+        run.alpha = last_alpha(plan.processes, run.budget)
         save_request(self.folder, run.request, run.budget, plan)
         news = before is None or plan.cannot_reach != before.cannot_reach
         changed = before is None or plan.processes != before.processes
@@ -232,39 +285,46 @@ class _Runner:
             return None  # the pilot
         if done >= plan.processes:
             return "processes" if budget.processes else "budget"
-        if may_look(done, plan.processes):
+        if not budget.extended and may_look(done, plan.processes, budget.least):
             alpha = interim_alpha(plan.processes)
             names = [name for name in run.request.compared if name not in run.dropped]
             if in_reach([run.judge(name, alpha) for name in names], budget):
                 run.alpha = alpha
                 return "verdicts" if budget.target is None else "target"
-        took = [outcome.took_s for outcome in run.finished]
-        next_s = median(took[-3:]) if took else 0.0
-        if budget.budget_s is not None and self._spent_s() + next_s > budget.budget_s:
-            return "budget"
-        return None
+        return "budget" if self._spent_s() + self._least_s() > budget.limit_s else None
+
+    def _least_s(self) -> float:
+        """What the shortest process takes that would still say something."""
+        shown = self.run.pilot()
+        return 0.0 if shown is None else shown.start_s + LEAST_ROUNDS * shown.round_s
 
     def _next_process(self) -> Outcome:
-        asked, plan = self.run.request, self.run.plan
+        asked, plan, budget = self.run.request, self.run.plan, self.run.budget
         index = 1 + max((outcome.index for outcome in self.run.outcomes), default=0)
         if plan is None:
-            budget_s, rounds = pilot_share_s(self.run.budget) or _PILOT_S, self.run.budget.rounds
-            silence_s = 300.0
+            share_s, silence_s = pilot_share_s(budget), 300.0
+            rounds, timed_s = budget.rounds or MOST_ROUNDS, PILOT_S
         else:
-            budget_s, rounds = plan.process_s, plan.rounds
-            silence_s = max(60.0, 5 * budget_s)
+            share_s, silence_s = plan.process_s, max(60.0, 5 * plan.process_s)
+            rounds, timed_s = plan.rounds, None
         # Another seed for every process: a drawn order must not be the same accident each time.
         seed = asked.plan.seed + index
         request = dataclasses.replace(
             asked,
             # Which case is built first, and where in memory that puts it, takes turns too.
             cases=self._live() if index % 2 else self._live()[::-1],
-            plan=dataclasses.replace(asked.plan, budget_s=budget_s, rounds=rounds, seed=seed),
+            plan=dataclasses.replace(
+                asked.plan, budget_s=share_s, rounds=rounds, timed_s=timed_s, seed=seed
+            ),
             # Once is enough.
             resources=asked.resources and not self.run.finished,
         )
+        limits = Limits(silence_s)
+        if budget.budget_s is not None:
+            grace_s = _OVERTIME * budget.budget_s + _OVERTIME_S
+            limits = Limits(silence_s, self.began + budget.budget_s, grace_s)
         progress = self.progress and self._teller(index, self.progress)
-        return self.launch(request, self.folder, index, silence_s=silence_s, progress=progress)
+        return self.launch(request, self.folder, index, limits=limits, progress=progress)
 
     def _live(self) -> tuple[Case, ...]:
         return tuple(case for case in self.run.request.cases if case.name not in self.run.dropped)
@@ -294,17 +354,17 @@ class _Runner:
     def _teller(self, index: int, tell: OnProgress) -> OnProgress:
         """Turns one process's progress into the run's."""
 
+        began = self.now()
+
         def told(progress: Progress) -> None:
-            spent_s = self._spent_s()
-            if self.run.plan is None:
-                tell(Progress("pilot", spent_s, self.run.budget.budget_s))
+            plan, spent_s = self.run.plan, self._spent_s()
+            if plan is None:
+                total_s = self.run.budget.limit_s
+                tell(Progress("pilot", spent_s, None if math.isinf(total_s) else total_s))
                 return
-            left = self.run.plan.processes - len(self.run.finished)
-            share = 0.0
-            if progress.phase == "timing" and progress.total:
-                share = min(1.0, progress.done / progress.total)
-            eta_s = (left - share) * self.run.plan.process_s
-            phase = f"process {index} of {max(index, self.run.plan.processes)}"
+            left = plan.processes - len(self.run.finished)
+            eta_s = max(0.0, left * plan.process_s - (self.now() - began))
+            phase = f"process {index} of {max(index, plan.processes)}"
             tell(Progress(phase, spent_s, spent_s + eta_s, eta_s))
 
         return told

@@ -45,10 +45,13 @@ class Observer:
         """Step `index` is about to be called and timed."""
 
     def begin(self) -> None:
-        """The timed rounds begin."""
+        """The rounds begin that may count."""
 
     def round(self, readings: Sequence[Sequence[float] | None]) -> None:
-        """A timed round is over: per step, what its clock read, or `None` if it is out."""
+        """Such a round is over: per step, what its clock read, or `None` if it is out."""
+
+    def counted(self, rounds: int, since: float) -> None:
+        """Warm-up is over: the last `rounds` count, which began at `since`, and all to come."""
 
     def end(self) -> None:
         """The timed rounds are over, however they ended."""
@@ -66,8 +69,7 @@ class Series:
         first: the very first call, per channel.
         warmup: later calls, in no statistic, per channel: kept because they show how it settled.
         samples: the timed rounds, per channel; sample i is of round i.
-        settled: whether its last two warm-up windows agreed, or the last of them and the first of
-            the timed rounds.
+        settled: whether its first two windows agreed, so that it was warm when they were taken.
         build_s: seconds to make it ready, outside all samples; filled in by who built it.
         prepared: what the runtime told of that; see `Runtime.prepared`.
         resources: peak memory and energy by metric key, looked for after the samples; `unmeasured`
@@ -99,34 +101,62 @@ def measure_steps(
     *,
     now: Callable[[], float] = time.monotonic,
     started: float | None = None,
+    deadline: float | None = None,
     progress: OnProgress | None = None,
     observer: Observer | None = None,
 ) -> tuple[Series, ...]:
     """Time `steps` against each other, round by round; one Series for each, in the order given.
 
     A step that raises, or whose `verify` does, becomes a "failed" series and the others go on.
-    Ctrl-C ends the session; what was taken until then is returned as "interrupted".
+    Ctrl-C ends the session; what was taken until then is returned as "interrupted". So does the
+    deadline, before a call that would not fit; but a block of rounds that was taken until then
+    counts.
 
     Args:
         now: seconds of a monotonic clock, for the budget.
         started: when the budget began, on that clock; now, if it begins here.
+        deadline: when all must be over, on that clock, whatever the plan says.
         progress, observer: called between samples, never inside one.
 
     Raises:
         UsageError: raised by a step, because then the request is wrong and not the step.
     """
-    session = _Session(
-        steps, plan, now, now() if started is None else started, progress, observer or Observer()
-    )
+    clock = _Clock(now, now() if started is None else started, deadline)
+    session = _Session(steps, plan, clock, progress, observer or Observer())
     with _collector_paused():
         try:
             session.first_calls()
             session.warm_up()
             session.timed_rounds()
             session.verify()
+        except _OutOfTime:
+            session.out_of_time()
         except KeyboardInterrupt:
             session.interrupt()
     return tuple(track.whole() for track in session.tracks)
+
+
+OUT_OF_TIME = "its time was over"
+"""How the reason begins of a series that the deadline left without a block of timed rounds."""
+
+
+class _OutOfTime(Exception):
+    """The next call would not end before the deadline."""
+
+
+@dataclass(frozen=True)
+class _Clock:
+    now: Callable[[], float]
+    started: float
+    deadline: float | None
+
+    def elapsed_s(self) -> float:
+        return self.now() - self.started
+
+    def allow(self, seconds: float) -> None:
+        """Raises _OutOfTime where what takes so long would not end in time."""
+        if self.deadline is not None and self.now() + seconds > self.deadline:
+            raise _OutOfTime
 
 
 class _Track:
@@ -151,6 +181,13 @@ class _Track:
 
     def _call(self) -> None:
         self._outcome = self.step()
+
+    def count_last(self, rounds: int) -> None:
+        """Of what was taken so far, all but the last `rounds` samples were warm-up."""
+        for warmup, samples in zip(self.warmup, self.samples, strict=True):
+            early = max(0, len(samples) - rounds)
+            warmup.extend(samples[:early])
+            del samples[:early]
 
     def __enter__(self) -> None:
         """Whatever is raised inside becomes its failure: one broken model does not end the run."""
@@ -178,19 +215,21 @@ class _Session:
         self,
         steps: Sequence[Step],
         plan: Plan,
-        now: Callable[[], float],
-        started: float,
+        clock: _Clock,
         progress: OnProgress | None,
         observer: Observer,
     ) -> None:
         self.tracks = [_Track(step) for step in steps]
-        self._plan, self._now, self._started = plan, now, started
+        self._plan, self._clock = plan, clock
         self._progress, self._observer = progress, observer
         self._orders = ORDERS[plan.order](len(self.tracks), plan.seed)
+        self._round_s = 0.0  # of the last round, or of all first calls
 
     def first_calls(self) -> None:
         """Each step's first call: it allocates, compiles and reads what later calls find ready."""
+        began = self._clock.now()
         for done, track in enumerate(self.tracks):
+            self._clock.allow(0.0)
             self._tell("first calls", done, len(self.tracks), None)
             self._observer.first_call(done)
             with track:
@@ -199,55 +238,82 @@ class _Session:
                 track.series.first = dict(zip(track.clock.channels, first, strict=True))
                 track.verify()
                 track.series.overhead_s = sampling_overhead(track.clock)
+        self._round_s = self._clock.now() - began
 
     def warm_up(self) -> None:
-        """Rounds like the timed ones, until two windows of every step agree, or up to the cap."""
-        plan, began = self._plan, self._now()
-        limit_s = float("inf") if plan.budget_s is None else plan.budget_s * plan.warmup_share
-        for windows in range(1, plan.most_windows + 1):
-            for _ in range(plan.window):
-                self._round("warmup")
-            spent_s = self._now() - began
+        """Rounds like the timed ones that never count: a second call is slower than a third."""
+        began, limit_s = self._clock.now(), self._warmup_limit_s()
+        while self._live():
+            self._round("warmup")
+            spent_s = self._clock.now() - began
             self._tell("warm-up", spent_s, limit_s, None)
-            for track in self._live():
-                recent = track.warmup[0][-2 * plan.window :]
-                track.series.settled = windows > 1 and settled(
-                    recent[: plan.window], recent[plan.window :], plan.tolerance
-                )
-            all_settled = all(track.series.settled for track in self._live())
-            if all_settled or spent_s * (windows + 1) / windows > limit_s:
+            if spent_s + self._round_s > min(self._plan.warmup_s, limit_s):
                 return
-
-    def _settle_late(self) -> None:
-        """Where time allowed a single warm-up window, the first timed one tells how it ended."""
-        for track in self._live():
-            warmup, series = track.warmup[0], track.series
-            if not series.settled and len(warmup) == self._plan.window:
-                series.settled = settled(warmup, track.samples[0], self._plan.tolerance)
 
     def timed_rounds(self) -> None:
         self._observer.begin()
         try:
-            began = self._now()
-            for rounds in count(1):
-                if not self._live():
+            counted = self._settle()
+            for rounds in count(counted + 1):
+                if not self._live() or self._enough(rounds - 1):
                     return
                 self._observer.round(self._round("samples"))
-                if rounds == self._plan.window:
-                    self._settle_late()
-                ended = self._now()
-                elapsed_s, round_s = ended - self._started, (ended - began) / rounds
-                self._tell_rounds(rounds, elapsed_s, round_s)
-                if enough(self._plan, rounds, elapsed_s, round_s):
-                    return
         finally:
             self._observer.end()
+
+    def _settle(self) -> int:
+        """Windows of rounds until two of every step agree, or up to the cap; the last two count,
+        and their rounds are returned."""
+        plan, limit_s = self._plan, self._warmup_limit_s()
+        began = [self._clock.now()]
+        for windows in range(1, plan.most_windows + 1):
+            for _ in range(plan.window):
+                if not self._live():
+                    return 0
+                self._observer.round(self._round("samples"))
+                began.append(self._clock.now())
+            self._judge_windows()
+            if windows > 1 and (
+                all(track.series.settled for track in self._live())
+                or began[-1] - began[0] > limit_s
+            ):
+                break
+        counted = min(2 * plan.window, len(began) - 1, plan.rounds or 2 * plan.window)
+        for track in self.tracks:
+            track.count_last(counted)
+        self._observer.counted(counted, began[-1 - counted])
+        return counted
+
+    def _judge_windows(self) -> None:
+        window = self._plan.window
+        for track in self._live():
+            recent = list(track.samples[0][-2 * window :])
+            track.series.settled = len(recent) == 2 * window and settled(
+                recent[:window], recent[window:], self._plan.tolerance
+            )
+
+    def _enough(self, rounds: int) -> bool:
+        """Whether so many timed rounds are; said to whoever looks, too."""
+        elapsed_s = self._clock.elapsed_s()
+        self._tell_rounds(rounds, elapsed_s)
+        return enough(self._plan, rounds, elapsed_s, self._round_s) is not None
+
+    def _warmup_limit_s(self) -> float:
+        plan = self._plan
+        return float("inf") if plan.budget_s is None else plan.budget_s * plan.warmup_share
 
     def verify(self) -> None:
         """Once more at the end: a model that turned to NaN on the way has no latency to print."""
         for track in self._live():
             with track:
                 track.verify()
+
+    def out_of_time(self) -> None:
+        """A whole block of rounds counts, as ABBA has it; less is nothing."""
+        for track in self._live():
+            rounds = len(track.samples[0])
+            if rounds < self._plan.window:
+                track.end("interrupted", f"{OUT_OF_TIME} after {show_many(rounds, 'timed round')}")
 
     def interrupt(self) -> None:
         for track in self._live():
@@ -258,6 +324,8 @@ class _Session:
         return [track for track in self.tracks if track.series.status == "ok"]
 
     def _round(self, into: str) -> list[tuple[float, ...] | None]:
+        self._clock.allow(self._round_s)
+        began = self._clock.now()
         readings: list[tuple[float, ...] | None] = [None] * len(self.tracks)
         for index in next(self._orders):
             track = self.tracks[index]
@@ -272,13 +340,15 @@ class _Session:
         # Between samples, youngest generation only: cycles that hold tensors must not pile up while
         # the collector is off, and a full collection would empty the caches for whoever is next.
         gc.collect(0)
+        self._round_s = self._clock.now() - began
         return readings
 
-    def _tell_rounds(self, rounds: int, elapsed_s: float, round_s: float) -> None:
-        plan = self._plan
-        left_s = [] if plan.rounds is None else [(plan.rounds - rounds) * round_s]
+    def _tell_rounds(self, rounds: int, elapsed_s: float) -> None:
+        plan, least_s = self._plan, (self._plan.least_rounds - rounds) * self._round_s
+        left_s = [] if plan.rounds is None else [(plan.rounds - rounds) * self._round_s]
+        if plan.timed_s is not None:
+            left_s.append(max(plan.timed_s - rounds * self._round_s, least_s, 0.0))
         if plan.budget_s is not None:
-            least_s = (plan.least_rounds - rounds) * round_s
             left_s.append(max(plan.budget_s - elapsed_s, least_s, 0.0))
         self._tell("timing", elapsed_s, elapsed_s + min(left_s), min(left_s))
 

@@ -71,7 +71,7 @@ def _comparison(run: Run, name: str) -> Comparison:
         for one in (baseline, name)
         if (reason := _failure(run, one)) is not None
     ]
-    judged = run.judge(name, spoilt=[*broken, *_spoilt(run)])
+    judged = run.judge(name, spoilt=[*broken, *_changed(run)], disturbed=tuple(_disturbed(run)))
     interval = None if broken else judged.interval
     return Comparison(
         baseline=_side(run, baseline),
@@ -82,7 +82,7 @@ def _comparison(run: Run, name: str) -> Comparison:
         verdict=judged.verdict.value,
         reasons=judged.reasons,
         margin=run.budget.margin,
-        confidence=1 - run.alpha,
+        confidence=1 - judged.alpha,
         process_log_ratios=() if broken else tuple(ratios),
     )
 
@@ -92,9 +92,8 @@ def _side(run: Run, name: str) -> Side:
     return Side(case.model.name, _settings(run, case), case)
 
 
-def _spoilt(run: Run) -> Iterator[str]:
-    """What makes every verdict of `run` INVALID. What a machine does takes the meaning from it in
-    half of the processes or more; in fewer it is a note."""
+def _changed(run: Run) -> Iterator[str]:
+    """Facts of the machine that are not the same in all processes: no verdict is about both."""
     environments = [Environment.from_dict(one.environment) for one in _measurements(run)]
     differences = {
         name for other in environments[1:] for name in environments[0].differences(other)
@@ -102,7 +101,12 @@ def _spoilt(run: Run) -> Iterator[str]:
     differing = sorted(differences - _facts_of_cases(run))
     if differing:
         yield f"the processes ran in different environments: {', '.join(differing)}"
-    processes = len(environments)
+
+
+def _disturbed(run: Run) -> Iterator[str]:
+    """What the machine did in half of the processes or more that may move a ratio; in fewer it is a
+    note."""
+    processes = len(_measurements(run))
     for cause, found in _conditions(run).items():
         worst = [one for one in found if one.invalidates]
         if worst and 2 * len(worst) >= processes:

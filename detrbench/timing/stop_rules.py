@@ -21,25 +21,28 @@ class Plan:
     Attributes:
         budget_s: seconds for everything in this process, building included; `None` for no limit.
         rounds: stop after this many timed rounds; `None` to use up the budget.
+        timed_s: stop as soon as the timed rounds have taken so long, if `least_rounds` are done.
         order: a name of `ORDERS`.
         seed: for an order that draws.
-        window: rounds of one warm-up window.
-        most_windows: warm-up ends after these, settled or not.
-        warmup_share: of the budget, at most this much goes into warm-up.
+        warmup_s: rounds that never count go on for so long; one at least.
+        window: rounds of one window, an ABBA block. Two that agree end the warm-up, and count.
+        most_windows: the last two count after these, settled or not.
+        warmup_share: of the budget, at most this much goes into what does not count.
         tolerance: two windows whose medians are this close have settled.
-        least_rounds: timed even beyond the budget, up to twice as long. A 95 % interval for a
-            median exists from six samples on (1 - 2 * 0.5**6 = 0.969, and 0.9375 with five).
+        least_rounds: timed even beyond the budget, up to twice as long.
     """
 
     budget_s: float | None = 30.0
     rounds: int | None = None
+    timed_s: float | None = None
     order: str = "abba"
     seed: int = 0
-    window: int = 3
-    most_windows: int = 10
+    warmup_s: float = 0.5
+    window: int = 2
+    most_windows: int = 12
     warmup_share: float = 1 / 3
     tolerance: float = 0.05
-    least_rounds: int = 6
+    least_rounds: int = 4
 
     def __post_init__(self) -> None:
         if self.budget_s is None and self.rounds is None:
@@ -75,29 +78,33 @@ ORDERS: dict[str, Order] = {"abba": abba, "shuffled": shuffled}
 
 
 def settled(earlier: Sequence[float], later: Sequence[float], tolerance: float) -> bool:
-    """Whether two successive windows of one step look alike, so that warm-up is over.
+    """Whether a step, by two successive windows, has stopped getting faster: warm-up is over.
 
-    They do when their medians agree within `tolerance`, or when each median lies inside the other
-    window: what is left is then noise, not a trend, and noise is the business of the paired rounds
-    (on a busy machine a fixed tolerance alone would never be met). After pyperf, which compares the
-    quartiles of windows of ten values (`pyperf calibrate`); whole forward passes are too long for
-    tens of them.
+    It still does where the whole of the later window lies below the earlier one, and the medians
+    are further apart than `tolerance`. What is slower again, or mingled, is noise, which is the
+    business of the paired rounds (on a busy machine a tolerance alone would never be met). After
+    pyperf, which compares the quartiles of windows of ten values (`pyperf calibrate`); whole
+    forward passes are too long for tens of them.
     """
-    first, second = median(earlier), median(later)
-    close = abs(first - second) <= tolerance * min(first, second)
-    mingled = min(earlier) <= second <= max(earlier) and min(later) <= first <= max(later)
-    return close or mingled
+    faster = max(later) < min(earlier)
+    return not faster or median(earlier) - median(later) <= tolerance * median(later)
 
 
 def enough(plan: Plan, rounds: int, elapsed_s: float, round_s: float) -> str | None:
-    """Why to stop after `rounds` timed rounds, "rounds" or "budget"; `None` to go on.
+    """Why to stop after `rounds` timed rounds, "rounds", "time" or "budget"; `None` to go on.
 
-    The budget is asked only between pairs of rounds, so that an ABBA block is never cut in half by
-    it, and answers before it is overdrawn: two more rounds of `round_s` seconds must still fit.
+    Time and budget are asked only between pairs of rounds, so that an ABBA block is never cut in
+    half by them, and the budget answers before it is overdrawn: two more rounds of `round_s`
+    seconds must still fit.
     """
     if plan.rounds is not None and rounds >= plan.rounds:
         return "rounds"
-    if plan.budget_s is None or rounds % 2:
+    if rounds % 2:
         return None
-    limit_s = plan.budget_s if rounds >= plan.least_rounds else 2 * plan.budget_s
+    least = rounds >= plan.least_rounds
+    if plan.timed_s is not None and least and rounds * round_s >= plan.timed_s:
+        return "time"
+    if plan.budget_s is None:
+        return None
+    limit_s = plan.budget_s if least else 2 * plan.budget_s
     return "budget" if elapsed_s + 2 * round_s > limit_s else None

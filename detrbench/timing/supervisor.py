@@ -7,19 +7,18 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import os
 import selectors
 import signal
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from detrbench.core.errors import UsageError
-from detrbench.core.processes import environment, without_result
+from detrbench.core.processes import without_result
 from detrbench.machine.system import text
 from detrbench.timing.process import Request
 from detrbench.timing.records import (
@@ -30,12 +29,27 @@ from detrbench.timing.records import (
     process_path,
     save_outcome,
 )
-from detrbench.timing.rounds import OnProgress, Progress
-
-COMMAND = (sys.executable, "-m", "detrbench.timing.worker")
+from detrbench.timing.rounds import OUT_OF_TIME, OnProgress, Progress
+from detrbench.timing.starting import Fresh, Process, Start
 
 _GRACE_S = 20.0  # for a worker that was interrupted to end its call and save
 _TAIL = 4_000  # characters of stderr that are kept
+_NEWS_S = 5.0  # without a word, the last progress is told again, with what has passed since
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a worker is given; seconds of a monotonic clock.
+
+    Attributes:
+        silence_s: a worker that says nothing for so long hangs, and is killed.
+        deadline: when it has to be over, which it knows; `None` for never.
+        grace_s: after which it is killed, if it does not heed its deadline in a long call.
+    """
+
+    silence_s: float = 300.0
+    deadline: float | None = None
+    grace_s: float = 0.0
 
 
 def run_worker(
@@ -43,40 +57,48 @@ def run_worker(
     folder: Path,
     index: int,
     *,
-    silence_s: float = 300.0,
+    limits: Limits = Limits(),
+    start: Start = Fresh,
     progress: OnProgress | None = None,
-    command: Sequence[str] = COMMAND,
     now: Callable[[], float] = time.monotonic,
 ) -> Outcome:
-    """Let a fresh process measure `request`; its outcome is in `folder` when this returns.
+    """Let a worker measure `request`; its outcome is in `folder` when this returns.
 
     A worker that ends badly is a "failed" outcome with the rounds its journal has. Ctrl-C is passed
-    on, and what the worker has by then is an "interrupted" one; a second Ctrl-C kills it.
+    on, and what the worker has by then is an "interrupted" one; a second Ctrl-C kills it. One that
+    its deadline ended before it could say anything is "cut".
 
     Args:
         index: of the process in its run, from 1.
-        command: what to start.
-        silence_s: a worker that says nothing for so long hangs, and is killed.
+        start: it.
 
     Raises:
         UsageError: the worker says that the request cannot be carried out as given.
     """
     began = now()
     deaths = _out_of_memory_kills()
-    worker = _Worker(request, folder, index, command, progress)
+    job = {
+        "folder": str(folder),
+        "index": index,
+        "request": dataclasses.asdict(request),
+        "deadline": limits.deadline,
+    }
+    worker = _Worker(start(json.dumps(job).encode()), limits, progress)
     try:
-        ended = worker.attend(silence_s, now)
+        ended = worker.attend(now)
     finally:
         worker.close()
     if worker.error is not None:
         journal_path(folder, index).unlink(missing_ok=True)
         raise UsageError(**worker.error)
-    if ended is None and process_path(folder, index).is_file():
+    if not ended and process_path(folder, index).is_file():
         return load_outcome(process_path(folder, index))
     reason = ended or worker.last_words(_out_of_memory_kills() - deaths)
     outcome = from_journal(folder, index, reason, now() - began)
     if worker.interrupted:
         outcome = dataclasses.replace(outcome, status="interrupted", reason="interrupted", at=None)
+    elif ended == OUT_OF_TIME:
+        outcome = dataclasses.replace(outcome, status="cut", at=None)
     save_outcome(folder, outcome)
     return outcome
 
@@ -84,57 +106,53 @@ def run_worker(
 class _Worker:
     """A process on its way, and what was heard of it."""
 
-    def __init__(
-        self,
-        request: Request,
-        folder: Path,
-        index: int,
-        command: Sequence[str],
-        progress: OnProgress | None,
-    ) -> None:
+    def __init__(self, process: Process, limits: Limits, progress: OnProgress | None) -> None:
         self.error: dict[str, Any] | None = None
         self.interrupted = False
-        self._progress = progress
+        self._process, self._limits, self._progress = process, limits, progress
+        self._last: Progress | None = None
         self._line, self._stderr = b"", ""
-        # A group of its own: the terminal's Ctrl-C reaches the parent alone, who passes it on once.
-        self._process = subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env=environment(),
-            start_new_session=True,
-        )
-        job = {"folder": str(folder), "index": index, "request": dataclasses.asdict(request)}
-        with suppress(BrokenPipeError):  # it died at once: its end says why
-            _pipe(self._process.stdin).write(json.dumps(job).encode())
-            _pipe(self._process.stdin).close()
 
-    def attend(self, silence_s: float, now: Callable[[], float]) -> str | None:
+    def attend(self, now: Callable[[], float]) -> str | None:
         """Listen until it has ended; why it was ended, if it was us who did."""
-        deadline = now() + silence_s
+        patience, process = now() + self._limits.silence_s, self._process
         with selectors.DefaultSelector() as selector:
-            selector.register(_pipe(self._process.stdout), selectors.EVENT_READ, self._take)
-            selector.register(_pipe(self._process.stderr), selectors.EVENT_READ, self._keep)
+            selector.register(process.stdout, selectors.EVENT_READ, self._take)
+            selector.register(process.stderr, selectors.EVENT_READ, self._keep)
             while selector.get_map():
                 try:
-                    ready = selector.select(max(0.0, deadline - now()))
+                    left_s = min(patience, self._end()) - now()
+                    ready = selector.select(min(max(0.0, left_s), _NEWS_S))
+                    if not ready and left_s <= _NEWS_S:
+                        return self._put_an_end(now())
                     if not ready:
-                        self._kill()
-                        return f"hung: not a word for {silence_s:.0f} s, and was killed"
+                        self._tell_again()
                     for key, _ in ready:
                         data = os.read(key.fd, 65_536)
                         if not data:
                             selector.unregister(key.fileobj)
                             continue
                         key.data(data)
-                        if key.fileobj is self._process.stdout:  # warnings are no sign of life
-                            deadline = now() + (_GRACE_S if self.interrupted else silence_s)
+                        if key.fileobj is process.stdout:  # warnings are no sign of life
+                            wait_s = _GRACE_S if self.interrupted else self._limits.silence_s
+                            patience = now() + wait_s
                 except KeyboardInterrupt:
                     self._interrupt()
-                    deadline = now() + _GRACE_S
-        self._process.wait()
+                    patience = now() + _GRACE_S
+        process.wait()
         return None
+
+    def _end(self) -> float:
+        """When it is killed whatever it says."""
+        limits = self._limits
+        return math.inf if limits.deadline is None else limits.deadline + limits.grace_s
+
+    def _put_an_end(self, now: float) -> str:
+        self._process.kill(signal.SIGKILL)
+        self._process.wait()
+        if now >= self._end():
+            return OUT_OF_TIME
+        return f"hung: not a word for {self._limits.silence_s:.0f} s, and was killed"
 
     def _take(self, data: bytes) -> None:
         """Messages, line by line."""
@@ -143,8 +161,13 @@ class _Worker:
             message = json.loads(line)
             if "error" in message:
                 self.error = dict(message["error"])
-            elif self._progress is not None:
-                self._progress(Progress(**message["progress"]))
+            else:
+                self._last = Progress(**message["progress"])
+                self._tell_again()
+
+    def _tell_again(self) -> None:
+        if self._progress is not None:
+            self._progress(self._last or Progress("starting", 0.0, None))
 
     def _keep(self, data: bytes) -> None:
         """What is printed, for the reason of a failure."""
@@ -152,25 +175,12 @@ class _Worker:
 
     def _interrupt(self) -> None:
         """The first Ctrl-C asks the worker to stop, the second makes it."""
-        if self.interrupted:
-            self._kill()
-        else:
-            self._process.send_signal(signal.SIGINT)
+        self._process.kill(signal.SIGKILL if self.interrupted else signal.SIGINT)
         self.interrupted = True
-
-    def _kill(self) -> None:
-        # Its whole group, or a process it started would keep our pipes open.
-        with suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
 
     def close(self) -> None:
         """Leave neither a process nor a pipe behind, whatever happened."""
-        if self._process.poll() is None:
-            self._kill()
-        for stream in (self._process.stdin, self._process.stdout, self._process.stderr):
-            with suppress(BrokenPipeError):
-                _pipe(stream).close()
+        self._process.close()
 
     def last_words(self, out_of_memory_kills: int) -> str:
         """How a worker ended that left no outcome."""
@@ -186,11 +196,6 @@ def _signal_name(number: int) -> str:
         return signal.Signals(number).name
     except ValueError:  # a real-time signal has no name
         return f"signal {number}"
-
-
-def _pipe(stream: IO[bytes] | None) -> IO[bytes]:
-    assert stream is not None  # Popen was told to make one
-    return stream
 
 
 def _out_of_memory_kills(group: Path = Path("/sys/fs/cgroup")) -> int:

@@ -2,30 +2,27 @@
 
     python -m detrbench.timing.worker < job.json
 
-A job is {"folder", "index", "request"}. The outcome, every sample in it, is on disk before the
-process ends: `process-NN.json` in the folder, written by the process itself, because its parent may
-be gone by then. Whatever a model or a library prints goes to stderr.
+A job is {"folder", "index", "request", "deadline"}, the last a time of the monotonic clock or null.
+The outcome, every sample in it, is on disk before the process ends: `process-NN.json` in the
+folder, written by the process itself, because its parent may be gone by then. Whatever a model or a
+library prints goes to stderr.
 """
 
 from __future__ import annotations
 
-import ctypes
 import json
 import signal
 import sys
 import time
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, TextIO
 
 from detrbench.core.errors import UsageError
-from detrbench.core.processes import leave, own_stdout
+from detrbench.core.processes import end_with_parent, leave, own_stdout
 from detrbench.timing.journal import Journal
 from detrbench.timing.opened import Build, build_case
 from detrbench.timing.process import Request, measure_process
 from detrbench.timing.records import Outcome, journal_path, save_outcome
-
-_PR_SET_PDEATHSIG = 1  # prctl(2)
 
 
 def main(build: Build = build_case) -> int:
@@ -33,7 +30,7 @@ def main(build: Build = build_case) -> int:
     started = time.monotonic()
     channel = own_stdout()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    _end_with_parent()
+    end_with_parent()
     job = json.loads(sys.stdin.read())
     folder, index = Path(job["folder"]), int(job["index"])
     journal = Journal(journal_path(folder, index))
@@ -43,6 +40,7 @@ def main(build: Build = build_case) -> int:
             Request.from_dict(job["request"]),
             build=build,
             started=started,
+            deadline=job["deadline"],
             progress=lambda one: parent.send({"progress": vars(one)}),
             journal=journal,
         )
@@ -74,14 +72,6 @@ class _Parent:
         except BrokenPipeError:
             self._there = False
             raise KeyboardInterrupt from None
-
-
-def _end_with_parent() -> None:
-    """Have Linux send SIGTERM when the parent dies, killed or not. Elsewhere the broken pipe tells,
-    at the end of a call that may take minutes."""
-    if sys.platform == "linux":
-        with suppress(OSError, AttributeError):  # a C library without it
-            ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 if __name__ == "__main__":

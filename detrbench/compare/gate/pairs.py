@@ -12,10 +12,10 @@ from detrbench.reports.verdicts import ALPHA, Verdict
 def spoilt(pairs: Iterable[Comparison]) -> list[str]:
     """Why nothing may be said of what was timed in `pairs`."""
     found = [
-        f"{_name(pair.case, pair.baseline)} against {reference_of(pair)} is INVALID: "
+        f"{_name(pair.case, pair.baseline)} against {reference_of(pair)} is {pair.verdict}: "
         f"{'; '.join(pair.reasons) or 'no reason was recorded'}"
         for pair in pairs
-        if pair.verdict == Verdict.INVALID
+        if pair.verdict is not None and Verdict(pair.verdict).silent
     ]
     return list(dict.fromkeys(found))
 

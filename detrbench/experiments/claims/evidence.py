@@ -179,6 +179,6 @@ def _common(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _spoilt(pair: Comparison) -> tuple[str, ...]:
-    if pair.verdict != Verdict.INVALID:
+    if pair.verdict is None or not Verdict(pair.verdict).silent:
         return ()
     return pair.reasons or ("no reason was recorded",)

@@ -30,6 +30,9 @@ class Source(Protocol):
         """`model` with the hashes of all files that it comes from; imports no torch, runs nothing.
         Raises UsageError where there is no such model, or it cannot have what is asked of it."""
 
+    def runs_code(self, model: Model) -> bool:
+        """Whether building `model` runs code that is not ours."""
+
     def build(self, model: Model, device: str) -> Built:
         """The module on `device`; "meta" asks for shapes alone, where the source can do that.
         Raises UsageError where it cannot be built so."""

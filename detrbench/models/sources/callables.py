@@ -47,6 +47,9 @@ class Callables:
         _check_name(file, name.split(".")[0], model.reference)
         return dataclasses.replace(model, files=closure(file, root))
 
+    def runs_code(self, model: Model) -> bool:
+        return True
+
     def build(self, model: Model, device: str) -> Built:
         import torch
 

@@ -31,6 +31,9 @@ class ModelFiles:
             files.append(hashed(_readable(model.backbone_weights, "--backbone-weights")))
         return dataclasses.replace(model, files=tuple(files))
 
+    def runs_code(self, model: Model) -> bool:
+        return model.blocks is not None
+
     def build(self, model: Model, device: str) -> Built:
         from detrbench.models.builder import build
 

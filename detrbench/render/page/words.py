@@ -38,6 +38,14 @@ _VERDICTS: dict[str, tuple[str, str]] = {
         "?",
         "{model} may or may not be faster than {baseline}: in this run {takes}.",
     ),
+    Verdict.TOO_FEW: (
+        "…",
+        "Too few processes to say whether {model} is faster than {baseline}: so far {takes}.",
+    ),
+    Verdict.BUSY: (
+        "~",
+        "The machine was too busy to compare {model} with {baseline}: in this run {takes}.",
+    ),
     Verdict.INVALID: ("×", "Nothing can be said of {model} against {baseline}."),
 }
 """Verdict -> its sign, and what it means."""
