@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import typer
 
@@ -15,8 +18,8 @@ from detrbench.core.errors import UsageError
 def run(
     context: typer.Context,
     suite: Annotated[
-        str, typer.Argument(metavar="SUITE", help="A name, such as article, or a path.")
-    ],
+        str | None, typer.Argument(metavar="SUITE", help="A name, such as article, or a path.")
+    ] = None,
     device: Annotated[
         str | None,
         options.taking("DEVICE", "cpu, cuda or cuda:N, for every case.  [default: from the suite]"),
@@ -30,6 +33,23 @@ def run(
             "--output",
         ),
     ] = None,
+    threads: options.Threads = None,
+    budget: Annotated[
+        float | None,
+        options.taking(
+            "SECONDS", "For everything.  [default: the suite's own, or what verdicts take]"
+        ),
+    ] = None,
+    processes: Annotated[
+        int | None, options.taking("N", "Exactly N processes for each image size and batch.", min=1)
+    ] = None,
+    resume: Annotated[
+        Path | None,
+        options.taking(
+            "FOLDER",
+            "Go on with a run: alone, where it was cut short, or with --budget, of seconds more.",
+        ),
+    ] = None,
     format: Annotated[
         str, options.taking("FORMAT", "What to print at the end.", callback=options.check_format)
     ] = "table",
@@ -38,8 +58,8 @@ def run(
 
     A suite's models are named as for `latency`, with settings of their own behind an @, and its
     settings are those of `latency`, each one value or a list of several. Keeps run.json, table.md,
-    table.csv and report.html in a folder of their own. Whatever is found is on disk before the next
-    step begins.
+    table.csv, report.html and every process's samples in a folder of their own. Whatever is found
+    is on disk before the next step begins.
 
     The suite claims measures all that `detrbench claims` asks for, about twenty minutes: the suites
     article and rivals and the guidelines, each in a folder of its own. The same command with the
@@ -49,20 +69,30 @@ def run(
     Examples:
       detrbench run article
       detrbench run claims -o reports/claims
-      detrbench run article --device cuda
+      detrbench run article --device cuda --budget 120
       detrbench run ./my-suite.yaml -o reports/today
+      detrbench run --resume reports/today --budget 120
     """
     from detrbench.models.catalog import CLAIMS, find_suite
 
-    if suite != CLAIMS:
+    if suite not in (None, CLAIMS):
         find_suite(suite)
-    options.values(context)  # a typo is said before the suite is read
+    options.check_budget(budget)
+    asked = _Asked(device, budget, processes, folder, format, options.values(context)["threads"])
+    if resume is not None:
+        options.check_alone(context, "resume", "The folder says what is measured", "budget")
+        measure: Measure = partial(_resumed, resume)
+    elif suite is None:
+        raise UsageError("no suite is named", hint="Such as: detrbench run article")
+    elif suite == CLAIMS:
+        measure = _claims
+    else:
+        measure = partial(_suite, suite)
     if folder is not None and folder.exists() and not folder.is_dir():
         raise UsageError(f"{folder} is a file", where="-o", hint="Name a folder.")
 
-    measure = _claims if suite == CLAIMS else _suite
     with ProgressLine() as progress:
-        folders, text, code = measure(suite, device, folder, format, progress)
+        folders, text, code = measure(asked, progress)
     deliver(text, None)
     for where in folders:
         for written in sorted(where.iterdir()) if where.is_dir() else ():
@@ -71,43 +101,75 @@ def run(
     raise typer.Exit(code)
 
 
+class _Asked(NamedTuple):
+    """What the flags say; `None` is the suite's own."""
+
+    device: str | None
+    budget: float | None
+    processes: int | None
+    folder: Path | None
+    format: str
+    threads: int | None
+
+
 Measured = tuple[list[Path], str, int]
 """Folders that were written into, what to print, and the exit code."""
 
+Measure = Callable[[_Asked, ProgressLine], Measured]
 
-def _suite(
-    suite: str, device: str | None, folder: Path | None, format: str, progress: ProgressLine
-) -> Measured:
+
+def _suite(name: str, asked: _Asked, progress: ProgressLine) -> Measured:
     from detrbench.experiments import suites
     from detrbench.render import render
 
-    loaded = suites.load_suite(suite)
-    if device is not None:
-        loaded = suites.on_device(loaded, device)
-    where = folder or suites.free_folder(loaded.name, loaded.cases[0].execution.device)
-    report = suites.run(loaded, output=where, progress=progress, announce=progress.say)
-    return [where], render(report, format), report.exit_code
+    suite = suites.load_suite(name)
+    if asked.device is not None:
+        suite = suites.on_device(suite, asked.device)
+    if asked.threads is not None:
+        suite = suites.with_setting(suite, "threads", asked.threads)
+    if asked.processes is not None:
+        suite = replace(suite, processes=asked.processes, seconds=None)
+    where = asked.folder or suites.free_folder(suite.name, suite.cases[0].execution.device)
+    budget_s = None if asked.budget is None else options.left_of(asked.budget)
+    report = suites.run(
+        suite, budget_s=budget_s, output=where, progress=progress, announce=progress.say
+    )
+    return [where], render(report, asked.format), report.exit_code
 
 
-def _claims(
-    name: str, device: str | None, folder: Path | None, format: str, progress: ProgressLine
-) -> Measured:
+def _resumed(folder: Path, asked: _Asked, progress: ProgressLine) -> Measured:
+    from detrbench.experiments import suites
+    from detrbench.render import render
+
+    budget_s = None if asked.budget is None else options.left_of(asked.budget)
+    report = suites.resume(folder, budget_s=budget_s, progress=progress, announce=progress.say)
+    return [folder], render(report, asked.format), report.exit_code
+
+
+def _claims(asked: _Asked, progress: ProgressLine) -> Measured:
     from detrbench.core.files import write_atomically
     from detrbench.experiments import suites
     from detrbench.experiments.claims.measuring import measure_claims
     from detrbench.experiments.claims.rules import judge_claims
     from detrbench.experiments.claims.tables import document
     from detrbench.experiments.claims.unit import unit_facts
+    from detrbench.models.catalog import CLAIMS
     from detrbench.render import render_document
 
-    device = device or "cpu"
-    where = folder or suites.free_folder(name, device)
+    given = asked.budget, asked.processes, asked.threads
+    if any(each is not None for each in given):
+        raise UsageError(
+            "the suite claims has its own budgets, processes and threads",
+            hint="Leave --budget, --processes and --threads out.",
+        )
+    device = asked.device or "cpu"
+    where = asked.folder or suites.free_folder(CLAIMS, device)
     evidence = measure_claims(where, device=device, progress=progress, announce=progress.say)
     found = document(judge_claims(evidence, unit_facts()), evidence.reports)
     for file, view in (("claims.md", "markdown"), ("claims.json", "json")):
         write_atomically(where / file, render_document(found, view))
     folders = [where, *(Path(file).parent for file in evidence.reports)]
-    return folders, render_document(found, format), evidence.exit_code
+    return folders, render_document(found, asked.format), evidence.exit_code
 
 
 def _shown(path: Path) -> Path:

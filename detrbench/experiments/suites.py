@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import json
 import re
-import shutil
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -25,6 +26,7 @@ from detrbench.core.version import __version__
 from detrbench.machine.devices import parse_device
 from detrbench.machine.environment import Environment
 from detrbench.models.catalog import find_suite
+from detrbench.models.sources import resolve
 from detrbench.render import render
 from detrbench.reports.case import Case
 from detrbench.reports.comparison import Comparison
@@ -33,12 +35,13 @@ from detrbench.reports.metrics import CONVENTION_METRICS
 from detrbench.reports.parse_cases import make_cases, named, split_reference
 from detrbench.reports.report import Report, Result
 from detrbench.reports.settings import SETTINGS, Setting, parse_choice, setting
-from detrbench.reports.verdicts import MARGIN, Verdict, check_margin
+from detrbench.reports.verdicts import LEAST_PROCESSES, MARGIN, check_margin
 from detrbench.runtimes import RUNTIMES, check_execution
 from detrbench.runtimes.devices import open_device
-from detrbench.timing.measuring import latency
+from detrbench.timing.measuring import latency, load_run, resume_latency
+from detrbench.timing.records import request_path
 from detrbench.timing.rounds import OnProgress, Progress
-from detrbench.timing.rows import METRIC_KEYS
+from detrbench.timing.rows import METRIC_KEYS, latency_report
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,7 @@ class Suite:
     title: str
     cases: tuple[Case, ...]
     convention: str = "core"  # how the table counts FLOPs; the report holds all of them
-    seconds: float = 60.0  # for the latency of all workloads together
+    seconds: float | None = None  # for the latency of all workloads; else what verdicts take
     rounds: int | None = None  # of each process, instead of what the first one suggests
     processes: int | None = None  # exactly so many for each workload, if the time lasts
     margin: float = MARGIN  # the smallest difference worth a verdict, 0.02 for 2 %
@@ -182,20 +185,22 @@ def run(
     suite: str | Path | Suite,
     *,
     device: str | None = None,
+    budget_s: float | None = None,
     output: str | Path | None = None,
     progress: OnProgress | None = None,
     announce: Callable[[str], None] | None = None,
 ) -> Report:
     """Count and time every case of `suite`, saving after each step.
 
-    What is of one workload is timed in the same rounds, in its share of the suite's time.
+    What is of one workload is timed in the same rounds, in its share of the time.
 
     Args:
         suite: a name, a path, or a loaded Suite.
         device: instead of the suite's own.
-        output: folder for run.json, table.md, table.csv and report.html;
-            `reports/<date>-<device>-<suite>` of the current folder (with -2, -3, ... if that is
-            taken) if `None`.
+        budget_s: seconds for everything, instead of the suite's own for its latency.
+        output: folder for run.json, table.md, table.csv, report.html, and the samples of every
+            process; `reports/<date>-<device>-<suite>` of the current folder (with -2, -3, ... if
+            that is taken) if `None`.
         progress: called with where the run is.
         announce: is told the plan of each workload's latency, in sentences.
 
@@ -204,8 +209,10 @@ def run(
         were not reached say so.
 
     Raises:
-        UsageError: the suite, one of its models or the device is not there or not usable as given.
+        UsageError: the suite, one of its models or the device is not there or not usable as given,
+            or the folder holds a run.
     """
+    ends = _end_of(budget_s)
     loaded = suite if isinstance(suite, Suite) else load_suite(suite)
     if device is not None:
         loaded = on_device(loaded, device)
@@ -215,25 +222,97 @@ def run(
         open_device(wanted)  # a device that is not there is said now, not after the counting
     where = loaded.cases[0].execution.device
     folder = free_folder(loaded.name, where) if output is None else Path(output)
-    going = _Run(loaded, folder, progress, announce)
+    if (folder / RUN).exists():
+        raise UsageError(
+            "holds a run already",
+            where=str(folder),
+            hint=f"Go on with it: detrbench run --resume {folder}; or name another folder.",
+        )
+    return _go(_Run(loaded, folder, ends, progress, announce))
+
+
+def resume(
+    folder: str | Path,
+    *,
+    budget_s: float | None = None,
+    progress: OnProgress | None = None,
+    announce: Callable[[str], None] | None = None,
+) -> Report:
+    """Go on with the run in `folder`, finished or cut short; what it has is never lost.
+
+    Args:
+        budget_s: seconds more; what its own time still allows, if `None`.
+
+    Raises:
+        UsageError: there is none, or one of its files has changed.
+    """
+    ends, where = _end_of(budget_s), Path(folder)
+    going = _Run(_load_asked(where), where, ends, progress, announce)
+    going.load()
+    return _go(going)
+
+
+def _end_of(budget_s: float | None) -> float | None:
+    return None if budget_s is None else time.monotonic() + budget_s
+
+
+def _go(going: _Run) -> Report:
     try:
-        for index, cases in enumerate(loaded.workloads, 1):
+        for index, cases in enumerate(going.suite.workloads, 1):
             going.count(cases)
-            going.time(cases, folder / f"processes-{index}")
+            going.time(cases, index)
     except KeyboardInterrupt:
         going.save()  # every row already says how far it came
     return going.report
 
 
+RUN, ASKED = "run.json", "suite.json"
+
+
+def _save_asked(folder: Path, suite: Suite) -> None:
+    plain = {**dataclasses.asdict(suite), "cases": [case.to_dict() for case in suite.cases]}
+    write_atomically(folder / ASKED, json.dumps(plain, indent=1) + "\n")
+
+
+def _load_asked(folder: Path) -> Suite:
+    """The suite of the run in `folder`. Raises UsageError where there is none, or one of its files
+    is not what it was."""
+    path = folder / ASKED
+    try:
+        plain = json.loads(path.read_text(encoding="utf-8"))
+        cases = tuple(map(Case.from_dict, plain["cases"]))
+        suite = Suite(**{**plain, "cases": cases})
+    except OSError as error:
+        raise UsageError(
+            f"holds no run that can go on: it has no {ASKED}",
+            where=str(folder),
+            hint="Give the folder that `detrbench run` named.",
+        ) from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise UsageError(f"cannot be read: {error}", where=str(path)) from error
+    for case in cases:
+        for file in set(resolve(case.model).files) ^ set(case.model.files):
+            raise UsageError(
+                f"{file.path} has changed since the run began",
+                where=str(folder),
+                hint="Put it back as it was, or measure anew.",
+            )
+    return suite
+
+
 def on_device(suite: Suite, device: str) -> Suite:
-    """`suite` with every case on `device`; what differed in nothing else is one case. Raises
-    UsageError for an unknown device."""
+    """`suite` with every case on `device`. Raises UsageError for an unknown one."""
     parse_device(device)
+    return with_setting(suite, "device", device)
+
+
+def with_setting(suite: Suite, key: str, value: Any) -> Suite:
+    """`suite` with every case executed so; what differed in nothing else is one case."""
     found: dict[tuple[Any, ...], Case] = {}
     for case in suite.cases:
         reference, told = split_reference(case.name)
-        told.pop("device", None)  # of which the name then says nothing
-        moved = dataclasses.replace(case, name=named(reference, told)).replace(device=device)
+        told.pop(key, None)  # of which the name then says nothing
+        moved = dataclasses.replace(case, name=named(reference, told)).replace(**{key: value})
         found.setdefault((moved.model, moved.execution), moved)
     return dataclasses.replace(suite, cases=tuple(found.values()))
 
@@ -268,10 +347,11 @@ class _Run:
         self,
         suite: Suite,
         folder: Path,
+        ends: float | None,
         progress: OnProgress | None,
         announce: Callable[[str], None] | None,
     ) -> None:
-        self._suite, self._folder = suite, folder
+        self.suite, self._folder, self._ends = suite, folder, ends
         self._progress, self._announce = progress, announce
         self._created = datetime.now().astimezone().isoformat(timespec="seconds")
         self._environment = Environment.read(suite.cases[0].execution.device).to_dict()
@@ -283,15 +363,15 @@ class _Run:
     def report(self) -> Report:
         """What would be left if the run ended now, rows not reached yet included."""
         rows: dict[str, Result] = {}
-        for case in itertools.chain(*self._suite.workloads):
+        for case in itertools.chain(*self.suite.workloads):
             row = _row(case, self._counted.get(_counted_as(case)), self._timed.get(case))
             # Settings that differ in the file (cuda and cuda:0, or nc: 80 and none where the
             # model's own is 80) may turn out to be the same ones: a report has each row once.
             rows.setdefault(row.identity, row)
         kept = {row.case for row in rows.values()}
         return Report(
-            title=self._suite.title,
-            command=f"detrbench run {self._suite.name}",
+            title=self.suite.title,
+            command=f"detrbench run {self.suite.name}",
             created=self._created,
             detrbench_version=__version__,
             environment=self._environment,
@@ -303,47 +383,73 @@ class _Run:
         """run.json first: the others can be made from it. Each is the old or the whole new one."""
         report = self.report
         self._folder.mkdir(parents=True, exist_ok=True)
-        report.save(self._folder / "run.json")
+        _save_asked(self._folder, self.suite)
+        report.save(self._folder / RUN)
         views = {"table.md": "markdown", "table.csv": "csv", "report.html": "html"}
         for name, view in views.items():
             write_atomically(self._folder / name, render(report, view))
 
-    def count(self, cases: Sequence[Case]) -> None:
+    def count(self, cases: Sequence[Case], save: bool = True) -> None:
         """Count each case, saving after each; what differs in no count is counted once."""
         for done, case in enumerate(cases):
             if _counted_as(case) in self._counted:
                 continue
             if self._progress:
                 self._progress(Progress(f"counting {case.name}", done, len(cases), None))
-            self._counted[_counted_as(case)] = _profiled(case, self._suite.convention)
-            self.save()
+            self._counted[_counted_as(case)] = _profiled(case, self.suite.convention)
+            if save:
+                self.save()
 
-    def time(self, cases: Sequence[Case], processes: Path) -> None:
-        """Time the cases of a workload against each other, in their share of the suite's time.
-
-        Args:
-            processes: every process's samples are there before the next begins; afterwards they are
-                in run.json, and stay here only where a run came out short, which can go on.
-        """
-        report = latency(
-            cases,
-            budget_s=self._suite.seconds / len(self._suite.workloads),
-            rounds=self._suite.rounds,
-            processes=self._suite.processes,
-            margin=self._suite.margin,
-            folder=processes,
-            progress=self._progress,
-            announce=self._announce,
-        )
-        self._environment = report.environment
-        self._comparisons += report.comparisons
-        self._timed |= {row.case: row for row in report.rows if row.case is not None}
+    def time(self, cases: Sequence[Case], index: int) -> None:
+        """Time the cases of workload `index` against each other, in their share of the time. Every
+        process's samples are on disk before the next begins, and stay, so that it can go on."""
+        processes, seconds = self._processes(index), self._share_s(index)
+        told: dict[str, Any] = {
+            "progress": self._progress,
+            "announce": self._announce,
+            "resume": f"run --resume {self._folder}",
+        }
+        if request_path(processes).is_file():
+            report = resume_latency(processes, budget_s=seconds, **told)
+        else:
+            report = latency(
+                cases,
+                budget_s=seconds,
+                rounds=self.suite.rounds,
+                processes=self.suite.processes,
+                margin=self.suite.margin,
+                least=LEAST_PROCESSES,
+                folder=processes,
+                **told,
+            )
+        self._keep(report)
         self.save()
-        invalid = any(pair.verdict == Verdict.INVALID for pair in report.comparisons)
-        if not (report.exit_code or invalid):
-            shutil.rmtree(processes, ignore_errors=True)
         if any(row.status == "interrupted" for row in report.rows):
             raise KeyboardInterrupt  # the session kept what it had; the rest is off too
+
+    def load(self) -> None:
+        """What an earlier run left, so that nothing of it is overwritten by less."""
+        for index, cases in enumerate(self.suite.workloads, 1):
+            if request_path(self._processes(index)).is_file():
+                self._keep(latency_report(load_run(self._processes(index))))
+            self.count(cases, save=False)
+
+    def _keep(self, report: Report) -> None:
+        fresh = {pair.case.case for pair in report.comparisons}
+        others = (pair for pair in self._comparisons if pair.case.case not in fresh)
+        self._environment = report.environment
+        self._comparisons = (*others, *report.comparisons)
+        self._timed |= {row.case: row for row in report.rows if row.case is not None}
+
+    def _processes(self, index: int) -> Path:
+        return self._folder / f"processes-{index}"
+
+    def _share_s(self, index: int) -> float | None:
+        """Seconds for workload `index`; `None` for what a verdict takes."""
+        workloads = len(self.suite.workloads)
+        if self._ends is not None:
+            return max((self._ends - time.monotonic()) / (workloads - index + 1), 1.0)
+        return None if self.suite.seconds is None else self.suite.seconds / workloads
 
 
 def _counted_as(case: Case) -> tuple[Any, ...]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from detrbench.core.errors import DetrbenchWarning
 from detrbench.core.processes import called_as
+from detrbench.core.units import show_eta
 from detrbench.models.sources.built import Built, described
 from detrbench.reports.case import Case
 from detrbench.reports.parse_cases import Subjects, cases_of
@@ -25,7 +26,7 @@ from detrbench.reports.verdicts import (
     Verdict,
 )
 from detrbench.timing.opened import build_case
-from detrbench.timing.plan import Budget
+from detrbench.timing.plan import Budget, last_alpha
 from detrbench.timing.process import Request, measure_process
 from detrbench.timing.records import (
     Outcome,
@@ -62,6 +63,7 @@ def latency(
     folder: str | Path | None = None,
     progress: OnProgress | None = None,
     announce: Callable[[str], None] | None = None,
+    resume: str | None = None,
     **settings: Any,
 ) -> Report:
     """Time `models` against each other: interleaved in rounds, replicated in fresh processes.
@@ -88,7 +90,8 @@ def latency(
         folder: where each process's outcome is kept, and an earlier run gone on with; a temporary
             one, removed after a complete run, if `None`.
         progress: called between samples with where the run is.
-        announce: is told the plan in sentences, and where the samples of a cut run are.
+        announce: is told the plan in sentences, and what goes on with a run that came out short.
+        resume: the arguments of that command; those of `latency`, if `None`.
 
     Returns:
         A Report with one row per case, every raw sample beside its statistics, and a comparison of
@@ -105,7 +108,7 @@ def latency(
         return latency_report(_in_this_process(request, modules, margin, progress))
     request = Request(cases, plan=Plan(seed=seed))
     budget = Budget(budget_s, processes, rounds, target, margin, early, least)
-    return latency_report(measure_run(request, budget, folder, progress, announce))
+    return latency_report(measure_run(request, budget, folder, progress, announce, resume))
 
 
 measure_latency = latency
@@ -118,6 +121,7 @@ def resume_latency(
     budget_s: float | None = None,
     progress: OnProgress | None = None,
     announce: Callable[[str], None] | None = None,
+    resume: str | None = None,
 ) -> Report:
     """Go on with the run in `folder`, which Ctrl-C, a crash or the end of its time has cut short.
 
@@ -131,9 +135,9 @@ def resume_latency(
     Raises:
         UsageError: it is not the folder of a run.
     """
-    request, budget, _ = load_request(Path(folder))
+    before = load_run(Path(folder))
+    request, budget = before.request, before.budget
     if budget_s is not None:
-        before = Run(request, budget, outcomes=load_outcomes(Path(folder)))
         budget = dataclasses.replace(
             budget,
             budget_s=before.spent_s + budget_s,
@@ -141,7 +145,14 @@ def resume_latency(
             # Fewer have no last look: `verdicts.judge` asks as much of them each time.
             extended=budget.extended + (len(before.finished) >= LEAST_PROCESSES),
         )
-    return latency_report(measure_run(request, budget, folder, progress, announce))
+    return latency_report(measure_run(request, budget, folder, progress, announce, resume))
+
+
+def load_run(folder: Path) -> Run:
+    """The run in `folder` as it was left. Raises UsageError where there is none."""
+    request, budget, plan = load_request(folder)
+    alpha = last_alpha(plan.processes, budget) if plan else ALPHA
+    return Run(request, budget, plan, load_outcomes(folder), alpha=alpha)
 
 
 def measure_run(
@@ -150,31 +161,47 @@ def measure_run(
     folder: str | Path | None = None,
     progress: OnProgress | None = None,
     announce: Callable[[str], None] | None = None,
+    resume: str | None = None,
 ) -> Run:
     """`replicate`, in `folder` or in a temporary one that a complete run removes."""
     known = remembered(request.device)
     if known is not None and budget.margin < known.detectable:
         warnings.warn(known.too_small(budget.margin), DetrbenchWarning, stacklevel=2)
+    between_sd = known.between_sd if known else None
     run = None
     with run_folder(folder, "latency") as where:
+        told: dict[str, Any] = {
+            "progress": naming(where, announce, progress),
+            "announce": announce,
+            "between_sd": between_sd,
+        }
         try:
-            run = replicate(
-                request,
-                budget,
-                where,
-                progress=naming(where, announce, progress),
-                announce=announce,
-                between_sd=known.between_sd if known else None,
-            )
+            run = replicate(request, budget, where, **told)
+            longer = _extended(run)
+            if longer is not None:
+                if announce is not None:
+                    announce(f"{show_eta(run.budget.limit_s)} gave no verdict; going on, once")
+                run = replicate(request, longer, where, **told)
         finally:
             more = None if run is None else _what_more(run)
             if more is None and run is None and measured(where):
                 more = ""
             if more is not None and announce is not None:
-                announce(f"go on with: {called_as()} latency --resume {where}{more}")
+                announce(f"go on with: {called_as()} {resume or f'latency --resume {where}'}{more}")
             elif folder is None and run is not None:
                 shutil.rmtree(where)
     return run
+
+
+def _extended(run: Run) -> Budget | None:
+    """Once more as long as a verdict takes, where nobody said how long and a slow or busy machine
+    did not come so far."""
+    budget, done = run.budget, len(run.finished)
+    asked = budget.budget_s is not None or budget.processes is not None
+    if asked or run.plan is None or run.stopped != "budget" or done >= LEAST_PROCESSES:
+        return None
+    seconds = 1.2 * (LEAST_PROCESSES - done) * run.plan.process_s
+    return dataclasses.replace(budget, budget_s=run.spent_s + seconds)
 
 
 def _what_more(run: Run) -> str | None:
