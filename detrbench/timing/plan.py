@@ -114,6 +114,10 @@ class Pilot(NamedTuple):
     round_s: float
     within_sd: float
 
+    def seconds(self, rounds: int) -> float:
+        """What a process of so many rounds takes."""
+        return self.start_s + rounds * self.round_s
+
 
 @dataclass(frozen=True)
 class RunPlan:
@@ -121,7 +125,8 @@ class RunPlan:
 
     Attributes:
         processes: at most, those already measured included.
-        rounds: of each process still to come.
+        short: rounds of those before the first look, which a large difference ends.
+        rounds: of each process still to come after it.
         process_s: expected seconds of each of them.
         left_s: expected seconds until the end, if no look ends it before.
         half_width: expected, of the ratio's interval; infinite with a single process.
@@ -135,6 +140,7 @@ class RunPlan:
     half_width: float
     margin: float = MARGIN
     early: bool = True
+    short: int = LEAST_ROUNDS
 
     @property
     def cannot_reach(self) -> tuple[Verdict, ...]:
@@ -149,7 +155,7 @@ class RunPlan:
         said = [
             f"plan: {self.processes} processes of {self.rounds} rounds, about "
             f"{show_eta(self.process_s)} each, {show_eta(self.left_s)} left"
-            f"{'; fewer where the difference is clear' if self.early else ''}"
+            f"{'; less where the difference is clear' if self.early else ''}"
         ]
         if self.processes < FEWEST_PROCESSES:
             missing = FEWEST_PROCESSES - self.processes
@@ -191,7 +197,7 @@ def plan_run(
     n = sqrt(s / r) * w / b (Kalibera & Jones, ISMM 2013, section 6.1). The median of n normal
     values varies by pi / 2 times their mean's variance, so w**2 = pi / 2 * within_sd**2. Fewer
     rounds are taken where only that brings six processes into the budget, but never under four, and
-    more where the last process would leave time over.
+    more where the last process would leave time over. Processes before the first look are short.
 
     Processes: what fits into the budget; without one, as many as make the interval narrower than
     the margin, so that equal models can be told to be so, within `ENOUGH_S`.
@@ -208,20 +214,26 @@ def plan_run(
     if fitting:
         share_s = left_s / max(1, (budget.processes or LEAST_PROCESSES) - done)
         rounds = max(LEAST_ROUNDS, min(rounds, _rounds_in(share_s, pilot)))
-    process_s = pilot.start_s + rounds * pilot.round_s
+    short = min(rounds, max(LEAST_ROUNDS, _even(PILOT_S / pilot.round_s)))
+    short_s = pilot.seconds(short)
+    shorts = max(0, budget.least - done) if budget.early and budget.rounds is None else 0
     sd = math.hypot(between_sd, noise / math.sqrt(rounds))
-    processes = max(done, _processes(budget, done, left_s / process_s, sd))
-    if fitting and budget.budget_s is not None and processes > done:
-        rounds = max(rounds, min(MOST_ROUNDS, _rounds_in(left_s / (processes - done), pilot)))
-        process_s = pilot.start_s + rounds * pilot.round_s
+    fit = _fitting(left_s, shorts, short_s, pilot.seconds(rounds))
+    processes = max(done, _processes(budget, done, fit, sd))
+    longs = processes - done - shorts
+    if fitting and budget.budget_s is not None and longs > 0:
+        longer = _rounds_in((left_s - shorts * short_s) / longs, pilot)
+        rounds = max(rounds, min(MOST_ROUNDS, longer))
+    process_s = pilot.seconds(rounds)
     return RunPlan(
         processes=processes,
         rounds=rounds,
         process_s=process_s,
-        left_s=(processes - done) * process_s,
+        left_s=min(shorts, processes - done) * short_s + max(0, longs) * process_s,
         half_width=expected_half_width(sd, processes),
         margin=budget.margin,
         early=budget.early,
+        short=short if shorts else rounds,
     )
 
 
@@ -230,19 +242,30 @@ def _rounds_in(seconds: float, pilot: Pilot) -> int:
     return 2 * math.floor((seconds - pilot.start_s) / pilot.round_s / 2)
 
 
-def _processes(budget: Budget, done: int, fit: float, sd: float) -> int:
-    """In all, of which `fit` more fit into the time that is left."""
+def _processes(budget: Budget, done: int, fit: int, sd: float) -> int:
+    """In all, where `fit` more fit into the time that is left."""
     if budget.processes is not None:
         return budget.processes
-    most = done + math.floor(fit + 1e-9)
     if budget.budget_s is not None:
-        return most
+        return done + fit
     narrow = budget.target or math.log1p(budget.margin)
     wanted = next(
         (n for n in range(LEAST_PROCESSES, MOST_PROCESSES) if expected_half_width(sd, n) < narrow),
         MOST_PROCESSES,
     )
-    return min(most, wanted)
+    return min(done + fit, wanted)
+
+
+def _fitting(left_s: float, shorts: int, short_s: float, process_s: float) -> int:
+    """How many more fit into the time: so many short ones first, then whole ones."""
+    if math.isinf(left_s):
+        return MOST_PROCESSES
+    most = math.floor(left_s / short_s + 1e-9)
+    return (
+        most
+        if most <= shorts
+        else shorts + math.floor((left_s - shorts * short_s) / process_s + 1e-9)
+    )
 
 
 def expected_half_width(sd: float, processes: int) -> float:

@@ -268,8 +268,8 @@ class _Runner:
         run.alpha = last_alpha(plan.processes, run.budget)
         save_request(self.folder, run.request, run.budget, plan)
         news = before is None or plan.cannot_reach != before.cannot_reach
-        changed = before is None or plan.processes != before.processes
-        if self.announce is not None and (news or changed):
+        longer = before is None or plan.left_s > 1.5 * before.left_s
+        if self.announce is not None and (news or longer):
             # With one case there is no ratio to speak of; a plan that moves need not say it again.
             whole = news and bool(run.request.compared)
             for sentence in plan.sentences()[: None if whole else 1]:
@@ -306,7 +306,8 @@ class _Runner:
             rounds, timed_s = budget.rounds or MOST_ROUNDS, PILOT_S
         else:
             share_s, silence_s = plan.process_s, max(60.0, 5 * plan.process_s)
-            rounds, timed_s = plan.rounds, None
+            looked = len(self.run.finished) >= budget.least
+            rounds, timed_s = plan.rounds if looked else plan.short, None
         # Another seed for every process: a drawn order must not be the same accident each time.
         seed = asked.plan.seed + index
         request = dataclasses.replace(
