@@ -1,10 +1,10 @@
 """How long does a verdict take, in units of the naive script?
 
-The article's pair, in turns: `naive.py`, which builds both models and times one after the other, and
-a detrbench command with no options, each as a whole process from its start to its end. Other loads
-come and go, so only the ratio of neighbours counts. An answer is right that calls the ShuffleNetV2
-variant faster; where data were too few, it has to say so, name that direction and the command that
-goes on.
+The article's pair, in turns: `naive.py`, which builds both models and times one after the other,
+and a detrbench command with no options, each as a whole process from its start to its end. Other
+loads come and go, so only the ratio of neighbours counts. An answer is right that calls the
+ShuffleNetV2 variant faster; where data were too few, it has to say so, name that direction and the
+command that goes on.
 
     python benchmarks/time_to_verdict.py -o latency.json                     # detrbench latency
     python benchmarks/time_to_verdict.py -o demo.json --command run          # what `make demo` runs

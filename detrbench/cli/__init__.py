@@ -12,12 +12,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from detrbench.cli.budgets import TimeIsUp, begin
 from detrbench.cli.output import FAILED, INTERRUPTED, OK, UNEXPECTED, say
 from detrbench.core.errors import DetrbenchError, DetrbenchWarning
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line, of this process or of `arguments`, and return the exit code."""
+    begin(own_process=arguments is None)
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # a C locale prints "?" rather than fails
@@ -27,6 +29,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except DetrbenchError as error:
             say(f"error: {error}")
             return error.exit_code
+        except TimeIsUp:
+            say("error: the budget was over before there was anything to tell\n  Raise --budget.")
+            return FAILED
         except KeyboardInterrupt:
             say("interrupted")
             return INTERRUPTED

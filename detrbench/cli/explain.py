@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from detrbench.cli import options
+from detrbench.cli.budgets import check_budget
 from detrbench.cli.output import ProgressLine, say, show_report
 from detrbench.core.errors import UsageError
 
@@ -79,7 +80,7 @@ def explain(
     asked = options.cases((baseline, variant), context)
     check_pair(asked)
     changed = list(dict.fromkeys(with_remedy(asked[1], wanted) for wanted in tries or ()))
-    options.check_budget(budget)
+    check_budget(budget)
     if pictures is not None:
         _check_folder(pictures)
 

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from detrbench.cli import options
+from detrbench.cli.budgets import check_budget
 from detrbench.cli.output import ProgressLine, show_document, show_report
 from detrbench.core.units import parse_part
 
@@ -72,7 +73,7 @@ def guidelines(
     settings = options.values(context)
     if widths is not None:
         options.check_choice(widths, WIDTHS, flag="--widths")
-    options.check_budget(budget)
+    check_budget(budget)
     smallest = parse_part(margin, where="--margin")
 
     from detrbench.experiments.guidelines.measuring import measure_guidelines

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from detrbench.cli import options
+from detrbench.cli.budgets import check_budget, left_of
 from detrbench.cli.output import ProgressLine, show_report
 from detrbench.core.errors import UsageError
 from detrbench.core.units import parse_part
@@ -120,7 +121,7 @@ def latency(
     """
     if resume is not None:
         options.check_alone(context, "resume", "The folder says what is measured", "budget")
-        options.check_budget(budget)
+        check_budget(budget)
     asked = options.cases(models or ARTICLE_PAIR, context)
     target = None if target_ci is None else parse_part(target_ci, where="--target-ci")
     smallest = parse_part(margin, where="--margin")
@@ -133,7 +134,7 @@ def latency(
         if resume is not None:
             report = resume_latency(
                 resume,
-                budget_s=None if budget is None else options.left_of(budget),
+                budget_s=None if budget is None else left_of(budget),
                 progress=progress,
                 announce=progress.say,
             )
@@ -160,8 +161,8 @@ def _budget(budget: float | None, quick: bool, thorough: bool) -> float | None:
     if quick and thorough:
         raise UsageError("--quick and --thorough exclude each other", hint="Choose one of them.")
     if budget is not None:
-        options.check_budget(budget)
-        return options.left_of(budget)
+        check_budget(budget)
+        return left_of(budget)
     if quick or thorough:
-        return options.left_of(QUICK_S if quick else THOROUGH_S)
+        return left_of(QUICK_S if quick else THOROUGH_S)
     return None

@@ -180,21 +180,6 @@ def check_file(path: Path | None, *, flag: str) -> None:
         )
 
 
-def check_budget(seconds: float | None) -> None:
-    """Refuse a budget that leaves no time; NaN is one as well."""
-    if seconds is not None and not seconds > 0:
-        raise UsageError(
-            f"{seconds:g} seconds leave no time", where="--budget", hint="Give more than 0."
-        )
-
-
-def left_of(seconds: float) -> float:
-    """Of a budget, what is left of it now: it counts from the first keystroke."""
-    from detrbench.core.processes import age_s
-
-    return max(seconds - age_s(), 1.0)
-
-
 def given(context: typer.Context) -> list[str]:
     """The parameters of the command that are not left to their defaults."""
     sources = {name: context.get_parameter_source(name) for name in context.params}

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from detrbench.cli import options
+from detrbench.cli.budgets import check_budget
 from detrbench.cli.output import ProgressLine, say, show_document
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def probe(
     from detrbench.runtimes import check_execution
 
     execution = check_execution(Execution(**options.values(context)))
-    options.check_budget(budget)
+    check_budget(budget)
 
     from detrbench.analysis.probe.device_profile import keep, probe_device
 

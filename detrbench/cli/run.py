@@ -11,6 +11,7 @@ from typing import Annotated, NamedTuple
 import typer
 
 from detrbench.cli import options
+from detrbench.cli.budgets import check_budget, left_of
 from detrbench.cli.output import ProgressLine, deliver, say
 from detrbench.core.errors import UsageError
 
@@ -77,7 +78,7 @@ def run(
 
     if suite not in (None, CLAIMS):
         find_suite(suite)
-    options.check_budget(budget)
+    check_budget(budget)
     asked = _Asked(device, budget, processes, folder, format, options.values(context)["threads"])
     if resume is not None:
         options.check_alone(context, "resume", "The folder says what is measured", "budget")
@@ -130,7 +131,7 @@ def _suite(name: str, asked: _Asked, progress: ProgressLine) -> Measured:
     if asked.processes is not None:
         suite = replace(suite, processes=asked.processes, seconds=None)
     where = asked.folder or suites.free_folder(suite.name, suite.cases[0].execution.device)
-    budget_s = None if asked.budget is None else options.left_of(asked.budget)
+    budget_s = None if asked.budget is None else left_of(asked.budget)
     report = suites.run(
         suite, budget_s=budget_s, output=where, progress=progress, announce=progress.say
     )
@@ -141,7 +142,7 @@ def _resumed(folder: Path, asked: _Asked, progress: ProgressLine) -> Measured:
     from detrbench.experiments import suites
     from detrbench.render import render
 
-    budget_s = None if asked.budget is None else options.left_of(asked.budget)
+    budget_s = None if asked.budget is None else left_of(asked.budget)
     report = suites.resume(folder, budget_s=budget_s, progress=progress, announce=progress.say)
     return [folder], render(report, asked.format), report.exit_code
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from detrbench.cli import options
+from detrbench.cli.budgets import check_budget
 from detrbench.cli.output import ProgressLine, say, show_document
 from detrbench.core.units import show_change, show_eta, show_part
 from detrbench.core.version import __version__
@@ -42,7 +43,7 @@ def selfcheck(
       detrbench selfcheck
       detrbench selfcheck shufflev2 --device cuda --budget 120
     """
-    options.check_budget(budget)
+    check_budget(budget)
     asked = options.case(model, context).execution
 
     from detrbench.reports.verdicts import LEAST_PROCESSES

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import shutil
 import signal
@@ -41,6 +40,8 @@ def end_with_parent() -> None:
     """Have Linux send SIGTERM when the parent dies, killed or not. Elsewhere the broken pipe tells,
     at the end of a call that may take minutes."""
     if sys.platform == "linux":
+        import ctypes
+
         with suppress(OSError, AttributeError):  # a C library without it
             ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 

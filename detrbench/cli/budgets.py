@@ -1,0 +1,61 @@
+"""The time a command was given: from the first keystroke, and kept."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from detrbench.core.errors import UsageError
+from detrbench.core.processes import age_s
+
+_OVERTIME, _OVERTIME_S = 0.03, 0.5
+"""Share of the budget, and seconds, that a phase may take to see by itself that it is over."""
+
+_began = time.monotonic()
+
+
+class TimeIsUp(KeyboardInterrupt):
+    """The budget is over, in the middle of something: it ends as by Ctrl-C, with what there is."""
+
+
+def begin(own_process: bool) -> None:
+    """A command begins; with its process, if that is of its own. On a busy machine it takes Python
+    seconds to come so far."""
+    global _began
+    _began = time.monotonic() - (age_s() if own_process else 0.0)
+
+
+def check_budget(seconds: float | None) -> None:
+    """Refuse a budget that leaves no time; NaN is one as well."""
+    if seconds is not None and not 0 < seconds < float("inf"):
+        raise UsageError(
+            f"{seconds:g} seconds leave no time", where="--budget", hint="Give more than 0."
+        )
+
+
+def left_of(seconds: float) -> float:
+    """Of a budget, what is left of it now; never nothing."""
+    return max(seconds - (time.monotonic() - _began), 0.1)
+
+
+@contextmanager
+def within(seconds: float) -> Iterator[None]:
+    """Inside, whatever does not see the end of the budget by itself is interrupted shortly after
+    it, with `TimeIsUp`. An operator or an import that runs is not, until it has ended."""
+    if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "SIGALRM"):
+        yield  # signals are the main thread's, and not every system has this one
+        return
+
+    def ring(number: int, frame: object) -> None:
+        raise TimeIsUp
+
+    before = signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, left_of(seconds) + _OVERTIME * seconds + _OVERTIME_S)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
