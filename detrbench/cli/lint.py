@@ -9,6 +9,7 @@ import typer
 
 from detrbench.cli import options
 from detrbench.cli.output import show_document
+from detrbench.core.processes import importing_torch
 from detrbench.core.units import parse_part
 
 
@@ -49,10 +50,11 @@ def lint(
     options.check_file(times, flag="--times")
     case = options.case(model, context)
 
-    from detrbench.counting.lint import lint as lint_trace
-    from detrbench.counting.lint import time_shares
-    from detrbench.counting.lint_tables import document
-    from detrbench.counting.profiling import build_to_count, trace_case
+    with importing_torch():
+        from detrbench.counting.lint import lint as lint_trace
+        from detrbench.counting.lint import time_shares
+        from detrbench.counting.lint_tables import document
+        from detrbench.counting.profiling import build_to_count, trace_case
     from detrbench.reports.report import Report
 
     built = build_to_count(case)

@@ -10,6 +10,7 @@ import typer
 from detrbench.cli import options
 from detrbench.cli.output import ProgressLine, show_document
 from detrbench.core.errors import UsageError
+from detrbench.core.processes import importing_torch
 from detrbench.core.units import parse_printed, printed_factor, show, show_change, show_count
 
 if TYPE_CHECKING:
@@ -58,7 +59,8 @@ def reconcile(
         )
     case = options.case(model, context)
 
-    from detrbench.counting import reconcile as counting
+    with importing_torch():
+        from detrbench.counting import reconcile as counting
 
     with ProgressLine() as progress:
         if wanted:

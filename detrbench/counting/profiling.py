@@ -94,8 +94,9 @@ def trace_case(case: Case, built: Built | None = None) -> Trace:
     """What one evaluation call of `case` costs."""
     built = built or build_to_count(case)
     channels = 3 if built.images is None else built.images.shape[1]
+    size, batch = case.execution.imgsz, case.execution.batch
     with built.beside():
-        return trace(built.module, case.execution.imgsz, case.execution.batch, channels)
+        return trace(built.module, size, batch, channels, in_place=built.stateless)
 
 
 def metrics_of(totals: Totals, ops: Sequence[Op]) -> dict[str, int | float | None]:

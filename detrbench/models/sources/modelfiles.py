@@ -35,16 +35,19 @@ class ModelFiles:
         from detrbench.models.builder import build
 
         folder = None if model.blocks is None else Path(model.blocks).resolve().parent
+        device = "cpu" if model.backbone_weights else device
         with beside(folder):
             detector = build(
                 model.reference,
                 model.nc,
                 model.blocks,
-                device="cpu" if model.backbone_weights else device,
+                device=device,
                 backbone_weights=model.backbone_weights,
                 seed=model.seed,
             )
-        return dataclasses.replace(described(detector, model.name), folder=folder)
+        stateless = folder is None and device == "meta"
+        built = described(detector, model.name)
+        return dataclasses.replace(built, folder=folder, stateless=stateless)
 
 
 def _readable(path: str, flag: str) -> Path:
