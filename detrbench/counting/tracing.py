@@ -18,7 +18,7 @@ from dataclasses import dataclass, field, fields, replace
 from functools import cache
 from itertools import count
 from math import prod
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -38,6 +38,9 @@ from detrbench.counting.formulas import (
     memory_access_elements,
 )
 from detrbench.models.shapes import ShapesOnly, on_shapes
+
+if TYPE_CHECKING:
+    from detrbench.models.detector import Detector
 
 Grouping = Literal["stage", "module", "op"]
 GROUPINGS: tuple[Grouping, ...] = ("stage", "module", "op")
@@ -230,6 +233,27 @@ def trace(
             ) from error.__cause__
 
 
+def trace_decoders(
+    detectors: Sequence[Detector], imgsz: tuple[int, int], batch: int
+) -> tuple[Trace, ...]:
+    """`trace` in place of detectors that share all rows but the last: those are followed once.
+
+    Raises TraceError as `trace`.
+    """
+    first = detectors[0]
+    try:
+        with ExitStack() as stack:
+            device = _meta(stack)
+            images = stack.enter_context(_evaluation(first, (batch, 3, *imgsz), device))
+            recorder = _Recorder(first, images)
+            stack.callback(recorder.let_go)
+            with recorder:
+                inputs = first.decoder_inputs(images)
+            return tuple(recorder.decoded(each, inputs) for each in detectors)
+    except Exception:  # alone, each says what is wrong with it
+        return tuple(trace(each, imgsz, batch, in_place=True) for each in detectors)
+
+
 # --- following the forward ---------------------------------------------------------------------
 
 
@@ -269,10 +293,7 @@ def _trace_with(
     with ExitStack() as stack:
         device = placer(stack)
         shadow = model if in_place else _shadow(model, device)
-        dtype = next((p.dtype for p in shadow.parameters() if p.is_floating_point()), torch.float32)
-        images = torch.empty(shape, dtype=dtype, device=device)
-        stack.enter_context(attention_in_full())
-        stack.enter_context(torch.inference_mode())
+        images = stack.enter_context(_evaluation(shadow, shape, device))
         recorder = _Recorder(shadow, images)
         stack.callback(recorder.let_go)
         try:
@@ -281,6 +302,15 @@ def _trace_with(
         except Exception as error:  # whatever the user's forward raises becomes one clear error
             raise _Untraceable(recorder.path, error) from error
         return recorder.finish(output)
+
+
+@contextmanager
+def _evaluation(model: nn.Module, shape: tuple[int, ...], device: str) -> Iterator[Tensor]:
+    """Inside, `model` is called for its outputs alone, on these images."""
+    dtype = next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.float32)
+    images = torch.empty(shape, dtype=dtype, device=device)
+    with attention_in_full(), torch.inference_mode():
+        yield images
 
 
 def _shadow(model: nn.Module, device: str) -> nn.Module:
@@ -380,19 +410,14 @@ class _Recorder(ShapesOnly):  # type: ignore[no-untyped-call]  # torch leaves it
     def __init__(self, model: nn.Module, images: Tensor) -> None:
         super().__init__()
         self.model = model
-        self.modules = {name: type(module) for name, module in model.named_modules()}
+        self.modules: dict[str, type[nn.Module]] = {}
         self.stages: Mapping[str, str] = dict(getattr(model, "detrbench_stages", {}))
         self.ops: list[Op] = []
         self.stack = [""]
-        self._handles: list[RemovableHandle] = []
-        self._follow_modules()
         self.storages = _Storages()
-        self.parameters = {
-            name: self.storages.keep(parameter, parameter=True)
-            for name, parameter in model.named_parameters()
-        }
-        for buffer in model.buffers():
-            self.storages.keep(buffer, parameter=False)
+        self.parameters: dict[str, int] = {}
+        self._handles: list[RemovableHandle] = []
+        self._follow(model)
         self.image = self.storages.see(images)
         self.touched: dict[int, int] = {}
 
@@ -400,8 +425,9 @@ class _Recorder(ShapesOnly):  # type: ignore[no-untyped-call]  # torch leaves it
     def path(self) -> str:
         return self.stack[-1]
 
-    def _follow_modules(self) -> None:
-        """Hooks say which module is being called; a shared one keeps its first name."""
+    def _follow(self, module: nn.Module, prefix: str = "") -> None:
+        """Know a module's tensors, and hooks say which of its own is being called; a shared one
+        keeps its first name."""
 
         def enter(name: str) -> Callable[..., None]:
             return lambda module, args: self.stack.append(name)
@@ -409,14 +435,31 @@ class _Recorder(ShapesOnly):  # type: ignore[no-untyped-call]  # torch leaves it
         def leave(module: nn.Module, args: Any, output: Any) -> None:
             self.stack.pop()
 
-        for name, module in self.model.named_modules():
-            self._handles.append(module.register_forward_pre_hook(enter(name), prepend=True))
-            self._handles.append(module.register_forward_hook(leave))
+        for name, each in module.named_modules(prefix=prefix):
+            self.modules[name] = type(each)
+            self._handles.append(each.register_forward_pre_hook(enter(name), prepend=True))
+            self._handles.append(each.register_forward_hook(leave))
+        for name, parameter in module.named_parameters(prefix=prefix):
+            self.parameters[name] = self.storages.keep(parameter, parameter=True)
+        for buffer in module.buffers():
+            self.storages.keep(buffer, parameter=False)
 
     def let_go(self) -> None:
         """Take the hooks off again: the model may be traced once more."""
         for handle in self._handles:
             handle.remove()
+
+    def decoded(self, detector: Detector, inputs: Any) -> Trace:
+        """The trace of a detector whose rows before the last were seen, on to its end."""
+        branch = copy.copy(self)  # what lives, and where it is called, is the same for all
+        branch.ops, branch.touched = list(self.ops), dict(self.touched)
+        if detector is not self.model:
+            branch.model, branch.modules = detector, dict(self.modules)
+            branch.parameters = dict(self.parameters)
+            branch._follow(detector.model[-1], f"model.{len(detector.model) - 1}")
+        with branch:
+            output = detector.decode(inputs)
+        return branch.finish(output)
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """The result of one operator, which is written down."""
