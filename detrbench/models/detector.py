@@ -7,7 +7,6 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from detrbench.core.errors import UsageError
 from detrbench.models.nn.detections import Detections
 from detrbench.models.yaml_spec import ModelSpec, Row
 
@@ -86,14 +85,7 @@ class Detector(nn.Module):
 
     def check_image_size(self, height: int, width: int) -> None:
         """Raises UsageError where the strides do not divide the size."""
-        if height > 0 and width > 0 and not height % self.stride and not width % self.stride:
-            return
-        near = "x".join(str(max(round(n / self.stride), 1) * self.stride) for n in (height, width))
-        raise UsageError(
-            f"{self.spec.name} halves the image down to 1/{self.stride} of its size, "
-            f"which {height}x{width} pixels are not a multiple of",
-            hint=f"take multiples of {self.stride}, e.g. {near}.",
-        )
+        self.spec.check_image_size(height, width, self.stride)
 
 
 def _gather(row: Row, outputs: dict[int, Any]) -> Any:

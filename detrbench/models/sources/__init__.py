@@ -30,6 +30,10 @@ class Source(Protocol):
         """`model` with the hashes of all files that it comes from; imports no torch, runs nothing.
         Raises UsageError where there is no such model, or it cannot have what is asked of it."""
 
+    def check(self, model: Model, imgsz: tuple[int, int]) -> None:
+        """Raises UsageError for what is wrong with it, or with such images, as far as that is to be
+        seen without torch; `build` sees the rest."""
+
     def build(self, model: Model, device: str) -> Built:
         """The module on `device`; "meta" asks for shapes alone, where the source can do that.
         Raises UsageError where it cannot be built so."""

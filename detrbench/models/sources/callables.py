@@ -47,6 +47,9 @@ class Callables:
         _check_name(file, name.split(".")[0], model.reference)
         return dataclasses.replace(model, files=closure(file, root))
 
+    def check(self, model: Model, imgsz: tuple[int, int]) -> None:
+        """What it builds, and of which images, is known when it is run."""
+
     def build(self, model: Model, device: str) -> Built:
         import torch
 

@@ -6,10 +6,12 @@ import dataclasses
 from pathlib import Path
 
 from detrbench.core.errors import UsageError
-from detrbench.models.catalog import data_root, find_model
+from detrbench.models.catalog import STRIDE, data_root, find_model
 from detrbench.models.model import Model, hashed
+from detrbench.models.nn import BLOCKS
 from detrbench.models.sources.built import Built, described
 from detrbench.models.usercode import beside, closure
+from detrbench.models.yaml_spec import load_model_spec
 
 
 class ModelFiles:
@@ -30,6 +32,13 @@ class ModelFiles:
         if model.backbone_weights is not None:
             files.append(hashed(_readable(model.backbone_weights, "--backbone-weights")))
         return dataclasses.replace(model, files=tuple(files))
+
+    def check(self, model: Model, imgsz: tuple[int, int]) -> None:
+        path = find_model(model.reference)
+        known = BLOCKS if model.blocks is None else None
+        spec = load_model_spec(path, nc=model.nc, known_blocks=known)
+        if path.parent == data_root("models"):
+            spec.check_image_size(*imgsz, STRIDE)
 
     def build(self, model: Model, device: str) -> Built:
         from detrbench.models.builder import build
