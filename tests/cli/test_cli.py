@@ -87,6 +87,7 @@ USAGE: dict[str, tuple[list[str], list[str]]] = {
     "imgsz 0": (["profile", "rtdetr-l", "--imgsz", "0"], ["--imgsz", "480x640"]),
     "imgsz 100": (["latency", "--imgsz", "100"], ["rtdetr-l", "100x100", "96x96"]),
     "imgsz behind @": (["profile", "rtdetr-l@imgsz=32x48"], ["rtdetr-l", "32x48", "32x64"]),
+    "no parameters": (["reconcile", "rtdetr-l", "--params", "0M"], ["--params", "above 0"]),
     "imgsz text": (["latency", "--imgsz", "big"], ["--imgsz", "'big'", "480x640"]),
     "batch 0": (["profile", "rtdetr-l", "--batch", "0"], ["--batch"]),
     "batch text": (["latency", "--batch", "x"], ["--batch"]),
@@ -150,7 +151,7 @@ def test_usage_errors_exit_2_and_name_the_flag_and_the_cure(
 
 
 _CONTENT = ("imgsz 100", "imgsz behind @", "second processor", "classes")
-_TYPED = ("unknown model", "imgsz 0", "convention", "device", "format")
+_TYPED = ("no parameters", "unknown model", "imgsz 0", "convention", "device", "format")
 LIGHT = (
     [["--help"], ["--version"], ["models"], ["models", "--format", "json"]]
     + [USAGE[name][0] for name in (*_TYPED, *_CONTENT)]

@@ -6,7 +6,6 @@ import gc
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,21 +13,18 @@ import pytest
 from detrbench.core.processes import importing_torch
 
 
-@pytest.fixture(autouse=True)
-def thawed() -> Iterator[None]:
-    """Nothing stays out of the collector's sight for the tests that follow."""
-    yield
-    gc.unfreeze()
-
-
 @pytest.mark.parametrize("enabled", [True, False])
-def test_the_collector_rests_while_torch_is_imported(enabled: bool) -> None:
+def test_the_collector_rests_while_torch_is_imported(
+    enabled: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "torch", sys)
     before = gc.isenabled()
     try:
         (gc.enable if enabled else gc.disable)()
         with importing_torch():
             assert not gc.isenabled()
         assert gc.isenabled() is enabled
+        assert not gc.get_freeze_count(), "it was there already: nothing has been imported"
     finally:
         (gc.enable if before else gc.disable)()
 

@@ -17,7 +17,7 @@ from torch import nn
 import detrbench
 from detrbench import Report
 from detrbench.core.errors import UsageError
-from detrbench.counting import profiling
+from detrbench.counting import profiling, tracing
 from detrbench.models import builder
 from detrbench.models.catalog import find_model
 from detrbench.models.model import Model
@@ -311,7 +311,8 @@ def test_class_counts_share_a_trace_and_no_digit_differs(
     draws: list[object] = []
     draw = builder._draw
     monkeypatch.setattr(builder, "_draw", lambda *given: draws.append(given) or draw(*given))
-    monkeypatch.setattr(profiling, "trace", None)  # of whole models
+    for module in (profiling, tracing):
+        monkeypatch.setattr(module, "trace", None)  # of whole models
     (row,) = detrbench.profile([name], imgsz=imgsz).rows
     assert len(draws) == 1
     (ours,) = [f["ours"] for f in row.published if f["settings"]["nc"] == 1]
