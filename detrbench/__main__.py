@@ -1,10 +1,17 @@
-"""`python -m detrbench`."""
+"""`python -m detrbench`, and the script `detrbench`."""
 
 from __future__ import annotations
 
-import sys
+from typing import NoReturn
 
 from detrbench.cli import main
+from detrbench.core.processes import end
+
+
+def run() -> NoReturn:
+    """Run the command line of this process, and end it."""
+    end(main())
+
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run()

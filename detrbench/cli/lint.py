@@ -9,6 +9,7 @@ import typer
 
 from detrbench.cli import options
 from detrbench.cli.output import show_document
+from detrbench.core.processes import importing_torch
 from detrbench.core.units import parse_part
 
 
@@ -45,17 +46,20 @@ def lint(
       detrbench latency rtdetr-l --stages -o times.json
       detrbench lint rtdetr-l --times times.json
     """
+    from detrbench.reports.report import Report
+
     smallest = parse_part(least, where="--least")
     options.check_file(times, flag="--times")
     case = options.case(model, context)
+    measured = Report.load(times) if times else None
 
-    from detrbench.counting.lint import lint as lint_trace
-    from detrbench.counting.lint import time_shares
-    from detrbench.counting.lint_tables import document
-    from detrbench.counting.profiling import build_to_count, trace_case
-    from detrbench.reports.report import Report
+    with importing_torch():
+        from detrbench.counting.lint import lint as lint_trace
+        from detrbench.counting.lint import time_shares
+        from detrbench.counting.lint_tables import document
+        from detrbench.counting.profiling import build_to_count, trace_case
 
     built = build_to_count(case)
-    shares, timed = time_shares(Report.load(times), case.model.name) if times else ({}, None)
+    shares, timed = time_shares(measured, case.model.name) if measured else ({}, None)
     found = lint_trace(trace_case(case, built), shares)
     show_document(document(found, case, built, timed, smallest), format, output)

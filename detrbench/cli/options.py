@@ -110,14 +110,21 @@ MODEL_HELP = (
 
 def cases(references: Sequence[str], context: typer.Context) -> tuple[Case, ...]:
     """Every reference under every combination of what the command's flags say. Raises UsageError as
-    `make_cases`, or for an execution that no runtime or device has."""
+    `make_cases`, for an execution that no runtime or device has, and, from a command that executes,
+    for a device that is not there."""
+    from detrbench.models.sources import source_of
     from detrbench.reports.parse_cases import make_cases
     from detrbench.runtimes import check_execution
+    from detrbench.runtimes.devices import check_present
 
     told = {key: _values(key, said) for key, said in _told(context).items() if said is not None}
+    executes = "device" in _told(context) and not context.params.get("counts_only")
     made = make_cases(references, told)
     for case in made:
         check_execution(case.execution, where=case.name if "@" in case.name else None)
+        if executes:
+            check_present(case.execution.device)
+        source_of(case.model.reference).check(case.model, case.execution.imgsz)
     return made
 
 
@@ -135,13 +142,17 @@ def case(reference: str, context: typer.Context) -> Case:
 
 def values(context: typer.Context) -> dict[str, Any]:
     """What the command's flags of settings say, or the usual values; for commands that make no
-    cases. Raises UsageError where one cannot be read, or there are several."""
+    cases. Raises UsageError where one cannot be read, there are several, or the device is not
+    there."""
     from detrbench.reports.parse_cases import parse_setting
+    from detrbench.runtimes.devices import check_present
 
-    return {
+    told = {
         key: SETTINGS[key].default if said is None else parse_setting(key, said, SETTINGS[key].flag)
         for key, said in _told(context).items()
     }
+    check_present(told.get("device") or "cpu")
+    return told
 
 
 def _told(context: typer.Context) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import typer
 
 from detrbench.cli import options
 from detrbench.cli.output import show_report
+from detrbench.core.processes import importing_torch
 
 
 def profile(
@@ -49,7 +50,8 @@ def profile(
         options.check_choice(by, PARTS, flag="--by")
     asked = options.cases(models, context)
 
-    from detrbench.counting.profiling import profile as profile_models
+    with importing_torch():
+        from detrbench.counting.profiling import profile as profile_models
 
     report = profile_models(asked, by=cast(Any, by), convention=convention)  # checked above
     by_shown = by if by and any(row.parts.get(by) for row in report.rows) else None

@@ -10,7 +10,15 @@ import typer
 from detrbench.cli import options
 from detrbench.cli.output import ProgressLine, show_document
 from detrbench.core.errors import UsageError
-from detrbench.core.units import parse_printed, printed_factor, show, show_change, show_count
+from detrbench.core.processes import importing_torch
+from detrbench.core.units import (
+    Printed,
+    parse_printed,
+    printed_factor,
+    show,
+    show_change,
+    show_count,
+)
 
 if TYPE_CHECKING:
     from detrbench.counting.reconcile import Match, Reconciliation, Search
@@ -46,7 +54,7 @@ def reconcile(
     """
     figures = (("parameter", "--params", params), ("FLOP", "--gflops", gflops))
     wanted = {
-        unit: parse_printed(text, factor=printed_factor(unit), where=flag)
+        unit: _figure(text, printed_factor(unit), flag)
         for unit, flag, text in figures
         if text is not None
     }
@@ -58,7 +66,8 @@ def reconcile(
         )
     case = options.case(model, context)
 
-    from detrbench.counting import reconcile as counting
+    with importing_torch():
+        from detrbench.counting import reconcile as counting
 
     with ProgressLine() as progress:
         if wanted:
@@ -69,6 +78,13 @@ def reconcile(
         else:
             document = _components_document(counting.reconcile(case, progress.show), case)
     show_document(document, format, output)
+
+
+def _figure(text: str, factor: float, flag: str) -> Printed:
+    printed = parse_printed(text, factor=factor, where=flag)
+    if not printed.value:
+        raise UsageError("no detector has 0 of these", where=flag, hint="give a figure above 0")
+    return printed
 
 
 def _components_document(result: Reconciliation, case: Case) -> Document:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -12,12 +13,20 @@ from detrbench.core.errors import DetrbenchError, UsageError
 from detrbench.core.units import parse_imgsz, show_share
 from detrbench.core.version import __version__
 from detrbench.counting.conventions import CONVENTIONS, find_convention
-from detrbench.counting.tracing import COUNTED, Grouping, Op, Totals, Trace, trace
+from detrbench.counting.tracing import (
+    COUNTED,
+    Grouping,
+    Op,
+    Totals,
+    Trace,
+    trace,
+    trace_decoders,
+)
 from detrbench.machine.environment import Environment
 from detrbench.models.shapes import ShapesOnly
 from detrbench.models.sources import build_model
 from detrbench.models.sources.built import Built, described
-from detrbench.reports.case import Case
+from detrbench.reports.case import Case, Execution
 from detrbench.reports.metrics import CONVENTION_METRICS
 from detrbench.reports.parse_cases import Subjects, cases_of
 from detrbench.reports.report import Report, Result
@@ -25,6 +34,8 @@ from detrbench.reports.settings import SETTINGS, not_of
 
 if TYPE_CHECKING:
     from torch import nn
+
+    from detrbench.models.detector import Detector
 
 MODULE_DEPTH = 2
 """Names of a module path that `by="module"` shows: "model.7", a row of the model's file."""
@@ -94,8 +105,9 @@ def trace_case(case: Case, built: Built | None = None) -> Trace:
     """What one evaluation call of `case` costs."""
     built = built or build_to_count(case)
     channels = 3 if built.images is None else built.images.shape[1]
+    size, batch = case.execution.imgsz, case.execution.batch
     with built.beside():
-        return trace(built.module, case.execution.imgsz, case.execution.batch, channels)
+        return trace(built.module, size, batch, channels, in_place=built.stateless)
 
 
 def metrics_of(totals: Totals, ops: Sequence[Op]) -> dict[str, int | float | None]:
@@ -119,18 +131,24 @@ def counted(
         notes=built.notes,
         case=case,
     )
+    asked = case.with_classes(built.nc)
+    likewise = [_likewise(figure, asked) for figure in built.published]
     try:
-        traced = trace_case(case, built)
-        published = [_published(figure, case, built, traced) for figure in built.published]
+        traces = _trace_all(built, asked, likewise)
     except UsageError:
         raise
     except DetrbenchError as error:
         return replace(blank, status="failed", reason=str(error))
+    ours = {one: metrics_of(traced, traced.ops) for one, traced in traces.items()}
+    traced = traces[asked]
     return replace(
         blank,
-        metrics=metrics_of(traced, traced.ops),
+        metrics=ours[asked],
         parts={by: _parts(traced, by)} if by else {},
-        published=published,
+        published=[
+            {**figure, "ours": ours[one]}
+            for figure, one in zip(built.published, likewise, strict=True)
+        ],
         notes=(*built.notes, *_uncounted(traced)),
     )
 
@@ -155,13 +173,44 @@ def _uncounted(traced: Trace) -> tuple[str, ...]:
     )
 
 
-def _published(figure: dict[str, Any], case: Case, built: Built, traced: Trace) -> dict[str, Any]:
-    """A printed figure, beside ours at the settings that it was printed for."""
+def _likewise(figure: dict[str, Any], case: Case) -> Case:
+    """`case` at the settings that a figure was printed for."""
     settings = figure["settings"]
-    likewise = case.with_classes(settings.get("nc", built.nc)).replace(
+    return case.with_classes(settings.get("nc", case.model.nc)).replace(
         imgsz=parse_imgsz(str(settings.get("imgsz", 640))),
         batch=settings.get("batch", 1),
         fused=settings.get("fused", False),
     )
-    ours = traced if likewise == case.with_classes(built.nc) else trace_case(likewise)
-    return {**figure, "ours": metrics_of(ours, ours.ops)}
+
+
+def _trace_all(built: Built, case: Case, others: Iterable[Case]) -> dict[Case, Trace]:
+    """Of `case`, which `built` is of, and of others of the same model. What some of them have in
+    common is built and traced once."""
+    alike: dict[Execution, list[Case]] = defaultdict(list)
+    for one in dict.fromkeys((case, *others)):
+        alike[one.execution].append(one)
+    traces: dict[Case, Trace] = {}
+    for execution, cases in alike.items():
+        if detectors := _of_shared_rows(built, case, cases):
+            found = trace_decoders(detectors, execution.imgsz, execution.batch)
+            traces |= zip(cases, found, strict=True)
+            continue
+        for one in cases:
+            same = (one.model, execution.fused) == (case.model, case.execution.fused)
+            traces[one] = trace_case(one, built if same else None)
+    return traces
+
+
+def _of_shared_rows(built: Built, case: Case, cases: Sequence[Case]) -> list[Detector]:
+    """The detectors of `cases`, which share all rows but the last with `built`; empty where they
+    cannot."""
+    from detrbench.models.builder import with_classes
+
+    detector, execution = built.detector, cases[0].execution
+    if not built.stateless or detector is None or case.execution.fused or execution.fused:
+        return []
+    built.check_image_size(execution.imgsz, execution.batch)
+    classes = [one.model.nc or detector.spec.nc for one in cases]
+    others = [detector if nc == built.nc else with_classes(detector, nc) for nc in classes]
+    shared = [one for one in others if one is not None]
+    return shared if len(shared) == len(cases) else []

@@ -121,13 +121,10 @@ def search(
 
     Parameters and FLOPs grow by the same step with each class, so two traces tell all class counts;
     what is found is traced once more, to be sure. Of the case, the model, its batch and blocks are
-    taken. Raises UsageError where neither figure is given, or one is 0.
+    taken. The figures are above 0. Raises UsageError where neither is given.
     """
     if params is None and gflops is None:
         raise UsageError("nothing to search for", hint="give --params, --gflops or both")
-    for flag, printed in (("--params", params), ("--gflops", gflops)):
-        if printed and not printed.value:
-            raise UsageError("no detector has 0 of these", where=flag, hint="give a figure above 0")
     # Parameters depend on neither image nor convention: without FLOPs one of each will do.
     lines = list(_lines(case, progress, everything=gflops is not None))
     matches, tried = [], []

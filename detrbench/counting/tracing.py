@@ -15,13 +15,15 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, fields, replace
+from functools import cache
 from itertools import count
 from math import prod
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_leaves, tree_map_only
+from torch.utils._pytree import tree_leaves
+from torch.utils.hooks import RemovableHandle
 
 from detrbench.core.errors import DetrbenchError, UsageError, nearest
 from detrbench.counting.formulas import (
@@ -31,10 +33,14 @@ from detrbench.counting.formulas import (
     UNCOUNTED,
     Call,
     Cost,
+    Formula,
     TensorInfo,
     memory_access_elements,
 )
 from detrbench.models.shapes import ShapesOnly, on_shapes
+
+if TYPE_CHECKING:
+    from detrbench.models.detector import Detector
 
 Grouping = Literal["stage", "module", "op"]
 GROUPINGS: tuple[Grouping, ...] = ("stage", "module", "op")
@@ -188,7 +194,12 @@ def stage_of(path: str, stages: Mapping[str, str]) -> str:
 
 
 def trace(
-    model: nn.Module, imgsz: int | tuple[int, int] = 640, batch: int = 1, channels: int = 3
+    model: nn.Module,
+    imgsz: int | tuple[int, int] = 640,
+    batch: int = 1,
+    channels: int = 3,
+    *,
+    in_place: bool = False,
 ) -> Trace:
     """Count one evaluation call of `model` on images of shape (batch, channels, H, W).
 
@@ -198,6 +209,8 @@ def trace(
     Args:
         model: any module whose forward takes one image tensor, on any device, `meta` included.
         imgsz: H = W, or (H, W), in pixels.
+        in_place: spare the copy; for a model on `meta`, in evaluation mode, whose forward keeps
+            nothing.
 
     Raises UsageError where a size is below 1, TraceError where the forward fails, or needs values
     even with fake tensors.
@@ -207,7 +220,7 @@ def trace(
     if min(shape) < 1:
         raise UsageError(f"an image batch of shape {shape} has no elements", where="imgsz")
     try:
-        return _trace_with(_meta, model, shape)
+        return _trace_with(_meta, model, shape, in_place)
     except _Untraceable as on_meta:
         try:
             return _trace_with(_fake, model, shape)
@@ -218,6 +231,27 @@ def trace(
                 hint="Check that the model takes one image tensor of that shape. Without values "
                 f"the failure was: {on_meta}",
             ) from error.__cause__
+
+
+def trace_decoders(
+    detectors: Sequence[Detector], imgsz: tuple[int, int], batch: int
+) -> tuple[Trace, ...]:
+    """`trace` in place of detectors that share all rows but the last: those are followed once.
+
+    Raises TraceError as `trace`.
+    """
+    first = detectors[0]
+    try:
+        with ExitStack() as stack:
+            device = _meta(stack)
+            images = stack.enter_context(_evaluation(first, (batch, 3, *imgsz), device))
+            recorder = _Recorder(first, images)
+            stack.callback(recorder.let_go)
+            with recorder:
+                inputs = first.decoder_inputs(images)
+            return tuple(recorder.decoded(each, inputs) for each in detectors)
+    except Exception:  # alone, each says what is wrong with it
+        return tuple(trace(each, imgsz, batch, in_place=True) for each in detectors)
 
 
 # --- following the forward ---------------------------------------------------------------------
@@ -253,21 +287,30 @@ def _fake(stack: ExitStack) -> str:
     return "cpu"
 
 
-def _trace_with(placer: Placer, model: nn.Module, shape: tuple[int, ...]) -> Trace:
+def _trace_with(
+    placer: Placer, model: nn.Module, shape: tuple[int, ...], in_place: bool = False
+) -> Trace:
     with ExitStack() as stack:
         device = placer(stack)
-        shadow = _shadow(model, device)
-        dtype = next((p.dtype for p in shadow.parameters() if p.is_floating_point()), torch.float32)
-        images = torch.empty(shape, dtype=dtype, device=device)
-        stack.enter_context(attention_in_full())
-        stack.enter_context(torch.inference_mode())
+        shadow = model if in_place else _shadow(model, device)
+        images = stack.enter_context(_evaluation(shadow, shape, device))
         recorder = _Recorder(shadow, images)
+        stack.callback(recorder.let_go)
         try:
             with recorder:
                 output = shadow(images)
         except Exception as error:  # whatever the user's forward raises becomes one clear error
             raise _Untraceable(recorder.path, error) from error
         return recorder.finish(output)
+
+
+@contextmanager
+def _evaluation(model: nn.Module, shape: tuple[int, ...], device: str) -> Iterator[Tensor]:
+    """Inside, `model` is called for its outputs alone, on these images."""
+    dtype = next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.float32)
+    images = torch.empty(shape, dtype=dtype, device=device)
+    with attention_in_full(), torch.inference_mode():
+        yield images
 
 
 def _shadow(model: nn.Module, device: str) -> nn.Module:
@@ -332,6 +375,30 @@ def is_composite(func: Any) -> bool:
     return aten_name(func) not in _WHOLE and bool(_dispatch_has_kernel(func.name(), _COMPOSITE))
 
 
+class _Operator(NamedTuple):
+    """What an operator's schema and the table of formulas say of it."""
+
+    name: str  # without an in-place underscore
+    formula: Formula
+    composite: bool
+    writes: bool  # into what it is given
+    destinations: frozenset[str]  # keywords that are written, never read
+
+
+@cache
+def _operator(func: Any) -> _Operator:
+    name, schema = aten_name(func), func._schema
+    base = name if name.startswith("__") else name.rstrip("_")
+    return _Operator(
+        base,
+        FORMULAS.get(base, UNCOUNTED),
+        is_composite(func),
+        # `unsqueeze_` and its like change how a tensor is seen, not what is in it.
+        schema.is_mutable and torch.Tag.inplace_view not in func.tags,
+        frozenset(argument.name for argument in schema.arguments if argument.is_out),
+    )
+
+
 def decomposed(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Call a composite operator as the others that it is made of."""
     return func._op_dk(_COMPOSITE, *args, **kwargs)
@@ -343,18 +410,14 @@ class _Recorder(ShapesOnly):  # type: ignore[no-untyped-call]  # torch leaves it
     def __init__(self, model: nn.Module, images: Tensor) -> None:
         super().__init__()
         self.model = model
-        self.modules = {name: type(module) for name, module in model.named_modules()}
+        self.modules: dict[str, type[nn.Module]] = {}
         self.stages: Mapping[str, str] = dict(getattr(model, "detrbench_stages", {}))
         self.ops: list[Op] = []
         self.stack = [""]
-        self._follow_modules()
         self.storages = _Storages()
-        self.parameters = {
-            name: self.storages.keep(parameter, parameter=True)
-            for name, parameter in model.named_parameters()
-        }
-        for buffer in model.buffers():
-            self.storages.keep(buffer, parameter=False)
+        self.parameters: dict[str, int] = {}
+        self._handles: list[RemovableHandle] = []
+        self._follow(model)
         self.image = self.storages.see(images)
         self.touched: dict[int, int] = {}
 
@@ -362,8 +425,9 @@ class _Recorder(ShapesOnly):  # type: ignore[no-untyped-call]  # torch leaves it
     def path(self) -> str:
         return self.stack[-1]
 
-    def _follow_modules(self) -> None:
-        """Hooks on the copy say which module is being called; a shared one keeps its first name."""
+    def _follow(self, module: nn.Module, prefix: str = "") -> None:
+        """Know a module's tensors, and hooks say which of its own is being called; a shared one
+        keeps its first name."""
 
         def enter(name: str) -> Callable[..., None]:
             return lambda module, args: self.stack.append(name)
@@ -371,47 +435,61 @@ class _Recorder(ShapesOnly):  # type: ignore[no-untyped-call]  # torch leaves it
         def leave(module: nn.Module, args: Any, output: Any) -> None:
             self.stack.pop()
 
-        for name, module in self.model.named_modules():
-            module.register_forward_pre_hook(enter(name), prepend=True)
-            module.register_forward_hook(leave)
+        for name, each in module.named_modules(prefix=prefix):
+            self.modules[name] = type(each)
+            self._handles.append(each.register_forward_pre_hook(enter(name), prepend=True))
+            self._handles.append(each.register_forward_hook(leave))
+        for name, parameter in module.named_parameters(prefix=prefix):
+            self.parameters[name] = self.storages.keep(parameter, parameter=True)
+        for buffer in module.buffers():
+            self.storages.keep(buffer, parameter=False)
+
+    def let_go(self) -> None:
+        """Take the hooks off again: the model may be traced once more."""
+        for handle in self._handles:
+            handle.remove()
+
+    def decoded(self, detector: Detector, inputs: Any) -> Trace:
+        """The trace of a detector whose rows before the last were seen, on to its end."""
+        branch = copy.copy(self)  # what lives, and where it is called, is the same for all
+        branch.ops, branch.touched = list(self.ops), dict(self.touched)
+        if detector is not self.model:
+            branch.model, branch.modules = detector, dict(self.modules)
+            branch.parameters = dict(self.parameters)
+            branch._follow(detector.model[-1], f"model.{len(detector.model) - 1}")
+        with branch:
+            output = detector.decode(inputs)
+        return branch.finish(output)
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """The result of one operator, which is written down."""
         kwargs = kwargs or {}
         if func.namespace == "prim":  # a fake tensor asked where it lives: no operator of a model
             return func(*args, **kwargs)
-        name = aten_name(func)
-        if is_composite(func):
+        operator = _operator(func)
+        if operator.composite:
             with self:
                 return decomposed(func, args, kwargs)
         result = on_shapes(func, args, kwargs)
-        # `unsqueeze_` and its like change how a tensor is seen, not what is in it.
-        writes = func._schema.is_mutable and torch.Tag.inplace_view not in func.tags
-        destinations = {a.name for a in func._schema.arguments if a.is_out}  # written, never read
-        sources = {key: value for key, value in kwargs.items() if key not in destinations}
-        self._record(name, writes, args, sources, result)
+        sources = {k: value for k, value in kwargs.items() if k not in operator.destinations}
+        with torch._C.DisableTorchFunction():  # nobody need be asked how large a tensor is
+            self._record(operator, args, sources, result)
         return result
 
     def _record(
-        self, name: str, mutates: bool, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any
+        self, operator: _Operator, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any
     ) -> None:
-        see = self.storages.see
-        inputs = tuple(see(t) for t in tree_leaves((args, kwargs)) if isinstance(t, Tensor))
-        results = [t for t in tree_leaves(result) if isinstance(t, Tensor)]
+        inputs: list[TensorInfo] = []
+        outputs: list[TensorInfo] = []
+        seen_args, seen_kwargs = self._see((args, kwargs), inputs)
+        self._see(result, outputs, written=operator.writes)
         known = {t.storage for t in inputs}
-        outputs = tuple(see(t, written=mutates) for t in results)
-        is_view = bool(outputs) and not mutates and all(t.storage in known for t in outputs)
-        base = name if name.startswith("__") else name.rstrip("_")
-        formula = FORMULAS.get(base, UNCOUNTED)
+        is_view = outputs and not operator.writes and all(t.storage in known for t in outputs)
+        formula = operator.formula
         if is_view or formula.kind == FREE or not (inputs or outputs):
             return
-        call = Call(
-            base,
-            tree_map_only(Tensor, see, args),
-            tree_map_only(Tensor, see, kwargs),
-            inputs,
-            tuple(t for t in outputs if t.distinct),
-        )
+        made = tuple(t for t in outputs if t.distinct)
+        call = Call(operator.name, seen_args, seen_kwargs, tuple(inputs), made)
         for tensor in inputs:
             self.touched.setdefault(tensor.storage, len(self.ops))
         self.ops.append(
@@ -426,6 +504,20 @@ class _Recorder(ShapesOnly):  # type: ignore[no-untyped-call]  # torch leaves it
                 live_bytes=self.storages.live_bytes,
             )
         )
+
+    def _see(self, value: Any, seen: list[TensorInfo], *, written: bool = False) -> Any:
+        """`value`, an operator's arguments or results, with each tensor described; also in `seen`.
+        What torch's own `tree_map` does here takes longer than everything else."""
+        if isinstance(value, Tensor):
+            info = self.storages.see(value, written=written)
+            seen.append(info)
+            return info
+        if isinstance(value, (tuple, list)):
+            kind = tuple if isinstance(value, tuple) else list
+            return kind(self._see(one, seen, written=written) for one in value)
+        if isinstance(value, dict):
+            return {key: self._see(one, seen, written=written) for key, one in value.items()}
+        return value
 
     def finish(self, output: Any) -> Trace:
         """Close the books: which outputs, who touched which parameter, what folding leaves."""
@@ -476,17 +568,18 @@ class _Storages:
             self._versions[number] += written
         else:
             number = self._admit(storage, storage.nbytes())
-        shape = tuple(tensor.shape)
-        distinct = _distinct(shape, tensor.stride())
+        shape, itemsize = tuple(tensor.shape), tensor.itemsize
+        plain = tensor.is_contiguous()
+        distinct = tensor.numel() if plain else _distinct(shape, tensor.stride())
         return TensorInfo(
             shape=shape,
-            itemsize=tensor.element_size(),
+            itemsize=itemsize,
             distinct=distinct,
             storage=number,
             offset=int(tensor.storage_offset()),
             version=self._versions[number],
             parameter=number in self._parameters,
-            whole=distinct * tensor.element_size() >= storage.nbytes(),
+            whole=distinct * itemsize >= storage.nbytes(),
         )
 
     def _admit(self, storage: Any, nbytes: int) -> int:

@@ -22,6 +22,7 @@ from detrbench.core.errors import DetrbenchError, DetrbenchWarning, SpecError, U
 from detrbench.models.catalog import find_model
 from detrbench.models.detector import Detector
 from detrbench.models.nn import BLOCKS, resolve
+from detrbench.models.nn.decoder import RTDETRDecoder
 from detrbench.models.shapes import ShapesOnly
 from detrbench.models.usercode import run_file
 from detrbench.models.weights import load_backbone
@@ -227,6 +228,20 @@ def build(
     if backbone_weights is not None:
         load_backbone(detector, backbone_weights)
     return detector.to(device)
+
+
+def with_classes(detector: Detector, nc: int) -> Detector | None:
+    """`detector`, of shapes only, with `nc` classes: another decoder behind the same rows. None
+    where other rows depend on the classes as well, or its decoder is not ours."""
+    decoder = detector.model[-1]
+    *rows, last = (spec := load_model_spec(detector.spec.path, nc=nc)).rows
+    if type(decoder) is not RTDETRDecoder or tuple(rows) != detector.spec.rows[:-1]:
+        return None
+    projections: Any = decoder.input_proj
+    widths = [convolution.in_channels for convolution, _ in projections]
+    with torch.device("meta"), ShapesOnly():
+        other = RTDETRDecoder(widths, *_scale_width(spec, RTDETRDecoder, last.args))
+    return Detector(spec, [*detector.model[:-1], other], detector.stride).eval()
 
 
 def _make(spec: ModelSpec, makers: Sequence[Sequence[Maker]]) -> list[nn.Module]:

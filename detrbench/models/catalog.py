@@ -14,6 +14,10 @@ from detrbench.core.errors import UsageError, nearest
 CLAIMS = "claims"
 """The one suite that is no file: several runs, see `detrbench.experiments.claims.measuring`."""
 
+STRIDE = 32
+"""What image sizes of every model that comes with detrbench are multiples of, as its rows have it:
+known here without building one. `tests/models/test_catalog.py` builds them all."""
+
 
 def find_model(name_or_path: str | Path) -> Path:
     """A model's file, by its name (`rtdetr-l`) or a path. Raises UsageError with the near names."""

@@ -7,7 +7,6 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from detrbench.core.errors import UsageError
 from detrbench.models.nn.detections import Detections
 from detrbench.models.yaml_spec import ModelSpec, Row
 
@@ -31,7 +30,11 @@ class Detector(nn.Module):
         """images: (B, 3, H, W). selected: (B, Q) cells the decoder starts from, instead of its
         own choice. Returns boxes (B, Q, 4) and scores (B, Q, nc)."""
         given = () if selected is None else (selected,)
-        return Detections(*self.model[-1](self._decoder_inputs(images), *given))
+        return self.decode(self.decoder_inputs(images), *given)
+
+    def decode(self, inputs: Any, *selected: Tensor) -> Detections:
+        """The last row's part of `forward`."""
+        return Detections(*self.model[-1](inputs, *selected))
 
     @property
     def selects_queries(self) -> bool:
@@ -42,7 +45,7 @@ class Detector(nn.Module):
         """What `forward` returns, and the cells it started from: (B, Q) int64, best first. For
         comparing ways to execute a detector, see `detrbench.runtimes.agreement`."""
         decoder: Any = self.model[-1]
-        detections, selected = decoder.detect(self._decoder_inputs(images))
+        detections, selected = decoder.detect(self.decoder_inputs(images))
         return Detections(*detections), selected
 
     def run_stage(self, stage: str, outputs: Mapping[int, Any]) -> dict[int, Any]:
@@ -55,7 +58,8 @@ class Detector(nn.Module):
         self._run([row for row in self.spec.rows if row.stage == stage], left)
         return left
 
-    def _decoder_inputs(self, images: Tensor) -> Any:
+    def decoder_inputs(self, images: Tensor) -> Any:
+        """What the last row reads: the part of `forward` of all rows before it."""
         *rows, last = self.spec.rows
         outputs: dict[int, Any] = {-1: images}
         self._run(rows, outputs)
@@ -81,14 +85,7 @@ class Detector(nn.Module):
 
     def check_image_size(self, height: int, width: int) -> None:
         """Raises UsageError where the strides do not divide the size."""
-        if height > 0 and width > 0 and not height % self.stride and not width % self.stride:
-            return
-        near = "x".join(str(max(round(n / self.stride), 1) * self.stride) for n in (height, width))
-        raise UsageError(
-            f"{self.spec.name} halves the image down to 1/{self.stride} of its size, "
-            f"which {height}x{width} pixels are not a multiple of",
-            hint=f"take multiples of {self.stride}, e.g. {near}.",
-        )
+        self.spec.check_image_size(height, width, self.stride)
 
 
 def _gather(row: Row, outputs: dict[int, Any]) -> Any:

@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from detrbench.core.errors import SpecError, nearest, shorten
+from detrbench.core.errors import SpecError, UsageError, nearest, shorten
 from detrbench.core.reading import (
     is_positive,
     is_whole,
@@ -113,6 +113,17 @@ class ModelSpec:
         """The error to raise about a row, at "models/x.yaml, row 7 (line 23: HGBlock)"."""
         place = _row_place(shown(self.path), row.index, row.line, row.module)
         return SpecError(what, where=place, hint=hint)
+
+    def check_image_size(self, height: int, width: int, stride: int) -> None:
+        """Raises UsageError where the strides, multiplied, do not divide the size."""
+        if height > 0 and width > 0 and not height % stride and not width % stride:
+            return
+        near = "x".join(str(max(round(n / stride), 1) * stride) for n in (height, width))
+        raise UsageError(
+            f"{self.name} halves the image down to 1/{stride} of its size, "
+            f"which {height}x{width} pixels are not a multiple of",
+            hint=f"take multiples of {stride}, e.g. {near}.",
+        )
 
 
 def load_model_spec(

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import ctypes
+import re
+import sys
 from collections.abc import Callable
 from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 from weakref import WeakSet
 
 from detrbench.core.errors import UsageError
 from detrbench.machine.devices import parse_device
+from detrbench.machine.system import text as read_text
 from detrbench.runtimes.clocks import Clock, CudaClock, WallClock
 
 if TYPE_CHECKING:
@@ -67,16 +73,13 @@ class Cuda(Device):
     _configured: ClassVar[WeakSet[Cuda]] = WeakSet()
 
     def __init__(self, index: int | None = None) -> None:
+        wanted = f"cuda:{index or 0}"
+        check_present(wanted)
         import torch
 
         found = torch.cuda.device_count() if torch.cuda.is_available() else 0
-        wanted = f"cuda:{index or 0}"
         if not found:
-            version, cuda = torch.__version__, torch.version.cuda
-            why = f"torch {version}, built with CUDA {cuda}, finds no usable GPU or driver"
-            if cuda is None:
-                why = f"torch {version} was built without CUDA"
-            raise UsageError(f"{wanted} was asked for, but {why}", hint="Use --device cpu.")
+            raise _no_gpu(wanted, torch.__version__, torch.version.cuda)
         if (index or 0) >= found:
             there = ", ".join(f"cuda:{i} ({torch.cuda.get_device_name(i)})" for i in range(found))
             raise UsageError(f"there is no device {wanted}", hint=f"There is: {there}.")
@@ -153,6 +156,50 @@ def _cuda_clock(before: Callable[[], object] | None = None) -> CudaClock:
 
     event = partial(torch.cuda.Event, enable_timing=True)
     return CudaClock(event, torch.cuda.synchronize, before=before)
+
+
+def _no_gpu(wanted: str, version: str, cuda: str | None) -> UsageError:
+    why = f"torch {version}, built with CUDA {cuda}, finds no usable GPU or driver"
+    if cuda is None:
+        why = f"torch {version} was built without CUDA"
+    return UsageError(f"{wanted} was asked for, but {why}", hint="Use --device cpu.")
+
+
+def check_present(text: str) -> None:
+    """Raises UsageError for a device that is certainly not there; of what only torch can tell,
+    nothing is said, and it is not imported."""
+    kind, index = parse_device(text)
+    if kind == "cpu":
+        Cpu(index)
+    elif "torch" not in sys.modules:
+        build = _torch_build()
+        of_others = build.get("hip") or build.get("rocm")  # these GPUs are called cuda as well
+        without = "cuda" in build and build["cuda"] is None and not of_others
+        if without or (build.get("cuda") and not _has_driver()):
+            raise _no_gpu(f"cuda:{index or 0}", str(build.get("__version__")), build["cuda"])
+
+
+def _torch_build() -> dict[str, str | None]:
+    """What the installed torch was built with, as its own file has it; empty where that is not
+    to be read."""
+    spec = find_spec("torch")
+    if spec is None or spec.origin is None:
+        return {}
+    lines = read_text(Path(spec.origin).with_name("version.py"))
+    found = re.findall(r"^(\w+)(?:: [^=]+)? = (None|'[^']*')$", lines, re.MULTILINE)
+    return {name: None if value == "None" else value.strip("'") for name, value in found}
+
+
+def _has_driver() -> bool:
+    """Whether the driver's library is there, without which torch finds no GPU; elsewhere than on
+    Linux it is for torch to say."""
+    if sys.platform != "linux":
+        return True
+    try:
+        ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return False
+    return True
 
 
 def open_device(text: str) -> Device:

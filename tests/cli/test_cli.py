@@ -85,6 +85,9 @@ USAGE: dict[str, tuple[list[str], list[str]]] = {
     "no such file": (["profile", "./none.yaml"], ["none.yaml", "check the path"]),
     "model twice": (["profile", "rtdetr-l", "rtdetr-l"], ["rtdetr-l", "twice"]),
     "imgsz 0": (["profile", "rtdetr-l", "--imgsz", "0"], ["--imgsz", "480x640"]),
+    "imgsz 100": (["latency", "--imgsz", "100"], ["rtdetr-l", "100x100", "96x96"]),
+    "imgsz behind @": (["profile", "rtdetr-l@imgsz=32x48"], ["rtdetr-l", "32x48", "32x64"]),
+    "no parameters": (["reconcile", "rtdetr-l", "--params", "0M"], ["--params", "above 0"]),
     "imgsz text": (["latency", "--imgsz", "big"], ["--imgsz", "'big'", "480x640"]),
     "batch 0": (["profile", "rtdetr-l", "--batch", "0"], ["--batch"]),
     "batch text": (["latency", "--batch", "x"], ["--batch"]),
@@ -119,6 +122,8 @@ USAGE: dict[str, tuple[list[str], list[str]]] = {
     "models format": (["models", "--format", "word"], ["--format", "csv"]),
     "run format": (["run", "article", "--format", "jsn"], ["--format", "json?"]),
     "device": (["latency", "--device", "gpu"], ["--device", "cuda:N"]),
+    "second processor": (["selfcheck", "--device", "cpu:1"], ["cpu:1", "one device"]),
+    "classes": (["profile", "rtdetr-l", "--nc", "2000000"], ["2000000", "1000000"]),
     "device index": (["latency", "--device", "cuda:x"], ["--device", "cuda:N"]),
     "run device": (["run", "article", "--device", "tpu"], ["--device", "cuda:N"]),
     "blocks": (["profile", "rtdetr-l", "--blocks", "none.py"], ["--blocks", "none.py"]),
@@ -145,9 +150,11 @@ def test_usage_errors_exit_2_and_name_the_flag_and_the_cure(
     assert "Traceback" not in captured.err
 
 
+_CONTENT = ("imgsz 100", "imgsz behind @", "second processor", "classes")
+_TYPED = ("no parameters", "unknown model", "imgsz 0", "convention", "device", "format")
 LIGHT = (
     [["--help"], ["--version"], ["models"], ["models", "--format", "json"]]
-    + [USAGE[name][0] for name in ("unknown model", "imgsz 0", "convention", "device", "format")]
+    + [USAGE[name][0] for name in (*_TYPED, *_CONTENT)]
     + [["profile", "--help"], ["latency", "--help"], ["run", "--help"]]
 )
 
@@ -351,6 +358,7 @@ def test_latency_takes_the_article_s_pair_by_default(
 def test_how_a_model_is_executed_is_passed_on(monkeypatch: pytest.MonkeyPatch) -> None:
     fake = Fake(Report((OK_ROW,)))
     monkeypatch.setattr("detrbench.timing.measuring.latency", fake)
+    monkeypatch.setattr("detrbench.runtimes.devices.check_present", lambda text: None)
     flags = ["--device", "cuda", "--dtype", "float16", "--memory-format", "channels_last"]
     switches = ["--no-tf32", "--cudnn-benchmark", "--cold-l2", "--runtime", "cudagraph"]
     assert main(["latency", *flags, *switches]) == 0

@@ -17,6 +17,8 @@ from torch import nn
 import detrbench
 from detrbench import Report
 from detrbench.core.errors import UsageError
+from detrbench.counting import profiling, tracing
+from detrbench.models import builder
 from detrbench.models.catalog import find_model
 from detrbench.models.model import Model
 from detrbench.models.sources import build_model
@@ -298,6 +300,33 @@ def test_every_published_figure_has_ours() -> None:
         assert figure["ours"].keys() == row.metrics.keys()
     by_nc = {figure["settings"].get("nc"): figure["ours"]["params"] for figure in row.published}
     assert by_nc[1] == 32_808_131
+
+
+@pytest.mark.parametrize("imgsz", [160, 640])
+@pytest.mark.parametrize("name", ["rtdetr-l", "shufflev2"])
+def test_class_counts_share_a_trace_and_no_digit_differs(
+    name: str, imgsz: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (alone,) = detrbench.profile([name], nc=1, imgsz=640).rows
+    draws: list[object] = []
+    draw = builder._draw
+    monkeypatch.setattr(builder, "_draw", lambda *given: draws.append(given) or draw(*given))
+    for module in (profiling, tracing):
+        monkeypatch.setattr(module, "trace", None)  # of whole models
+    (row,) = detrbench.profile([name], imgsz=imgsz).rows
+    assert len(draws) == 1
+    (ours,) = [f["ours"] for f in row.published if f["settings"]["nc"] == 1]
+    assert ours == alone.metrics != row.metrics
+
+
+def test_rows_that_depend_on_the_classes_are_not_shared(tmp_path: Path) -> None:
+    lines = find_model("shufflev2").read_text().splitlines()
+    model = tmp_path / "mine.yaml"
+    rows = ["  - [-1, 1, Conv, [nc]]" if "# 11-" in line else line for line in lines]
+    model.write_text("\n".join(rows) + "\n")
+    (row,) = detrbench.profile([model], imgsz=64, nc=16).rows
+    (alone,) = detrbench.profile([model], imgsz=640, nc=1).rows
+    assert [figure["ours"] for figure in row.published] == [alone.metrics]
 
 
 @pytest.mark.parametrize("fuse", [False, True])

@@ -475,3 +475,11 @@ def test_the_model_is_left_exactly_as_it_was() -> None:
 
 def test_tracing_twice_gives_the_same(rtdetr: Detector) -> None:
     assert trace(rtdetr, 96) == trace(rtdetr, 96)
+
+
+def test_a_model_of_shapes_only_may_be_traced_itself() -> None:
+    model = build("shufflev2-x0.5", 3, device="meta")
+    copied = trace(model, 96)
+    for _ in range(2):  # it is as good afterwards
+        assert trace(model, 96, in_place=True) == copied
+    assert not any(m._forward_hooks or m._forward_pre_hooks for m in model.modules())

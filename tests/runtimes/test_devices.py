@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import nullcontext
+from pathlib import Path
 from types import SimpleNamespace
 from weakref import WeakSet
 
@@ -12,6 +15,7 @@ import torch
 from detrbench.core.errors import UsageError
 from detrbench.machine.devices import parse_device
 from detrbench.reports.case import Execution
+from detrbench.runtimes import devices
 from detrbench.runtimes.devices import FLUSH_BYTES, Cuda, open_device
 
 
@@ -61,6 +65,66 @@ def test_cuda_that_is_not_there_says_what_torch_was_built_with(
         open_device("cuda")
     assert caught.value.exit_code == 2
     assert torch.__version__ in str(caught.value)
+
+
+VERSION_FILE = """from typing import Optional
+
+__version__ = '2.9.0+{build}'
+debug = False
+cuda: Optional[str] = {cuda}
+hip: Optional[str] = {hip}
+"""
+
+
+@pytest.mark.parametrize(
+    ("cuda", "hip", "driver", "reason"),
+    [
+        (None, None, True, "torch 2.9.0+some was built without CUDA"),
+        ("12.8", None, False, "torch 2.9.0+some, built with CUDA 12.8, finds no usable GPU"),
+        ("12.8", None, True, None),  # whether it finds one, torch says
+        (None, "6.4", False, None),
+    ],
+)
+def test_without_torch_only_what_is_certain_is_said(
+    cuda: str | None,
+    hip: str | None,
+    driver: bool,
+    reason: str | None,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    text = VERSION_FILE.format(build="some", cuda=repr(cuda), hip=repr(hip))
+    (tmp_path / "version.py").write_text(text)
+    place = SimpleNamespace(origin=str(tmp_path / "__init__.py"))
+    monkeypatch.setattr(devices, "find_spec", lambda name: place)
+    monkeypatch.setattr(devices, "_has_driver", lambda: driver)
+    devices.check_present("cuda")  # torch is there, and will be asked
+    monkeypatch.delitem(sys.modules, "torch")
+    devices.check_present("cpu")
+    with pytest.raises(UsageError, match=re.escape(reason)) if reason else nullcontext():
+        devices.check_present("cuda")
+
+
+@pytest.mark.parametrize(
+    "place", [None, SimpleNamespace(origin=None), SimpleNamespace(origin="/none/x")]
+)
+def test_a_torch_that_cannot_be_read_is_left_to_say_it_itself(
+    place: SimpleNamespace | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(devices, "find_spec", lambda name: place)
+    monkeypatch.delitem(sys.modules, "torch")
+    devices.check_present("cuda:1")
+
+
+def test_without_the_drivers_library_there_is_no_driver(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(name: str) -> None:
+        raise OSError(name)
+
+    monkeypatch.setattr(devices.ctypes, "CDLL", missing)
+    monkeypatch.setattr(sys, "platform", "linux")
+    assert not devices._has_driver()
+    monkeypatch.setattr(sys, "platform", "win32")
+    assert devices._has_driver()
 
 
 @pytest.fixture

@@ -33,6 +33,10 @@ class Source(Protocol):
     def runs_code(self, model: Model) -> bool:
         """Whether building `model` runs code that is not ours."""
 
+    def check(self, model: Model, imgsz: tuple[int, int]) -> None:
+        """Raises UsageError for what is wrong with it, or with such images, as far as that is to be
+        seen without torch; `build` sees the rest."""
+
     def build(self, model: Model, device: str) -> Built:
         """The module on `device`; "meta" asks for shapes alone, where the source can do that.
         Raises UsageError where it cannot be built so."""

@@ -28,6 +28,8 @@ class Built:
     notes: tuple[str, ...] = ()  # what its source leaves open and was decided for it
     images: Tensor | None = None  # its own example of input: only that shape is known to work
     folder: Path | None = None  # where its code is, if that is the user's
+    # Made for this caller alone, of shapes only, by blocks whose forward keeps nothing.
+    stateless: bool = False
 
     def beside(self) -> AbstractContextManager[None]:
         """Inside, its code finds what it imports, as it did while it was built."""

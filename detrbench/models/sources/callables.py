@@ -50,6 +50,9 @@ class Callables:
     def runs_code(self, model: Model) -> bool:
         return True
 
+    def check(self, model: Model, imgsz: tuple[int, int]) -> None:
+        """What it builds, and of which images, is known when it is run."""
+
     def build(self, model: Model, device: str) -> Built:
         import torch
 

@@ -6,10 +6,12 @@ import dataclasses
 from pathlib import Path
 
 from detrbench.core.errors import UsageError
-from detrbench.models.catalog import data_root, find_model
+from detrbench.models.catalog import STRIDE, data_root, find_model
 from detrbench.models.model import Model, hashed
+from detrbench.models.nn import BLOCKS
 from detrbench.models.sources.built import Built, described
 from detrbench.models.usercode import beside, closure
+from detrbench.models.yaml_spec import load_model_spec
 
 
 class ModelFiles:
@@ -34,20 +36,30 @@ class ModelFiles:
     def runs_code(self, model: Model) -> bool:
         return model.blocks is not None
 
+    def check(self, model: Model, imgsz: tuple[int, int]) -> None:
+        path = find_model(model.reference)
+        known = BLOCKS if model.blocks is None else None
+        spec = load_model_spec(path, nc=model.nc, known_blocks=known)
+        if path.parent == data_root("models"):
+            spec.check_image_size(*imgsz, STRIDE)
+
     def build(self, model: Model, device: str) -> Built:
         from detrbench.models.builder import build
 
         folder = None if model.blocks is None else Path(model.blocks).resolve().parent
+        device = "cpu" if model.backbone_weights else device
         with beside(folder):
             detector = build(
                 model.reference,
                 model.nc,
                 model.blocks,
-                device="cpu" if model.backbone_weights else device,
+                device=device,
                 backbone_weights=model.backbone_weights,
                 seed=model.seed,
             )
-        return dataclasses.replace(described(detector, model.name), folder=folder)
+        stateless = folder is None and device == "meta"
+        built = described(detector, model.name)
+        return dataclasses.replace(built, folder=folder, stateless=stateless)
 
 
 def _readable(path: str, flag: str) -> Path:
