@@ -80,6 +80,7 @@ class Condition:
         hint: the next thing to do.
         count: events, where they can be counted.
         invalidates: whether a comparison made from these samples has no meaning.
+        lasting: it is how the machine is set up, so that waiting changes nothing.
     """
 
     cause: str
@@ -87,6 +88,7 @@ class Condition:
     hint: str
     count: int = 1
     invalidates: bool = False
+    lasting: bool = False
 
 
 # --- judging ----------------------------------------------------------------------------------
@@ -135,6 +137,7 @@ def _host_complaints(entry: Entry, elapsed_s: float) -> Iterator[Condition]:
             "governor",
             f"the frequency governor is {entry.governor}: the clock follows the load",
             "Run `sudo cpupower frequency-set --governor performance`.",
+            lasting=True,
         )
 
 
@@ -155,6 +158,7 @@ def _gpu_complaints(entry: Entry) -> Iterator[Condition]:
             "gpu power cap",
             "the GPU ran at its power limit, which lowers its clock",
             "Compare only with runs under the same limit (`nvidia-smi -q -d POWER`).",
+            lasting=True,
         )
     low, high = entry.sm_clock_low_mhz, entry.sm_clock_high_mhz
     if low is not None and high and low < CLOCK_INVALID * high:
@@ -176,6 +180,7 @@ def _gpu_complaints(entry: Entry) -> Iterator[Condition]:
             "gpu unknown",
             f"clocks, temperature and power are not known: {entry.gpu_unknown}",
             "Make the driver's libnvidia-ml.so.1 visible to this process.",
+            lasting=True,
         )
 
 
