@@ -100,8 +100,9 @@ def _amdahl(explanation: Explanation, saving: Saving) -> Iterator[str]:
 
 
 def unchanged_shares(explanation: Explanation, saving: Saving) -> tuple[str, str]:
-    """Of the baseline's time: what is the same in both models, and the rest."""
-    whole = explanation.baseline.seconds
+    """Of the baseline's time: what is the same in both models, and the rest. Where the parts take
+    longer than the whole, of theirs: nothing is more than all of it."""
+    whole = max(explanation.baseline.seconds, explanation.baseline.parts_s)
     same = sum(group.before.seconds for group in saving.unchanged)
     return show_share(same, whole), show_share(whole - same, whole)
 

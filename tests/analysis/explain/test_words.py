@@ -7,11 +7,20 @@ import re
 
 import pytest
 
-from detrbench.analysis.explain.account import LAYOUT
+from detrbench.analysis.explain.account import LAYOUT, saving
 from detrbench.analysis.explain.findings import Try
 from detrbench.analysis.explain.tables import document
+from detrbench.analysis.explain.words import unchanged_shares
 from detrbench.machine.circumstances import Circumstances
-from tests.analysis.explain.pairs import BUSY, CASES, SPOILT, a_report, text_of
+from tests.analysis.explain.pairs import (
+    BUSY,
+    CASES,
+    LARGE,
+    SPOILT,
+    a_report,
+    explained,
+    text_of,
+)
 
 GOLDEN: dict[str, str] = {
     "part of it": """
@@ -116,7 +125,7 @@ small does 50.0% fewer FLOPs than large and takes 22.2% less time: 44.4% of the 
 reached the clock. The parts of large take 16.7% more time than the whole, too far off to
 explain it: what follows is rough. The parts of small take 7.1% less time than the whole,
 too far off to explain it: what follows is rough. The neck does the same work in both; it
-takes 50.0% of large's time, so that a change elsewhere saves at most 50.0%. The FLOPs that
+takes 42.9% of large's time, so that a change elsewhere saves at most 57.1%. The FLOPs that
 changed are where large spends more time per FLOP than on average, which gives 90.0 ms
 against the promise. The backbone takes 140.0 ms more than its FLOPs would at large's rate
 there: the nearest limit, memory, explains 45.0% of its time, in large arithmetic 83.3%.
@@ -198,3 +207,17 @@ def test_no_efficiency_beyond_a_ceiling_goes_without_its_cause() -> None:
             above = float(found[1] or found[2]) > 105
             behind = told[found.end() :].removeprefix(" time")
             assert behind.startswith(" (") is above, name
+
+
+def test_no_part_of_a_time_is_more_than_all_of_it() -> None:
+    """Parts that take longer than the whole may all be the same in both models."""
+    odd = explained(LARGE, LARGE, wholes=(900.0, 900.0))
+    assert odd.baseline.parts_s > odd.baseline.seconds
+    assert unchanged_shares(odd, saving(odd)) == ("100.0%", "0.0%")
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_account_adds_up_to_what_the_clock_shows(name: str) -> None:
+    account = saving(CASES[name])
+    kept = account.cheap_s + sum(group.kept_s for group in account.groups) + account.between_s
+    assert account.promised_s - kept == pytest.approx(account.saved_s)
