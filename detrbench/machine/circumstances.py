@@ -119,7 +119,7 @@ def circumstances_of(watched: Iterable[Watched]) -> Circumstances:
 
 
 def _noted(found: list[Condition], processes: int) -> Noted:
-    worst = max(found, key=lambda one: (one.invalidates, one.count))
+    worst = max(found, key=lambda one: (one.invalidates, one.count, one.share))
     return Noted(
         worst.cause,
         worst.text,

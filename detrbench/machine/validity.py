@@ -81,6 +81,7 @@ class Condition:
         count: events, where they can be counted.
         invalidates: whether a comparison made from these samples has no meaning.
         lasting: it is how the machine is set up, so that waiting changes nothing.
+        share: of the time, where it has one; the larger the worse.
     """
 
     cause: str
@@ -89,6 +90,7 @@ class Condition:
     count: int = 1
     invalidates: bool = False
     lasting: bool = False
+    share: float = 0.0
 
 
 # --- judging ----------------------------------------------------------------------------------
@@ -116,6 +118,7 @@ def _host_complaints(entry: Entry, elapsed_s: float) -> Iterator[Condition]:
             f"this process waited {waited:.0%} of the time that it wanted a processor",
             "Stop other work (`top` shows it), or give fewer --threads.",
             invalidates=waited > WAITED_INVALID,
+            share=waited,
         )
     foreign = _share(entry.foreign_cpu_s, (entry.cpus or 0) * elapsed_s)
     if foreign > FOREIGN_NOTED:
@@ -123,6 +126,7 @@ def _host_complaints(entry: Entry, elapsed_s: float) -> Iterator[Condition]:
             "foreign work",
             f"others used {foreign:.0%} of the {entry.cpus} processors' time",
             "Stop other work (`top` shows it), or measure later.",
+            share=foreign,
         )
     switches = entry.involuntary_switches or 0
     if _share(switches, elapsed_s) > SWITCHES_NOTED:

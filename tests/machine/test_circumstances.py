@@ -46,6 +46,14 @@ def test_each_cause_is_noted_once_with_how_many_processes_it_touched() -> None:
     assert seen.disturbed == "on a busy machine (foreign work, contended)"
 
 
+def test_what_is_told_is_the_worst_of_the_processes() -> None:
+    (one,) = circumstances_of([kept(foreign_cpu_s=2.0), OTHERS, kept(foreign_cpu_s=4.0)]).noted
+    assert one.text.startswith("others used 40%")
+    (one,) = circumstances_of([kept(waited_s=1.0), WAITING]).noted
+    assert (one.touched, one.invalidating) == (2, 1)
+    assert one.text.startswith("this process waited 75%")
+
+
 def test_of_one_process_alone_the_number_goes_without_saying() -> None:
     (note,) = circumstances_of([OTHERS]).notes
     assert note.startswith("foreign work: others used 40% of")

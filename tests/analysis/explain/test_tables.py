@@ -175,6 +175,9 @@ def test_headline_table_record_page_and_prose_say_one_difference() -> None:
     assert "it takes 38.1% less time" in found.sentence
     whole = [one for one in document(report).records if one["part"] == "all"]
     assert whole[1]["ratio"] == account.time_ratio
+    kept = explanation_in(report)
+    for row, side in zip(report.rows, (kept.baseline, kept.variant), strict=True):
+        assert row.metrics["latency_median_s"] == side.seconds, "one time, too"
     page = render(report, "html")
     assert "38.1% less time" in page
     assert "35.0% less" not in page
