@@ -46,7 +46,7 @@ def probe(
     from detrbench.analysis.probe.device_profile import probe_device, remember
 
     with ProgressLine() as progress:
-        found = probe_device(execution, budget_s=budget, progress=progress)
+        found = probe_device(execution, budget_s=budget, progress=progress, announce=progress.say)
     show_document(_document(found), format, output)
     say(remember(found))
 

@@ -72,21 +72,30 @@ def test_a_profile_keeps_the_ledger_of_its_rounds_and_what_that_says(
 class Trials:
     """Measures nothing: the profiles of successive trials, each of which takes some time."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, *profiles: DeviceProfile) -> None:
-        self.now_s, self.plans, self._left = 0.0, [], iter(profiles)
+    def __init__(
+        self, monkeypatch: pytest.MonkeyPatch, *profiles: DeviceProfile, slow: float = 1.0
+    ) -> None:
+        self._slow = slow
+        self.now_s, self.plans, self.said, self._left = 0.0, [], [], iter(profiles)
         monkeypatch.setattr(device_profile, "_trial", self)
         monkeypatch.setattr(probes.Bench, "probes", lambda _: ())
 
     plans: list[Plan]
+    said: list[str]
 
     def __call__(self, *arguments: Any) -> DeviceProfile:
         plan, started, _ = arguments[-3:]
         self.plans.append(plan)
-        self.now_s = started + plan.budget_s
+        self.now_s = started + self._slow * (plan.budget_s or 0.0)
         return next(self._left)
 
     def run(self, budget_s: float) -> DeviceProfile:
-        return probe_device(budget_s=budget_s, now=lambda: self.now_s, wait=self.wait)
+        return probe_device(
+            budget_s=budget_s,
+            announce=self.said.append,
+            now=lambda: self.now_s,
+            wait=self.wait,
+        )
 
     def wait(self, seconds: float) -> None:
         self.now_s += seconds
@@ -95,7 +104,7 @@ class Trials:
 def test_a_quiet_machine_is_measured_once(monkeypatch: pytest.MonkeyPatch) -> None:
     trials = Trials(monkeypatch, PROFILE)
     assert trials.run(20.0) is PROFILE
-    assert trials.now_s == 10.0
+    assert (trials.now_s, trials.said) == (10.0, [])
 
 
 @pytest.mark.parametrize(
@@ -112,6 +121,14 @@ def test_a_busy_machine_is_measured_again_and_the_quieter_counts(
     assert trials.run(20.0) is kept
     assert [plan.budget_s for plan in trials.plans] == [10.0, 9.0]
     assert trials.now_s == 20.0, "within its budget, the pause included"
+    assert trials.said == [f"measured {first.doubt}: once more, and the quieter counts"]
+
+
+def test_without_time_for_a_second_trial_that_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    trials = Trials(monkeypatch, BUSY, slow=2.0)
+    assert trials.run(20.0) is BUSY
+    (said,) = trials.said
+    assert said.endswith("(foreign work); a longer --budget has time for a second trial")
 
 
 def test_ceilings_that_cannot_be_are_measured_again(monkeypatch: pytest.MonkeyPatch) -> None:
