@@ -23,7 +23,10 @@ class Noted:
     """One cause of doubt in a measurement.
 
     Attributes:
-        cause, text, hint, lasting: of the condition where it was worst.
+        cause: a short name.
+        text: what happened where it was worst, with its size.
+        hint: the next thing to do.
+        lasting: it is how the machine is set up, and disturbs nothing.
         touched: in how many processes it was seen.
         invalidating: in how many of them it takes the meaning from a comparison.
         processes: of how many.
