@@ -15,12 +15,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from detrbench.analysis.probe.ceilings import Ceilings
+from detrbench.analysis.probe.ceilings import SCATTER, Ceilings
 from detrbench.analysis.probe.device_profile import DeviceProfile
 from detrbench.core.errors import DetrbenchError, UsageError
 from detrbench.core.stats import median, quantile
-from detrbench.core.units import parse_imgsz
+from detrbench.core.units import parse_imgsz, show_quantity, show_share
 from detrbench.counting.formulas import ATTENTION, CONVOLUTION, MATMUL
+from detrbench.machine.circumstances import (
+    Circumstances,
+    Watched,
+    circumstances_from,
+    circumstances_of,
+    watched_in,
+)
 from detrbench.machine.environment import Environment
 from detrbench.models.model import Model
 from detrbench.models.sources import resolve
@@ -41,6 +48,10 @@ CLASSES = (WIDE, POINTWISE, GROUPED, PRODUCTS, MOVED, LAUNCHED)
 
 LEAST_MODELS = 3
 """Leaving one out must leave two that can disagree."""
+
+LEAST = {**dict.fromkeys(CLASSES, 1.0), LAUNCHED: 0.0}
+"""The least that a coefficient can be: nothing is faster than its floor, but launches of operators
+that take long may be hidden behind these."""
 
 PULL = 0.05
 """How strongly coefficients are held together: a coefficient that is 1 off the common one counts as
@@ -117,6 +128,12 @@ class Lesson:
 
     coefficients: Mapping[str, float]
     models: tuple[Learned, ...]
+    circumstances: Circumstances | None = None  # of their latencies; None where nobody kept any
+
+    @property
+    def beneath(self) -> tuple[str, ...]:
+        """Classes that are given less time than they take at least: only an older version did."""
+        return tuple(name for name in CLASSES if self.coefficients[name] < LEAST[name])
 
     @property
     def median_error(self) -> float:
@@ -133,6 +150,7 @@ class Lesson:
         return {
             "coefficients": dict(self.coefficients),
             "models": [one.to_dict() for one in self.models],
+            "circumstances": self.circumstances and self.circumstances.to_list(),
             "median_abs_error": self.median_error,
             "error_bar": self.bar,
         }
@@ -149,7 +167,7 @@ class Lesson:
                 where=where,
                 hint="Learn again: detrbench predict --learn RUN.json --device-profile FILE",
             ) from error
-        return cls(coefficients, models)
+        return cls(coefficients, models, circumstances_from(plain.get("circumstances")))
 
 
 def _learned(plain: Mapping[str, Any]) -> Learned:
@@ -162,10 +180,11 @@ def _learned(plain: Mapping[str, Any]) -> Learned:
 class Prediction(OfCase):
     """Seconds of one forward pass."""
 
-    seconds: float  # predicted; the floor alone where nothing was learned
+    seconds: float | None  # predicted; the floor alone where nothing was learned
     low: float | None  # the error bar; None where nothing was learned
-    high: float | None
-    by_class: dict[str, float]  # what `seconds` is the sum of
+    high: float | None  # None as well where the bar has no end
+    by_class: dict[str, float]  # what `seconds` is the sum of; empty without it
+    missing: str | None = None  # why there is no number
 
 
 # --- floors of a model -------------------------------------------------------------------------
@@ -206,18 +225,26 @@ def _class_of(op: Op) -> str:
 
 
 def _floor_of(op: Op, ceilings: Ceilings) -> float:
-    bandwidth = ceilings["cache" if op.cost.nbytes <= ceilings.cache_bytes else "memory"]
     rate = ceilings["convolution" if op.kind == CONVOLUTION else "matmul"]
-    return max(op.cost.flops / rate, op.cost.nbytes / bandwidth)
+    return max(op.cost.flops / rate, op.cost.nbytes / ceilings.bandwidth(op.cost.nbytes))
 
 
 # --- learning ----------------------------------------------------------------------------------
 
 
-def learn(measured: Mapping[Case, float], profile: DeviceProfile) -> Lesson:
-    """Coefficients from models timed on the profile's device, and how well they would have been
-    predicted by the others. A model that was measured at several settings is left out with all of
-    them. Raises UsageError for fewer than `LEAST_MODELS` models."""
+def learn(
+    measured: Mapping[Case, float],
+    profile: DeviceProfile,
+    circumstances: Circumstances | None = None,
+) -> Lesson:
+    """Coefficients from models timed on the profile's device, in these `circumstances`, and how
+    well they would have been predicted by the others. A model that was measured at several settings
+    is left out with all of them.
+
+    Raises:
+        UsageError: fewer than `LEAST_MODELS` models.
+        DetrbenchError: the fit makes no sense, so that nothing may be kept of it.
+    """
     models = list(dict.fromkeys(case.model.reference for case in measured))
     if len(models) < LEAST_MODELS:
         raise UsageError(
@@ -227,6 +254,7 @@ def learn(measured: Mapping[Case, float], profile: DeviceProfile) -> Lesson:
             hint="Time more of them: detrbench run rivals, or detrbench latency MODEL ...",
         )
     floors = {case: floors_of(case, profile) for case in measured}
+    _check_floors(measured, floors, profile)
 
     def fitted(left_out: str | None = None) -> dict[str, float]:
         kept = [one for one in measured if one.model.reference != left_out]
@@ -242,14 +270,44 @@ def learn(measured: Mapping[Case, float], profile: DeviceProfile) -> Lesson:
         )
         for one, seconds in measured.items()
     )
-    return Lesson(everything, tuple(learned))
+    lesson = Lesson(everything, tuple(learned), circumstances)
+    if not lesson.bar < 1:
+        off = show_share(lesson.bar, 1)
+        raise DetrbenchError(
+            f"the fit fails and is not kept: models predicted from the others are {off} off",
+            where="--learn",
+            hint="Time more models, all of them when the machine is quiet.",
+        )
+    return lesson
+
+
+def _check_floors(
+    measured: Mapping[Case, float],
+    floors: Mapping[Case, Mapping[str, float]],
+    profile: DeviceProfile,
+) -> None:
+    """Raises DetrbenchError where a model takes less time than the profile says that it must."""
+    for case, seconds in measured.items():
+        found = floors[case]
+        work = sum(found[name] for name in CLASSES if name != LAUNCHED)
+        least = max(work, found[LAUNCHED])
+        if seconds * SCATTER < least:
+            takes, floor = (show_quantity(each, "s") for each in (seconds, least))
+            how = f"; ceilings measured {profile.doubt}" if profile.doubt else ""
+            raise DetrbenchError(
+                f"the fit fails and is not kept: {case.name} takes {takes}, less than its floor of "
+                f"{floor}{how}",
+                where="--learn",
+                hint="Probe again when the machine is quiet: detrbench probe",
+            )
 
 
 def fit(seen: Sequence[tuple[Mapping[str, float], float]]) -> dict[str, float]:
-    """Non-negative coefficients that make the relative errors least, in squares.
+    """Coefficients, none below its least, that make the relative errors least, in squares.
 
     All are pulled a little to the one coefficient that would be theirs if classes did not differ.
-    The optimum is an ordinary least-squares solution on some of the classes with the others 0
+    What a coefficient is beyond its least is not negative, so
+    the optimum is an ordinary least-squares solution on some of the classes with the others 0
     (Lawson & Hanson, "Solving Least Squares Problems", 1974, chapter 23), and six classes have few
     enough subsets to look at them all.
     """
@@ -259,8 +317,10 @@ def fit(seen: Sequence[tuple[Mapping[str, float], float]]) -> dict[str, float]:
     rows = [[floors[name] / seconds for name in CLASSES] for floors, seconds in seen]
     left = np.vstack((np.array(rows), PULL * np.eye(len(CLASSES))))
     right = np.concatenate((np.ones(len(seen)), np.full(len(CLASSES), PULL * common)))
+    least = np.array([LEAST[name] for name in CLASSES])
+    right = right - left @ least
     best = min(_supported(left, right), key=lambda each: float(np.sum((left @ each - right) ** 2)))
-    return dict(zip(CLASSES, map(float, best), strict=True))
+    return dict(zip(CLASSES, map(float, best + least), strict=True))
 
 
 def _supported(
@@ -270,6 +330,7 @@ def _supported(
     import numpy as np
 
     columns = range(left.shape[1])
+    yield np.zeros(left.shape[1])
     for size in columns:
         for chosen in itertools.combinations(columns, size + 1):
             some, *_ = np.linalg.lstsq(left[:, list(chosen)], right, rcond=None)
@@ -291,12 +352,14 @@ def predict(case: Case, profile: DeviceProfile, lesson: Lesson | None) -> Predic
     such model, it does not fit its settings, or the profile is of others."""
     _check_settings(case, profile)
     floors = floors_of(case, profile)
+    if lesson is None and profile.doubt is not None:
+        return Prediction(case, None, None, None, {}, f"ceilings measured {profile.doubt}")
     by_class = _by_class(lesson.coefficients, floors) if lesson else floors
     seconds = sum(by_class.values())
     if lesson is None:
         return Prediction(case, seconds, None, None, by_class)
     # Errors are relative to what was measured, so the bar is of quotients too.
-    low, high = seconds / (1 + lesson.bar), seconds / max(1 - lesson.bar, 1e-9)
+    low, high = seconds / (1 + lesson.bar), seconds / (1 - lesson.bar) if lesson.bar < 1 else None
     return Prediction(case, seconds, low, high, by_class)
 
 
@@ -322,10 +385,12 @@ _OF_THE_MACHINE = ("processor", "accelerator", "torch")
 
 def measured_in(
     reports: Mapping[str, Report], profile: DeviceProfile
-) -> tuple[dict[Case, float], list[str]]:
-    """Latencies of saved reports (by file) that were measured as the profile was, and what was left
-    out. Raises UsageError where a report is of another machine."""
+) -> tuple[dict[Case, float], list[str], Circumstances | None]:
+    """Latencies of saved reports (by file) that were measured as the profile was, what was left
+    out, and in which circumstances the others were measured, as far as these were kept. Raises
+    UsageError where a report is of another machine."""
     found: dict[Case, float] = {}
+    watched: dict[str, Watched] = {}  # models of one report share their processes
     left: list[str] = []
     for name, report in reports.items():
         _check_machine(report, profile, name)
@@ -345,7 +410,8 @@ def measured_in(
                 left.append(f"{name}: {row.model}: {error.what}")
                 continue
             found[case] = float(row.metrics["latency_median_s"] or 0)
-    return found, left
+            watched |= {repr(one): one for one in watched_in(row.samples)}
+    return found, left, circumstances_of(watched.values()) if watched else None
 
 
 def _check_machine(report: Report, profile: DeviceProfile, name: str) -> None:
@@ -376,7 +442,8 @@ def _unusable(row: Result, profile: DeviceProfile) -> str | None:
         here, there = row.settings.get(name), profile.settings.get(name)
         if here != there:
             return f"{name} {here}, and the profile is of {there}"
-    return None
+    spoilt = circumstances_of(watched_in(row.samples)).spoilt
+    return f"its latency says nothing: {'; '.join(spoilt)}" if spoilt else None
 
 
 def _case_of(row: Result) -> Case:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from detrbench.analysis.predict import CLASSES, SHARE, Lesson, Prediction, short_text
 from detrbench.analysis.probe.device_profile import DeviceProfile
 from detrbench.core.units import show, show_change, show_number, show_part, show_range, show_share
 from detrbench.machine.environment import Environment
-from detrbench.render.layout import Document, Line, Table, columns
+from detrbench.render.layout import Document, Line, Marks, Table, columns
 from detrbench.reports.settings import settings_text
 
 
@@ -29,6 +29,7 @@ def document(
         tables.append(_lesson_table(profile, lesson))
     if notes:
         tables[-1] = dataclasses.replace(tables[-1], notes=(*tables[-1].notes, *notes))
+    told = "; ".join(cautions(profile, lesson))
     records: list[dict[str, Any]] = [
         {
             "model": one.case.model.name,
@@ -36,7 +37,9 @@ def document(
             "predicted_s": one.seconds,
             "low_s": one.low,
             "high_s": one.high,
-            **{f"{name}_s": seconds for name, seconds in one.by_class.items()},
+            **{f"{name}_s": one.by_class.get(name) for name in CLASSES},
+            "missing": one.missing,
+            "conditions": told,
         }
         for one in predictions
     ] or [
@@ -46,45 +49,85 @@ def document(
             "measured_s": one.measured_s,
             "left_out_s": one.left_out_s,
             "error": one.error,
+            "conditions": told,
         }
         for one in (lesson.models if lesson else ())
     ]
-    data = {"profile": profile.to_dict(), "predictions": [one.to_dict() for one in predictions]}
+    data = {
+        "profile": profile.to_dict(),
+        "predictions": [one.to_dict() for one in predictions],
+        "conditions": list(cautions(profile, lesson)),
+    }
     return Document(tuple(tables), tuple(records), data)
+
+
+def cautions(profile: DeviceProfile, lesson: Lesson | None) -> tuple[str, ...]:
+    """What is to be known of the measurements that all of this is made of."""
+    seen = None if lesson is None else lesson.circumstances
+    disturbed = None if seen is None else seen.disturbed
+    return (
+        *([profile.caution] if profile.caution else []),
+        *([f"models to learn from measured {disturbed}"] if disturbed else []),
+        *(
+            f"{name} are given less time than their floor, by an older version: learn again"
+            for name in (lesson.beneath if lesson else ())
+        ),
+    )
 
 
 def _predictions_table(
     profile: DeviceProfile, predictions: Sequence[Prediction], lesson: Lesson | None
 ) -> Table:
-    times = ("Time", *CLASSES)
-    what = "Latency, predicted" if lesson else "The least latency, by floors alone"
-    lines = tuple(
-        Line(
-            one.case.model.name,
-            (
-                short_text(one.case),
-                show(one.seconds, "s")
-                + (f" {show_range(one.low, one.high, 's')}" if one.low and one.high else ""),
-                *(show(one.by_class[name], "s") for name in CLASSES),
-            ),
-        )
-        for one in predictions
-    )
-    bar = (
-        f"Time: in brackets the error bar, within which {show_part(SHARE)} of "
-        f"{len(lesson.models)} measured models are when predicted from the others; half of them "
-        f"are within {show_share(lesson.median_error, 1)}"
-        if lesson
-        else "nothing was learned on this device yet: it takes longer than this, by how much "
-        "detrbench predict --learn RUN.json finds out"
-    )
+    marks = Marks()
+    lines = tuple(Line(one.case.model.name, tuple(_cells(one, marks))) for one in predictions)
+    titles = (f"{name} (ms)" for name in ("Time", *CLASSES))
     return Table(
-        caption=f"{what}: {settings_text(profile.settings)}.",
-        columns=columns(
-            "llr" + "r" * len(CLASSES), "Model", "Settings", *(f"{name} (ms)" for name in times)
-        ),
+        caption=f"{_what(profile, lesson)}: {settings_text(profile.settings)}.",
+        columns=columns("llr" + "r" * len(CLASSES), "Model", "Settings", *titles),
         lines=lines,
-        notes=(bar, *_machine(profile)),
+        notes=(
+            *marks.notes,
+            _trust(profile, lesson),
+            *cautions(profile, lesson),
+            *_machine(profile),
+        ),
+    )
+
+
+def _cells(one: Prediction, marks: Marks) -> Iterator[str]:
+    yield short_text(one.case)
+    if one.seconds is None:
+        yield f"n/a {marks.mark(f'n/a: {one.missing}')}"
+    else:
+        bar = f" {show_range(one.low, one.high, 's')}" if one.low and one.high else ""
+        yield show(one.seconds, "s") + bar
+    for name in CLASSES:
+        seconds = one.by_class.get(name)
+        yield "" if seconds is None else show(seconds, "s")
+
+
+def _what(profile: DeviceProfile, lesson: Lesson | None) -> str:
+    """What the times are: the least only by the ceilings of a machine known to have been quiet."""
+    if lesson is not None:
+        return "Latency, predicted"
+    if profile.doubt is not None:
+        return f"No latency: ceilings measured {profile.doubt} say nothing of it"
+    return "The least latency, by floors alone" if profile.quiet else "Floors alone"
+
+
+def _trust(profile: DeviceProfile, lesson: Lesson | None) -> str:
+    if lesson is not None:
+        return (
+            f"Time: in brackets the error bar, within which {show_part(SHARE)} of "
+            f"{len(lesson.models)} measured models are when predicted from the others; half of "
+            f"them are within {show_share(lesson.median_error, 1)}"
+        )
+    if profile.doubt is not None:
+        return "probe again when the machine is quiet: detrbench probe"
+    longer = "it takes longer than this, by how much" if profile.quiet else "how long it takes,"
+    return (
+        f"nothing was learned on this device yet: {longer} detrbench predict --learn RUN.json "
+        "finds out"
     )
 
 
@@ -119,8 +162,10 @@ def _lesson_table(profile: DeviceProfile, lesson: Lesson) -> Table:
         ),
         notes=(
             f"median absolute error {show_share(lesson.median_error, 1)}, "
-            f"of {len(lesson.models)} measured; 90% within {show_share(lesson.bar, 1)}",
+            f"of {len(lesson.models)} measured; {show_part(SHARE)} within "
+            f"{show_share(lesson.bar, 1)}",
             f"time over floor: {weights}",
+            *cautions(profile, lesson),
             *_machine(profile),
         ),
     )

@@ -54,7 +54,8 @@ def predict(
     Floors of all operators are added up by class (convolutions k x k, 1 x 1 and grouped, matrix
     products, element-wise work, launches), each times a coefficient that --learn finds from models
     timed on that device. The error bar holds 90% of those models when each is predicted from the
-    others; their median error is printed. Without anything learned, the floor is printed as such.
+    others; their median error is printed. Without anything learned, the floor is printed as such,
+    where the machine was not busy when it was probed. A fit that fails is not kept.
 
     \b
     Examples:
@@ -68,7 +69,7 @@ def predict(
     from detrbench.analysis.predict import Lesson, measured_in
     from detrbench.analysis.predict import learn as learn_from
     from detrbench.analysis.predict import predict as predict_one
-    from detrbench.analysis.predict_tables import document
+    from detrbench.analysis.predict_tables import cautions, document
     from detrbench.analysis.probe.device_profile import keep
     from detrbench.render.layout import made
     from detrbench.reports.report import Report
@@ -77,16 +78,15 @@ def predict(
     lesson = Lesson.from_dict(profile.learned, where) if profile.learned else None
     if learn:
         reports = {str(path): Report.load(path) for path in learn}
-        measured, left = measured_in(reports, profile)
+        measured, left, seen = measured_in(reports, profile)
         for each in left:
             say(f"note: not learned from: {each}")
-        lesson = learn_from(measured, profile)
+        lesson = learn_from(measured, profile, seen)
         profile = dataclasses.replace(profile, learned=lesson.to_dict())
-        if device_profile is None:
-            say(f"kept in {keep(profile)}")
-        else:
+        if device_profile is not None:
             profile.save(device_profile)
-            say(f"kept in {device_profile}")
+        where = str(device_profile or keep(profile))
+        say("; ".join((f"kept in {where}", *cautions(profile, lesson))))
     predictions = [predict_one(case, profile, lesson) for case in asked]
     notes = made({}, __version__, "", options.command_line())
     page = document(profile, predictions, lesson, learned_now=bool(learn), notes=notes)

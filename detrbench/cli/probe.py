@@ -44,12 +44,12 @@ def probe(
     execution = check_execution(Execution(**options.values(context)))
     check_budget(budget)
 
-    from detrbench.analysis.probe.device_profile import keep, probe_device
+    from detrbench.analysis.probe.device_profile import probe_device, remember
 
     with ProgressLine() as progress:
-        found = probe_device(execution, budget_s=budget, progress=progress)
+        found = probe_device(execution, budget_s=budget, progress=progress, announce=progress.say)
     show_document(_document(found), format, output)
-    say(f"remembered in {keep(found)}")
+    say(remember(found))
 
 
 def _document(found: DeviceProfile) -> Document:
@@ -57,8 +57,15 @@ def _document(found: DeviceProfile) -> Document:
     from detrbench.render.layout import Document, made
     from detrbench.reports.settings import settings_text
 
-    records = [{**vars(one), "unit": one.unit} for one in found.ceilings.each.values()]
+    known = found.circumstances and found.seen.in_short
+    records = [
+        {**vars(one), "unit": one.unit, "conditions": known} for one in found.ceilings.each.values()
+    ]
     caption = f"Ceilings, measured: {settings_text(found.settings)}, {found.rounds} rounds."
-    notes = made(found.environment, found.detrbench_version, found.created, options.command_line())
+    notes = (
+        *(found.circumstances.notes if found.circumstances else ()),
+        *([found.caution] if found.caution else []),
+        *made(found.environment, found.detrbench_version, found.created, options.command_line()),
+    )
     table = ceilings_table(found.ceilings, caption, notes)
     return Document((table,), records, found.to_dict())

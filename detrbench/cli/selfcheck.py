@@ -15,7 +15,7 @@ from detrbench.core.units import show_change, show_eta, show_part
 from detrbench.core.version import __version__
 
 if TYPE_CHECKING:
-    from detrbench.render.layout import Document
+    from detrbench.render.layout import Document, Marks
     from detrbench.timing.selfcheck import Finding, SelfCheck
 
 
@@ -36,7 +36,8 @@ def selfcheck(
     Times a model against an identical copy and against itself with 3, 5 and 10 % more work, by the
     protocol of `latency`: prints false alarms, the smallest difference it detects in the given
     time, and how long a verdict about 2 % and 5 % takes. The result is remembered, and `latency`
-    warns where a margin below it is asked for.
+    warns where a margin below it is asked for; that of a busy machine is marked, and does not take
+    the place of a quiet one's.
 
     \b
     Examples:
@@ -68,7 +69,7 @@ def selfcheck(
     if code != 0:
         say("not remembered: the run was interrupted")
     elif processes >= LEAST_PROCESSES:
-        say(f"remembered in {remember(found.resolution, asked.device)}")
+        say(remember(found.resolution, asked.device))
     else:
         say(f"not remembered: {processes} processes, and that takes {LEAST_PROCESSES}")
     if code == 0:
@@ -77,12 +78,20 @@ def selfcheck(
 
 
 def _document(found: SelfCheck) -> Document:
-    from detrbench.render.layout import Document, Line, Table, columns, made
+    from detrbench.machine.circumstances import Circumstances
+    from detrbench.render.layout import Document, Line, Marks, Table, columns, made
 
-    known = found.resolution
+    known, seen = found.resolution, found.resolution.circumstances or Circumstances()
     records = [
-        {**dataclasses.asdict(each), "verdict": each.verdict.value} for each in found.findings
+        {
+            **dataclasses.asdict(each),
+            "verdict": each.verdict.value,
+            "reasons": "; ".join(each.reasons),
+            "conditions": seen.in_short,
+        }
+        for each in found.findings
     ]
+    marks = Marks()
     processes = len(found.run.finished)
     measured = (one.measurement for one in found.run.outcomes if one.measurement)
     machine = next((one.environment for one in measured), {})
@@ -92,13 +101,20 @@ def _document(found: SelfCheck) -> Document:
             f"margin {show_part(found.run.budget.margin)}."
         ),
         columns=columns("lrrlll", "Against", "Known", "Measured", "Interval", "Seen", "Verdict"),
-        lines=tuple(Line(each.name, _cells(each)) for each in found.findings),
+        lines=tuple(Line(each.name, _cells(each, marks)) for each in found.findings),
         notes=(
+            *marks.notes,
             _alarms(found),
             f"smallest difference found in 80% of runs of {show_eta(known.budget_s)} with two such "
-            f"models: {known.detectable:.1%}",
+            f"models: {known.smallest}",
             f"{known.time_for(0.02)}; {known.time_for(0.05)}",
             f"identical models: {known.process_sd:.2%} sd of the log-ratio between processes",
+            *seen.notes,
+            *(
+                [f"measured {seen.disturbed}: a quiet one tells more apart"]
+                if seen.disturbed
+                else []
+            ),
             *made(machine, __version__, known.created, options.command_line()),
         ),
     )
@@ -106,7 +122,7 @@ def _document(found: SelfCheck) -> Document:
         "findings": records,
         "windows": found.windows,
         "alarms": found.alarms,
-        "resolution": dataclasses.asdict(known),
+        "resolution": known.to_dict(),
         "log_ratios": {each.name: found.run.log_ratios(each.name) for each in found.findings},
     }
     return Document((table,), records, data)
@@ -121,11 +137,12 @@ def _alarms(found: SelfCheck) -> str:
     )
 
 
-def _cells(each: Finding) -> tuple[str, ...]:
+def _cells(each: Finding, marks: Marks) -> tuple[str, ...]:
     measured, low, high = (
         "n/a" if value is None else show_change(value)
         for value in (each.ratio, each.low, each.high)
     )
     interval = "n/a" if "n/a" in (low, high) else f"{low} to {high}"
     seen = "yes" if each.seen else "no"
-    return show_change(1 + each.known), measured, interval, seen, each.verdict.value
+    verdict = " ".join((each.verdict.value, *map(marks.mark, each.reasons)))
+    return show_change(1 + each.known), measured, interval, seen, verdict

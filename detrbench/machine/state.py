@@ -3,7 +3,7 @@
 The files are in the user's state folder (XDG Base Directory Specification):
 $XDG_STATE_HOME/detrbench or ~/.local/state/detrbench. An entry belongs to a machine, a torch and a
 device; after a change of either nothing is known again. It is only a memory: a file that is not
-there, or not ours, is as good as an empty one.
+there, or not ours, is as good as an empty one. What was measured is kept with its circumstances.
 """
 
 from __future__ import annotations
@@ -15,7 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from detrbench.core.files import write_atomically
+from detrbench.machine.circumstances import Circumstances, circumstances_from
 from detrbench.machine.environment import Environment
+
+CIRCUMSTANCES = "circumstances"
+"""Of an entry: the key of those that it was measured in."""
 
 
 def remember(name: str, device: str, entry: Mapping[str, Any], detail: str = "") -> Path:
@@ -32,6 +36,27 @@ def remember(name: str, device: str, entry: Mapping[str, Any], detail: str = "")
     entries = {**_entries(path), machine(device, detail): dict(entry)}
     write_atomically(path, json.dumps(entries, indent=1) + "\n")
     return path
+
+
+def remember_quieter(
+    name: str, device: str, entry: Mapping[str, Any], seen: Circumstances | None, detail: str = ""
+) -> str:
+    """`remember` what was measured in the circumstances `seen`, which go into the entry as well,
+    and say so: what they spoilt is not remembered, and what they disturbed not in the place of
+    what a quiet machine gave. Raises UsageError where it cannot be written."""
+    entry = {**entry, CIRCUMSTANCES: None if seen is None else seen.to_list()}
+    disturbed = None if seen is None else seen.disturbed
+    if seen is None or disturbed is None:
+        return f"remembered in {remember(name, device, entry, detail)}"
+    if seen.spoilt:
+        return f"not remembered: measured {disturbed}, so that it says nothing"
+    before = remembered(name, device, detail) or {}
+    known = circumstances_from(before.get(CIRCUMSTANCES))
+    if known is not None and known.disturbed is None:
+        when = f" of {before['created']}" if "created" in before else ""
+        return f"not remembered: measured {disturbed}; what a quiet machine gave{when} is kept"
+    path = remember(name, device, entry, detail)
+    return f"remembered in {path}, marked: measured {disturbed}"
 
 
 def remembered(name: str, device: str, detail: str = "") -> dict[str, Any] | None:

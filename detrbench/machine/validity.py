@@ -80,6 +80,8 @@ class Condition:
         hint: the next thing to do.
         count: events, where they can be counted.
         invalidates: whether a comparison made from these samples has no meaning.
+        lasting: it is how the machine is set up, so that waiting changes nothing.
+        share: of the time, where it has one; the larger the worse.
     """
 
     cause: str
@@ -87,6 +89,8 @@ class Condition:
     hint: str
     count: int = 1
     invalidates: bool = False
+    lasting: bool = False
+    share: float = 0.0
 
 
 # --- judging ----------------------------------------------------------------------------------
@@ -114,6 +118,7 @@ def _host_complaints(entry: Entry, elapsed_s: float) -> Iterator[Condition]:
             f"this process waited {waited:.0%} of the time that it wanted a processor",
             "Stop other work (`top` shows it), or give fewer --threads.",
             invalidates=waited > WAITED_INVALID,
+            share=waited,
         )
     foreign = _share(entry.foreign_cpu_s, (entry.cpus or 0) * elapsed_s)
     if foreign > FOREIGN_NOTED:
@@ -121,6 +126,7 @@ def _host_complaints(entry: Entry, elapsed_s: float) -> Iterator[Condition]:
             "foreign work",
             f"others used {foreign:.0%} of the {entry.cpus} processors' time",
             "Stop other work (`top` shows it), or measure later.",
+            share=foreign,
         )
     switches = entry.involuntary_switches or 0
     if _share(switches, elapsed_s) > SWITCHES_NOTED:
@@ -135,6 +141,7 @@ def _host_complaints(entry: Entry, elapsed_s: float) -> Iterator[Condition]:
             "governor",
             f"the frequency governor is {entry.governor}: the clock follows the load",
             "Run `sudo cpupower frequency-set --governor performance`.",
+            lasting=True,
         )
 
 
@@ -155,6 +162,7 @@ def _gpu_complaints(entry: Entry) -> Iterator[Condition]:
             "gpu power cap",
             "the GPU ran at its power limit, which lowers its clock",
             "Compare only with runs under the same limit (`nvidia-smi -q -d POWER`).",
+            lasting=True,
         )
     low, high = entry.sm_clock_low_mhz, entry.sm_clock_high_mhz
     if low is not None and high and low < CLOCK_INVALID * high:
@@ -176,6 +184,7 @@ def _gpu_complaints(entry: Entry) -> Iterator[Condition]:
             "gpu unknown",
             f"clocks, temperature and power are not known: {entry.gpu_unknown}",
             "Make the driver's libnvidia-ml.so.1 visible to this process.",
+            lasting=True,
         )
 
 

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import html
 import io
+import itertools
 import re
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from detrbench.core.units import show_part, show_ticks
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.axis import Axis
     from matplotlib.figure import Figure
+    from matplotlib.transforms import Bbox
 
 PALETTE: dict[str, str] = {
     "ink": "#1b1f24", "soft": "#57606a", "grid": "#d8dee4", "band": "#f3f5f7", "shade": "#cfe2f5",
@@ -185,6 +187,98 @@ def draw_legend(figure: Figure, names: Sequence[str], marks: Sequence[tuple[str,
             Line2D(*place, marker=marker, markersize=6, linestyle="none", color=PALETTE[colour])
         )
         figure.text((x + 13) / wide, y / tall, shortened(name, 40), va="center_baseline")
+
+
+# --- names beside points -----------------------------------------------------------------------
+
+
+class Label(NamedTuple):
+    """The name of a point of a panel's data, of the diameter of its mark, in points, and of the
+    upright bar through it, if it has one."""
+
+    name: str
+    place: tuple[float, float]
+    size: float
+    bar: tuple[float, float] | None = None
+
+
+def name_points(
+    panel: Axes,
+    labels: Sequence[Label],
+    *,
+    most: int = LONGEST,
+    fontsize: float = TEXT,
+    all_of_them: bool = True,
+) -> None:
+    """A name beside every point, in this order, at the first place where it covers nothing.
+
+    Args:
+        most: characters of a name.
+        all_of_them: one without such a place stands beside its point all the same.
+    """
+    from matplotlib.transforms import Bbox
+
+    (left, right), (low, high) = panel.get_xlim(), panel.get_ylim()
+    wide, tall = inner_size(panel)
+    taken = []
+    at = []
+    for label in labels:
+        x = wide * (label.place[0] - left) / (right - left)
+        y, *bar = (
+            tall * (each - low) / (high - low) for each in (label.place[1], *(label.bar or ()))
+        )
+        at.append((x, y))
+        reach = label.size / 2 + 2
+        taken.append(Bbox.from_extents(x - reach, y - reach, x + reach, y + reach))
+        if bar:
+            taken.append(Bbox.from_extents(x - 3, bar[0], x + 3, bar[1]))
+    for (x, y), label in zip(at, labels, strict=True):
+        name, gap = shortened(label.name, most), label.size / 2 + 5
+        free = free_place(x, y, LETTER * len(name), gap, taken, (wide, tall), all_of_them)
+        if free is None:
+            continue
+        box, place = free
+        taken.append(box)
+        line = {"color": PALETTE["soft"], "linewidth": 0.6, "shrinkA": 1, "shrinkB": 4}
+        panel.annotate(
+            name,
+            label.place,
+            xytext=place,
+            textcoords="offset points",
+            fontsize=fontsize,
+            ha="left" if place[0] > 0 else "right",
+            va="center",
+            zorder=4,
+            arrowprops={"arrowstyle": "-", **line} if abs(place[1]) > 1 else None,
+        )
+
+
+def free_place(
+    x: float,
+    y: float,
+    width: float,
+    gap: float,
+    taken: Sequence[Bbox],
+    room: tuple[float, float],
+    always: bool = True,
+) -> tuple[Bbox, tuple[float, float]] | None:
+    """The nearest place beside (x, y), up or down, that meets nothing taken; or else the first if
+    it is to be one `always`. All in points, of which `room` is the width and the height."""
+    from matplotlib.transforms import Bbox
+
+    boxes: dict[tuple[float, float], Bbox] = {}
+    for step, up, side in itertools.product(range(12), (7.0, -7.0), (1, -1)):
+        start, middle = x + gap * side - (width if side < 0 else 0), y + step * up
+        box = Bbox.from_extents(start, middle - 6, start + width, middle + 6)
+        boxes[gap * side, step * up] = box
+    free = (
+        place
+        for place, box in boxes.items()
+        if min(box.p0) >= 0 and box.x1 <= room[0] and box.y1 <= room[1]
+        if not any(box.fully_overlaps(other) for other in taken)
+    )
+    place = next(free, (gap, 0.0) if always else None)
+    return None if place is None else (boxes[place], place)
 
 
 # --- from matplotlib's SVG to ours -------------------------------------------------------------

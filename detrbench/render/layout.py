@@ -242,6 +242,15 @@ def change_of(row: Result, reference: Result, one: Metric) -> float | None:
     return None if value is None or before is None else ratio(value, before)
 
 
+def difference(row: Result, reference: Result, one: Metric, report: Report) -> float | None:
+    """By how much a row's value is another's: of times that were measured in pairs, as their
+    comparison has it, which tells more than the ratio of two medians. None where one has none."""
+    pair = comparison_of(row, report) if one.spread else None
+    if pair is not None and pair.baseline.is_of(reference):
+        return pair.ratio
+    return change_of(row, reference, one)
+
+
 def _pair_text(pair: Comparison, marks: Marks) -> str:
     """Such as "-9.5% FASTER"; its interval and its reasons are in the table of comparisons."""
     change = show_change(pair.ratio or 1)

@@ -6,7 +6,6 @@ who does not see it, and none names a metric: which are drawn is data in `report
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
@@ -18,10 +17,12 @@ from detrbench.render.drawing import (
     PALETTE,
     SERIES,
     TEXT,
+    Label,
     draw_legend,
     inner_size,
     legend_height,
     mark_of,
+    name_points,
     percent_ticks,
     put_title,
     share_range,
@@ -34,8 +35,8 @@ from detrbench.render.drawing import (
 from detrbench.render.layout import (
     MEASURED,
     baseline_label,
-    change_of,
     comparison_of,
+    difference,
     interval_of,
     interval_text,
     part_metrics,
@@ -51,7 +52,6 @@ from detrbench.reports.report import Report, Result
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-    from matplotlib.transforms import Bbox
 
 MOST_PARTS = 7
 
@@ -183,12 +183,11 @@ class _Change(NamedTuple):
 
 
 def _change(one: Metric, row: Result, reference: Result, report: Report) -> _Change | None:
+    change = difference(row, reference, one, report)
     pair = comparison_of(row, report) if one.spread else None
-    if pair is not None:
-        low, high = (None if end is None else end - 1 for end in (pair.ci_low, pair.ci_high))
-        return _Change((pair.ratio or 1) - 1, low, high)
-    change = change_of(row, reference, one)
-    return None if change is None else _Change(change - 1)
+    ends = (None, None) if pair is None else (pair.ci_low, pair.ci_high)
+    low, high = (None if end is None else end - 1 for end in ends)
+    return None if change is None else _Change(change - 1, low, high)
 
 
 def _draw_changes(panel: Axes, model: _Changes, shift: float, in_figures: bool) -> None:
@@ -326,7 +325,7 @@ def cost(report: Report) -> str | None:
     if across is None:
         return None
     points = [
-        _Point(row_label(row, report.rows), mark_of(index), x, y, interval_of(row, up))
+        _Point(row_label(row, report.rows), mark_of(index), x, y, interval_of(row, up), row)
         for index, row in enumerate(report.rows)
         if (x := row.metrics.get(across.key)) and (y := row.metrics.get(up.key))
     ]
@@ -345,13 +344,17 @@ def cost(report: Report) -> str | None:
         )  # fmt: skip
         for point in points:
             _draw_point(panel, point)
-        _label_points(panel, points, right, top)
+        labels = [Label(one.name, (one.x, one.y), 6.0, one.interval) for one in points]
+        name_points(panel, labels, most=30)
         unit_ticks(panel.xaxis, across.unit)
         unit_ticks(panel.yaxis, up.unit)
         panel.set_xlabel(header(across.title, across.unit))
         panel.set_ylabel(header(up.title, up.unit))
-        words = [f"{first.words(across, up)} Against it:"]
-        words += [point.words(across, up, first) for point in points[1:]]
+        words = [f"{first.words(across, up)}. Against it:"]
+        for one in points[1:]:
+            known = (difference(one.row, first.row, metric, report) for metric in (across, up))
+            changes = " and ".join(show_change(each) for each in known if each is not None)
+            words.append(f"{one.words(across, up)}, {changes}.")
         return svg_text(figure, "cost", "FLOPs against latency", " ".join(words))
 
 
@@ -363,13 +366,11 @@ class _Point(NamedTuple):
     x: float
     y: float
     interval: tuple[float, float] | None
+    row: Result
 
-    def words(self, across: Metric, up: Metric, first: _Point | None = None) -> str:
+    def words(self, across: Metric, up: Metric) -> str:
         values = f"{show_quantity(self.x, across.unit)}, {show_quantity(self.y, up.unit)}"
-        if first is None:
-            return f"{self.name}: {values}."
-        changes = f"{show_change(self.x / first.x)} and {show_change(self.y / first.y)}"
-        return f"{self.name}: {values}, {changes}."
+        return f"{self.name}: {values}"
 
 
 def _draw_point(panel: Axes, point: _Point) -> None:
@@ -378,52 +379,6 @@ def _draw_point(panel: Axes, point: _Point) -> None:
         ends = [point.x] * 2, list(point.interval)
         panel.plot(*ends, marker="_", markersize=7, color=colour, linewidth=1.4)
     panel.plot([point.x], [point.y], marker=marker, markersize=6, color=colour)
-
-
-def _label_points(panel: Axes, points: Sequence[_Point], right: float, top: float) -> None:
-    """A name beside every point, at the first place where it covers nothing."""
-    from matplotlib.transforms import Bbox
-
-    wide, tall = inner_size(panel)
-    at = [(wide * point.x / right, tall * point.y / top) for point in points]
-    taken = [Bbox.from_extents(x - 5, y - 5, x + 5, y + 5) for x, y in at]
-    for (x, _), point in zip(at, points, strict=True):
-        if point.interval:
-            low, high = (tall * end / top for end in point.interval)
-            taken.append(Bbox.from_extents(x - 3, low, x + 3, high))
-    for (x, y), point in zip(at, points, strict=True):
-        name = shortened(point.name, 30)
-        box, place = _free_place(x, y, LETTER * len(name), taken, (wide, tall))
-        taken.append(box)
-        moved = abs(place[1]) > 1
-        panel.annotate(
-            name, (point.x, point.y), xytext=place, textcoords="offset points",
-            ha="left" if place[0] > 0 else "right", va="center",
-            arrowprops={"arrowstyle": "-", "color": PALETTE["soft"], "linewidth": 0.6,
-                        "shrinkA": 1, "shrinkB": 4} if moved else None,
-        )  # fmt: skip
-
-
-def _free_place(
-    x: float, y: float, width: float, taken: Sequence[Bbox], room: tuple[float, float]
-) -> tuple[Bbox, tuple[float, float]]:
-    """The nearest place beside (x, y), up or down, that meets nothing taken, or else the first; all
-    in points, of which `room` is the width and the height."""
-    from matplotlib.transforms import Bbox
-
-    boxes: dict[tuple[float, float], Bbox] = {}
-    for step, up, side in itertools.product(range(12), (7.0, -7.0), (1, -1)):
-        start, middle = x + 8 * side - (width if side < 0 else 0), y + step * up
-        box = Bbox.from_extents(start, middle - 6, start + width, middle + 6)
-        boxes[8.0 * side, step * up] = box
-    free = (
-        place
-        for place, box in boxes.items()
-        if min(box.p0) >= 0 and box.x1 <= room[0] and box.y1 <= room[1]
-        if not any(box.fully_overlaps(other) for other in taken)
-    )
-    place = next(free, (8.0, 0.0))
-    return boxes[place], place
 
 
 # --- bars --------------------------------------------------------------------------------------

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Any
 
 from detrbench.core.stats import student_t
 from detrbench.core.units import show_eta, show_part
 from detrbench.machine import state
+from detrbench.machine.circumstances import Circumstances, circumstances_from
+from detrbench.machine.state import CIRCUMSTANCES
 from detrbench.reports.verdicts import LEAST_PROCESSES
 from detrbench.timing.plan import last_alpha
 
@@ -31,6 +32,7 @@ class Resolution:
         budget_s: the budget it was asked for.
         detectable: the smallest difference found at that budget in 80 % of runs, 0.015 for 1.5 %.
         model, imgsz, created: what was measured and when.
+        circumstances: of the processes; `None` of an older version, which did not keep them.
     """
 
     process_sd: float
@@ -41,14 +43,26 @@ class Resolution:
     model: str
     imgsz: str
     created: str
+    circumstances: Circumstances | None = None
 
     def too_small(self, margin: float) -> str:
         """Why a verdict about `margin` is not to be expected."""
+        disturbed = self.circumstances and self.circumstances.disturbed
+        how = f", made {disturbed}" if disturbed else ""
         return (
             f"a margin of {show_part(margin)} is below what this machine resolves: "
-            f"{self.detectable:.1%} in {show_eta(self.budget_s)}, says its self-check of "
-            f"{self.created} ({self.model}, {self.imgsz}); {self.time_for(margin)}"
+            f"{self.smallest} in {show_eta(self.budget_s)}, says its self-check of "
+            f"{self.created} ({self.model}, {self.imgsz}{how}); {self.time_for(margin)}"
         )
+
+    @property
+    def smallest(self) -> str:
+        """`detectable`, as it is printed everywhere."""
+        return f"{self.detectable:.1%}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, for a file."""
+        return {**vars(self), CIRCUMSTANCES: self.circumstances and self.circumstances.to_list()}
 
     def time_for(self, difference: float) -> str:
         """How long a verdict about `difference` takes, in words."""
@@ -81,15 +95,20 @@ def seconds_for(difference: float, process_sd: float, process_s: float) -> float
     return None
 
 
-def remember(resolution: Resolution, device: str) -> Path:
-    """Keep `resolution` for this machine and `device`, as `state.remember` does; the file of it."""
-    return state.remember(_NAME, device, dataclasses.asdict(resolution))
+def remember(resolution: Resolution, device: str) -> str:
+    """Keep `resolution` for this machine and `device`, unless its circumstances forbid that, and
+    say which, as `state.remember_quieter` does."""
+    seen = resolution.circumstances
+    return state.remember_quieter(_NAME, device, resolution.to_dict(), seen)
 
 
 def remembered(device: str) -> Resolution | None:
     """What the self-check on this machine and `device` found; `None` if there was none."""
     entry = state.remembered(_NAME, device)
+    if entry is None:
+        return None
+    seen = circumstances_from(entry.get(CIRCUMSTANCES))
     try:
-        return None if entry is None else Resolution(**entry)
+        return Resolution(**{**entry, CIRCUMSTANCES: seen})
     except TypeError:  # of another version: as good as none
         return None

@@ -16,9 +16,9 @@ from detrbench.core.stats import (
 )
 from detrbench.core.units import show_change, show_many, show_quantity
 from detrbench.core.version import __version__
+from detrbench.machine.circumstances import Circumstances, circumstances_of
 from detrbench.machine.environment import Environment
 from detrbench.machine.usage import PEAKS
-from detrbench.machine.validity import Condition, Entry, conditions
 from detrbench.reports.case import Case
 from detrbench.reports.comparison import Comparison, Side
 from detrbench.reports.metrics import METRICS, TIMING
@@ -71,7 +71,9 @@ def _comparison(run: Run, name: str) -> Comparison:
         for one in (baseline, name)
         if (reason := _failure(run, one)) is not None
     ]
-    judged = run.judge(name, spoilt=[*broken, *_changed(run)], disturbed=tuple(_disturbed(run)))
+    judged = run.judge(
+        name, spoilt=[*broken, *_changed(run)], disturbed=run_circumstances(run).spoilt
+    )
     interval = None if broken else judged.interval
     return Comparison(
         baseline=_side(run, baseline),
@@ -103,16 +105,6 @@ def _changed(run: Run) -> Iterator[str]:
         yield f"the processes ran in different environments: {', '.join(differing)}"
 
 
-def _disturbed(run: Run) -> Iterator[str]:
-    """What the machine did in half of the processes or more that may move a ratio; in fewer it is a
-    note."""
-    processes = len(_measurements(run))
-    for cause, found in _conditions(run).items():
-        worst = [one for one in found if one.invalidates]
-        if worst and 2 * len(worst) >= processes:
-            yield f"{cause} in {len(worst)} of {processes} processes: {worst[-1].text}"
-
-
 def _facts_of_cases(run: Run) -> set[str]:
     """Facts of an environment in which the cases differ: a process tells the one of the case that
     it happened to begin with."""
@@ -125,14 +117,9 @@ def _facts_of_cases(run: Run) -> set[str]:
     }
 
 
-def _conditions(run: Run) -> dict[str, list[Condition]]:
-    """What the processes' ledgers have to say, by cause."""
-    by_cause: dict[str, list[Condition]] = {}
-    for measured in _measurements(run):
-        if measured.ledger is not None:
-            for one in conditions(Entry(**measured.ledger), measured.timed_s):
-                by_cause.setdefault(one.cause, []).append(one)
-    return by_cause
+def run_circumstances(run: Run) -> Circumstances:
+    """What the processes' ledgers have to say."""
+    return circumstances_of((one.ledger, one.timed_s) for one in _measurements(run))
 
 
 def _failure(run: Run, model: str) -> str | None:
@@ -301,6 +288,7 @@ def _samples(run: Run, model: str) -> dict[str, Any]:
         **{key: [getattr(series, key) for series in kept] for key in of_series},
         "process_s": [outcome.took_s for outcome in run.outcomes],
         "ledger": [one.measurement and one.measurement.ledger for one in run.outcomes],
+        "timed_s": [one.measurement and one.measurement.timed_s for one in run.outcomes],
         "process_status": [outcome.reason or outcome.status for outcome in run.outcomes],
         "clock": ", ".join(sorted(clocks)),
         "order": run.request.plan.order,
@@ -315,14 +303,6 @@ def _channels(prefix: str, processes: Sequence[Mapping[str, Any]], absent: Any) 
     return {
         f"{prefix}{name}": [process.get(name, absent) for process in processes] for name in names
     }
-
-
-def _validity_notes(run: Run) -> Iterator[str]:
-    """Each cause once, with how many processes it touched, its largest count and the hint."""
-    processes = len(_measurements(run))
-    for cause, found in _conditions(run).items():
-        worst = max(found, key=lambda one: (one.invalidates, one.count))
-        yield f"{cause} in {len(found)} of {processes} processes: {worst.text}. {worst.hint}"
 
 
 def _overhead_note(run: Run) -> Iterator[str]:
@@ -380,5 +360,5 @@ def _notes(run: Run, model: str) -> Iterator[str]:
         yield f"the host is the bottleneck: launching takes {share:.0%} of the device's time"
     yield from _missing_notes(run, model)
     yield from _prepared_note(run, model)
-    yield from _validity_notes(run)
+    yield from run_circumstances(run).notes
     yield from _overhead_note(run)

@@ -15,9 +15,10 @@ from pathlib import Path
 from statistics import stdev
 
 from detrbench.core.errors import DetrbenchError
-from detrbench.core.stats import mean_interval, median
+from detrbench.core.stats import mean_interval
 from detrbench.core.units import show_imgsz
 from detrbench.reports.case import Case
+from detrbench.reports.comparison import Comparison
 from detrbench.reports.parse_cases import make_cases
 from detrbench.reports.verdicts import ALPHA, LEAST_PROCESSES, Verdict
 from detrbench.timing.plan import Budget
@@ -25,6 +26,7 @@ from detrbench.timing.process import Request
 from detrbench.timing.replication import Run, replicate
 from detrbench.timing.resolution import Resolution, detectable
 from detrbench.timing.rounds import OnProgress
+from detrbench.timing.rows import latency_comparisons, run_circumstances
 
 EXTRA = (0.03, 0.05, 0.10)
 """Burdens, as a share of the model's time."""
@@ -49,6 +51,7 @@ class Finding:
         ratio, low, high: as measured; `None` where too few processes ended.
         verdict: at the margin asked for.
         seen: whether the interval excludes "no difference".
+        reasons: why the verdict is not a plainer one.
     """
 
     name: str
@@ -58,6 +61,7 @@ class Finding:
     high: float | None
     verdict: Verdict
     seen: bool
+    reasons: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -120,10 +124,11 @@ def check_machine(
         raise DetrbenchError(
             f"{len(done.finished)} processes came to their end: {why}", hint="Raise --budget."
         )
+    pairs = {pair.case.model: pair for pair in latency_comparisons(done)}
     known = {COPY: 0.0} | {name: it.execution.extra_work * unit for name, it in loaded.items()}
     windows = _windows(done.log_ratios(COPY))
     return SelfCheck(
-        findings=tuple(_finding(done, name, share) for name, share in known.items()),
+        findings=tuple(_finding(pairs[name], share) for name, share in known.items()),
         windows=len(windows),
         alarms=sum(windows),
         resolution=_resolution(done, budget_s),
@@ -154,11 +159,11 @@ def share_of_a_unit(
     for trial in range(1, 5):
         name = f"{units} units more"
         done = run((case_with_load(case, name, units),), seconds / 2**trial, f"trial-{trial}")
-        ratios = done.log_ratios(name)
-        if not ratios:
+        ratio = done.judge(name).ratio
+        if ratio is None:
             why = next((one.reason for one in done.outcomes if one.reason), "nothing was timed")
             raise DetrbenchError(f"the size of a burden could not be measured: {why}")
-        effect = math.expm1(median(ratios))
+        effect = ratio - 1
         if effect >= _LEAST_EFFECT:
             return effect / units
         growth = _WANTED_EFFECT / max(effect, 0.005)
@@ -169,12 +174,12 @@ def share_of_a_unit(
     )
 
 
-def _finding(run: Run, name: str, known: float) -> Finding:
-    judged = run.judge(name)
-    interval = judged.interval
-    low, high = (interval.low, interval.high) if interval else (None, None)
-    seen = interval is not None and not interval.low <= 1.0 <= interval.high
-    return Finding(name, known, judged.ratio, low, high, judged.verdict, seen)
+def _finding(pair: Comparison, known: float) -> Finding:
+    """What `latency` would say of it, a machine that spoilt it included."""
+    low, high = pair.ci_low, pair.ci_high
+    seen = low is not None and high is not None and not low <= 1.0 <= high
+    verdict = Verdict(pair.verdict)
+    return Finding(pair.model, known, pair.ratio, low, high, verdict, seen, pair.reasons)
 
 
 def _windows(log_ratios: list[float]) -> list[bool]:
@@ -207,6 +212,7 @@ def _resolution(run: Run, budget_s: float) -> Resolution:
         model=first.model.name,
         imgsz=show_imgsz(first.execution.imgsz),
         created=datetime.now().astimezone().date().isoformat(),
+        circumstances=run_circumstances(run),
     )
 
 

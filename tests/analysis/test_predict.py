@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import csv
 import dataclasses
+import io
 import json
+import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from torch import nn
 
 from detrbench import trace
+from detrbench.analysis import predict as predicting
+from detrbench.analysis import predict_tables
 from detrbench.analysis.predict import (
     CLASSES,
     GROUPED,
     LAUNCHED,
+    LEAST,
     MOVED,
     POINTWISE,
     PRODUCTS,
+    SHARE,
     WIDE,
     Learned,
     Lesson,
@@ -30,10 +38,19 @@ from detrbench.analysis.predict import (
     what_is_predicted,
 )
 from detrbench.analysis.probe.ceilings import Ceiling, Ceilings
-from detrbench.analysis.probe.device_profile import DeviceProfile
+from detrbench.analysis.probe.device_profile import DeviceProfile, keep
 from detrbench.cli import main
-from detrbench.core.errors import UsageError
-from detrbench.core.units import show_imgsz
+from detrbench.cli.predict import predict as predict_command
+from detrbench.core.errors import DetrbenchError, UsageError
+from detrbench.core.units import show_imgsz, show_part
+from detrbench.machine.circumstances import (
+    Circumstances,
+    circumstances_from,
+    circumstances_of,
+)
+from detrbench.machine.threads import allowed_threads
+from detrbench.machine.validity import Entry
+from detrbench.render import FORMATS
 from detrbench.reports.case import Case
 from detrbench.reports.parse_cases import make_cases
 from detrbench.reports.report import Report, Result
@@ -44,7 +61,19 @@ CEILINGS = Ceilings(
     cache_bytes=2**20,
 )
 SETTINGS = {"device": "cpu", "dtype": "float32", "memory_format": "contiguous", "threads": 2}
-PROFILE = DeviceProfile(SETTINGS, {"processor": "x"}, CEILINGS, 12, "2026-01-02T03:04:05+00:00")
+PROFILE = DeviceProfile(
+    SETTINGS,
+    {"processor": "x"},
+    CEILINGS,
+    12,
+    "2026-01-02T03:04:05+00:00",
+    circumstances=Circumstances(),
+)
+OTHERS = dataclasses.asdict(Entry(cpus=2, own_cpu_s=10.0, foreign_cpu_s=8.0))
+"""Of ten seconds in which others used 40 % of the processors."""
+
+WAITING = dataclasses.asdict(Entry(cpus=2, own_cpu_s=1.0, waited_s=9.0))
+BUSY = dataclasses.replace(PROFILE, circumstances=circumstances_of([(OTHERS, 10.0)]))
 
 MODELS = ("rtdetr-l", "shufflev2", "shufflev2-x0.5", "mobilenetv2-x0.6", "densenet")
 KNOWN = {WIDE: 1.2, POINTWISE: 1.5, GROUPED: 3.0, PRODUCTS: 1.4, MOVED: 2.0, LAUNCHED: 4.0}
@@ -111,16 +140,24 @@ def test_known_coefficients_are_found_again(lesson: Lesson) -> None:
         assert one.fitted_s == pytest.approx(one.measured_s, rel=0.03)
 
 
-def test_coefficients_are_never_negative() -> None:
-    """The first class costs less than nothing here, which no device does."""
+def test_no_coefficient_is_below_its_least() -> None:
+    """The first class takes less than its floor here, which nothing does."""
     seen = []
     for first, second in ((1.0, 1.0), (2.0, 1.0), (1.0, 3.0), (3.0, 2.0)):
         floors = {**dict.fromkeys(CLASSES, 0.0), WIDE: first, MOVED: second}
-        seen.append((floors, 2 * second - 0.3 * first))
+        seen.append((floors, 4 * second + 0.3 * first))
     found = fit(seen)
-    assert min(found.values()) >= 0
-    assert found[WIDE] == pytest.approx(0, abs=0.05)
+    assert all(found[name] >= LEAST[name] for name in CLASSES)
+    assert found[WIDE] == 1
     assert found[MOVED] > 1
+
+
+def test_launches_may_be_hidden_behind_what_they_start() -> None:
+    seen = []
+    for work, launches in ((1.0, 1.0), (2.0, 1.0), (1.0, 0.5), (3.0, 2.0)):
+        floors = {**dict.fromkeys(CLASSES, 0.0), WIDE: work, LAUNCHED: launches}
+        seen.append((floors, 1.5 * work))
+    assert fit(seen)[LAUNCHED] == pytest.approx(0, abs=0.05)
 
 
 def test_classes_that_nobody_has_take_the_common_coefficient() -> None:
@@ -182,8 +219,62 @@ def test_what_was_learned_before_there_were_cases_is_read() -> None:
     plain = DeviceProfile.load(folder / "device.json").learned
     assert plain is not None
     found = Lesson.from_dict(plain, "x")
-    assert found.to_dict() == plain
+    assert found.to_dict() == {**plain, "circumstances": None}
+    assert not found.beneath
     assert {short_text(one.case) for one in found.models} == {"320x320, nc=80"}
+
+
+# --- a fit that fails ----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def alike(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every model has a floor of 10 ms in each class, and nothing is traced."""
+    floors = dict.fromkeys(CLASSES, 0.01)
+    monkeypatch.setattr(predicting, "floors_of", lambda *_: floors)
+
+
+def timed(*seconds: float) -> dict[Case, float]:
+    return {what_is_predicted(name): one for name, one in zip(MODELS, seconds, strict=False)}
+
+
+@pytest.mark.usefixtures("alike")
+def test_what_takes_less_than_its_floor_teaches_nothing() -> None:
+    """Ceilings of a busy machine, for instance: models seem to undercut them."""
+    odd = timed(0.1, 0.1, 0.03)
+    said = "the fit fails and is not kept: shufflev2-x0.5 takes 30.0 ms, less than its floor of 50"
+    with pytest.raises(DetrbenchError, match=re.escape(said)):
+        learn(odd, PROFILE)
+    with pytest.raises(DetrbenchError, match=r"; ceilings measured on a busy machine \(foreign wo"):
+        learn(odd, BUSY)
+    assert learn(timed(0.1, 0.1, 0.049), PROFILE).coefficients[WIDE] >= 1, "a ceiling scatters"
+
+
+@pytest.mark.usefixtures("alike")
+def test_a_fit_without_an_end_to_its_error_bar_fails() -> None:
+    with pytest.raises(DetrbenchError, match=r"models predicted from the others are .*% off"):
+        learn(timed(0.08, 0.8, 9.0, 9.0), PROFILE)
+
+
+@pytest.mark.usefixtures("alike")
+@pytest.mark.parametrize("remembered", [False, True])
+def test_a_fit_that_fails_leaves_the_profile_as_it_was(
+    remembered: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    device, run = tmp_path / "device.json", tmp_path / "run.json"
+    here = dataclasses.replace(PROFILE, settings={**SETTINGS, "threads": allowed_threads()})
+    here.save(device)
+    path = keep(here) if remembered else device
+    before = path.read_bytes()
+    settings = here.settings
+    rows = tuple(a_row(case.name, 0.03, **settings) for case in timed(0.03, 0.03, 0.03))
+    Report(rows, environment={"processor": "x"}).save(run)
+    named = [] if remembered else ["--device-profile", str(device)]
+    assert main(["predict", "--learn", str(run), *named]) == 4
+    told = capsys.readouterr()
+    assert "the fit fails and is not kept" in told.err
+    assert "kept in" not in told.err
+    assert path.read_bytes() == before
 
 
 def test_too_few_models_teach_nothing(measured: dict[Case, float]) -> None:
@@ -236,6 +327,107 @@ def test_what_the_profile_is_of_may_be_said() -> None:
     assert predict(told, PROFILE, None).seconds == predict(plain, PROFILE, None).seconds
 
 
+# --- what the measurements behind it were like ---------------------------------------------------
+
+LITTLE = ["shufflev2-x0.5", "--imgsz", "64", "--nc", "1"]
+
+
+def predicted(profile: DeviceProfile, path: Path, format: str) -> int:
+    profile.save(path)
+    return main(["predict", *LITTLE, "--device-profile", str(path), "--format", format])
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_the_least_latency_is_not_said_by_the_ceilings_of_a_busy_machine(
+    format: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert predicted(BUSY, tmp_path / "device.json", format) == 0
+    told = capsys.readouterr().out
+    assert "measured on a busy machine" in told
+    assert "foreign work" in told
+    assert "least latency" not in told.lower()
+    if format == "json":
+        (one,) = json.loads(told)["predictions"]
+        assert (one["seconds"], one["by_class"]) == (None, {})
+        assert one["missing"].startswith("ceilings measured on a busy machine")
+    if format == "csv":
+        names, values = csv.reader(io.StringIO(told))
+        one = dict(zip(names, values, strict=True))
+        assert (one["predicted_s"], one[f"{LAUNCHED}_s"]) == ("", "")
+        assert one["missing"] == "ceilings measured on a busy machine (foreign work)"
+    if format in ("table", "markdown"):
+        assert "No latency: ceilings measured" in told
+        assert "n/a" in told
+
+
+@pytest.mark.parametrize(
+    ("circumstances", "title"),
+    [(Circumstances(), "The least latency, by floors alone: "), (None, "Floors alone: ")],
+)
+def test_the_least_latency_is_said_by_those_of_a_machine_known_to_be_quiet(
+    circumstances: Circumstances | None,
+    title: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    profile = dataclasses.replace(PROFILE, circumstances=circumstances)
+    assert predicted(profile, tmp_path / "device.json", "table") == 0
+    told = " ".join(capsys.readouterr().out.split())
+    assert title in told
+    assert ("was not kept" in told) is (circumstances is None)
+
+
+def test_a_prediction_that_was_learned_says_how_its_ceilings_were_measured(
+    lesson: Lesson, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    learned = dataclasses.replace(lesson, circumstances=circumstances_of([(OTHERS, 10.0)]))
+    marked = dataclasses.replace(BUSY, learned=learned.to_dict())
+    assert predicted(marked, tmp_path / "device.json", "table") == 0
+    told = " ".join(capsys.readouterr().out.split())
+    assert "error bar" in told
+    assert "ceilings measured on a busy machine (foreign work): what it did then" in told
+    assert "models to learn from measured on a busy machine (foreign work)" in told
+    older = dataclasses.replace(lesson, coefficients={**lesson.coefficients, WIDE: 0.5})
+    old = dataclasses.replace(PROFILE, learned=older.to_dict())
+    assert predicted(old, tmp_path / "device.json", "table") == 0
+    assert f"{WIDE} are given less time than their floor" in capsys.readouterr().out
+
+
+def watched(*ledgers: dict[str, Any]) -> dict[str, Any]:
+    return {"ledger": list(ledgers), "timed_s": [10.0] * len(ledgers)}
+
+
+def test_what_a_spoilt_run_measured_is_not_learned_from_and_the_rest_is_marked() -> None:
+    rows = (
+        dataclasses.replace(a_row(), samples=watched(OTHERS, OTHERS)),
+        dataclasses.replace(a_row("rtdetr-l"), samples=watched(OTHERS, OTHERS)),
+        dataclasses.replace(a_row("shufflev1"), samples=watched(WAITING, OTHERS)),
+    )
+    found, (left,), seen = measured_in({"a.json": Report(rows)}, PROFILE)
+    assert [case.name for case in found] == ["shufflev2", "rtdetr-l"]
+    assert left.startswith("a.json: shufflev1: its latency says nothing: contended in 1 of 2 proc")
+    assert seen is not None
+    assert seen.disturbed == "on a busy machine (foreign work)"
+    lesson = Lesson(dict.fromkeys(CLASSES, 1.0), (), seen)
+    assert circumstances_from(lesson_kept(lesson)) == seen
+
+
+def lesson_kept(lesson: Lesson) -> Any:
+    models = (Learned(what_is_predicted("m"), 1.0, 1.0, 1.0),)
+    kept = dataclasses.replace(lesson, models=models).to_dict()
+    return json.loads(json.dumps(kept))["circumstances"]
+
+
+def test_the_share_within_the_error_bar_is_one_number(
+    lesson: Lesson, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(predict_tables, "SHARE", 0.75)
+    (table,) = predict_tables.document(PROFILE, [], lesson, learned_now=True).tables
+    assert "; 75% within " in table.notes[0]
+    assert predict_command.__doc__ is not None
+    assert f"holds {show_part(SHARE)} of those models" in predict_command.__doc__
+
+
 # --- reports to learn from -----------------------------------------------------------------------
 
 
@@ -255,7 +447,7 @@ def test_only_what_was_measured_alike_is_learned_from() -> None:
         a_row("shufflev2-x0.5", imgsz="65x65"),
         a_row("rtdetr-l", fused=True, seconds=0.2),
     )
-    found, left = measured_in({"a.json": Report(rows), "b.json": Report(rows[:1])}, PROFILE)
+    found, left, seen = measured_in({"a.json": Report(rows), "b.json": Report(rows[:1])}, PROFILE)
     assert found == {
         what_is_predicted("shufflev2", (64, 64), 1, 1): 0.1,
         what_is_predicted("rtdetr-l", (64, 64), 1, 1, True): 0.2,
@@ -268,6 +460,7 @@ def test_only_what_was_measured_alike_is_learned_from() -> None:
     ]
     assert len(left) == 7
     assert "earlier report" in left[-1]
+    assert seen is None, "nobody kept a ledger"
 
 
 def test_rows_that_name_their_case_are_learned_from_like_those_that_do_not() -> None:
@@ -277,7 +470,7 @@ def test_rows_that_name_their_case_are_learned_from_like_those_that_do_not() -> 
         dataclasses.replace(a_row(), case=case),
         dataclasses.replace(a_row("copy"), case=copy),
     )
-    found, left = measured_in({"a.json": Report(rows), "b.json": Report((a_row(),))}, PROFILE)
+    found, left, _ = measured_in({"a.json": Report(rows), "b.json": Report((a_row(),))}, PROFILE)
     assert found == {what_is_predicted("shufflev2", (64, 64), 1, 1): 0.1}
     assert [each.split(": ")[-1] for each in left] == ["stands in an earlier report"] * 2
 
@@ -287,12 +480,12 @@ def test_code_is_run_for_a_report_only_if_it_is_what_was_measured(tmp_path: Path
     file.write_text("from torch import nn\ndef make():\n    return nn.Conv2d(3, 8, 3)\n")
     (case,) = make_cases([f"{file}:make"], {"imgsz": [(64, 64)]})
     row = dataclasses.replace(a_row(case.model.name, nc=None), case=case)
-    (found,), left = measured_in({"a.json": Report((row,))}, PROFILE)
+    (found,), left, _ = measured_in({"a.json": Report((row,))}, PROFILE)
     assert (found.model.reference, left) == (case.model.reference, [])
     unsaid = dataclasses.replace(row, case=None)
     file.write_text("raise SystemExit('run')\ndef make(): ...\n")
     for other in (row, unsaid):
-        found_now, (why,) = measured_in({"a.json": Report((other,))}, PROFILE)
+        found_now, (why,), _ = measured_in({"a.json": Report((other,))}, PROFILE)
         assert not found_now
         assert "is not the code that was measured" in why
 

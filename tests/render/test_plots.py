@@ -13,9 +13,10 @@ import matplotlib
 import pytest
 from matplotlib.transforms import Bbox
 
-from detrbench.render import plots
-from detrbench.render.drawing import PALETTE, SERIES, shortened
-from detrbench.render.layout import workloads
+from detrbench.render import FORMATS, plots, render
+from detrbench.render.drawing import PALETTE, SERIES, free_place, shortened
+from detrbench.render.layout import MEASURED, difference, workloads
+from detrbench.render.page.words import findings
 from detrbench.reports.report import Report, Result
 from tests.render.sample import (
     BASELINE,
@@ -194,7 +195,23 @@ def test_cost_says_both_values_and_both_changes() -> None:
     assert {"GFLOPs", "Latency (ms)", "rtdetr-l", "shufflev2"} <= set(texts(picture))
     told = description(picture)
     assert "rtdetr-l: 109.5 GFLOPs, 310.0 ms." in told
-    assert "shufflev2: 63.1 GFLOPs, 290.0 ms, -42.4% and -6.5%." in told
+    assert "shufflev2: 63.1 GFLOPs, 290.0 ms, -42.4% and -9.5%." in told, "the paired ratio"
+
+
+def test_a_measured_difference_is_one_number_wherever_it_stands() -> None:
+    """Table, picture, its words, the page's findings and the records: never -6.5 %, the ratio of
+    the two medians."""
+    report = Report((BASELINE, LIGHTER), comparisons=REPORT.comparisons[:1])
+    (pair,) = report.comparisons
+    assert pair.ratio == difference(LIGHTER, BASELINE, MEASURED[0], report)
+    assert "it takes 9.5% less time" in findings(report)[0].sentence
+    for drawn in (plots.cost(report), plots.savings(report), plots.verdicts(report)):
+        assert "-9.5%" in description(drawn)
+    for format in FORMATS:
+        text = render(report, format)
+        assert "-6.5" not in text
+        assert ("9.5" in text) is (format not in ("csv", "json"))
+    assert report.records()[1]["ratio"] == pair.ratio
 
 
 def test_the_convention_asked_for_is_drawn() -> None:
@@ -208,15 +225,19 @@ def test_names_of_many_models_cover_neither_each_other_nor_a_point() -> None:
     points = [(20.0 + 3 * i, 100.0 + (5 * i) % 11) for i in range(9)]
     taken = [Bbox.from_extents(x - 5, y - 5, x + 5, y + 5) for x, y in points]
     for x, y in points:
-        box, _ = plots._free_place(x, y, 60.0, taken, (300.0, 200.0))
+        found = free_place(x, y, 60.0, 8.0, taken, (300.0, 200.0))
+        assert found is not None
+        box, _ = found
         assert not any(box.fully_overlaps(other) for other in taken)
         taken.append(box)
 
 
 def test_a_name_without_a_free_place_stands_beside_its_point() -> None:
     everything = Bbox.from_extents(-1e6, -1e6, 1e6, 1e6)
-    _, place = plots._free_place(5.0, 5.0, 10.0, [everything], (1e6, 1e6))
-    assert place == (8.0, 0.0)
+    found = free_place(5.0, 5.0, 10.0, 8.0, [everything], (1e6, 1e6))
+    assert found is not None
+    assert found[1] == (8.0, 0.0)
+    assert free_place(5.0, 5.0, 10.0, 8.0, [everything], (1e6, 1e6), always=False) is None
 
 
 # --- bars --------------------------------------------------------------------------------------

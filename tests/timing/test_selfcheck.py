@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import random
@@ -12,7 +13,11 @@ import pytest
 
 from detrbench.cli import main
 from detrbench.core.errors import DetrbenchError, DetrbenchWarning
+from detrbench.machine.circumstances import Circumstances
 from detrbench.machine.state import state_file
+from detrbench.machine.validity import Entry
+from detrbench.render import FORMATS
+from detrbench.reports.case import Case
 from detrbench.reports.verdicts import Verdict
 from detrbench.timing import measuring as latency
 from detrbench.timing import selfcheck
@@ -26,10 +31,20 @@ from detrbench.timing.resolution import (
     remembered,
     seconds_for,
 )
-from detrbench.timing.selfcheck import COPY, check_machine, exit_code
+from detrbench.timing.rows import latency_comparisons
+from detrbench.timing.selfcheck import (
+    COPY,
+    case_with_load,
+    check_machine,
+    exit_code,
+    share_of_a_unit,
+)
+from tests.timing.runs import case as a_case
 from tests.timing.runs import run_of, taken
 
-KNOWN = Resolution(0.0115, 0.009, 10.0, 120.0, 0.015, "rtdetr-l", "320x320", "2026-01-02")
+KNOWN = Resolution(
+    0.0115, 0.009, 10.0, 120.0, 0.015, "rtdetr-l", "320x320", "2026-01-02", Circumstances()
+)
 
 
 class Machine:
@@ -136,8 +151,9 @@ def test_time_for_a_verdict_grows_with_its_fineness() -> None:
 
 def test_a_resolution_is_remembered_for_its_device_alone(tmp_path: Path) -> None:
     assert remembered("cpu") is None
-    path = remember(KNOWN, "cpu")
-    assert path == state_file("selfcheck") == tmp_path / "state" / "detrbench" / "selfcheck.json"
+    path = tmp_path / "state" / "detrbench" / "selfcheck.json"
+    assert state_file("selfcheck") == path
+    assert remember(KNOWN, "cpu") == f"remembered in {path}"
     assert remembered("cpu") == KNOWN
     assert remembered("cuda") is None
     remember(KNOWN, "cuda")
@@ -146,7 +162,8 @@ def test_a_resolution_is_remembered_for_its_device_alone(tmp_path: Path) -> None
 
 
 def test_a_memory_that_cannot_be_read_is_none() -> None:
-    path = remember(KNOWN, "cpu")
+    remember(KNOWN, "cpu")
+    path = state_file("selfcheck")
     entries = json.loads(path.read_text())
     path.write_text(json.dumps({key: {"old": 1} for key in entries}))
     assert remembered("cpu") is None
@@ -177,6 +194,107 @@ def test_latency_warns_of_a_margin_below_what_is_known(
         latency.measure_latency(["rtdetr-l"], margin=0.01)
     assert seen["between_sd"] == 0.009
     latency.measure_latency(["rtdetr-l"], margin=0.02)
+
+
+# --- what happened meanwhile ---------------------------------------------------------------------
+
+QUIET = dataclasses.asdict(Entry(cpus=2, own_cpu_s=10.0))
+OTHERS = dataclasses.asdict(Entry(cpus=2, own_cpu_s=10.0, foreign_cpu_s=8.0))
+WAITING = dataclasses.asdict(Entry(cpus=2, own_cpu_s=1.0, waited_s=9.0))
+
+
+def with_ledger(run: Run, ledger: dict[str, Any]) -> Run:
+    """The same run, each process with this ledger of ten seconds."""
+    outcomes = tuple(
+        dataclasses.replace(
+            one, measurement=dataclasses.replace(one.measurement, ledger=ledger, timed_s=10.0)
+        )
+        for one in run.outcomes
+        if one.measurement is not None
+    )
+    return dataclasses.replace(run, outcomes=outcomes)
+
+
+class Watched(Machine):
+    def __init__(self, ledger: dict[str, Any]) -> None:
+        super().__init__(unit=0.004)
+        self.ledger = ledger
+
+    def replicate(self, request: Request, budget: Budget, folder: Path, **told: object) -> Run:
+        return with_ledger(super().replicate(request, budget, folder), self.ledger)
+
+
+def test_a_self_check_is_judged_as_latency_is(tmp_path: Path) -> None:
+    """The same ratio, interval, verdict and reasons as `latency` has of the same run."""
+    for number, ledger in enumerate((QUIET, OTHERS, WAITING)):
+        found = check(Watched(ledger), tmp_path / str(number))
+        pairs = latency_comparisons(found.run)
+        assert [
+            (one.ratio, one.low, one.high, one.verdict.value, one.reasons) for one in found.findings
+        ] == [(one.ratio, one.ci_low, one.ci_high, one.verdict, one.reasons) for one in pairs]
+        spoilt = ledger is WAITING
+        assert all(not one.verdict.final for one in found.findings) is spoilt
+        assert ("contended in 12 of 12 processes" in str(found.findings[1].reasons)) is spoilt
+
+
+def test_the_size_of_a_burden_is_the_ratio_that_is_printed_of_it(tmp_path: Path) -> None:
+    """Sized and found again by one estimator: the verdict's, not a median beside a mean."""
+    case = a_case("m")
+
+    def run(cases: tuple[Case, ...], *_: object) -> Run:
+        ratios = (1.2, 1.3, 2.0)
+        names = ("m", cases[0].name)
+        return run_of(*[[taken(1.0), taken(each)] for each in ratios], names=names)
+
+    ratio = run((case_with_load(case, "16 units more", 16),)).judge("16 units more").ratio
+    assert ratio is not None
+    assert ratio == pytest.approx((1.2 * 1.3 * 2.0) ** (1 / 3))
+    assert share_of_a_unit(case, 10.0, run) == pytest.approx((ratio - 1) / 16)
+
+
+@pytest.mark.parametrize(
+    ("ledger", "said"),
+    [
+        (QUIET, "remembered in "),
+        (OTHERS, "marked: measured on a busy machine (foreign work)"),
+        (
+            WAITING,
+            "not remembered: measured on a busy machine (contended), so that it says nothing",
+        ),
+    ],
+)
+def test_whether_it_is_remembered_is_said_with_the_reason(
+    ledger: dict[str, Any], said: str, tmp_path: Path
+) -> None:
+    found = check(Watched(ledger), tmp_path).resolution
+    assert said in remember(found, "cpu")
+    assert remembered("cpu") == (None if ledger is WAITING else found)
+
+
+def test_what_is_used_later_of_a_busy_self_check_says_so(tmp_path: Path) -> None:
+    found = check(Watched(OTHERS), tmp_path).resolution
+    assert "480x640, made on a busy machine (foreign work))" in found.too_small(0.001)
+    assert "busy" not in KNOWN.too_small(0.001)
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_every_format_says_what_the_machine_did_meanwhile(
+    format: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fake(model: str, *, folder: Path, **_: Any) -> selfcheck.SelfCheck:
+        return check(Watched(OTHERS), folder)
+
+    monkeypatch.setattr(selfcheck, "check_machine", fake)
+    assert main(["selfcheck", "--format", format]) == 0
+    told = capsys.readouterr()
+    shown = " ".join(told.out.replace("\\%", "%").split())
+    assert "foreign work" in shown
+    assert "others used 40% of the 2 processors" in shown
+    if format not in ("csv", "json"):
+        assert "measured on a busy machine (foreign work): a quiet one tells more apart" in shown
+    if format == "json":
+        (noted,) = json.loads(told.out)["resolution"]["circumstances"]
+        assert (noted["touched"], noted["processes"]) == (12, 12)
 
 
 # --- command -------------------------------------------------------------------------------------

@@ -5,11 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from detrbench.analysis.probe.ceilings import COMPUTE, LIMITS, MEMORY, Ceilings, Floor, Work
+from detrbench.analysis.probe.ceilings import (
+    COMPUTE,
+    LIMITS,
+    MEMORY,
+    SCATTER,
+    Ceilings,
+    Floor,
+    Work,
+)
 from detrbench.core.stats import median, quantile
-
-TOO_EFFICIENT = 1.05
-"""An efficiency above this is more than the scatter of a ceiling, and has a cause."""
+from detrbench.machine.circumstances import Circumstances
 
 LARGEST_GAP = 0.05
 """Parts that differ from the whole by more than this do not explain it."""
@@ -60,7 +66,7 @@ class TimedPart(Counted):
     @property
     def cause_of_excess(self) -> str | None:
         """Why it may be faster than its floor; None where it is not."""
-        if self.efficiency is None or self.efficiency <= TOO_EFFICIENT:
+        if self.efficiency is None or self.efficiency <= SCATTER:
             return None
         if self.floor.limit == COMPUTE:
             if 2 * self.work.wide_conv_flops > self.work.flops:
@@ -99,6 +105,17 @@ class TimedModel:
     @property
     def parts_s(self) -> float:
         return Group(self.parts).seconds
+
+    @property
+    def efficiency(self) -> float:
+        return self.floor_s / self.seconds
+
+    @property
+    def cause_of_excess(self) -> str | None:
+        """Why it may be faster than its floors in all; None where it is not."""
+        if self.efficiency <= SCATTER:
+            return None
+        return Group(self.parts).cause_of_excess or "its parts take longer one by one"
 
     @property
     def gap_s(self) -> float:
@@ -153,6 +170,13 @@ class Group:
         return self.floor_s / self.seconds if self.seconds and self.floor_s else None
 
     @property
+    def cause_of_excess(self) -> str | None:
+        """Those of its parts, where all together are faster than their floors."""
+        if self.efficiency is None or self.efficiency <= SCATTER:
+            return None
+        return "; ".join(dict.fromkeys(filter(None, (one.cause_of_excess for one in self.parts))))
+
+    @property
     def limits(self) -> dict[str, float]:
         """Limit -> seconds spent in parts that it binds."""
         spent = dict.fromkeys(LIMITS, 0.0)
@@ -177,6 +201,7 @@ class Try:
     how: str  # what the number is made of
     low: float | None = None  # quartiles over rounds, where measured
     high: float | None = None
+    disturbed: str | None = None  # how it was measured, if that was not on a quiet machine
 
 
 @dataclass(frozen=True)
@@ -191,3 +216,9 @@ class Explanation:
     baseline: TimedModel
     variant: TimedModel
     tried: tuple[Try, ...] = ()  # those that were measured
+    circumstances: Circumstances | None = None  # of the rounds; None where nobody kept them
+
+    @property
+    def seen(self) -> Circumstances:
+        """The circumstances, and what the ceilings themselves say of them."""
+        return (self.circumstances or Circumstances()).with_more(self.ceilings.doubts())

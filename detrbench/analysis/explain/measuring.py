@@ -19,6 +19,7 @@ from detrbench.core.errors import DetrbenchError
 from detrbench.core.stats import median
 from detrbench.counting.profiling import trace_case
 from detrbench.counting.tracing import Grouping
+from detrbench.machine.circumstances import circumstances_of
 from detrbench.machine.environment import Environment
 from detrbench.runtimes.clocks import Step
 from detrbench.runtimes.eager import Eager
@@ -84,6 +85,7 @@ def explain_pair(
         ceilings=found,
         baseline=before,
         variant=after,
+        circumstances=circumstances_of([(watch.entry, watch.timed_s)]),
     )
     measurement = Measurement(
         request=request,

@@ -14,6 +14,7 @@ from detrbench.analysis.explain.account import BATCH, batching
 from detrbench.analysis.explain.findings import Try
 from detrbench.core.errors import DetrbenchError, UsageError, nearest
 from detrbench.core.stats import paired_log_ratios, quantile
+from detrbench.machine.circumstances import circumstances_of
 from detrbench.models.sources import resolve
 from detrbench.reports.case import Case, Execution
 from detrbench.reports.parse_cases import named, parse_setting
@@ -112,22 +113,25 @@ def measure_tries(
         steps, watch = [one.step for one in ready], Watch(ready, variant.execution.device)
         serieses = measure_steps(steps, Plan(budget_s=budget_s), progress=progress, observer=watch)
     timed = {one.name: series for one, series in zip(ready, serieses, strict=True)}
+    disturbed = circumstances_of([(watch.entry, watch.timed_s)]).disturbed
     return tuple(
-        _compared(variant, case, timed[variant.name], timed[case.name])
+        _compared(variant, case, timed[variant.name], timed[case.name], disturbed)
         if case.name in timed
         else _unknown(variant, case, failed[case.name])
         for case in tries
     )
 
 
-def _compared(variant: Case, case: Case, reference: Series, series: Series) -> Try:
+def _compared(
+    variant: Case, case: Case, reference: Series, series: Series, disturbed: str | None
+) -> Try:
     ratios = paired_log_ratios(reference.latency_s, series.latency_s)
     if series.status == "failed" or not ratios:
         return _unknown(variant, case, series.reason or "no round finished")
     images = case.execution.batch / variant.execution.batch
     low, middle, high = (math.exp(quantile(ratios, q)) / images for q in (0.25, 0.5, 0.75))
     how = f"{len(ratios)} rounds against {variant.name} as it is"
-    return Try(title_of(variant, case), middle, measured=True, how=how, low=low, high=high)
+    return Try(title_of(variant, case), middle, True, how, low, high, disturbed)
 
 
 def _unknown(variant: Case, case: Case, why: str) -> Try:

@@ -13,14 +13,13 @@ from typing import TYPE_CHECKING, NamedTuple
 from detrbench.analysis.probe.ceilings import LIMITS
 from detrbench.core.units import header, show_number, show_quantity, show_share
 from detrbench.render.drawing import (
-    LETTER,
     PALETTE,
     TEXT,
+    Label,
     draw_legend,
-    inner_size,
     legend_height,
     mark_of,
-    shortened,
+    name_points,
     stack_panels,
     style,
     svg_text,
@@ -80,7 +79,12 @@ def roofline(report: Report) -> str | None:
         _draw_frame(panel, marks, ceilings)
         for index, each in enumerate(rows.values()):
             _draw_marks(panel, each, *mark_of(index))
-        _name_marks(panel, [mark for each in rows.values() for mark in _largest(each)])
+        largest = [mark for each in rows.values() for mark in _largest(each)]
+        largest.sort(
+            key=lambda mark: -mark.share
+        )  # where there is no room for all, these come first
+        labels = [Label(mark.name, mark.place, mark.size) for mark in largest]
+        name_points(panel, labels, fontsize=TEXT - 1, all_of_them=False)
         draw_legend(figure, list(rows), [mark_of(index) for index in range(len(rows))])
         words = [f"{name}: {'; '.join(_told(each))}." for name, each in rows.items()]
         told = ", ".join(
@@ -170,36 +174,6 @@ def _draw_marks(panel: Axes, marks: Sequence[_Mark], marker: str, colour: str) -
             color=PALETTE[colour], markeredgecolor=PALETTE["page"], markeredgewidth=0.6,
             clip_on=False, zorder=3,
         )  # fmt: skip
-
-
-def _name_marks(panel: Axes, marks: Sequence[_Mark]) -> None:
-    """Names beside marks, those of most time first, wherever there is room for them."""
-    (left, right), (low, high) = panel.get_xlim(), panel.get_ylim()
-    wide, tall = inner_size(panel)
-    taken: list[tuple[float, float, float]] = []  # left and right ends, and the middle's height
-    for mark in sorted(marks, key=lambda each: -each.share):
-        x = wide * (mark.place[0] - left) / (right - left)
-        y = tall * (mark.place[1] - low) / (high - low)
-        name = shortened(mark.name)
-        length, gap = LETTER * len(name), mark.size / 2 + 3
-        for dx, dy in (
-            (gap, 0),
-            (-gap - length, 0),
-            (-length / 2, gap + 4),
-            (-length / 2, -gap - 4),
-        ):
-            start, end, middle = x + dx, x + dx + length, y + dy
-            inside = start >= 0 and end <= wide and TEXT / 2 <= middle <= tall
-            if inside and not any(
-                start < there_end and there < end and abs(middle - height) < TEXT
-                for there, there_end, height in taken
-            ):
-                taken.append((start, end, middle))
-                panel.annotate(
-                    name, mark.place, xytext=(dx, dy), textcoords="offset points",
-                    ha="left", va="center", fontsize=TEXT - 1, zorder=4,
-                )  # fmt: skip
-                break
 
 
 def _told(marks: Sequence[_Mark]) -> Iterator[str]:

@@ -21,6 +21,7 @@ from detrbench.core.units import (
     show_range,
     show_share,
 )
+from detrbench.machine.circumstances import circumstances_from
 from detrbench.render.layout import Document, Line, Picture, Table, columns, provenance
 from detrbench.reports.report import Report, Result, setting_differences
 from detrbench.reports.settings import not_of, settings_text
@@ -51,13 +52,20 @@ def explanation_report(explained: Explained) -> Report:
     sides = (explanation.baseline, explanation.variant)
     rows = zip(report.rows, sides, strict=True)
     (pair,) = report.comparisons
+    found = kept(explanation)
+    # The account adds up by medians, so that their ratio is the one that stands everywhere.
     explained_pair = dataclasses.replace(
-        pair, verdict=None, reasons=(ONE_PROCESS,), explanation=kept(explanation)
+        pair,
+        ratio=found["time_ratio"],
+        process_log_ratios=(),
+        verdict=None,
+        reasons=(ONE_PROCESS, *explanation.seen.spoilt),
+        explanation=found,
     )
     return dataclasses.replace(
         report,
         title=f"Why {sides[1].model} takes the time it takes, against {sides[0].model}",
-        rows=tuple(row_of(row, side, explanation.by) for row, side in rows),
+        rows=tuple(row_of(row, side, explanation) for row, side in rows),
         comparisons=(explained_pair,),
     )
 
@@ -69,6 +77,7 @@ def kept(explanation: Explanation) -> dict[str, Any]:
     return {
         "by": explanation.by,
         "rounds": explanation.rounds,
+        "circumstances": explanation.circumstances and explanation.circumstances.to_list(),
         **explanation.ceilings.to_dict(),
         "wholes": [
             {"work": vars(side.whole.work), "scale": side.scale}
@@ -108,6 +117,7 @@ def explanation_in(report: Report) -> Explanation:
             baseline=sides[0],
             variant=sides[1],
             tried=tuple(Try(**one) for one in plain["tries"] if one["measured"]),
+            circumstances=circumstances_from(plain.get("circumstances")),
         )
     except (KeyError, TypeError, ValueError, IndexError) as error:
         raise UsageError(
@@ -152,13 +162,13 @@ def all_tries(explanation: Explanation) -> tuple[Try, ...]:
     return (*explanation.tried, *rest, *([] if known else [layout]))
 
 
-def row_of(cell: Result, side: TimedModel, by: str) -> Result:
+def row_of(cell: Result, side: TimedModel, explanation: Explanation) -> Result:
     """A timed row with what was counted of the model, its floors and its parts."""
     return dataclasses.replace(
         cell,
         metrics={**cell.metrics, **side.whole.counts, **_floors(side)},
-        parts={by: [_entry(part) for part in side.parts]},
-        notes=(*cell.notes, *_side_notes(side, by)),
+        parts={explanation.by: [_entry(part) for part in side.parts]},
+        notes=(*cell.notes, *_side_notes(side, explanation)),
     )
 
 
@@ -169,7 +179,7 @@ def _floors(side: TimedModel) -> dict[str, float | int | None]:
         "working_set_bytes": side.whole.work.working_set_bytes,
         **{f"floor_{limit}_s": sum(floor[limit] for floor in floors) for limit in LIMITS},
         "floor_s": side.floor_s,
-        "efficiency": side.floor_s / side.seconds,
+        "efficiency": side.efficiency,
     }
 
 
@@ -197,7 +207,7 @@ _NOTHING = TimedPart("", "", Work(), {}, Floor(0.0, 0.0, 0.0), Timed(1.0, 1.0, 1
 _NO_COUNTS = _entry(_NOTHING).keys()
 
 
-def _side_notes(side: TimedModel, by: str) -> Iterator[str]:
+def _side_notes(side: TimedModel, explanation: Explanation) -> Iterator[str]:
     if side.scale != 1.0:
         yield (
             f"operators are timed inside the pass, which takes {show_quantity(side.seconds, 's')} "
@@ -205,16 +215,20 @@ def _side_notes(side: TimedModel, by: str) -> Iterator[str]:
             "they add up to it"
         )
     else:
-        what = {"stage": "stages", "module": "modules"}.get(by, "parts")
+        what = {"stage": "stages", "module": "modules"}.get(explanation.by, "parts")
         sums = f"{show_quantity(side.parts_s, 's')}, {_gap(side)}"
         yield (
             f"the {what} add up to {sums} against the whole"
             + ("" if side.reconciled else ": more than 5% off, so they explain it roughly at best")
         )
-    for part in side.parts:
-        if part.cause_of_excess is not None:
-            share = show_share(part.efficiency or 0, 1)
-            yield f"{part.name} reaches {share} of its floor: {part.cause_of_excess}"
+    disturbed = explanation.seen.disturbed
+    or_else = f"ceilings measured {disturbed}, or " if disturbed else ""
+    timed: list[tuple[str, TimedModel | TimedPart]] = [("all of it", side)]
+    timed += [(part.name, part) for part in side.parts]
+    for name, one in timed:
+        if one.cause_of_excess is not None:
+            share = show_share(one.efficiency or 0, 1)
+            yield f"{name} reaches {share} of its floor: {or_else}{one.cause_of_excess}"
 
 
 # --- tables ------------------------------------------------------------------------------------
@@ -293,11 +307,8 @@ def _parts_table(explanation: Explanation, report: Report) -> Table:
             "Efficiency: floor over time; where it is low, no limit explains the part",
             "Time: in brackets the quartiles over rounds",
             *([f"only {rounds} rounds fitted in: a longer --budget says more"] if few else []),
-            *(
-                f"{side.model}: {note}"
-                for side in sides
-                for note in _side_notes(side, explanation.by)
-            ),
+            *(f"{side.model}: {note}" for side in sides for note in _side_notes(side, explanation)),
+            *(explanation.circumstances.notes if explanation.circumstances else ()),
         ),
     )
 
@@ -412,6 +423,7 @@ def _tries_table(explanation: Explanation, tries: Sequence[Try]) -> Table:
         notes=(
             "predicted: what the floors of the work that goes take, if the rest runs as before; "
             "what is far from its floor takes longer and gives more; --try measures it instead",
+            *dict.fromkeys(f"measured: {one.disturbed}" for one in tries if one.disturbed),
         ),
     )
 
@@ -429,8 +441,8 @@ def _try_cells(one: Try) -> tuple[str, ...]:
 
 
 def _records(report: Report, explanation: Explanation) -> Iterator[Mapping[str, Any]]:
-    """A report's records by part, with the limit that binds each."""
-    by = explanation.by
+    """A report's records by part, with the limit that binds each, and the conditions of all."""
+    by, known = explanation.by, explanation.circumstances and explanation.seen.in_short
     limits = [each.get("limit") for row in report.rows for each in ({}, *row.parts[by])]
     for record, limit in zip(report.records(by), limits, strict=True):
-        yield {**record, "limit": limit}
+        yield {**record, "limit": limit, "conditions": known}

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from detrbench.analysis.explain.account import GroupSaving, Saving
-from detrbench.analysis.explain.findings import Explanation, TimedModel, Try
+from detrbench.analysis.explain.findings import Explanation, Group, TimedModel, Try
 from detrbench.analysis.probe.ceilings import LIMITS
 from detrbench.core.units import show_change, show_quantity, show_share
 
@@ -66,6 +66,11 @@ def _overlap(explanation: Explanation) -> Iterator[str]:
 
 
 def _doubts(explanation: Explanation) -> Iterator[str]:
+    seen = explanation.seen
+    if seen.spoilt:
+        yield f"Measured {seen.disturbed}: what follows says more of that than of the models."
+    elif seen.disturbed:
+        yield f"Measured {seen.disturbed}: what follows is rough."
     for side in (explanation.baseline, explanation.variant):
         if not side.reconciled:
             much = _compared(side.parts_s / side.seconds, "less", "more", "as much")
@@ -95,8 +100,9 @@ def _amdahl(explanation: Explanation, saving: Saving) -> Iterator[str]:
 
 
 def unchanged_shares(explanation: Explanation, saving: Saving) -> tuple[str, str]:
-    """Of the baseline's time: what is the same in both models, and the rest."""
-    whole = explanation.baseline.seconds
+    """Of the baseline's time: what is the same in both models, and the rest. Where the parts take
+    longer than the whole, of theirs: nothing is more than all of it."""
+    whole = max(explanation.baseline.seconds, explanation.baseline.parts_s)
     same = sum(group.before.seconds for group in saving.unchanged)
     return show_share(same, whole), show_share(whole - same, whole)
 
@@ -163,11 +169,16 @@ def _bound(group: GroupSaving, before: TimedModel) -> str:
     if there.efficiency < MOSTLY:
         now = f"the nearest limit, {LIMITS[there.limit]}, explains {share} of its time"
     else:
-        now = f"it is bound by {LIMITS[there.limit]} at {share} efficiency"
+        now = f"it is bound by {LIMITS[there.limit]} at {share} efficiency{_because(there)}"
     if here.efficiency is None:
         return f": {now}"
     other = "" if here.limit == there.limit else f" {LIMITS[here.limit]}"
-    return f": {now}, in {before.model}{other} {show_share(here.efficiency, 1)}"
+    return f": {now}, in {before.model}{other} {show_share(here.efficiency, 1)}{_because(here)}"
+
+
+def _because(some: Group | TimedModel) -> str:
+    """Why it is faster than its floors, in brackets, where it is."""
+    return f" ({some.cause_of_excess})" if some.cause_of_excess else ""
 
 
 def _limits(explanation: Explanation) -> str:
@@ -181,7 +192,9 @@ def _limits(explanation: Explanation) -> str:
     together = show_share(after.floor_s, after.seconds)
     mostly = after.floor_s < MOSTLY * after.seconds
     beyond = ", so that no limit explains most of it" if mostly else ""
-    return f"{_listed(spent)}; its floors add up to {together} of its time{beyond}."
+    return (
+        f"{_listed(spent)}; its floors add up to {together} of its time{_because(after)}{beyond}."
+    )
 
 
 def _remedies(explanation: Explanation, tries: Sequence[Try]) -> Iterator[str]:
@@ -189,7 +202,8 @@ def _remedies(explanation: Explanation, tries: Sequence[Try]) -> Iterator[str]:
     measured = [one for one in known if one.measured]
     for one in measured:
         effect = _compared(one.ratio or 1.0, "less time", "more time", "the same time")
-        yield f"Measured here, {one.name} takes {effect}."
+        how = f" {one.disturbed}" if one.disturbed else ""
+        yield f"Measured here{how}, {one.name} takes {effect}."
     predicted = [one for one in known if not one.measured]
     worth = [one for one in predicted if 1 - (one.ratio or 1.0) >= WORTH_TRYING]
     if worth:

@@ -10,7 +10,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
+from detrbench.core.units import show_quantity
 from detrbench.counting.formulas import ATTENTION, CONVOLUTION, EPILOGUES, MATMUL
+from detrbench.machine.circumstances import Noted
 
 if TYPE_CHECKING:
     from detrbench.counting.tracing import Op, Totals
@@ -29,6 +31,9 @@ KINDS: dict[str, tuple[str, str]] = {
     "dispatch": ("fine s", "launching one operator"),
 }
 """Name of a ceiling -> the unit of its value, and what it is in words."""
+
+SCATTER = 1.05
+"""What is beyond a ceiling by more than this is more than its scatter, and has a cause."""
 
 
 @dataclass(frozen=True)
@@ -145,10 +150,23 @@ class Ceilings:
         in_cache = work.working_set_bytes <= self.cache_bytes
         return Floor(
             compute=work.conv_flops / self["convolution"] + work.product_flops / self["matmul"],
-            memory=work.nbytes / self["cache" if in_cache else "memory"],
+            memory=work.nbytes / self.bandwidth(work.working_set_bytes),
             dispatch=work.kernels * self["dispatch"],
             in_cache=in_cache,
         )
+
+    def bandwidth(self, nbytes: int) -> float:
+        """At which so many bytes are read and written again and again: what memory does, a cache
+        does too."""
+        return max(self["memory"], self["cache"] if nbytes <= self.cache_bytes else 0.0)
+
+    def doubts(self) -> tuple[Noted, ...]:
+        """What is measured so that it cannot be."""
+        if self["cache"] * SCATTER >= self["memory"]:
+            return ()
+        cache, memory = (show_quantity(self[name], "B/s") for name in ("cache", "memory"))
+        text = f"the cache does {cache} and memory {memory}, which a cache is not slower than"
+        return (Noted("ceilings", text, "Probe again when nothing else runs."),)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, for a file."""

@@ -9,23 +9,29 @@ from __future__ import annotations
 import dataclasses
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from detrbench.analysis.probe.ceilings import Ceilings
 from detrbench.core.errors import UsageError
 from detrbench.core.files import write_atomically
 from detrbench.core.version import __version__
 from detrbench.machine import state
+from detrbench.machine.circumstances import Circumstances, circumstances_from, circumstances_of
 from detrbench.machine.environment import Environment
 from detrbench.machine.threads import allowed_threads
 from detrbench.reports.case import Execution
 from detrbench.reports.report import json_text
 from detrbench.timing.rounds import OnProgress
 from detrbench.timing.stop_rules import Plan
+
+if TYPE_CHECKING:
+    from detrbench.analysis.probe.probes import Bench, Probe
+    from detrbench.runtimes.eager import Eager
 
 PROFILE_VERSION = 1
 _NAME = "probe"
@@ -41,14 +47,50 @@ class DeviceProfile:
     rounds: int  # how many times every probe ran
     created: str
     learned: dict[str, Any] | None = None  # by `detrbench predict --learn`; None before
+    ledger: dict[str, Any] | None = None  # a `machine.validity.Entry` of the rounds, as plain data
+    timed_s: float = 0.0  # what they took
+    circumstances: Circumstances | None = None  # None of an older version, which kept no ledger
     detrbench_version: str = __version__
     profile_version: int = PROFILE_VERSION
+
+    @property
+    def quiet(self) -> bool:
+        """Whether nothing is known against the ceilings, and it would be."""
+        return self.circumstances is not None and self.doubt is None
+
+    @property
+    def doubt(self) -> str | None:
+        """How the ceilings were measured, such as "on a busy machine (foreign work)"; `None`
+        where nothing is known against them."""
+        return self.seen.disturbed
+
+    @property
+    def caution(self) -> str | None:
+        """What whoever uses the ceilings must know; `None` of a quiet machine's."""
+        if self.doubt is not None:
+            return f"ceilings measured {self.doubt}: what it did then, not what it can do"
+        if self.circumstances is None:
+            return "whether the machine was quiet while its ceilings were measured was not kept"
+        return None
+
+    @property
+    def seen(self) -> Circumstances:
+        """The circumstances, and what the ceilings themselves say of them."""
+        return (self.circumstances or Circumstances()).with_more(self.ceilings.doubts())
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, as it stands in a file."""
         names = ("profile_version", "detrbench_version", "created", "settings", "environment")
         plain: dict[str, Any] = {name: getattr(self, name) for name in names}
-        return {**plain, "rounds": self.rounds, **self.ceilings.to_dict(), "learned": self.learned}
+        return {
+            **plain,
+            "rounds": self.rounds,
+            "timed_s": self.timed_s,
+            "ledger": self.ledger,
+            "circumstances": self.circumstances and self.circumstances.to_list(),
+            **self.ceilings.to_dict(),
+            "learned": self.learned,
+        }
 
     @classmethod
     def from_dict(cls, plain: Any, where: str) -> DeviceProfile:
@@ -74,6 +116,9 @@ class DeviceProfile:
                 rounds=int(plain["rounds"]),
                 created=str(plain["created"]),
                 learned=plain.get("learned"),
+                ledger=plain.get("ledger"),
+                timed_s=float(plain.get("timed_s", 0.0)),
+                circumstances=circumstances_from(plain.get("circumstances")),
                 detrbench_version=str(plain["detrbench_version"]),
             )
         except (KeyError, TypeError, ValueError) as error:
@@ -102,11 +147,20 @@ def probe_device(
     *,
     budget_s: float = 20.0,
     progress: OnProgress | None = None,
+    announce: Callable[[str], None] | None = None,
+    now: Callable[[], float] = time.monotonic,
+    wait: Callable[[float], None] = time.sleep,
 ) -> DeviceProfile:
     """Measure what a device can do at best, every probe once a round.
 
+    Half of the budget is for that. Where the machine was disturbed meanwhile, the rest goes into a
+    second trial after a pause, and the quieter of the two is what counts.
+
     Args:
         execution: which device, in which number format and layout, with how many threads.
+        announce: is told of a second trial.
+        now: seconds of a monotonic clock, for the budget.
+        wait: pauses for so many seconds.
 
     Raises:
         UsageError: a device that is not there, or settings that it cannot have.
@@ -115,13 +169,12 @@ def probe_device(
     """
     import torch
 
-    from detrbench.analysis.probe.probes import Bench, ceilings
+    from detrbench.analysis.probe.probes import Bench
     from detrbench.runtimes import check_execution
     from detrbench.runtimes.devices import open_device
     from detrbench.runtimes.eager import Eager
-    from detrbench.timing.rounds import measure_steps
 
-    started = time.monotonic()
+    started = now()
     asked = check_execution(_with_threads(execution))
     threads_before = torch.get_num_threads()
     runtime = Eager(open_device(asked.device), asked)
@@ -129,29 +182,76 @@ def probe_device(
         runtime.activate()  # before the first operator, which starts the pool of threads
         environment = Environment.read(asked.device).to_dict()
         bench = Bench(runtime)
-        probes = bench.probes()
-        plan = Plan(budget_s=budget_s)
-        steps = [probe.step for probe in probes]
-        serieses = measure_steps(steps, plan, started=started, progress=progress)
-        if any(series.status == "interrupted" for series in serieses):
-            raise KeyboardInterrupt
         # Of an image with more than one channel: one alone has no layout.
         settings = dict(runtime.settings(torch.zeros(1, 3, 2, 2)))
+        settings.pop("runtime")
+        trial = partial(_trial, settings, environment, runtime, bench, bench.probes())
+        tell = announce or (lambda text: None)
+        # Rounds are slow on a busy machine: two must do, so that a second trial has time.
+        first = trial(Plan(budget_s=budget_s / 2, least_rounds=2), started, progress)
+        if first.doubt is None:
+            return first
+        pause_s = PAUSE * budget_s
+        left_s = started + budget_s - now() - pause_s
+        if left_s <= 0:
+            tell(f"measured {first.doubt}; a longer --budget has time for a second trial")
+            return first
+        tell(f"measured {first.doubt}: once more, and the quieter counts")
+        wait(pause_s)
+        second = trial(Plan(budget_s=left_s), now(), progress)
+        return min(first, second, key=lambda each: each.seen.severity)
     finally:
         runtime.close()
         torch.set_num_threads(threads_before)
+
+
+PAUSE = 0.05
+"""Of the budget, before a second trial: what disturbed the first may be over."""
+
+
+def _trial(
+    settings: dict[str, Any],
+    environment: dict[str, Any],
+    runtime: Eager,
+    bench: Bench,
+    probes: Sequence[Probe],
+    plan: Plan,
+    started: float,
+    progress: OnProgress | None,
+) -> DeviceProfile:
+    """A profile of one session of rounds, with the ledger of that."""
+    from detrbench.analysis.probe.probes import ceilings
+    from detrbench.timing.opened import Ready, Watch
+    from detrbench.timing.rounds import measure_steps
+
+    ready = [Ready(probe.source, probe.step, runtime) for probe in probes]
+    watch = Watch(ready, settings["device"])
+    steps = [one.step for one in ready]
+    serieses = measure_steps(steps, plan, started=started, progress=progress, observer=watch)
+    if any(series.status == "interrupted" for series in serieses):
+        raise KeyboardInterrupt
     return DeviceProfile(
-        settings={key: value for key, value in settings.items() if key != "runtime"},
+        settings=settings,
         environment=environment,
         ceilings=ceilings(probes, serieses, bench.cache_bytes),
         rounds=max(len(series.latency_s) for series in serieses),
         created=datetime.now().astimezone().isoformat(timespec="seconds"),
+        ledger=watch.entry,
+        timed_s=watch.timed_s,
+        circumstances=circumstances_of([(watch.entry, watch.timed_s)]),
     )
 
 
+def remember(profile: DeviceProfile) -> str:
+    """Keep a new `profile` for this machine, unless its circumstances forbid that; and say which.
+    Raises UsageError where it cannot be written."""
+    device, detail = str(profile.settings["device"]), _detail(profile.settings)
+    return state.remember_quieter(_NAME, device, profile.to_dict(), profile.seen, detail)
+
+
 def keep(profile: DeviceProfile) -> Path:
-    """Remember `profile` for this machine; the file it is in. Raises UsageError where that cannot
-    be written."""
+    """Keep `profile` as it is for this machine; the file it is in. Raises UsageError where that
+    cannot be written."""
     device = str(profile.settings["device"])
     return state.remember(_NAME, device, profile.to_dict(), _detail(profile.settings))
 

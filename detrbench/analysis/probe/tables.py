@@ -23,6 +23,6 @@ def ceilings_table(ceilings: Ceilings, caption: str, notes: Sequence[str] = ()) 
             "Value: in brackets its quartiles over rounds",
             "a working set of up to "
             f"{show_quantity(ceilings.cache_bytes, 'B')} is held against the cache's bandwidth",
-            *notes,
+            *dict.fromkeys((*(one.note for one in ceilings.doubts()), *notes)),
         ),
     )

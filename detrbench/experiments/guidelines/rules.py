@@ -9,7 +9,7 @@ decide:
   found, and no other row is wholly beyond it on the opposite side.
 - It disagrees when one of those is wholly within the margin, or any row is wholly beyond it on the
   opposite side.
-- Otherwise, and wherever a row is missing or INVALID, it cannot be told.
+- Otherwise, and wherever a row is missing or has no valid verdict, it cannot be told.
 
 A guideline is meant for every size of network: it holds where every experiment agrees, does not
 hold where one disagrees, and is inconclusive otherwise.
@@ -110,7 +110,7 @@ def judge_trial(
     `None` where that has no comparison; and the reasons where it is not a plain yes."""
     wanted, contrary = _sides(guideline)
     verdicts = {label: None if pair is None else pair.verdict for label, pair in pairs.items()}
-    silent = [pairs[label] for label, said in verdicts.items() if said in (None, Verdict.INVALID)]
+    silent = [pairs[label] for label, said in verdicts.items() if not _tells(said)]
     if silent or not all(label in pairs for label in guideline.decisive):
         reasons = [reason for pair in silent if pair for reason in pair.reasons]
         return Answer.INCONCLUSIVE, list(dict.fromkeys(reasons)) or [
@@ -127,6 +127,12 @@ def judge_trial(
     undecided = [label for label in guideline.decisive if verdicts[label] != wanted]
     across = [f"the interval of {label} reaches across the margin" for label in undecided]
     return Answer.INCONCLUSIVE if across else Answer.HOLDS, across
+
+
+def _tells(verdict: str | None) -> bool:
+    """Whether it says where an interval lies; others say why there is none to look at."""
+    telling = [one for one in Verdict if one.final or one is Verdict.INCONCLUSIVE]
+    return verdict in telling
 
 
 def judge_guideline(answers: Sequence[Answer]) -> Answer:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from detrbench.core.units import header, ratio, show, show_change, show_part
 from detrbench.experiments.guidelines.paper import SIDE, WIDTHS
 from detrbench.experiments.guidelines.rules import Finding, Trial, findings, label_of, paper_ratio
+from detrbench.machine.circumstances import circumstances_of, watched_in
 from detrbench.render.layout import Document, Line, Table, columns, interval_text, provenance
 from detrbench.reports.report import Report, Result
 from detrbench.reports.settings import settings_text
@@ -21,10 +22,19 @@ OPEN_POINTS = (
 
 
 def document(report: Report) -> Document:
-    """A table per guideline, and one of verdicts; records and data are those of the report."""
+    """A table per guideline, and one of verdicts; records and data are those of the report, the
+    records with the conditions of each."""
     found = findings(report)
     tables = (*(_table(finding) for finding in found), _verdicts(found, report))
-    return Document(tables, report.records(), report.to_dict())
+    pairs = zip(report.records(), report.rows, strict=True)
+    records = [{**record, "conditions": _conditions(row)} for record, row in pairs]
+    return Document(tables, records, report.to_dict())
+
+
+def _conditions(row: Result) -> str | None:
+    """What happened around its samples; None where that was not kept."""
+    watched = watched_in(row.samples)
+    return circumstances_of(watched).in_short if watched else None
 
 
 def _table(finding: Finding) -> Table:
@@ -47,7 +57,11 @@ def _table(finding: Finding) -> Table:
             "Paper",
         ),
         lines=tuple(lines),
-        notes=(*_remarks(finding), f"Paper: time against the first row on {machine}"),
+        notes=(
+            *_remarks(finding),
+            "Latency against first: paired within rounds, like its interval and its verdict",
+            f"Paper: time against the first row on {machine}",
+        ),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 
 from detrbench.analysis.explain.account import COMPILING, LAYOUT, saving
@@ -9,6 +10,8 @@ from detrbench.analysis.explain.findings import Explanation, Timed, TimedModel, 
 from detrbench.analysis.explain.tables import all_tries, kept, row_of
 from detrbench.analysis.explain.words import paragraph
 from detrbench.analysis.probe.ceilings import Ceiling, Ceilings, Work
+from detrbench.machine.circumstances import circumstances_of
+from detrbench.machine.validity import Entry
 from detrbench.reports.comparison import Comparison, Side
 from detrbench.reports.report import Report, Result
 
@@ -64,6 +67,11 @@ def explained(
         tried,
     )
 
+
+BUSY = circumstances_of([(dataclasses.asdict(Entry(cpus=2, foreign_cpu_s=8.0)), 10.0)])
+"""Of rounds in which others used 40 % of both processors."""
+
+SPOILT = circumstances_of([(dataclasses.asdict(Entry(own_cpu_s=1.0, waited_s=9.0)), 10.0)])
 
 NECK: dict[str, Stage] = {"neck": (40.0, 600.0, 160, 450.0)}
 LARGE: dict[str, Stage] = {"backbone": (50.0, 1500.0, 200, 600.0), **NECK}
@@ -121,7 +129,7 @@ def a_report(explanation: Explanation) -> Report:
                     samples={"latency_s": [list(side.whole.timed.samples)]},
                 ),
                 side,
-                explanation.by,
+                explanation,
             )
             for side in sides
         ),
@@ -129,7 +137,7 @@ def a_report(explanation: Explanation) -> Report:
             Comparison(
                 Side("large", settings),
                 Side("small", settings),
-                ratio=0.5,
+                ratio=kept(explanation)["time_ratio"],
                 explanation=kept(explanation),
             ),
         ),

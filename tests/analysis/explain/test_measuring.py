@@ -11,6 +11,7 @@ import torch
 from detrbench.analysis.explain.measuring import Explained, explain_pair
 from detrbench.analysis.explain.tables import document, explanation_in, explanation_report
 from detrbench.core.errors import UsageError
+from detrbench.machine.validity import Counters, Ledger
 from detrbench.reports.parse_cases import make_cases
 from detrbench.reports.report import Report
 from detrbench.timing.process import Request
@@ -122,3 +123,19 @@ def test_what_is_no_pair_is_refused() -> None:
     with pytest.raises(UsageError, match="no seams") as caught:
         explained("shufflev2", "shufflev2@runtime=compile")
     assert caught.value.where == "shufflev2@runtime=compile"
+
+
+def test_what_the_machine_did_in_the_rounds_is_kept_and_said(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    moments = iter([Counters(0.0, 0.0, 0.0, 0, 0.0, 0), Counters(1.0, 1e6, 0.0, 0, 0.0, 0)])
+    ledger = Ledger(read=lambda: next(moments), root=tmp_path)
+    monkeypatch.setattr("detrbench.timing.opened.open_ledger", lambda _: ledger)
+    one = f"{a_file(tmp_path)}:any_number"
+    found = explained(one, f"{one}@memory_format=channels_last", by="op")
+    seen = found.explanation.circumstances
+    assert seen is not None
+    assert seen.disturbed == "on a busy machine (foreign work)"
+    report = Report.from_json(explanation_report(found).to_json())
+    assert explanation_in(report).circumstances == seen
+    assert any(note.startswith("foreign work: others used") for note in report.rows[0].notes)

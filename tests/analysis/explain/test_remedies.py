@@ -11,6 +11,7 @@ import torch
 from detrbench.analysis.explain.account import BATCHING, CAPTURING, COMPILING, LAYOUT
 from detrbench.analysis.explain.remedies import REMEDIES, measure_tries, title_of, with_remedy
 from detrbench.core.errors import DetrbenchError, UsageError
+from detrbench.machine.validity import Counters, Ledger
 from detrbench.reports.case import Case
 from detrbench.reports.parse_cases import make_cases
 from detrbench.timing.rounds import Progress
@@ -157,3 +158,15 @@ def test_what_cannot_be_tried_is_no_number_and_the_others_are_measured(tmp_path:
 def test_a_variant_that_cannot_be_built_is_an_error() -> None:
     with pytest.raises(DetrbenchError):
         measure_tries(case("absent"), [], budget_s=0.1)
+
+
+def test_a_remedy_measured_on_a_busy_machine_is_marked(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    moments = iter([Counters(0.0, 0.0, 0.0, 0, 0.0, 0), Counters(1.0, 1e6, 0.0, 0, 0.0, 0)])
+    ledger = Ledger(read=lambda: next(moments), root=tmp_path)
+    monkeypatch.setattr("detrbench.timing.opened.open_ledger", lambda _: ledger)
+    variant = a_case(f"{a_file(tmp_path)}:any_number", imgsz=(32, 32), threads=1)
+    (found,) = measure_tries(variant, [with_remedy(variant, "batch=2")], budget_s=0.2)
+    assert found.ratio is not None
+    assert found.disturbed == "on a busy machine (foreign work)"

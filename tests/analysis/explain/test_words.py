@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 
 import pytest
 
+from detrbench.analysis.explain.account import LAYOUT, saving
+from detrbench.analysis.explain.findings import Try
 from detrbench.analysis.explain.tables import document
-from tests.analysis.explain.pairs import CASES, a_report, text_of
+from detrbench.analysis.explain.words import unchanged_shares
+from detrbench.machine.circumstances import Circumstances
+from tests.analysis.explain.pairs import (
+    BUSY,
+    CASES,
+    LARGE,
+    SPOILT,
+    a_report,
+    explained,
+    text_of,
+)
 
 GOLDEN: dict[str, str] = {
     "part of it": """
@@ -27,8 +40,9 @@ channels_last does, the floors do not say; --try measures it.
 small does 27.8% fewer FLOPs than large and takes 38.1% less time: 137.1% of what the FLOPs
 promised. The neck does the same work in both; it takes 42.9% of large's time, so that a
 change elsewhere saves at most 57.1%. The backbone takes 100.0 ms less than its FLOPs would
-at large's rate there: it is bound by arithmetic at 125.0% efficiency, in large 83.3%. The
-nearest limit of all parts of small is arithmetic; its floors add up to 100.0% of its time.
+at large's rate there: it is bound by arithmetic at 125.0% efficiency (its shapes suit the
+device better than those of the probes), in large 83.3%. The nearest limit of all parts of
+small is arithmetic; its floors add up to 100.0% of its time.
 By the floors there is little in --runtime compile (1.9%) and a --batch 8 times as large,
 per image (0.4%). What --memory-format channels_last does, the floors do not say; --try
 measures it.
@@ -78,8 +92,10 @@ small does 27.8% more FLOPs than large, yet takes 1.0% less time: nothing of the
 increase shows on the clock. The quartiles of both times overlap: these rounds do not show a
 difference. The neck does the same work in both; it takes 42.9% of large's time, so that a
 change elsewhere saves at most 57.1%. The backbone takes 310.0 ms less than its FLOPs would
-at large's rate there: it is bound by arithmetic at 127.1% efficiency, in large 83.3%. The
-nearest limit of all parts of small is arithmetic; its floors add up to 110.6% of its time.
+at large's rate there: it is bound by arithmetic at 127.1% efficiency (its shapes suit the
+device better than those of the probes), in large 83.3%. The nearest limit of all parts of
+small is arithmetic; its floors add up to 110.6% of its time (its shapes suit the device
+better than those of the probes).
 By the floors there is little in --runtime compile (1.3%) and a --batch 8 times as large,
 per image (0.2%). What --memory-format channels_last does, the floors do not say; --try
 measures it.
@@ -109,7 +125,7 @@ small does 50.0% fewer FLOPs than large and takes 22.2% less time: 44.4% of the 
 reached the clock. The parts of large take 16.7% more time than the whole, too far off to
 explain it: what follows is rough. The parts of small take 7.1% less time than the whole,
 too far off to explain it: what follows is rough. The neck does the same work in both; it
-takes 50.0% of large's time, so that a change elsewhere saves at most 50.0%. The FLOPs that
+takes 42.9% of large's time, so that a change elsewhere saves at most 57.1%. The FLOPs that
 changed are where large spends more time per FLOP than on average, which gives 90.0 ms
 against the promise. The backbone takes 140.0 ms more than its FLOPs would at large's rate
 there: the nearest limit, memory, explains 45.0% of its time, in large arithmetic 83.3%.
@@ -165,3 +181,43 @@ def test_every_number_of_the_paragraph_is_in_the_tables(name: str) -> None:
     assert numbers
     known = set(re.findall(r"[0-9][0-9,]*(?:\.[0-9]+)?%?", cells))
     assert {number for number in numbers if number not in known} == set()
+
+
+def test_what_was_measured_on_a_busy_machine_says_so_before_anything_else() -> None:
+    quiet = CASES["part of it"]
+    assert text_of(dataclasses.replace(quiet, circumstances=Circumstances())) == text_of(quiet)
+    busy = text_of(dataclasses.replace(quiet, circumstances=BUSY))
+    assert ". Measured on a busy machine (foreign work): what follows is rough. The neck" in busy
+    spoilt = text_of(dataclasses.replace(quiet, circumstances=SPOILT))
+    said = "Measured on a busy machine (contended): what follows says more of that than of the"
+    assert said in spoilt
+
+
+def test_a_remedy_that_was_measured_on_a_busy_machine_says_so() -> None:
+    one = Try(LAYOUT, 0.8, True, "12 rounds", 0.79, 0.82, BUSY.disturbed)
+    told = text_of(dataclasses.replace(CASES["part of it"], tried=(one,)))
+    assert "Measured here on a busy machine (foreign work), --memory-format channels_last" in told
+
+
+def test_no_efficiency_beyond_a_ceiling_goes_without_its_cause() -> None:
+    """Of every paragraph: what is above 105 % has its cause right behind it."""
+    for name, explanation in CASES.items():
+        told = text_of(explanation)
+        for found in re.finditer(r"at ([0-9.]+)% efficiency|add up to ([0-9.]+)% of its", told):
+            above = float(found[1] or found[2]) > 105
+            behind = told[found.end() :].removeprefix(" time")
+            assert behind.startswith(" (") is above, name
+
+
+def test_no_part_of_a_time_is_more_than_all_of_it() -> None:
+    """Parts that take longer than the whole may all be the same in both models."""
+    odd = explained(LARGE, LARGE, wholes=(900.0, 900.0))
+    assert odd.baseline.parts_s > odd.baseline.seconds
+    assert unchanged_shares(odd, saving(odd)) == ("100.0%", "0.0%")
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_account_adds_up_to_what_the_clock_shows(name: str) -> None:
+    account = saving(CASES[name])
+    kept = account.cheap_s + sum(group.kept_s for group in account.groups) + account.between_s
+    assert account.promised_s - kept == pytest.approx(account.saved_s)

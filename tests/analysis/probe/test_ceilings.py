@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 from torch import nn
 
 from detrbench import trace
-from detrbench.analysis.probe.ceilings import Work, work_of
-from tests.analysis.probe.profiles import CEILINGS
+from detrbench.analysis.probe.ceilings import Ceilings, Work, work_of
+from tests.analysis.probe.profiles import CEILINGS, ODD
 
 
 def test_a_floor_is_the_largest_of_three() -> None:
@@ -48,3 +50,14 @@ def test_the_work_of_a_traced_module_by_hand() -> None:
     assert work.nbytes == weights + here + there + 2 * there
     # The image, the convolution's output and relu's are alive together.
     assert work.working_set_bytes == weights + here + 2 * there
+
+
+def test_a_cache_is_at_least_as_fast_as_memory() -> None:
+    """Where it was measured slower, memory's bandwidth bounds what fits it as well."""
+    work = Work(nbytes=20_000_000, working_set_bytes=1)
+    assert ODD.ceilings.floor(work).memory == pytest.approx(2e-3)
+    (doubt,) = ODD.ceilings.doubts()
+    assert doubt.cause == "ceilings"
+    nearly = dataclasses.replace(CEILINGS.each["cache"], value=9.6e9)
+    scattered = Ceilings({**CEILINGS.each, "cache": nearly}, CEILINGS.cache_bytes)
+    assert not scattered.doubts(), "4 % are the scatter of a ceiling"

@@ -4,16 +4,26 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
+from detrbench.analysis.probe import device_profile, probes
 from detrbench.analysis.probe.ceilings import KINDS
-from detrbench.analysis.probe.device_profile import DeviceProfile, keep, kept, probe_device
+from detrbench.analysis.probe.device_profile import (
+    DeviceProfile,
+    keep,
+    kept,
+    probe_device,
+    remember,
+)
 from detrbench.core.errors import UsageError
 from detrbench.machine.threads import allowed_threads
+from detrbench.machine.validity import Counters, Ledger
 from detrbench.reports.case import Execution
-from tests.analysis.probe.profiles import PROFILE
+from detrbench.timing.stop_rules import Plan
+from tests.analysis.probe.profiles import BUSY, ODD, PROFILE, SPOILT
 
 
 def test_this_machine_has_ceilings() -> None:
@@ -31,6 +41,136 @@ def test_this_machine_has_ceilings() -> None:
     assert 1e-8 < found.ceilings["dispatch"] < 1e-2
     assert found.settings["threads"] == 1
     assert found.settings["memory_format"] == "contiguous"
+
+
+class Scripted:
+    """A reader of counters: each pair of readings says what others used meanwhile, in seconds."""
+
+    def __init__(self, *foreign_s: float) -> None:
+        self._busy = iter([each for seconds in foreign_s for each in (0.0, seconds)])
+
+    def __call__(self) -> Counters:
+        return Counters(0.0, next(self._busy), 0.0, 0, 0.0, 0)
+
+
+def test_a_profile_keeps_the_ledger_of_its_rounds_and_what_that_says(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    read = Scripted(1e6, 1e6)
+    ledger = lambda _: Ledger(read=read, root=tmp_path)  # noqa: E731
+    monkeypatch.setattr("detrbench.timing.opened.open_ledger", ledger)
+    found = probe_device(Execution(threads=1), budget_s=0.2, wait=lambda _: None)
+    assert found.ledger is not None
+    assert found.ledger["foreign_cpu_s"] == 1e6
+    assert found.timed_s > 0
+    assert found.doubt == "on a busy machine (foreign work)"
+    assert not found.quiet
+    found.save(tmp_path / "device.json")
+    assert DeviceProfile.load(tmp_path / "device.json") == found
+
+
+class Trials:
+    """Measures nothing: the profiles of successive trials, each of which takes some time."""
+
+    def __init__(
+        self, monkeypatch: pytest.MonkeyPatch, *profiles: DeviceProfile, slow: float = 1.0
+    ) -> None:
+        self._slow = slow
+        self.now_s, self.plans, self.said, self._left = 0.0, [], [], iter(profiles)
+        monkeypatch.setattr(device_profile, "_trial", self)
+        monkeypatch.setattr(probes.Bench, "probes", lambda _: ())
+
+    plans: list[Plan]
+    said: list[str]
+
+    def __call__(self, *arguments: Any) -> DeviceProfile:
+        plan, started, _ = arguments[-3:]
+        self.plans.append(plan)
+        self.now_s = started + self._slow * (plan.budget_s or 0.0)
+        return next(self._left)
+
+    def run(self, budget_s: float) -> DeviceProfile:
+        return probe_device(
+            budget_s=budget_s,
+            announce=self.said.append,
+            now=lambda: self.now_s,
+            wait=self.wait,
+        )
+
+    def wait(self, seconds: float) -> None:
+        self.now_s += seconds
+
+
+def test_a_quiet_machine_is_measured_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    trials = Trials(monkeypatch, PROFILE)
+    assert trials.run(20.0) is PROFILE
+    assert (trials.now_s, trials.said) == (10.0, [])
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "kept"),
+    [(BUSY, PROFILE, PROFILE), (BUSY, SPOILT, BUSY), (SPOILT, BUSY, BUSY)],
+)
+def test_a_busy_machine_is_measured_again_and_the_quieter_counts(
+    first: DeviceProfile,
+    second: DeviceProfile,
+    kept: DeviceProfile,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    trials = Trials(monkeypatch, first, second)
+    assert trials.run(20.0) is kept
+    assert [plan.budget_s for plan in trials.plans] == [10.0, 9.0]
+    assert trials.now_s == 20.0, "within its budget, the pause included"
+    assert trials.said == [f"measured {first.doubt}: once more, and the quieter counts"]
+
+
+def test_without_time_for_a_second_trial_that_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    trials = Trials(monkeypatch, BUSY, slow=2.0)
+    assert trials.run(20.0) is BUSY
+    (said,) = trials.said
+    assert said.endswith("(foreign work); a longer --budget has time for a second trial")
+
+
+def test_ceilings_that_cannot_be_are_measured_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    trials = Trials(monkeypatch, ODD, PROFILE)
+    assert trials.run(20.0) is PROFILE
+    assert ODD.doubt == "on a disturbed machine (ceilings)"
+
+
+@pytest.mark.parametrize(
+    ("profile", "said"),
+    [
+        (PROFILE, "remembered in "),
+        (BUSY, "marked: measured on a busy machine (foreign work)"),
+        (ODD, "marked: measured on a disturbed machine (ceilings)"),
+        (SPOILT, "not remembered: measured on a busy machine (contended), so that it says nothing"),
+    ],
+)
+def test_whether_a_profile_is_remembered_is_said_with_the_reason(
+    profile: DeviceProfile, said: str
+) -> None:
+    assert said in remember(profile)
+    found = kept()
+    assert (found is None) is (profile is SPOILT)
+    assert found is None or (found.ceilings, found.seen) == (profile.ceilings, profile.seen)
+
+
+def test_a_busy_profile_does_not_take_the_place_of_a_quiet_one() -> None:
+    remember(PROFILE)
+    assert "what a quiet machine gave of 2026-01-02T03:04:05+00:00 is kept" in remember(BUSY)
+    assert kept() == PROFILE
+
+
+def test_a_profile_of_an_older_version_is_not_said_to_be_quiet(tmp_path: Path) -> None:
+    plain = PROFILE.to_dict()
+    for name in ("circumstances", "ledger", "timed_s"):
+        del plain[name]
+    (tmp_path / "device.json").write_text(json.dumps(plain))
+    found = DeviceProfile.load(tmp_path / "device.json")
+    assert found.circumstances is None
+    assert not found.quiet
+    assert found.doubt is None
+    assert "was not kept" in (found.caution or "")
 
 
 def test_settings_that_a_device_does_not_have_are_refused() -> None:

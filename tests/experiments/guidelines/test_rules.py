@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 
 import pytest
@@ -59,6 +60,13 @@ def test_an_invalid_row_says_nothing_and_why() -> None:
     assert reasons == [
         "5 processes have a ratio, and a verdict needs 6: the spread between them counts"
     ]
+
+
+@pytest.mark.parametrize("verdict", ["INVALID", "TOO FEW", "BUSY", "of a later version"])
+def test_a_verdict_that_says_no_side_says_nothing(verdict: str) -> None:
+    spoilt = dataclasses.replace(pair(*SLOW), verdict=verdict, reasons=("because",))
+    pairs = {"1:2": spoilt, "1:6": pair(*SLOW), "1:12": pair(*SLOW)}
+    assert judge_trial(paper.GUIDELINES["G1"], pairs) == (INCONCLUSIVE, ["because"])
 
 
 @pytest.mark.parametrize("pairs", [{}, {"1:2": None, "1:6": None, "1:12": None}])
