@@ -325,9 +325,7 @@ def test_progress_of_a_plan_in_rounds_knows_when_it_ends() -> None:
     clock = FakeClock()
     told: list[Progress] = []
     measure_steps([FakeStep(clock, 2.0)], ROUNDS, now=clock.now, progress=told.append)
-    assert [each.eta_s for each in told if each.phase == "timing"] == pytest.approx(
-        [4.0, 2.0, 0.0]
-    )
+    assert [each.eta_s for each in told if each.phase == "timing"] == pytest.approx([4.0, 2.0, 0.0])
 
 
 def test_progress_of_a_plan_of_seconds_knows_when_it_ends() -> None:
