@@ -224,10 +224,10 @@ def test_no_pipe_is_left_of_a_server_that_is_gone(
     sockets: tuple[socket.socket, socket.socket],
 ) -> None:
     sockets[1].close()
-    before = set(os.listdir("/proc/self/fd"))
+    before = set(Path("/proc/self/fd").iterdir())
     with pytest.raises(OSError, match=r"."):
         Forked(sockets[0], None, b"")  # type: ignore[arg-type]
-    assert set(os.listdir("/proc/self/fd")) == before
+    assert set(Path("/proc/self/fd").iterdir()) == before
 
 
 # --- what a fork begins with ---------------------------------------------------------------------
