@@ -34,7 +34,7 @@ def bounds(judged: Judgement) -> tuple[float, float]:
 
 
 def test_looks_at_few_have_half_a_percent_of_error_between_them() -> None:
-    assert 3 * FEW_ALPHA == pytest.approx(0.005)
+    assert pytest.approx(0.005) == 3 * FEW_ALPHA
 
 
 def test_the_figures_of_student_s_t_by_their_closed_forms() -> None:

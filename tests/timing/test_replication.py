@@ -17,6 +17,7 @@ from detrbench.timing.records import Outcome, load_outcomes, load_request, save_
 from detrbench.timing.replication import Run, replicate
 from detrbench.timing.rounds import OnProgress, Progress
 from detrbench.timing.rows import latency_report
+from detrbench.timing.supervisor import Limits
 from tests.timing.runs import asked, measured, taken
 
 PAIR = asked("a", "b")
@@ -32,7 +33,7 @@ class Laboratory:
         self.seconds = 0.0
         self.requests: list[Request] = []
         self.on_disk: list[int] = []
-        self.silence_s: list[float] = []
+        self.limits: list[Limits] = []
 
     def now(self) -> float:
         return self.seconds
@@ -43,12 +44,12 @@ class Laboratory:
         folder: Path,
         index: int,
         *,
-        silence_s: float,
+        limits: Limits,
         progress: OnProgress | None,
     ) -> Outcome:
         self.requests.append(request)
         self.on_disk.append(len(load_outcomes(folder)))
-        self.silence_s.append(silence_s)
+        self.limits.append(limits)
         outcome = self.script(request, index)
         if progress:
             progress(Progress("timing", 1.0, 2.0, None))
@@ -124,7 +125,7 @@ def test_a_target_ends_a_run_when_the_interval_is_narrow(tmp_path: Path) -> None
 
 
 def test_a_number_of_processes_is_kept(tmp_path: Path) -> None:
-    run = Laboratory(scattered(NOISY)).run(tmp_path, Budget(budget_s=None, processes=7))
+    run = Laboratory(scattered(NOISY)).run(tmp_path, Budget(processes=7))
     assert (run.stopped, len(run.outcomes)) == ("processes", 7)
 
 
@@ -151,21 +152,19 @@ def test_a_slow_pilot_is_not_the_last_word(tmp_path: Path) -> None:
 
 def test_models_take_turns_in_being_built_first_and_seeds_differ(tmp_path: Path) -> None:
     laboratory = Laboratory(scattered(NOISY))
-    laboratory.run(tmp_path, Budget(budget_s=None, processes=4))
+    laboratory.run(tmp_path, Budget(processes=4))
     assert [request.names[0] for request in laboratory.requests] == ["a", "b", "a", "b"]
     assert len({request.plan.seed for request in laboratory.requests}) == 4
 
 
 def test_ratios_are_to_the_first_model_whoever_was_built_first(tmp_path: Path) -> None:
-    run = Laboratory(scattered([2.0])).run(tmp_path, Budget(budget_s=None, processes=4))
+    run = Laboratory(scattered([2.0])).run(tmp_path, Budget(processes=4))
     assert run.log_ratios("b") == pytest.approx([math.log(2.0)] * 4)
 
 
 def test_progress_is_of_the_whole_run(tmp_path: Path) -> None:
     told: list[Progress] = []
-    Laboratory(scattered(NOISY)).run(
-        tmp_path, Budget(budget_s=None, processes=3), progress=told.append
-    )
+    Laboratory(scattered(NOISY)).run(tmp_path, Budget(processes=3), progress=told.append)
     assert [each.phase for each in told] == ["pilot", "process 2 of 3", "process 3 of 3"]
     assert told[1].eta_s is not None
     assert told[2].eta_s is not None
@@ -183,7 +182,7 @@ def test_a_killed_process_is_missing_and_the_others_go_on(tmp_path: Path) -> Non
     laboratory = Laboratory(
         lambda request, index: died(index) if index == 3 else process(request, index, 0.5)
     )
-    run = laboratory.run(tmp_path, Budget(budget_s=None, processes=6))
+    run = laboratory.run(tmp_path, Budget(processes=6))
     assert [one.status for one in run.outcomes] == ["ok", "ok", "failed", "ok", "ok", "ok", "ok"]
     assert len(run.log_ratios("b")) == 6
     report = latency_report(run)
@@ -195,7 +194,7 @@ def test_a_pilot_that_dies_is_tried_again(tmp_path: Path) -> None:
     laboratory = Laboratory(
         lambda request, index: died(index, at="b") if index == 1 else process(request, index)
     )
-    run = laboratory.run(tmp_path, Budget(budget_s=None, processes=6))
+    run = laboratory.run(tmp_path, Budget(processes=6))
     assert len(run.finished) == 6
     assert run.dropped == {}
 
@@ -212,7 +211,7 @@ def test_a_model_that_processes_die_of_twice_is_a_failed_row_and_the_others_go_o
     )
     run = laboratory.run(
         tmp_path,
-        Budget(budget_s=None, processes=6),
+        Budget(processes=6),
         asked("a", "b", "c"),
     )
     assert run.dropped == {"b": "killed by SIGSEGV while b was made ready"}
@@ -230,7 +229,7 @@ def test_a_model_that_fails_by_itself_is_not_tried_again(tmp_path: Path) -> None
         return Outcome(index, took_s=10.0, measurement=measured(request, series))
 
     laboratory = Laboratory(script)
-    run = laboratory.run(tmp_path, Budget(budget_s=None, processes=3))
+    run = laboratory.run(tmp_path, Budget(processes=3))
     assert [set(request.names) for request in laboratory.requests] == [{"a", "b"}, {"a"}, {"a"}]
     assert latency_report(run).rows[1].reason == "output 0 has 3 NaN"
 
@@ -296,7 +295,7 @@ def test_a_refused_request_leaves_its_folder_to_the_next(tmp_path: Path) -> None
         Laboratory(refuse).run(tmp_path, Budget())
     assert list(tmp_path.iterdir()) == []
     other = asked("a", "c")
-    Laboratory(scattered(NOISY)).run(tmp_path, Budget(budget_s=None, processes=1), other)
+    Laboratory(scattered(NOISY)).run(tmp_path, Budget(processes=1), other)
     assert load_request(tmp_path)[0] == other
 
 
@@ -307,7 +306,7 @@ def test_a_run_that_is_refused_later_stays_what_it_is(tmp_path: Path) -> None:
         return scattered(NOISY)(request, index)
 
     with pytest.raises(UsageError):
-        Laboratory(script).run(tmp_path, Budget(budget_s=None, processes=2))
+        Laboratory(script).run(tmp_path, Budget(processes=2))
     assert load_request(tmp_path)[0] == PAIR
 
 
@@ -324,7 +323,7 @@ def test_a_killed_parent_loses_nothing_and_another_goes_on(tmp_path: Path) -> No
         return process(request, index, 0.5)
 
     with pytest.raises(Killed):
-        Laboratory(script).run(tmp_path, Budget(budget_s=None, processes=8))
+        Laboratory(script).run(tmp_path, Budget(processes=8))
 
     def stopped(request: Request, index: int) -> Outcome:
         raise KeyboardInterrupt
@@ -344,14 +343,14 @@ def test_a_killed_parent_loses_nothing_and_another_goes_on(tmp_path: Path) -> No
 
 
 def test_time_spent_before_counts_against_the_budget(tmp_path: Path) -> None:
-    Laboratory(scattered(NOISY)).run(tmp_path, Budget(budget_s=None, processes=5))
+    Laboratory(scattered(NOISY)).run(tmp_path, Budget(processes=5))
     laboratory = Laboratory(scattered(NOISY))
     run = laboratory.run(tmp_path, Budget(budget_s=70.0))
     assert len(run.outcomes) <= 7
 
 
 def test_another_run_s_folder_is_not_gone_on_with(tmp_path: Path) -> None:
-    Laboratory(scattered(NOISY)).run(tmp_path, Budget(budget_s=None, processes=1))
+    Laboratory(scattered(NOISY)).run(tmp_path, Budget(processes=1))
     with pytest.raises(UsageError, match="other models or settings"):
         Laboratory(scattered(NOISY)).run(tmp_path, Budget(), asked("a", "c"))
     assert load_request(tmp_path)[0] == PAIR
