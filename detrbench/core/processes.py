@@ -68,7 +68,9 @@ def called_as() -> str:
     if name.stem != "detrbench":  # a module, or a program that uses the library
         return "detrbench" if shutil.which("detrbench") else f"{sys.executable} -m detrbench"
     found = shutil.which("detrbench")
-    return "detrbench" if found and Path(found).samefile(name) else str(name)
+    # Of a name that is no file nobody can say more: on Windows it comes without its suffix.
+    ours = found and (not name.exists() or Path(found).samefile(name))
+    return "detrbench" if ours else str(name)
 
 
 @contextmanager

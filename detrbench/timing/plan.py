@@ -319,10 +319,11 @@ def may_look(done: int, planned: int, least: int = FEWEST_PROCESSES) -> bool:
 def in_reach(judged: Sequence[Judgement], budget: Budget) -> bool:
     """Whether an interim look ends the run: every verdict is in, or every interval narrow enough.
 
-    A target for the half-width asks for precision beyond the verdicts: then it alone decides.
+    A target for the half-width asks for precision beyond the verdicts: then it alone decides, once
+    there are processes enough for an interval to mean it.
     """
     target = budget.target
     if target is None:
         return budget.early and bool(judged) and all(one.verdict.final for one in judged)
-    found = [one.interval for one in judged]
+    found = [None if one.verdict is Verdict.TOO_FEW else one.interval for one in judged]
     return bool(found) and all(one and one.high / one.estimate - 1 <= target for one in found)

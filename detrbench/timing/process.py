@@ -279,7 +279,8 @@ class _Contender:
         """Before it was timed, as nothing will be any more."""
         self.steps, series = {}, self.series[self.case.name]
         if series.status != "failed":
-            series.status, series.reason = "interrupted", f"{why} before it was timed"
+            next_step = "timed" if series.status == "ok" else "built"
+            series.status, series.reason = "interrupted", f"{why} before it was {next_step}"
         self.series = {self.case.name: series}
 
     def take(self, taken: Iterator[Series]) -> None:

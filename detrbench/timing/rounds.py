@@ -131,6 +131,7 @@ def measure_steps(
             session.verify()
         except _OutOfTime:
             session.out_of_time()
+            session.verify()
         except KeyboardInterrupt:
             session.interrupt()
     return tuple(track.whole() for track in session.tracks)
@@ -263,26 +264,33 @@ class _Session:
 
     def _settle(self) -> int:
         """Windows of rounds until two of every step agree, or up to the cap; the last two count,
-        and their rounds are returned."""
+        however they ended, and their rounds are returned."""
+        plan, began = self._plan, [self._clock.now()]
+        try:
+            self._take_windows(began)
+        finally:
+            counted = min(2 * plan.window, len(began) - 1, plan.rounds or 2 * plan.window)
+            for track in self.tracks:
+                track.count_last(counted)
+            self._observer.counted(counted, began[-1 - counted])
+        return counted
+
+    def _take_windows(self, began: list[float]) -> None:
+        """As `_settle` says; when each of their rounds was over is added to `began`."""
         plan, limit_s = self._plan, self._warmup_limit_s()
-        began = [self._clock.now()]
         for windows in range(1, plan.most_windows + 1):
             for _ in range(plan.window):
                 if not self._live():
-                    return 0
+                    return
                 self._observer.round(self._round("samples"))
                 began.append(self._clock.now())
+                self._tell("warm-up", began[-1] - began[0], limit_s, None)
             self._judge_windows()
             if windows > 1 and (
                 all(track.series.settled for track in self._live())
                 or began[-1] - began[0] > limit_s
             ):
-                break
-        counted = min(2 * plan.window, len(began) - 1, plan.rounds or 2 * plan.window)
-        for track in self.tracks:
-            track.count_last(counted)
-        self._observer.counted(counted, began[-1 - counted])
-        return counted
+                return
 
     def _judge_windows(self) -> None:
         window = self._plan.window

@@ -317,7 +317,7 @@ def _missing_notes(run: Run, model: str) -> Iterator[str]:
     the run went on after it."""
     for outcome, series in zip(run.outcomes, _kept(run, model), strict=True):
         gone_on = outcome.status == "interrupted" and run.stopped != "interrupted"
-        if outcome.status == "failed" or gone_on:
+        if outcome.status in ("failed", "cut") or gone_on:
             rounds = len(series.latency_s)
             are = show_many(rounds, "round is", "rounds are")
             kept = f"; its {are} kept, but in no ratio" if rounds else ""

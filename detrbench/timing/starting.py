@@ -122,7 +122,7 @@ class Forked:
     def __init__(self, channel: socket.socket, server: subprocess.Popen[bytes], job: bytes) -> None:
         self._channel, self._server = channel, server
         self._pid: int | None = None
-        self._heard, self._ended = b"", False
+        self._heard, self._ended, self._lost = b"", False, False
         self.returncode = 0
         pipes = [os.pipe() for _ in range(3)]
         (read_in, write_in), (read_out, write_out), (read_err, write_err) = pipes
@@ -144,9 +144,11 @@ class Forked:
         self._hear(block=False)
         if self._pid is None:  # not forked yet: nothing is lost with the server
             self._server.kill()
-        elif not self._ended:
-            with suppress(ProcessLookupError):
-                (os.killpg if number == signal.SIGKILL else os.kill)(self._pid, number)
+        elif not self._ended or self._lost:
+            # Its group comes into being a moment after itself.
+            for send in (os.killpg, os.kill) if number == signal.SIGKILL else (os.kill,):
+                with suppress(ProcessLookupError):
+                    send(self._pid, number)
 
     def wait(self) -> None:
         while not self._ended:
@@ -154,13 +156,13 @@ class Forked:
 
     def close(self) -> None:
         self._hear(block=False)
-        if not self._ended:
+        if not self._ended or self._lost:
             self.kill(signal.SIGKILL)
             self.wait()
         _close(self._stdin, self.stdout, self.stderr)
 
     def _hear(self, block: bool) -> None:
-        """What the server has said; its own end is the worker's."""
+        """What the server has said. With its own end the worker's is near, but is not heard of."""
         while not self._ended:
             try:
                 data = self._channel.recv(4096, 0 if block else socket.MSG_DONTWAIT)
@@ -169,7 +171,7 @@ class Forked:
             except OSError:
                 data = b""
             if not data:
-                self._ended, self.returncode = True, -signal.SIGKILL
+                self._ended, self._lost, self.returncode = True, True, -signal.SIGKILL
             *lines, self._heard = (self._heard + data).split(b"\n")
             for word, number in map(bytes.split, lines):
                 if word == b"pid":

@@ -34,6 +34,7 @@ from detrbench.timing.starting import Fresh, Process, Start
 
 _GRACE_S = 20.0  # for a worker that was interrupted to end its call and save
 _TAIL = 4_000  # characters of stderr that are kept
+_ORPHANED = "the process has died that it was forked of"
 _NEWS_S = 5.0  # without a word, the last progress is told again, with what has passed since
 
 
@@ -91,14 +92,20 @@ def run_worker(
     if worker.error is not None:
         journal_path(folder, index).unlink(missing_ok=True)
         raise UsageError(**worker.error)
-    if not ended and process_path(folder, index).is_file():
-        return load_outcome(process_path(folder, index))
-    reason = ended or worker.last_words(_out_of_memory_kills() - deaths)
-    outcome = from_journal(folder, index, reason, now() - began)
-    if worker.interrupted:
-        outcome = dataclasses.replace(outcome, status="interrupted", reason="interrupted", at=None)
-    elif ended == OUT_OF_TIME:
-        outcome = dataclasses.replace(outcome, status="cut", at=None)
+    if process_path(folder, index).is_file():  # also if it had to be killed after that
+        outcome = load_outcome(process_path(folder, index))
+        if outcome.status != "interrupted" or not worker.orphaned:
+            return outcome
+        outcome = dataclasses.replace(outcome, status="failed", reason=_ORPHANED)
+    else:
+        reason = ended or worker.last_words(_out_of_memory_kills() - deaths)
+        outcome = from_journal(folder, index, reason, now() - began)
+        if worker.interrupted:
+            outcome = dataclasses.replace(
+                outcome, status="interrupted", reason="interrupted", at=None
+            )
+        elif ended == OUT_OF_TIME:
+            outcome = dataclasses.replace(outcome, status="cut", at=None)
     save_outcome(folder, outcome)
     return outcome
 
@@ -181,6 +188,11 @@ class _Worker:
     def close(self) -> None:
         """Leave neither a process nor a pipe behind, whatever happened."""
         self._process.close()
+
+    @property
+    def orphaned(self) -> bool:
+        """Whether it ended because the process has died that it was forked of, and not by us."""
+        return not self.interrupted and self._process.returncode < 0
 
     def last_words(self, out_of_memory_kills: int) -> str:
         """How a worker ended that left no outcome."""

@@ -1,16 +1,162 @@
-"""How a process gets torch, and how it ends."""
+"""How a process gets torch, how old it is, what to type for it, and how it ends."""
 
 from __future__ import annotations
 
 import gc
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
-from detrbench.core.processes import importing_torch
+from detrbench.core import processes
+from detrbench.core.processes import age_s, called_as, importing_torch
+
+LINUX = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the system does not tell")
+
+
+# --- age -----------------------------------------------------------------------------------------
+
+
+@LINUX
+def test_a_process_is_as_old_as_the_system_says() -> None:
+    """A young one knows that it is: Python and this import alone are all it has done."""
+    code = "from detrbench.core.processes import age_s; print(age_s())"
+    before = time.monotonic()
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    took_s = time.monotonic() - before
+    assert 0.0 < float(done.stdout) <= took_s + 0.02  # a tick of the kernel's clock, both ways
+
+
+@LINUX
+def test_age_is_from_the_start_and_not_from_the_first_question() -> None:
+    assert 0.0 < age_s() <= age_s()
+
+
+def of_the_system(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Path, "read_text", lambda *_, **__: text)
+
+
+@LINUX
+def test_age_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Begun 12,345 ticks of a hundredth after the computer; a name may hold anything."""
+    fields = ["S", *["0"] * 18, "12345", *["0"] * 30]
+    of_the_system(f"7 (a ) b) {' '.join(fields)}", monkeypatch)
+    monkeypatch.setattr(processes.os, "sysconf", lambda name: 100)
+    monkeypatch.setattr(processes.time, "clock_gettime", lambda clock: 125.0)
+    assert age_s() == pytest.approx(125.0 - 123.45)
+    monkeypatch.setattr(processes.time, "clock_gettime", lambda clock: 123.0)
+    assert age_s() == 0.0, "clocks of two kinds may differ by a tick"
+
+
+@pytest.mark.parametrize("text", ["", "7 (python) S 1 2", "7 (python) " + "x " * 40])
+def test_a_system_that_does_not_tell_makes_it_newly_born(
+    text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    of_the_system(text, monkeypatch)
+    assert age_s() == 0.0
+
+
+def test_no_such_file_makes_it_newly_born(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(*_: object, **__: object) -> str:
+        raise FileNotFoundError
+
+    monkeypatch.setattr(Path, "read_text", missing)
+    assert age_s() == 0.0
+
+
+# --- what to type --------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def script(tmp_path: Path) -> Path:
+    """A `detrbench` in a folder of its own."""
+    path = tmp_path / "bin" / "detrbench"
+    path.parent.mkdir()
+    path.touch()
+    return path
+
+
+def called(argument: str, found: Path | None, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setattr(sys, "argv", [argument])
+    monkeypatch.setattr(processes.shutil, "which", lambda name: found and str(found))
+    return called_as()
+
+
+def test_what_is_on_the_path_is_called_by_its_name(
+    script: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert called(str(script), script, monkeypatch) == "detrbench"
+
+
+def test_what_is_not_on_the_path_is_called_as_it_was(
+    script: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert called(str(script), None, monkeypatch) == str(script)
+    other = tmp_path / "detrbench"
+    other.touch()
+    assert called(str(script), other, monkeypatch) == str(script), "another one is on the path"
+
+
+@pytest.mark.parametrize("argument", ["/x/detrbench/__main__.py", "-c", "my_program.py"])
+def test_a_module_or_a_program_names_the_command_or_the_interpreter(
+    argument: str, script: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert called(argument, script, monkeypatch) == "detrbench"
+    assert called(argument, None, monkeypatch) == f"{sys.executable} -m detrbench"
+
+
+@pytest.mark.parametrize("argument", ["", "detrbench"])
+def test_a_name_that_is_no_file_is_taken_for_the_command(
+    argument: str, script: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert called(argument, script, monkeypatch) == "detrbench"
+    assert called(argument, None, monkeypatch) == "detrbench"
+
+
+# --- the end of a parent -------------------------------------------------------------------------
+
+CHILD = """
+import signal, sys
+from detrbench.core.processes import end_with_parent
+signal.signal(signal.SIGTERM, lambda *_: (print("told", flush=True), sys.exit()))
+end_with_parent()
+print("ready", flush=True)
+signal.pause()
+"""
+PARENT = f"""
+import subprocess, sys, time
+subprocess.Popen([sys.executable, "-c", {CHILD!r}])
+time.sleep(1000)
+"""
+
+
+@LINUX
+def test_whose_parent_is_killed_is_told() -> None:
+    with subprocess.Popen([sys.executable, "-c", PARENT], stdout=subprocess.PIPE) as parent:
+        assert parent.stdout is not None
+        assert parent.stdout.readline() == b"ready\n"
+        parent.send_signal(signal.SIGKILL)
+        assert parent.stdout.readline() == b"told\n"
+
+
+def test_a_system_without_that_call_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "platform", "darwin")
+    processes.end_with_parent()
+
+    def without(name: object) -> object:
+        raise OSError("no such library")
+
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.setattr(processes.ctypes, "CDLL", without)
+    processes.end_with_parent()
+
+
+# --- torch, and the end ------------
 
 
 @pytest.mark.parametrize("enabled", [True, False])

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +10,15 @@ import torch
 from torch import Tensor, nn
 
 from detrbench.core.errors import UsageError
+from detrbench.machine.validity import Entry
 from detrbench.reports.report import Report
 from detrbench.timing import measuring
 from detrbench.timing.measuring import measure_latency, resume_latency
 from detrbench.timing.plan import Budget, RunPlan
+from detrbench.timing.process import Request
 from detrbench.timing.records import save_outcome, save_request
 from detrbench.timing.replication import Run
+from detrbench.timing.stop_rules import Plan
 from tests.timing.runs import run_of, taken
 
 
@@ -91,32 +95,119 @@ def test_a_run_goes_on_for_seconds_more_than_it_has_taken(
     assert [budget.budget_s for budget in budgets] == [4 * 10.0 + 60.0, 40.0]
 
 
-@pytest.mark.parametrize("planned", [6, 15])
-def test_a_run_that_may_have_said_its_verdict_takes_no_more_time(
-    planned: int, tmp_path: Path
+@pytest.mark.parametrize(("processes", "extended"), [(4, 0), (5, 0), (6, 1), (15, 1)])
+def test_any_run_goes_on_and_one_that_had_its_last_look_is_extended(
+    processes: int, extended: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    kept(tmp_path, processes=6, planned=planned)
-    with pytest.raises(UsageError, match="6 processes, enough for a verdict") as caught:
-        resume_latency(tmp_path, budget_s=60.0)
-    assert "measure anew" in str(caught.value)
+    budgets = going_on(monkeypatch, kept(tmp_path, processes=processes, planned=processes))
+    resume_latency(tmp_path, budget_s=60.0)
+    (budget,) = budgets
+    assert budget == Budget(budget_s=10.0 * processes + 60.0, extended=extended)
+
+
+def test_each_time_it_is_extended_once_more_and_without_more_time_it_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = kept(tmp_path, processes=6, planned=6)
+    before = Budget(budget_s=60.0, processes=6, extended=1)
+    save_request(tmp_path, run.request, before, run.plan)
+    budgets = going_on(monkeypatch, run)
+    resume_latency(tmp_path, budget_s=30.0)
+    resume_latency(tmp_path)
+    assert budgets == [Budget(budget_s=90.0, extended=2), before]
+
+
+# --- what is said at the end ---------------------------------------------------------------------
+
+EQUAL = (1.004, 0.996, 1.003, 0.998, 1.001, 0.999)
+NOISY = (1.05, 0.96, 1.01, 0.93, 1.08, 0.99)
+
+
+def ended(ratios: Sequence[float], planned: bool = True, **changes: Any) -> Run:
+    """A run of so many processes of 10 s each, in which b took so many times as long as a."""
+    run = run_of(*([taken(1.0), taken(ratio)] for ratio in ratios), stopped="budget")
+    plan = RunPlan(len(ratios), 6, process_s=10.0, left_s=0.0, half_width=0.1)
+    return dataclasses.replace(run, plan=plan if planned else None, **changes)
+
+
+def disturbed(run: Run) -> Run:
+    """`run`, throttled in every process."""
+    ledger = dataclasses.asdict(Entry(throttled_periods=40, throttled_s=4.0))
+    outcomes = tuple(
+        dataclasses.replace(
+            one,
+            measurement=dataclasses.replace(one.measurement, ledger=ledger, timed_s=10.0),  # type: ignore[type-var]
+        )
+        for one in run.outcomes
+    )
+    return dataclasses.replace(run, outcomes=outcomes)
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("run", "flag"),
     [
-        ({}, ["--budget 24"]),  # two processes of 10 s, and a fifth for a busy minute
-        ({"budget": Budget(budget_s=90.0), "stopped": "interrupted"}, [""]),
-        ({"budget": Budget(budget_s=50.0), "stopped": "interrupted"}, ["--budget 24"]),
-        ({"budget": Budget(budget_s=None, processes=4), "stopped": "processes"}, []),
+        # Two processes of 10 s are missing, and a fifth for a busy minute.
+        (ended([1.01] * 4), " --budget 24"),
+        # To halve an interval takes three times as many more; as many again are a beginning.
+        (ended(NOISY * 2), " --budget 144"),
+        (disturbed(ended(EQUAL)), " --budget 72"),
+        (ended([1.01] * 4, stopped="interrupted"), ""),
+        (ended([0.5] * 4, stopped="interrupted"), ""),
+        (ended([1.01] * 4, stopped="failures"), ""),
+        (ended(EQUAL), None),
+        (ended([0.5] * 3), None),
+        (ended([1.01] * 4, stopped="processes"), " --budget 24"),
+        (ended([1.01], planned=False), None),
     ],
-    ids=["no time for a verdict", "time is left", "too little is left", "as many as asked for"],
+    ids=[
+        "too few",
+        "inconclusive",
+        "busy",
+        "cut off",
+        "cut off with a verdict",
+        "failed",
+        "equivalent",
+        "few are enough",
+        "as many as asked for",
+        "nobody knows what one takes",
+    ],
 )
-def test_a_short_run_says_how_it_goes_on(
-    changes: dict[str, Any], said: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_what_is_open_is_said_with_what_it_takes(
+    run: Run, flag: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = dataclasses.replace(kept(tmp_path, processes=4, planned=4), **changes)
     going_on(monkeypatch, run)
+    monkeypatch.setattr(measuring, "called_as", lambda: "here/detrbench")
     announced: list[str] = []
     measuring.measure_run(run.request, run.budget, tmp_path, announce=announced.append)
-    command = f"cut short; go on with: detrbench latency --resume {tmp_path}"
-    assert announced == [f"{command} {flag}".strip() for flag in said]
+    command = f"go on with: here/detrbench latency --resume {tmp_path}"
+    assert announced == ([] if flag is None else [f"{command}{flag}"])
+
+
+@pytest.mark.parametrize(("ratios", "stays"), [([1.01] * 4, True), (EQUAL, False)])
+def test_a_folder_of_nobody_s_stays_while_something_is_open(
+    ratios: Sequence[float], stays: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    run = ended(ratios)
+    going_on(monkeypatch, run)
+    measuring.measure_run(run.request, run.budget, announce=lambda text: None)
+    assert bool(list(tmp_path.iterdir())) is stays
+
+
+def test_modules_of_one_s_own_without_a_word_about_time_take_half_a_minute(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    plans: list[Plan] = []
+
+    def here(request: Request, *_: object) -> Run:
+        plans.append(request.plan)
+        return run_of([taken(1.0)])
+
+    monkeypatch.setattr(measuring, "_in_this_process", here)
+    for seconds, rounds in ((None, None), (7.0, None), (None, 6)):
+        measure_latency([Small()], imgsz=16, budget_s=seconds, rounds=rounds)
+    assert [(plan.budget_s, plan.rounds) for plan in plans] == [
+        (30.0, None),
+        (7.0, None),
+        (None, 6),
+    ]

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,10 +13,13 @@ from detrbench.core.errors import UsageError
 from detrbench.models.sources.built import Built
 from detrbench.reports.case import Case
 from detrbench.reports.parse_cases import make_cases
+from detrbench.timing.journal import Journal, read_journal
 from detrbench.timing.process import Measurement, Request, measure_process, part_name
-from detrbench.timing.rounds import Progress
+from detrbench.timing.records import Outcome
+from detrbench.timing.rounds import OUT_OF_TIME, Progress
 from detrbench.timing.selfcheck import case_with_load
 from detrbench.timing.stop_rules import Plan
+from tests.timing.fakes import FakeClock
 from tests.timing.runs import asked, case
 
 PLAN = Plan(budget_s=None, rounds=6)
@@ -109,6 +113,105 @@ def test_an_interrupt_while_building_times_nothing() -> None:
     assert "before it was timed" in str(measured.series[0].reason)
     assert "before it was built" in str(measured.series[2].reason)
     assert measured.series[0].latency_s == []
+
+
+def test_the_deadline_while_building_times_nothing_and_is_no_interrupt() -> None:
+    clock, built = FakeClock(), []
+
+    def build(case: Case) -> Built:
+        built.append(case.name)
+        clock.seconds += 6.0
+        return Built(Fusable(), case.name)
+
+    measured = measure_process(
+        request("first", "second", "third"), build=build, now=clock.now, deadline=10.0
+    )
+    assert built == ["first", "second"], "at 12 s there is no time for the third"
+    assert [series.status for series in measured.series] == ["interrupted"] * 3
+    assert [series.reason for series in measured.series] == [
+        f"{OUT_OF_TIME} before it was timed",
+        f"{OUT_OF_TIME} before it was timed",
+        f"{OUT_OF_TIME} before it was built",
+    ]
+    assert Outcome.of(1, measured, 12.0).status == "cut"
+
+
+def test_the_deadline_while_building_leaves_a_failure_a_failure() -> None:
+    clock = FakeClock()
+
+    def build(case: Case) -> Built:
+        clock.seconds += 20.0
+        return small(case)
+
+    measured = measure_process(
+        request("missing", "conv"), build=build, now=clock.now, deadline=10.0
+    )
+    assert [series.status for series in measured.series] == ["failed", "interrupted"]
+
+
+def test_time_for_timing_that_is_over_when_all_is_built_is_a_cut(tmp_path: Path) -> None:
+    clock = FakeClock()
+
+    def build(case: Case) -> Built:
+        clock.seconds += 20.0
+        return small(case)
+
+    journal = Journal(tmp_path / "x.jsonl")
+    made = dataclasses.replace(request("conv"), resources=True)
+    measured = measure_process(made, build=build, now=clock.now, deadline=10.0, journal=journal)
+    journal.close()
+    (series,) = measured.series
+    assert series.status == "interrupted"
+    assert str(series.reason).startswith(OUT_OF_TIME)
+    assert not series.resources
+    assert not series.unmeasured, "nobody looked, for there was no time"
+
+
+class Slow(nn.Conv2d):
+    """Each call takes the next of its seconds on a clock of ours, and then the last for ever."""
+
+    def __init__(self, clock: FakeClock, *seconds: float) -> None:
+        super().__init__(3, 2, 1)
+        self.clock, self.seconds = clock, list(seconds)
+
+    def forward(self, images: Tensor) -> Tensor:
+        self.clock.seconds += self.seconds.pop(0) if len(self.seconds) > 1 else self.seconds[0]
+        return super().forward(images)
+
+
+def test_what_starts_is_counted_until_the_rounds_that_count(tmp_path: Path) -> None:
+    """The cost of a process that another would have too: its warm-up, not its samples."""
+    clock = FakeClock()
+    journal = Journal(tmp_path / "x.jsonl")
+    measured = measure_process(
+        dataclasses.replace(request("a"), resources=False),
+        build=lambda case: Built(Slow(clock, 1.0), case.name),
+        now=clock.now,
+        journal=journal,
+    )
+    journal.close()
+    # Calls of 1 s on this clock: six samples are at its end, whatever real time said of settling.
+    assert measured.took_s - measured.started_s == pytest.approx(6.0)
+    assert measured.timed_s >= 6.0
+    assert len(read_journal(tmp_path / "x.jsonl").rounds["a"]["latency_s"]) == 6
+
+
+def test_no_resources_are_looked_for_where_there_is_no_time() -> None:
+    clock = FakeClock()
+
+    def timed(deadline: float) -> Measurement:
+        return measure_process(
+            dataclasses.replace(request("a"), plan=Plan(budget_s=None, rounds=2), resources=True),
+            build=lambda case: Built(Slow(clock, 1.0), case.name),
+            now=clock.now,
+            deadline=clock.seconds + deadline,
+        )
+
+    # A first call, a round that does not count, four timed; to look takes as long as these.
+    (looked,), (saved,) = timed(1000.0).series, timed(8.0).series
+    assert looked.status == saved.status == "ok"
+    assert looked.resources or looked.unmeasured
+    assert saved.resources == saved.unmeasured == {}
 
 
 def test_fusing_is_asked_of_the_model() -> None:

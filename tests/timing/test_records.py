@@ -22,7 +22,7 @@ from detrbench.timing.records import (
     save_outcome,
     save_request,
 )
-from detrbench.timing.rounds import Progress
+from detrbench.timing.rounds import OUT_OF_TIME, Progress
 from detrbench.timing.selfcheck import case_with_load
 from tests.timing.runs import case, measured, taken
 
@@ -84,6 +84,41 @@ def test_a_torn_last_line_costs_only_itself(tmp_path: Path) -> None:
     assert read_journal(path).rounds["a"]["latency_s"] == [0.1]
 
 
+def test_rounds_of_a_warm_up_are_no_rounds_in_a_journal(tmp_path: Path) -> None:
+    path = tmp_path / "x.jsonl"
+    journal = Journal(path)
+    journal.channels({"a": ["latency_s", "wall_s"], "b": ["latency_s"]})
+    for second in (9.0, 5.0, 2.0):
+        journal.round([(second, second + 1), (second,)])
+    journal.counted(2)
+    journal.round([(1.0, 2.0), (1.0,)])
+    journal.close()
+    assert read_journal(path).rounds == {
+        "a": {"latency_s": [5.0, 2.0, 1.0], "wall_s": [6.0, 3.0, 2.0]},
+        "b": {"latency_s": [5.0, 2.0, 1.0]},
+    }
+
+
+@pytest.mark.parametrize(
+    ("statuses", "reason", "expected"),
+    [
+        (("ok", "ok"), None, "ok"),
+        (("failed", "ok"), "output 0 has 3 NaN", "ok"),
+        (("interrupted", "ok"), "interrupted after 2 timed rounds", "interrupted"),
+        (("failed", "interrupted"), f"{OUT_OF_TIME} before it was timed", "cut"),
+    ],
+)
+def test_a_process_ended_as_its_cases_did(
+    statuses: tuple[str, str], reason: str | None, expected: str
+) -> None:
+    series = {
+        name: taken(1.0, status=status, reason=None if status == "ok" else reason)
+        for name, status in zip("ab", statuses, strict=True)
+    }
+    outcome = Outcome.of(1, measured(REQUEST, series), took_s=4.0)
+    assert (outcome.status, outcome.reason) == (expected, None if expected == "ok" else reason)
+
+
 def test_no_journal_tells_nothing_and_a_broken_one_is_said(tmp_path: Path) -> None:
     assert read_journal(tmp_path / "none") == Told(None, {})
     (tmp_path / "bad").write_text("{]\n")
@@ -92,12 +127,21 @@ def test_no_journal_tells_nothing_and_a_broken_one_is_said(tmp_path: Path) -> No
 
 
 def test_a_request_and_its_plan_survive_the_disk(tmp_path: Path) -> None:
-    budget = Budget(budget_s=33.0, target=0.01)
+    budget = Budget(budget_s=33.0, target=0.01, least=6, extended=1)
     save_request(tmp_path, REQUEST, budget, None)
     assert load_request(tmp_path) == (REQUEST, budget, None)
     plan = RunPlan(8, 6, 10.0, 70.0, 0.01)
     save_request(tmp_path, REQUEST, budget, plan)
     assert load_request(tmp_path) == (REQUEST, budget, plan)
+
+
+def test_what_was_asked_before_there_were_extensions_is_still_read(tmp_path: Path) -> None:
+    save_request(tmp_path, REQUEST, Budget(budget_s=33.0), RunPlan(8, 6, 10.0, 70.0, 0.01))
+    path = tmp_path / "request.json"
+    plain = json.loads(path.read_text())
+    del plain["budget"]["least"], plain["budget"]["extended"], plain["plan"]["early"]
+    path.write_text(json.dumps(plain))
+    assert load_request(tmp_path)[1] == Budget(budget_s=33.0)
 
 
 def test_a_folder_of_something_else_is_refused(tmp_path: Path) -> None:

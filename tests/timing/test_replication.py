@@ -4,20 +4,30 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from detrbench.core.errors import UsageError
-from detrbench.reports.verdicts import Verdict
-from detrbench.timing.plan import Budget
+from detrbench.reports.case import Case
+from detrbench.reports.verdicts import FEW_ALPHA, Verdict
+from detrbench.timing import replication
+from detrbench.timing.plan import (
+    MOST_ROUNDS,
+    PILOT_S,
+    Budget,
+    expected_half_width,
+    interim_alpha,
+)
 from detrbench.timing.process import Request
 from detrbench.timing.records import Outcome, load_outcomes, load_request, save_outcome
 from detrbench.timing.replication import Run, replicate
-from detrbench.timing.rounds import OnProgress, Progress
+from detrbench.timing.rounds import OUT_OF_TIME, OnProgress, Progress
 from detrbench.timing.rows import latency_report
-from tests.timing.runs import asked, measured, taken
+from detrbench.timing.supervisor import Limits
+from tests.timing.runs import asked, measured, run_of, taken
 
 PAIR = asked("a", "b")
 
@@ -32,7 +42,7 @@ class Laboratory:
         self.seconds = 0.0
         self.requests: list[Request] = []
         self.on_disk: list[int] = []
-        self.silence_s: list[float] = []
+        self.limits: list[Limits] = []
 
     def now(self) -> float:
         return self.seconds
@@ -43,12 +53,12 @@ class Laboratory:
         folder: Path,
         index: int,
         *,
-        silence_s: float,
+        limits: Limits,
         progress: OnProgress | None,
     ) -> Outcome:
         self.requests.append(request)
         self.on_disk.append(len(load_outcomes(folder)))
-        self.silence_s.append(silence_s)
+        self.limits.append(limits)
         outcome = self.script(request, index)
         if progress:
             progress(Progress("timing", 1.0, 2.0, None))
@@ -99,14 +109,129 @@ def test_every_process_is_on_disk_before_the_next_begins(tmp_path: Path) -> None
 
 
 def test_a_clear_difference_ends_early_at_the_stricter_level(tmp_path: Path) -> None:
-    laboratory = Laboratory(scattered([0.9, 0.91, 0.905, 0.9, 0.91, 0.905]))
+    laboratory = Laboratory(scattered([0.95, 0.953, 0.9515]))
     run = laboratory.run(tmp_path, Budget(budget_s=120.0))
     assert run.stopped == "verdicts"
-    assert len(run.outcomes) == 6
-    assert run.alpha == pytest.approx(0.01 / 6)
+    assert len(run.outcomes) == 6, "five tell differences of 9 % and more"
+    assert run.plan is not None
+    assert run.alpha == interim_alpha(run.plan.processes) < 0.005
     (pair,) = latency_report(run).comparisons
     assert pair.verdict == "FASTER"
-    assert pair.confidence == pytest.approx(1 - 0.01 / 6)
+    assert pair.confidence == pytest.approx(1 - run.alpha)
+
+
+@pytest.mark.parametrize(("ratio", "processes"), [(0.5, 3), (1.2, 4), (0.9, 5)])
+def test_a_large_difference_ends_it_before_the_sixth(
+    ratio: float, processes: int, tmp_path: Path
+) -> None:
+    run = Laboratory(scattered([ratio])).run(tmp_path, Budget(budget_s=120.0))
+    assert (run.stopped, len(run.outcomes)) == ("verdicts", processes)
+    (pair,) = latency_report(run).comparisons
+    assert pair.verdict == ("FASTER" if ratio < 1 else "SLOWER")
+    assert pair.confidence == pytest.approx(1 - FEW_ALPHA)
+
+
+def test_a_run_may_ask_for_six_before_the_first_look(tmp_path: Path) -> None:
+    run = Laboratory(scattered([0.5])).run(tmp_path, Budget(budget_s=120.0, least=6))
+    assert (run.stopped, len(run.outcomes)) == ("verdicts", 6)
+
+
+def test_one_open_pair_keeps_all_going(tmp_path: Path) -> None:
+    def script(request: Request, index: int) -> Outcome:
+        seconds = {"a": 1.0, "b": 0.5, "c": NOISY[index % 6]}
+        series = {name: taken(*[seconds[name]] * 6) for name in request.names}
+        return Outcome(index, took_s=10.0, measurement=measured(request, series))
+
+    run = Laboratory(script).run(tmp_path, Budget(budget_s=90.0), asked("a", "b", "c"))
+    assert (run.stopped, len(run.outcomes)) == ("budget", 9)
+
+
+# --- without a budget ----------------------------------------------------------------------------
+
+
+def test_equal_models_of_a_calm_machine_take_six_processes(tmp_path: Path) -> None:
+    run = Laboratory(scattered(EQUAL)).run(tmp_path, Budget())
+    assert len(run.outcomes) == 6
+    assert run.judge("b").verdict is Verdict.EQUIVALENT
+
+
+def test_processes_that_are_seen_to_scatter_make_it_longer(tmp_path: Path) -> None:
+    """Planned from what is known of the machine, and from what the first five show."""
+    laboratory = Laboratory(scattered((1.02, 0.98, 1.03, 0.97, 1.02)))
+    run = laboratory.run(tmp_path, Budget(), between_sd=0.001)
+    assert run.plan is not None
+    sd = math.sqrt(sum(x * x for x in run.log_ratios("b")[:5]) / 4)
+    assert sd > 0.02
+    wanted = [n for n in range(6, 30) if expected_half_width(sd, n) < math.log1p(0.02)]
+    assert abs(run.plan.processes - wanted[0]) <= 1, "about the mean, which is nearly nothing"
+    assert len(run.outcomes) == run.plan.processes
+
+
+def test_there_is_an_end_without_a_budget_too(tmp_path: Path) -> None:
+    laboratory = Laboratory(scattered(NOISY, took_s=100.0))
+    run = laboratory.run(tmp_path, Budget())
+    assert run.stopped == "budget"
+    assert laboratory.seconds <= 600.0
+    assert {limits.deadline for limits in laboratory.limits} == {None}
+
+
+def test_what_processes_scatter_by_beyond_their_rounds() -> None:
+    """Of 0.9, 1 and 1.1 in logs, mean -0.0033, the standard deviation is 0.1003."""
+    apart = [[taken(1.0, 1.0), taken(ratio, ratio)] for ratio in (0.9, 1.0, 1.1)]
+    assert run_of(*apart).between_sd() == pytest.approx(0.10038, abs=1e-4)
+    assert run_of(*apart[:2]).between_sd() == 0.0, "two tell nothing"
+    noisy = [[taken(1.0, 1.0, 1.0), taken(0.5, 1.0, 2.0)]] * 3
+    assert run_of(*noisy).between_sd() == 0.0, "all of it is within"
+    assert run_of(*[[taken(1.0)]] * 3).between_sd() == 0.0, "one model has no ratio"
+
+
+# --- the end of the budget -----------------------------------------------------------------------
+
+
+def test_every_process_knows_when_the_budget_ends(tmp_path: Path) -> None:
+    laboratory = Laboratory(scattered(NOISY))
+    laboratory.seconds = 1000.0
+    laboratory.run(tmp_path, Budget(budget_s=50.0))
+    assert {limits.deadline for limits in laboratory.limits} == {1050.0}
+    assert {limits.grace_s for limits in laboratory.limits} == {0.04 * 50.0 + 0.5}
+
+
+def test_what_passed_before_the_first_process_is_of_the_budget(tmp_path: Path) -> None:
+    laboratory = Laboratory(scattered(NOISY))
+    laboratory.seconds = 20.0
+    laboratory.run(tmp_path, Budget(budget_s=50.0), began=5.0)
+    assert {limits.deadline for limits in laboratory.limits} == {55.0}
+    assert len(laboratory.requests) == 3
+
+
+def test_who_goes_on_has_what_is_left_of_the_budget(tmp_path: Path) -> None:
+    Laboratory(scattered(NOISY)).run(tmp_path, Budget(processes=3))
+    laboratory = Laboratory(scattered(NOISY))
+    laboratory.run(tmp_path, Budget(budget_s=50.0))
+    assert {limits.deadline for limits in laboratory.limits} == {20.0}
+
+
+@pytest.mark.parametrize(("budget_s", "processes"), [(119.0, 12), (118.0, 11)])
+def test_one_more_begins_if_its_least_fits(budget_s: float, processes: int, tmp_path: Path) -> None:
+    """Each takes 10 s of 120, but four of its six rounds 8.3 s; its deadline sees to the rest."""
+    laboratory = Laboratory(scattered(NOISY))
+    run = laboratory.run(tmp_path, Budget(budget_s=budget_s, early=False))
+    assert (run.stopped, len(run.outcomes)) == ("budget", processes)
+
+
+@pytest.mark.parametrize("cut_at", [1, 4])
+def test_a_process_that_the_deadline_cut_ends_the_run(cut_at: int, tmp_path: Path) -> None:
+    def script(request: Request, index: int) -> Outcome:
+        if index == cut_at:
+            return Outcome(index, "cut", f"{OUT_OF_TIME} after 1 timed round", 8.0)
+        return scattered(NOISY)(request, index)
+
+    run = Laboratory(script).run(tmp_path, Budget(budget_s=120.0))
+    assert (run.stopped, len(run.outcomes)) == ("budget", cut_at)
+    assert len(run.log_ratios("b")) == cut_at - 1
+    report = latency_report(run)
+    assert report.comparisons[0].verdict == "TOO FEW"
+    assert report.exit_code != 130
 
 
 def test_thorough_runs_do_not_end_early(tmp_path: Path) -> None:
@@ -124,7 +249,7 @@ def test_a_target_ends_a_run_when_the_interval_is_narrow(tmp_path: Path) -> None
 
 
 def test_a_number_of_processes_is_kept(tmp_path: Path) -> None:
-    run = Laboratory(scattered(NOISY)).run(tmp_path, Budget(budget_s=None, processes=7))
+    run = Laboratory(scattered(NOISY)).run(tmp_path, Budget(processes=7))
     assert (run.stopped, len(run.outcomes)) == ("processes", 7)
 
 
@@ -132,12 +257,19 @@ def test_the_pilot_s_plan_is_announced_and_shapes_the_rest(tmp_path: Path) -> No
     said: list[str] = []
     laboratory = Laboratory(scattered(NOISY))
     laboratory.run(tmp_path, Budget(budget_s=120.0), announce=said.append)
-    assert said[0].startswith("plan: 12 processes of 6 rounds")
-    assert laboratory.requests[0].plan.budget_s == 15.0
-    assert laboratory.requests[0].plan.rounds is None
-    assert laboratory.requests[1].plan.rounds == 6
-    assert laboratory.silence_s[0] == 300.0
-    assert laboratory.silence_s[-1] == 60.0
+    # The pilot's 10 s were 5 and six rounds; without noise inside, four are enough: 8.3 s.
+    assert said[0].startswith("plan: 14 processes of 4 rounds")
+    pilot, second = (each.plan for each in laboratory.requests[:2])
+    assert (pilot.budget_s, pilot.rounds, pilot.timed_s) == (15.0, MOST_ROUNDS, PILOT_S)
+    assert (second.rounds, second.timed_s) == (4, None)
+    assert laboratory.limits[0].silence_s == 300.0
+    assert laboratory.limits[-1].silence_s == 60.0
+
+
+def test_the_rounds_that_were_asked_for_are_the_pilot_s_too(tmp_path: Path) -> None:
+    laboratory = Laboratory(scattered(NOISY))
+    laboratory.run(tmp_path, Budget(processes=2, rounds=9))
+    assert [request.plan.rounds for request in laboratory.requests] == [9, 9]
 
 
 def test_a_slow_pilot_is_not_the_last_word(tmp_path: Path) -> None:
@@ -151,21 +283,19 @@ def test_a_slow_pilot_is_not_the_last_word(tmp_path: Path) -> None:
 
 def test_models_take_turns_in_being_built_first_and_seeds_differ(tmp_path: Path) -> None:
     laboratory = Laboratory(scattered(NOISY))
-    laboratory.run(tmp_path, Budget(budget_s=None, processes=4))
+    laboratory.run(tmp_path, Budget(processes=4))
     assert [request.names[0] for request in laboratory.requests] == ["a", "b", "a", "b"]
     assert len({request.plan.seed for request in laboratory.requests}) == 4
 
 
 def test_ratios_are_to_the_first_model_whoever_was_built_first(tmp_path: Path) -> None:
-    run = Laboratory(scattered([2.0])).run(tmp_path, Budget(budget_s=None, processes=4))
+    run = Laboratory(scattered([2.0])).run(tmp_path, Budget(processes=4, early=False))
     assert run.log_ratios("b") == pytest.approx([math.log(2.0)] * 4)
 
 
 def test_progress_is_of_the_whole_run(tmp_path: Path) -> None:
     told: list[Progress] = []
-    Laboratory(scattered(NOISY)).run(
-        tmp_path, Budget(budget_s=None, processes=3), progress=told.append
-    )
+    Laboratory(scattered(NOISY)).run(tmp_path, Budget(processes=3), progress=told.append)
     assert [each.phase for each in told] == ["pilot", "process 2 of 3", "process 3 of 3"]
     assert told[1].eta_s is not None
     assert told[2].eta_s is not None
@@ -183,7 +313,7 @@ def test_a_killed_process_is_missing_and_the_others_go_on(tmp_path: Path) -> Non
     laboratory = Laboratory(
         lambda request, index: died(index) if index == 3 else process(request, index, 0.5)
     )
-    run = laboratory.run(tmp_path, Budget(budget_s=None, processes=6))
+    run = laboratory.run(tmp_path, Budget(processes=6, early=False))
     assert [one.status for one in run.outcomes] == ["ok", "ok", "failed", "ok", "ok", "ok", "ok"]
     assert len(run.log_ratios("b")) == 6
     report = latency_report(run)
@@ -195,7 +325,7 @@ def test_a_pilot_that_dies_is_tried_again(tmp_path: Path) -> None:
     laboratory = Laboratory(
         lambda request, index: died(index, at="b") if index == 1 else process(request, index)
     )
-    run = laboratory.run(tmp_path, Budget(budget_s=None, processes=6))
+    run = laboratory.run(tmp_path, Budget(processes=6))
     assert len(run.finished) == 6
     assert run.dropped == {}
 
@@ -212,7 +342,7 @@ def test_a_model_that_processes_die_of_twice_is_a_failed_row_and_the_others_go_o
     )
     run = laboratory.run(
         tmp_path,
-        Budget(budget_s=None, processes=6),
+        Budget(processes=6),
         asked("a", "b", "c"),
     )
     assert run.dropped == {"b": "killed by SIGSEGV while b was made ready"}
@@ -230,7 +360,7 @@ def test_a_model_that_fails_by_itself_is_not_tried_again(tmp_path: Path) -> None
         return Outcome(index, took_s=10.0, measurement=measured(request, series))
 
     laboratory = Laboratory(script)
-    run = laboratory.run(tmp_path, Budget(budget_s=None, processes=3))
+    run = laboratory.run(tmp_path, Budget(processes=3))
     assert [set(request.names) for request in laboratory.requests] == [{"a", "b"}, {"a"}, {"a"}]
     assert latency_report(run).rows[1].reason == "output 0 has 3 NaN"
 
@@ -296,7 +426,7 @@ def test_a_refused_request_leaves_its_folder_to_the_next(tmp_path: Path) -> None
         Laboratory(refuse).run(tmp_path, Budget())
     assert list(tmp_path.iterdir()) == []
     other = asked("a", "c")
-    Laboratory(scattered(NOISY)).run(tmp_path, Budget(budget_s=None, processes=1), other)
+    Laboratory(scattered(NOISY)).run(tmp_path, Budget(processes=1), other)
     assert load_request(tmp_path)[0] == other
 
 
@@ -307,7 +437,7 @@ def test_a_run_that_is_refused_later_stays_what_it_is(tmp_path: Path) -> None:
         return scattered(NOISY)(request, index)
 
     with pytest.raises(UsageError):
-        Laboratory(script).run(tmp_path, Budget(budget_s=None, processes=2))
+        Laboratory(script).run(tmp_path, Budget(processes=2))
     assert load_request(tmp_path)[0] == PAIR
 
 
@@ -324,7 +454,7 @@ def test_a_killed_parent_loses_nothing_and_another_goes_on(tmp_path: Path) -> No
         return process(request, index, 0.5)
 
     with pytest.raises(Killed):
-        Laboratory(script).run(tmp_path, Budget(budget_s=None, processes=8))
+        Laboratory(script).run(tmp_path, Budget(processes=8, early=False))
 
     def stopped(request: Request, index: int) -> Outcome:
         raise KeyboardInterrupt
@@ -334,7 +464,7 @@ def test_a_killed_parent_loses_nothing_and_another_goes_on(tmp_path: Path) -> No
     assert [one.status for one in so_far.outcomes] == ["ok"] * 3
     report = latency_report(so_far)
     assert report.exit_code == 130
-    assert report.comparisons[0].reasons[0].startswith("3 processes have a ratio")
+    assert report.comparisons[0].verdict == "FASTER", "three tell a difference so large"
 
     laboratory = Laboratory(scattered([0.5]))
     run = laboratory.run(tmp_path, budget, request)
@@ -344,14 +474,62 @@ def test_a_killed_parent_loses_nothing_and_another_goes_on(tmp_path: Path) -> No
 
 
 def test_time_spent_before_counts_against_the_budget(tmp_path: Path) -> None:
-    Laboratory(scattered(NOISY)).run(tmp_path, Budget(budget_s=None, processes=5))
+    Laboratory(scattered(NOISY)).run(tmp_path, Budget(processes=5))
     laboratory = Laboratory(scattered(NOISY))
     run = laboratory.run(tmp_path, Budget(budget_s=70.0))
     assert len(run.outcomes) <= 7
 
 
 def test_another_run_s_folder_is_not_gone_on_with(tmp_path: Path) -> None:
-    Laboratory(scattered(NOISY)).run(tmp_path, Budget(budget_s=None, processes=1))
+    Laboratory(scattered(NOISY)).run(tmp_path, Budget(processes=1))
     with pytest.raises(UsageError, match="other models or settings"):
         Laboratory(scattered(NOISY)).run(tmp_path, Budget(), asked("a", "c"))
     assert load_request(tmp_path)[0] == PAIR
+
+
+@pytest.mark.parametrize("before", [4, 8])
+def test_more_time_makes_another_plan(before: int, tmp_path: Path) -> None:
+    first = Laboratory(scattered(NOISY)).run(tmp_path, Budget(budget_s=10.0 * before))
+    assert first.plan is not None
+    run = Laboratory(scattered(NOISY)).run(tmp_path, Budget(budget_s=10.0 * before + 60.0))
+    assert run.plan is not None
+    assert run.plan.processes > first.plan.processes
+    assert len(run.outcomes) >= before + 6
+
+
+def test_an_extension_is_looked_at_once_and_at_its_own_level(tmp_path: Path) -> None:
+    Laboratory(scattered(NOISY)).run(tmp_path, Budget(budget_s=80.0))
+    clear = Laboratory(scattered([0.5]))
+    run = clear.run(tmp_path, Budget(budget_s=140.0, extended=1))
+    assert run.stopped == "budget"
+    assert len(clear.requests) >= 6, "no look ends it before"
+    assert run.alpha == 0.005
+    assert latency_report(run).comparisons[0].confidence == pytest.approx(0.995)
+    again = Laboratory(scattered([0.5]))
+    run = again.run(tmp_path, Budget(budget_s=140.0, extended=1))
+    assert again.requests == []
+    assert run.alpha == 0.005, "the same budget is the same look"
+
+
+# --- who starts them -----------------------------------------------------------------------------
+
+
+def test_workers_are_started_as_their_cases_allow(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[object] = []
+
+    @contextmanager
+    def starting(cases: Sequence[Case]) -> Iterator[str]:
+        told.append(cases)
+        yield "a way to start"
+        told.append("closed")
+
+    def run_worker(request: Request, folder: Path, index: int, **options: object) -> Outcome:
+        told.append(options["start"])
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(replication, "starting", starting)
+    monkeypatch.setattr(replication, "run_worker", run_worker)
+    assert replicate(PAIR, Budget(), tmp_path).stopped == "interrupted"
+    assert told == [PAIR.cases, "a way to start", "closed"]

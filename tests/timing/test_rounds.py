@@ -1,12 +1,12 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 
 from detrbench.core.errors import UsageError
-from detrbench.timing.rounds import Progress, Series, measure_steps
+from detrbench.timing.rounds import OUT_OF_TIME, Observer, Progress, Series, measure_steps
 from detrbench.timing.stop_rules import Plan
 from tests.timing.fakes import FakeClock, FakeStep
 
@@ -31,28 +31,49 @@ def test_every_step_gets_its_own_samples_and_its_first_call_apart() -> None:
 def test_rounds_interleave_the_steps_in_abba_order() -> None:
     clock = FakeClock()
     measure(clock, FakeStep(clock, 1.0, name="a"), FakeStep(clock, 1.0, name="b"))
-    first_calls, rounds = clock.calls[:2], "".join(clock.calls[2:])
-    assert first_calls == ["a", "b"]
-    assert rounds == ("abba" * 6), (
-        "six warm-up rounds, six timed ones, and never two of one kind apart"
-    )
+    first_calls, warmup, rounds = clock.calls[:2], clock.calls[2:4], "".join(clock.calls[4:])
+    assert first_calls == warmup == ["a", "b"]
+    assert rounds == "baab" * 3, "six timed rounds, and never two of one kind apart"
 
 
 def test_every_sample_is_kept_however_far_out() -> None:
     clock = FakeClock()
-    script = [1.0] * 7 + [1.0, 1000.0, 1.0, 0.001, 1.0, 1.0]
+    script = [1.0] * 2 + [1.0, 1000.0, 1.0, 0.001, 1.0, 1.0]
     (series,) = measure(clock, FakeStep(clock, *script))
     assert series.latency_s == pytest.approx([1.0, 1000.0, 1.0, 0.001, 1.0, 1.0])
 
 
-def test_warm_up_ends_when_two_windows_agree() -> None:
+@pytest.mark.parametrize(("step_s", "rounds"), [(1.0, 1), (0.25, 2), (0.125, 4)])
+def test_rounds_that_never_count_go_on_for_half_a_second(step_s: float, rounds: int) -> None:
     clock = FakeClock()
-    falling = [9.0, 8.0, 7.0, 6.0, 5.0, 4.0, 3.0, 1.0]
+    (series,) = measure(clock, FakeStep(clock, step_s))
+    assert len(series.warmup["latency_s"]) == rounds
+    assert len(series.latency_s) == 6
+
+
+def test_rounds_that_never_count_take_at_most_their_share_of_the_budget() -> None:
+    clock = FakeClock()
+    plan = Plan(budget_s=30.0, warmup_s=100.0)
+    (series,) = measure(clock, FakeStep(clock, 1.0), plan=plan)
+    assert len(series.warmup["latency_s"]) == 10
+
+
+def test_warm_up_ends_when_two_windows_agree_and_these_count() -> None:
+    clock = FakeClock()
+    falling = [9.0, 8.0, 7.0, 6.0, 5.0, 4.0, 3.0, 2.0, 1.0]
     (series,) = measure(clock, FakeStep(clock, *falling))
     assert series.settled
-    # windows after the first call: 8 7 6 | 5 4 3 | 1 1 1 | 1 1 1
-    assert series.warmup["latency_s"] == pytest.approx([*falling[1:], *[1.0] * 5])
+    # after the first call and the second: 7 6 | 5 4 | 3 2 | 1 1 | 1 1, and two rounds more
+    assert series.warmup["latency_s"] == pytest.approx(falling[1:8])
     assert series.latency_s == pytest.approx([1.0] * 6)
+    assert len(clock.calls) == 1 + 7 + 6, "no round is taken twice"
+
+
+def test_what_gets_slower_again_is_noise_and_counts() -> None:
+    clock = FakeClock()
+    (series,) = measure(clock, FakeStep(clock, 9.0, 9.0, 1.0, 1.0, 5.0, 5.0, 2.0))
+    assert series.settled
+    assert series.latency_s == pytest.approx([1.0, 1.0, 5.0, 5.0, 2.0, 2.0])
 
 
 def test_warm_up_waits_for_the_slowest_to_settle() -> None:
@@ -62,39 +83,67 @@ def test_warm_up_waits_for_the_slowest_to_settle() -> None:
     )
     assert steady.settled
     assert falling.settled
-    assert len(steady.warmup["latency_s"]) == len(falling.warmup["latency_s"]) == 12
+    assert len(steady.warmup["latency_s"]) == len(falling.warmup["latency_s"]) == 5
+    assert len(steady.latency_s) == len(falling.latency_s) == 6
 
 
 def test_warm_up_that_never_settles_stops_at_the_cap_and_says_so() -> None:
     clock = FakeClock()
     script = [float(1.2**-call) for call in range(200)]
-    plan = Plan(budget_s=None, rounds=6, most_windows=4)
+    plan = Plan(budget_s=None, rounds=6, warmup_s=0.0, most_windows=4)
     (series,) = measure(clock, FakeStep(clock, *script), plan=plan)
     assert not series.settled
-    assert len(series.warmup["latency_s"]) == 4 * plan.window
-    assert len(series.latency_s) == 6
+    assert series.warmup["latency_s"] == pytest.approx(script[1 : 2 + 2 * plan.window])
+    assert series.latency_s == pytest.approx(script[2 + 2 * plan.window :][:6])
 
 
 def test_warm_up_takes_at_most_its_share_of_the_budget() -> None:
     clock = FakeClock()
-    falling = [100.0 * 0.8**call for call in range(40)]
+    falling = [200.0 * 0.9**call for call in range(6)]
     plan = Plan(budget_s=1200.0)
     (series,) = measure(clock, FakeStep(clock, *falling, 30.0), plan=plan)
-    # Windows of 195 and 100 s: a third like them would go beyond 400 s.
-    assert len(series.warmup["latency_s"]) == 2 * plan.window
+    # Windows of 308 and 249 s are beyond 400 s together: they count as they are.
     assert not series.settled
+    assert series.warmup["latency_s"] == pytest.approx(falling[1:2])
+    assert series.latency_s[:4] == pytest.approx(falling[2:])
     assert clock.seconds <= 1200.0
 
 
-@pytest.mark.parametrize(("steady", "settled"), [(10.0, True), (5.0, False)])
-def test_a_single_warm_up_window_is_compared_with_the_first_timed_one(
-    steady: float, settled: bool
-) -> None:
+@pytest.mark.parametrize("rounds", [1, 2, 3])
+def test_fewer_rounds_than_two_windows_are_the_last_of_them(rounds: int) -> None:
     clock = FakeClock()
-    warming = [10.0, 10.0, 10.0, 10.0]
-    (series,) = measure(clock, FakeStep(clock, *warming, steady), plan=Plan(budget_s=100.0))
-    assert len(series.warmup["latency_s"]) == 3, "a second window does not fit into a third"
-    assert series.settled is settled
+    plan = Plan(budget_s=None, rounds=rounds)
+    script = [9.0, 9.0, 1.0, 2.0, 3.0, 4.0]
+    (series,) = measure(clock, FakeStep(clock, *script), plan=plan)
+    assert series.latency_s == pytest.approx(script[-rounds:])
+    assert len(clock.calls) == 6
+
+
+def test_a_plan_of_seconds_ends_with_whole_pairs_of_rounds() -> None:
+    clock = FakeClock()
+    plan = Plan(budget_s=None, rounds=60, timed_s=6.5)
+    (series,) = measure(clock, FakeStep(clock, 1.0), plan=plan)
+    assert len(series.latency_s) == 8
+
+
+class _Watches(Observer):
+    def __init__(self) -> None:
+        self.rounds = 0
+        self.told: list[tuple[int, float]] = []
+
+    def round(self, readings: Sequence[Sequence[float] | None]) -> None:
+        self.rounds += 1
+
+    def counted(self, rounds: int, since: float) -> None:
+        self.told.append((rounds, since))
+
+
+def test_an_observer_learns_which_rounds_count_and_since_when() -> None:
+    clock, watch = FakeClock(), _Watches()
+    script = [9.0, 8.0, 6.0, 5.0, 3.0, 2.0, 1.0]
+    measure_steps([FakeStep(clock, *script)], ROUNDS, now=clock.now, observer=watch)
+    assert watch.told == [(4, sum(script[:6]))], "from the first round of 1 s"
+    assert watch.rounds == 4 + 6, "of all windows, and of the two that follow"
 
 
 def test_verification_costs_no_call_of_its_own() -> None:
@@ -102,7 +151,7 @@ def test_verification_costs_no_call_of_its_own() -> None:
     step = FakeStep(clock, 1.0)
     measure(clock, step)
     assert step.checks == 2, "of the first call and of the last"
-    assert len(clock.calls) == 1 + 6 + 6
+    assert len(clock.calls) == 1 + 1 + 6
 
 
 def test_the_budget_is_kept() -> None:
@@ -133,10 +182,10 @@ def test_a_step_that_raises_at_once_is_a_failed_series_and_the_others_go_on() ->
 def test_a_step_that_raises_midway_keeps_what_it_had() -> None:
     clock = FakeClock()
     good, bad = measure(
-        clock, FakeStep(clock, 1.0), FakeStep(clock, *[2.0] * 9, RuntimeError("lost"))
+        clock, FakeStep(clock, 1.0), FakeStep(clock, *[2.0] * 4, RuntimeError("lost"))
     )
     assert bad.status == "failed"
-    assert bad.latency_s == pytest.approx([2.0, 2.0])  # 1 first call, 6 warm-up, 2 timed
+    assert bad.latency_s == pytest.approx([2.0, 2.0])  # 1 first call, 1 warm-up, 2 timed
     assert len(good.latency_s) == 6
 
 
@@ -160,18 +209,26 @@ def test_all_steps_failing_ends_the_session() -> None:
 
 def test_an_interrupt_keeps_the_samples_taken() -> None:
     clock = FakeClock()
-    a, b = measure(clock, FakeStep(clock, 1.0), FakeStep(clock, *[2.0] * 10, KeyboardInterrupt()))
+    a, b = measure(clock, FakeStep(clock, 1.0), FakeStep(clock, *[2.0] * 6, KeyboardInterrupt()))
     assert a.status == b.status == "interrupted"
-    assert a.reason == "interrupted after 3 timed rounds"  # round 4 is b, a: it never reached a
-    assert a.latency_s == pytest.approx([1.0] * 3)
-    assert b.latency_s == pytest.approx([2.0] * 3)
+    assert a.reason == "interrupted after 4 timed rounds"  # round 5 is b, a: it never reached a
+    assert a.latency_s == pytest.approx([1.0] * 4)
+    assert b.latency_s == pytest.approx([2.0] * 4)
+
+
+def test_an_interrupt_before_two_windows_agree_keeps_the_last_two() -> None:
+    clock = FakeClock()
+    script = [9.0, 8.0, 7.0, 6.0, 5.0, 4.0, 3.0]
+    (series,) = measure(clock, FakeStep(clock, *script, KeyboardInterrupt()))
+    assert series.warmup["latency_s"] == pytest.approx(script[1:3])
+    assert series.latency_s == pytest.approx(script[3:])
 
 
 def test_an_interrupt_leaves_a_failure_a_failure() -> None:
     clock = FakeClock()
     a, b = measure(
         clock,
-        FakeStep(clock, *[1.0] * 9, KeyboardInterrupt()),
+        FakeStep(clock, *[1.0] * 5, KeyboardInterrupt()),
         FakeStep(clock, RuntimeError("no")),
     )
     assert (a.status, b.status) == ("interrupted", "failed")
@@ -259,7 +316,7 @@ def test_progress_is_told_between_rounds_and_ends_at_the_end() -> None:
     ]
     timing = [each for each in told if each.phase == "timing"]
     assert all(each.eta_s is not None and each.eta_s >= 0 for each in timing)
-    assert timing[0].eta_s == pytest.approx(30.0 - 8.0)
+    assert timing[0].eta_s == pytest.approx(30.0 - 6.0)
     assert timing[0].total == pytest.approx(30.0)
     assert timing[-1].done == pytest.approx(clock.seconds)
 
@@ -268,6 +325,95 @@ def test_progress_of_a_plan_in_rounds_knows_when_it_ends() -> None:
     clock = FakeClock()
     told: list[Progress] = []
     measure_steps([FakeStep(clock, 2.0)], ROUNDS, now=clock.now, progress=told.append)
+    assert [each.eta_s for each in told if each.phase == "timing"] == pytest.approx([4.0, 2.0, 0.0])
+
+
+def test_progress_of_a_plan_of_seconds_knows_when_it_ends() -> None:
+    clock = FakeClock()
+    told: list[Progress] = []
+    plan = Plan(budget_s=None, rounds=60, timed_s=13.0)
+    measure_steps([FakeStep(clock, 2.0)], plan, now=clock.now, progress=told.append)
     assert [each.eta_s for each in told if each.phase == "timing"] == pytest.approx(
-        [10.0, 8.0, 6.0, 4.0, 2.0, 0.0]
+        [5.0, 3.0, 1.0, 0.0, 0.0]
     )
+
+
+def test_rounds_before_two_windows_agree_are_signs_of_life_too() -> None:
+    clock = FakeClock()
+    told: list[Progress] = []
+    measure_steps([FakeStep(clock, 2.0)], ROUNDS, now=clock.now, progress=told.append)
+    assert [each.phase for each in told].count("warm-up") == 1 + 4
+
+
+# --- the deadline --------------------------------------------------------------------------------
+
+
+def until(deadline: float, clock: FakeClock, *steps: FakeStep, rounds: int = 6) -> list[Series]:
+    plan = Plan(budget_s=None, rounds=rounds)
+    return list(measure_steps(steps, plan, now=clock.now, deadline=deadline))
+
+
+def test_the_deadline_reaches_the_first_calls() -> None:
+    clock = FakeClock()
+    steps = [FakeStep(clock, 5.0, name=name) for name in "abc"]
+    series = until(8.0, clock, *steps)
+    assert clock.calls == ["a", "b"]
+    assert [one.status for one in series] == ["interrupted"] * 3
+    assert {one.reason for one in series} == {"its time was over after 0 timed rounds"}
+
+
+def test_the_deadline_reaches_the_warm_up() -> None:
+    clock = FakeClock()
+    (series,) = until(9.0, clock, FakeStep(clock, 5.0))
+    assert len(clock.calls) == 1, "a second call would end at 10 s"
+    assert series.status == "interrupted"
+    assert str(series.reason).startswith(OUT_OF_TIME)
+
+
+def test_the_deadline_before_a_whole_block_leaves_nothing() -> None:
+    clock = FakeClock()
+    (series,) = until(3.5, clock, FakeStep(clock, 1.0))
+    assert len(clock.calls) == 3, "a first call, a warm-up round and a timed one"
+    assert (series.status, series.reason) == (
+        "interrupted",
+        "its time was over after 1 timed round",
+    )
+
+
+def test_a_block_of_rounds_before_the_deadline_counts() -> None:
+    clock = FakeClock()
+    a, b = until(8.5, clock, FakeStep(clock, 1.0), FakeStep(clock, 1.0))
+    assert (a.status, b.status) == ("ok", "ok")
+    assert (len(a.latency_s), len(b.latency_s)) == (2, 2)
+    assert not a.settled, "nobody knows: there is one window"
+
+
+def test_the_deadline_before_two_windows_agree_leaves_the_last_two() -> None:
+    clock = FakeClock()
+    script = [9.0, 8.0, 7.0, 6.0, 5.0, 4.0, 3.0, 2.0, 1.0]
+    (series,) = until(sum(script[:7]) + 2.5, clock, FakeStep(clock, *script))
+    assert series.status == "ok"
+    assert not series.settled
+    assert series.warmup["latency_s"] == pytest.approx(script[1:3])
+    assert series.latency_s == pytest.approx(script[3:7])
+
+
+def test_the_deadline_ends_the_timed_rounds_before_one_that_would_not_fit() -> None:
+    clock = FakeClock()
+    (series,) = until(20.0, clock, FakeStep(clock, 3.0), rounds=1000)
+    assert clock.seconds == 18.0
+    assert (series.status, len(series.latency_s)) == ("ok", 4)
+
+
+def test_outputs_are_looked_at_after_the_deadline_too() -> None:
+    clock = FakeClock()
+    broken = FakeStep(clock, 1.0, broken_from_check=2)
+    (series,) = until(20.0, clock, broken, rounds=1000)
+    assert series.status == "failed"
+    assert "NaN" in str(series.reason)
+
+
+def test_the_deadline_leaves_a_failure_a_failure() -> None:
+    clock = FakeClock()
+    good, bad = until(2.5, clock, FakeStep(clock, 1.0), FakeStep(clock, RuntimeError("no")))
+    assert (good.status, bad.status) == ("interrupted", "failed")

@@ -8,11 +8,13 @@ import pytest
 from detrbench.machine.validity import Entry
 from detrbench.render import render
 from detrbench.reports.report import Report
+from detrbench.reports.verdicts import FEW_ALPHA
 from detrbench.runtimes import PARTS
+from detrbench.timing.plan import RunPlan
 from detrbench.timing.process import part_name
 from detrbench.timing.records import Outcome
 from detrbench.timing.replication import Run
-from detrbench.timing.rounds import Series
+from detrbench.timing.rounds import OUT_OF_TIME, Series
 from detrbench.timing.rows import (
     METRIC_KEYS,
     latency_comparisons,
@@ -174,6 +176,28 @@ def test_a_process_cut_short_is_said_to_be_missing_once_the_run_went_on() -> Non
     )
 
 
+def test_a_process_that_its_time_ended_is_said_to_be_missing() -> None:
+    run = run_of([taken(1.0), taken(2.0)], stopped="budget")
+    cut = Outcome(2, "cut", f"{OUT_OF_TIME} after 1 timed round", 4.0)
+    run = dataclasses.replace(run, outcomes=(*run.outcomes, cut))
+    for row in latency_results(run):
+        assert (row.status, row.metrics["latency_processes"]) == ("ok", 1)
+        assert row.notes[0] == "process 2 of 2 is missing: its time was over after 1 timed round"
+    assert len(latency_comparisons(run)[0].process_log_ratios) == 1
+
+
+def test_a_run_whose_pilot_its_time_ended_has_reasons_and_no_failure() -> None:
+    run = run_of([taken(1.0), taken(2.0)], stopped="budget")
+    cut = Outcome(1, "cut", f"{OUT_OF_TIME} while b was made ready", 4.0)
+    report = latency_report(dataclasses.replace(run, outcomes=(cut,)))
+    assert [row.status for row in report.rows] == ["ok", "ok"]
+    assert "while b was made ready" in report.rows[0].notes[0]
+    (pair,) = report.comparisons
+    assert (pair.verdict, pair.ratio) == ("TOO FEW", None)
+    assert pair.reasons == ("no process has a ratio; 6 more processes decide",)
+    assert Report.from_json(report.to_json()) == report
+
+
 def test_a_run_whose_processes_all_died_is_failed_rows() -> None:
     run = run_of([taken(1.0), taken(2.0)], stopped="failures")
     dead = Outcome(1, "failed", "killed by SIGSEGV while b was made ready", at="b")
@@ -240,8 +264,32 @@ def test_too_few_processes_are_no_verdict() -> None:
     (pair,) = latency_comparisons(run_of([taken(1.0), taken(0.5)]))
     assert pair.ratio == pytest.approx(0.5)
     assert pair.ci_low is pair.ci_high is None
-    assert pair.verdict == "INVALID"
-    assert pair.reasons[0].startswith("1 process has a ratio, and a verdict needs 6")
+    assert pair.verdict == "TOO FEW"
+    assert pair.reasons == ("faster in 1 of 1 process; 5 more processes decide",)
+
+
+def test_too_few_processes_say_what_the_rest_would_take_where_there_is_a_plan() -> None:
+    run = run_of(*[[taken(1.0), taken(1.01)]] * 4)
+    run = dataclasses.replace(run, plan=RunPlan(4, 6, 10.0, 0.0, 0.1))
+    (pair,) = latency_comparisons(run)
+    assert pair.reasons == ("slower in 4 of 4 processes; 2 more processes decide: about 20 s",)
+    assert pair.confidence == 0.95
+
+
+def test_three_processes_far_beyond_the_margin_are_a_verdict_of_their_own_confidence() -> None:
+    (pair,) = latency_comparisons(run_of(*[[taken(1.0), taken(0.5)]] * 3))
+    assert (pair.verdict, pair.reasons) == ("FASTER", ())
+    assert pair.confidence == pytest.approx(1 - FEW_ALPHA)
+    assert pair.ci_low is not None
+    assert pair.ci_high is not None
+    assert pair.ci_low < 0.5 < pair.ci_high
+
+
+@pytest.mark.parametrize("processes", [2, 6])
+def test_a_model_that_failed_is_invalid_however_few_there_are(processes: int) -> None:
+    broken = taken(1.0, status="failed", reason="turned to NaN")
+    (pair,) = latency_comparisons(run_of(*[[taken(1.0), broken]] * processes))
+    assert (pair.verdict, pair.reasons) == ("INVALID", ("b has no latency: turned to NaN",))
 
 
 @pytest.mark.parametrize("broken", [0, 1])
@@ -262,8 +310,8 @@ def test_processes_in_different_environments_are_invalid() -> None:
     assert pair.reasons == ("the processes ran in different environments: processor",)
 
 
-def with_ledgers(*entries: Entry | None) -> Run:
-    run = run_of(*[[taken(1.0), taken(0.5)]] * len(entries))
+def with_ledgers(*entries: Entry | None, latency_s: float = 0.5) -> Run:
+    run = run_of(*[[taken(1.0), taken(latency_s)]] * len(entries))
     outcomes = tuple(
         dataclasses.replace(
             outcome,
@@ -282,11 +330,26 @@ THROTTLED = Entry(throttled_periods=40, throttled_s=4.0)
 SCARCELY = Entry(throttled_periods=1, throttled_s=0.01)
 
 
-def test_a_machine_that_was_throttled_half_the_time_gives_no_verdict() -> None:
-    run = with_ledgers(*[THROTTLED] * 3, *[None] * 3)
+def test_a_machine_that_was_throttled_half_the_time_is_busy_about_small_differences() -> None:
+    run = with_ledgers(*[THROTTLED] * 3, *[None] * 3, latency_s=0.95)
     (pair,) = latency_comparisons(run)
-    assert pair.verdict == "INVALID"
+    assert pair.verdict == "BUSY"
     assert pair.reasons[0].startswith("throttled in 3 of 6 processes: the CPU quota ran out")
+
+
+def test_what_a_disturbed_machine_cannot_have_made_is_a_verdict_and_a_note() -> None:
+    run = with_ledgers(*[THROTTLED] * 6, latency_s=0.5)
+    (pair,) = latency_comparisons(run)
+    assert (pair.verdict, pair.reasons) == ("FASTER", ())
+    assert latency_results(run)[0].notes[0].startswith("throttled in 6 of 6 processes")
+
+
+def test_few_processes_of_a_disturbed_machine_are_too_few() -> None:
+    run = with_ledgers(*[THROTTLED] * 4, latency_s=0.99)
+    (pair,) = latency_comparisons(run)
+    assert pair.verdict == "TOO FEW"
+    assert pair.reasons[0] == "faster in 4 of 4 processes; 2 more processes decide"
+    assert pair.reasons[1].startswith("throttled in 4 of 4 processes")
 
 
 def test_what_matters_less_is_a_note_with_the_next_thing_to_do() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import select
 import signal
 import subprocess
 import sys
@@ -21,6 +20,7 @@ from detrbench.timing.records import load_outcomes
 from detrbench.timing.rounds import Progress
 from detrbench.timing.stop_rules import Plan
 from detrbench.timing.supervisor import run_worker
+from tests.timing.processes import children, descendants, ends
 
 SMALL: dict[str, Any] = {"nc": 1, "imgsz": (64, 64), "threads": 1}
 MODEL = "shufflev2-x0.5"
@@ -57,7 +57,7 @@ def test_kill_9_to_a_worker_loses_nothing_it_had_measured(tmp_path: Path) -> Non
         if progress.phase == "timing":
             rounds += 1
         if rounds == 3:
-            for child in _children(os.getpid()):
+            for child in children(os.getpid()):
                 os.kill(child, signal.SIGKILL)
 
     cases = make_cases([MODEL], {key: [value] for key, value in SMALL.items()})
@@ -88,10 +88,11 @@ def test_kill_9_to_the_parent_leaves_all_and_another_goes_on(tmp_path: Path) -> 
     for line in parent.stdout:
         if line.startswith("process 2"):
             break
-    children = _children(parent.pid)
+    server_and_worker = descendants(parent.pid)
     parent.kill()
     parent.wait()
-    assert all(_ends(child) for child in children)
+    assert len(server_and_worker) == 2
+    assert all(ends(each) for each in server_and_worker)
 
     first, second = load_outcomes(tmp_path)
     assert first.status == "ok"
@@ -104,7 +105,7 @@ def test_kill_9_to_the_parent_leaves_all_and_another_goes_on(tmp_path: Path) -> 
 
 ORPHAN = """
 import subprocess, sys
-code = "import time, detrbench.timing.worker as it; it._end_with_parent(); print(flush=True); "
+code = "import time, detrbench.core.processes as it; it.end_with_parent(); print(flush=True); "
 command = [sys.executable, "-c", code + "time.sleep(1000)"]
 worker = subprocess.Popen(command, stdout=subprocess.PIPE, start_new_session=True)
 worker.stdout.readline()
@@ -120,7 +121,7 @@ def test_a_worker_in_a_long_call_ends_with_its_parent() -> None:
         assert parent.stdout is not None
         worker = int(parent.stdout.readline())
         parent.kill()
-    assert _ends(worker)
+    assert ends(worker)
 
 
 DEADLY = """
@@ -156,21 +157,3 @@ def test_a_model_that_its_process_dies_of_is_a_row_and_the_others_have_numbers(
     assert dead.reason == f"killed by SIGKILL while {bad} was made ready"
     assert report.comparisons[0].verdict == "INVALID"
     assert report.exit_code == 4
-
-
-def _children(parent: int) -> list[int]:
-    """The processes that `parent` started, as Linux lists them."""
-    tasks = Path(f"/proc/{parent}/task").glob("*/children")
-    return [int(word) for task in tasks for word in task.read_text().split()]
-
-
-def _ends(process: int, within_s: float = 60.0) -> bool:
-    """Whether it does, where it is not ours to `wait` for."""
-    try:
-        descriptor = os.pidfd_open(process)
-    except ProcessLookupError:  # it is over
-        return True
-    try:
-        return bool(select.select([descriptor], [], [], within_s)[0])
-    finally:
-        os.close(descriptor)
