@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
 from detrbench.cli import options
-from detrbench.cli.budgets import check_budget
+from detrbench.cli.budgets import check_budget, left_of, within
 from detrbench.cli.output import ProgressLine, say, show_report
 from detrbench.core.errors import UsageError
 
@@ -19,8 +20,10 @@ if TYPE_CHECKING:
 
 def explain(
     context: typer.Context,
-    baseline: Annotated[str, typer.Argument(metavar="BASELINE", help=f"{options.MODEL_HELP}.")],
-    variant: Annotated[str, typer.Argument(metavar="VARIANT", help="Likewise.")],
+    baseline: Annotated[
+        str | None, typer.Argument(metavar="BASELINE", help=f"{options.MODEL_HELP}.")
+    ] = None,
+    variant: Annotated[str | None, typer.Argument(metavar="VARIANT", help="Likewise.")] = None,
     device: options.Device = None,
     imgsz: options.ImageSize = None,
     batch: options.Batch = None,
@@ -36,15 +39,23 @@ def explain(
     blocks: options.Blocks = None,
     backbone_weights: options.BackboneWeights = None,
     seed: options.Seed = None,
-    budget: Annotated[float, options.taking("SECONDS", "For the rounds.")] = 90.0,
+    budget: Annotated[float, options.taking("SECONDS", "For everything.")] = 90.0,
     tries: Annotated[
         list[str] | None,
         options.taking(
             "REMEDY",
             "Also measure, on VARIANT: channels_last, batch, compile, cudagraph, or any setting as "
-            "KEY=VALUE. May be given several times; each takes half of the budget more.",
+            "KEY=VALUE. May be given several times; each takes half as long as the pair.",
             "--try",
         ),
+    ] = None,
+    folder: Annotated[
+        Path | None,
+        options.taking("FOLDER", "Keep the rounds here, so that more can be added: --resume."),
+    ] = None,
+    resume: Annotated[
+        Path | None,
+        options.taking("FOLDER", "Add rounds to those kept here, for --budget seconds more."),
     ] = None,
     pictures: Annotated[
         Path | None, options.taking("FOLDER", "Also write roofline.svg and parts.svg there.")
@@ -68,31 +79,60 @@ def explain(
       detrbench explain rtdetr-l shufflev2
       detrbench explain rtdetr-l shufflev2 --by op --budget 120
       detrbench explain rtdetr-l rtdetr-l@memory_format=channels_last
+      detrbench explain --resume ./why --budget 60
       detrbench explain rtdetr-l ./my-variant.yaml --try channels_last --try threads=1 -o why.json
     """
     from detrbench.analysis.explain.pair import check_pair
     from detrbench.analysis.explain.remedies import measure_tries, with_remedy
+    from detrbench.analysis.explain.sessions import load
     from detrbench.render.layout import PARTS
     from detrbench.timing.process import Request
-    from detrbench.timing.stop_rules import Plan
 
-    options.check_choice(by, PARTS, flag="--by")
-    asked = options.cases((baseline, variant), context)
+    check_budget(budget)
+    if resume is not None:
+        free = ("budget", "tries", "pictures")
+        options.check_alone(context, "resume", "The folder says what is explained", *free)
+        kept = load(resume)
+        asked, by = kept.request.cases, kept.by
+    elif baseline is None or variant is None:
+        raise UsageError(
+            "two models are needed", hint="Such as: detrbench explain rtdetr-l shufflev2"
+        )
+    else:
+        options.check_choice(by, PARTS, flag="--by")
+        asked = options.cases((baseline, variant), context)
     check_pair(asked)
     changed = list(dict.fromkeys(with_remedy(asked[1], wanted) for wanted in tries or ()))
-    check_budget(budget)
-    if pictures is not None:
-        _check_folder(pictures)
+    for each, flag in ((pictures, "--pictures"), (resume or folder, "--folder")):
+        if each is not None:
+            _check_folder(each, flag)
 
     from detrbench.analysis.explain.measuring import explain_pair
     from detrbench.analysis.explain.tables import explanation_report
+    from detrbench.timing.rounds import Progress
+    from detrbench.timing.stop_rules import Plan
 
-    request = Request(asked, plan=Plan(budget_s=budget, seed=asked[0].model.seed))
-    with ProgressLine() as progress:
-        found = explain_pair(request, cast(Any, by), progress=progress)  # checked above
+    # The pair first; each remedy takes half as long.
+    seconds = left_of(budget) / (1 + len(changed) / 2)
+    plan = Plan(budget_s=seconds, least_rounds=2, seed=asked[0].model.seed)
+    with ProgressLine() as progress, within(budget):
+        progress(Progress("starting", 0.0, None))
+        found = explain_pair(
+            Request(asked, plan=plan),
+            cast(Any, by),  # checked above
+            deadline=time.monotonic() + seconds,
+            folder=resume or folder,
+            progress=progress,
+        )
         if changed and not found.interrupted:
-            seconds = budget * len(changed) / 2
-            tried = measure_tries(asked[1], changed, budget_s=seconds, progress=progress)
+            left_s = left_of(budget)
+            tried = measure_tries(
+                asked[1],
+                changed,
+                budget_s=left_s,
+                deadline=time.monotonic() + left_s,
+                progress=progress,
+            )
             explanation = dataclasses.replace(found.explanation, tried=tried)
             found = dataclasses.replace(found, explanation=explanation)
     report = explanation_report(found)
@@ -102,14 +142,14 @@ def explain(
     raise typer.Exit(report.exit_code)
 
 
-def _check_folder(folder: Path) -> None:
+def _check_folder(folder: Path, flag: str) -> None:
     """Make `folder` now: said before the measurement, not after it."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UsageError(
             f"{folder} cannot be made a folder: {error.strerror}",
-            where="--pictures",
+            where=flag,
             hint="Name another one.",
         ) from error
 

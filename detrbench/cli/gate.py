@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from detrbench.cli import options
+from detrbench.cli.budgets import check_budget, left_of
 from detrbench.cli.output import INTERRUPTED, ProgressLine, deliver, say, show_document
 from detrbench.core.errors import UsageError
 
@@ -77,11 +78,13 @@ def gate(
     blocks: options.Blocks = None,
     backbone_weights: options.BackboneWeights = None,
     budget: Annotated[
-        float,
+        float | None,
         options.taking(
-            "SECONDS", "For each model; what that leaves open is timed once or twice more.", min=1
+            "SECONDS",
+            "For everything --rev times; half of it for what the first run leaves open.  "
+            "[default: what verdicts take]",
         ),
-    ] = 120.0,
+    ] = None,
     run: Annotated[
         Path | None, options.file_to_write("Also keep what --rev measured, a run.json.")
     ] = None,
@@ -126,6 +129,7 @@ def gate(
     from detrbench.compare.gate.policy import Policy, load_policy, policy_of
     from detrbench.compare.gate.tables import document
 
+    check_budget(budget)
     options.check_file(policy, flag="--policy")
     named = {"params": max_params, "flops": max_gflops}
     most = [*(max or []), *(f"{key}={text}" for key, text in named.items() if text is not None)]
@@ -201,7 +205,7 @@ def _request(models: list[str], context: typer.Context) -> Request:
 
 
 def _of_revision(
-    request: Request, rev: str, limits: Policy, budget: float, counts_only: bool
+    request: Request, rev: str, limits: Policy, budget: float | None, counts_only: bool
 ) -> tuple[GateResult, Report]:
     """Models against their own past, counted and timed now."""
     from detrbench.compare.regression import Asked, gate_revision
@@ -209,7 +213,7 @@ def _of_revision(
     devices = {case.execution.device for case in request.cases}
     with ProgressLine() as progress:
         result, versus = gate_revision(
-            Asked(request, rev, budget_s=budget, counts_only=counts_only),
+            Asked(request, rev, budget_s=budget and left_of(budget), counts_only=counts_only),
             limits,
             known=_known(devices),
             progress=progress,

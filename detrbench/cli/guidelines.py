@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from detrbench.cli import options
-from detrbench.cli.budgets import check_budget
+from detrbench.cli.budgets import check_budget, left_of
 from detrbench.cli.output import ProgressLine, show_document, show_report
 from detrbench.core.units import parse_part
 
@@ -37,6 +37,12 @@ def guidelines(
         Path | None,
         options.taking(
             "FOLDER", "Keep every process's samples here, and go on with a run that was cut short."
+        ),
+    ] = None,
+    resume: Annotated[
+        Path | None,
+        options.taking(
+            "FOLDER", "Go on with a run, finished or not; with --budget, for seconds more."
         ),
     ] = None,
     saved: Annotated[
@@ -69,6 +75,8 @@ def guidelines(
 
     if saved is not None:
         options.check_alone(context, "saved", "The file says what was measured")
+    if resume is not None:
+        options.check_alone(context, "resume", "The folder says what is measured", "budget")
     asked = [check_guideline(name.upper()) for name in names or ()]
     settings = options.values(context)
     if widths is not None:
@@ -76,7 +84,7 @@ def guidelines(
     check_budget(budget)
     smallest = parse_part(margin, where="--margin")
 
-    from detrbench.experiments.guidelines.measuring import measure_guidelines
+    from detrbench.experiments.guidelines.measuring import measure_guidelines, resume_guidelines
     from detrbench.experiments.guidelines.tables import document
     from detrbench.reports.report import Report
 
@@ -85,15 +93,16 @@ def guidelines(
         show_document(document(report), format, output)
     else:
         with ProgressLine() as progress:
-            report = measure_guidelines(
-                asked,
-                widths=widths,
-                budget_s=budget,
-                margin=smallest,
-                folder=folder,
-                progress=progress,
-                announce=progress.say,
-                **settings,
-            )
+            told: dict[str, Any] = {
+                "budget_s": None if budget is None else left_of(budget),
+                "progress": progress,
+                "announce": progress.say,
+            }
+            if resume is not None:
+                report = resume_guidelines(resume, **told)
+            else:
+                report = measure_guidelines(
+                    asked, widths=widths, margin=smallest, folder=folder, **told, **settings
+                )
         show_report(report, format, output)
     raise typer.Exit(report.exit_code)

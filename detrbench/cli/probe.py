@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 import typer
 
 from detrbench.cli import options
-from detrbench.cli.budgets import check_budget
+from detrbench.cli.budgets import check_budget, left_of, within
 from detrbench.cli.output import ProgressLine, say, show_document
 
 if TYPE_CHECKING:
@@ -45,9 +46,18 @@ def probe(
     check_budget(budget)
 
     from detrbench.analysis.probe.device_profile import probe_device, remember
+    from detrbench.timing.rounds import Progress
 
-    with ProgressLine() as progress:
-        found = probe_device(execution, budget_s=budget, progress=progress, announce=progress.say)
+    with ProgressLine() as progress, within(budget):
+        progress(Progress("starting", 0.0, None))
+        left_s = left_of(budget)
+        found = probe_device(
+            execution,
+            budget_s=left_s,
+            deadline=time.monotonic() + left_s,
+            progress=progress,
+            announce=progress.say,
+        )
     show_document(_document(found), format, output)
     say(remember(found))
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
-from typing import TYPE_CHECKING, Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from detrbench.cli import options
-from detrbench.cli.budgets import check_budget
+from detrbench.cli.budgets import check_budget, left_of
 from detrbench.cli.output import ProgressLine, say, show_document
+from detrbench.core.processes import called_as
 from detrbench.core.units import show_change, show_eta, show_part
 from detrbench.core.version import __version__
 
@@ -28,6 +30,14 @@ def selfcheck(
     imgsz: Annotated[str, options.taking("N|HxW", "Image size in pixels, such as 320.")] = "320",
     threads: options.Threads = None,
     budget: options.Budget = 300.0,
+    folder: Annotated[
+        Path | None,
+        options.taking("FOLDER", "Keep every process's samples here, so that more can be added."),
+    ] = None,
+    resume: Annotated[
+        Path | None,
+        options.taking("FOLDER", "Add processes to a self-check kept here, for --budget seconds."),
+    ] = None,
     format: options.Format = None,
     output: options.Output = None,
 ) -> None:
@@ -43,37 +53,47 @@ def selfcheck(
     Examples:
       detrbench selfcheck
       detrbench selfcheck shufflev2 --device cuda --budget 120
+      detrbench selfcheck --resume /tmp/detrbench-selfcheck-x1y2z3 --budget 120
     """
     check_budget(budget)
+    if resume is not None:
+        options.check_alone(context, "resume", "The folder says what is checked", "budget")
     asked = options.case(model, context).execution
 
     from detrbench.reports.verdicts import LEAST_PROCESSES
     from detrbench.timing.records import naming, run_folder
     from detrbench.timing.resolution import remember
-    from detrbench.timing.selfcheck import check_machine, exit_code
+    from detrbench.timing.selfcheck import check_longer, check_machine, exit_code
 
-    with ProgressLine() as progress, run_folder(None, "selfcheck") as folder:
-        found = check_machine(
-            model,
-            device=asked.device,
-            imgsz=asked.imgsz,
-            threads=asked.threads,
-            budget_s=budget,
-            folder=folder,
-            progress=naming(folder, progress.say, progress),
-            announce=progress.say,
-        )
+    with ProgressLine() as progress, run_folder(resume or folder, "selfcheck") as where:
+        told: dict[str, Any] = {
+            "budget_s": left_of(budget),
+            "progress": naming(where, progress.say, progress),
+            "announce": progress.say,
+        }
+        if resume is not None:
+            found = check_longer(where, **told)
+        else:
+            found = check_machine(
+                model,
+                device=asked.device,
+                imgsz=asked.imgsz,
+                threads=asked.threads,
+                folder=where,
+                **told,
+            )
     show_document(_document(found), format, output)
     code = exit_code(found)
     processes = len(found.run.finished)
     if code != 0:
         say("not remembered: the run was interrupted")
     elif processes >= LEAST_PROCESSES:
-        say(remember(found.resolution, asked.device))
+        say(remember(found.resolution, found.run.request.device))
     else:
         say(f"not remembered: {processes} processes, and that takes {LEAST_PROCESSES}")
-    if code == 0:
-        shutil.rmtree(folder)
+        say(f"go on with: {called_as()} selfcheck --resume {where} --budget {budget:.0f}")
+    if code == 0 and folder is None and resume is None and processes >= LEAST_PROCESSES:
+        shutil.rmtree(where)
     raise typer.Exit(code)
 
 

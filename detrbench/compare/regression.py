@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import itertools
 import tempfile
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -42,8 +43,8 @@ from detrbench.timing.rows import latency_comparisons, latency_results
 Replicate = Callable[..., Run]
 Count = Callable[..., Report]
 
-STRETCH = 1.5
-"""Of its time a run may take, where a busy minute left it without the processes of a verdict."""
+FIRST_SHARE = 0.5
+"""Of a case's time for its first run; half of what is left for a second, should one be needed."""
 
 
 @dataclass(frozen=True)
@@ -54,13 +55,13 @@ class Asked:
         request: its cases' models are files in a git repository, or callables in such files.
         revision: a branch, tag or commit.
         limit: the largest increase of latency that is no regression, 0.05 for 5 %.
-        budget_s: seconds for one run of a case; what it leaves open takes up to two more.
+        budget_s: seconds for everything; `None` for what verdicts take.
     """
 
     request: Request
     revision: str
     limit: float = 0.05
-    budget_s: float = 120.0
+    budget_s: float | None = None
     counts_only: bool = False
 
 
@@ -109,6 +110,7 @@ def compare_with_revision(
     *,
     replicate: Replicate = replicate,
     count: Count = count_apart,
+    now: Callable[[], float] = time.monotonic,
     progress: OnProgress | None = None,
     announce: Callable[[str], None] | None = None,
 ) -> Versus:
@@ -120,6 +122,7 @@ def compare_with_revision(
     Args:
         replicate: the protocol.
         count: counts cases, those of one side alone.
+        now: seconds of a monotonic clock, for the budget.
         announce: is told what is being done, in sentences.
 
     Raises:
@@ -128,14 +131,24 @@ def compare_with_revision(
         DetrbenchError: a case of now ends the process that counts it.
     """
     cases = asked.request.cases
+    began = now()
     with unpacked(asked.revision, file_of(cases[0].model.reference)) as revision:
-        going = _Runner(asked, revision, replicate, count, progress, announce)
+        going = _Runner(asked, revision, replicate, count, now, progress, announce)
         going.count_all()
         with suppress(KeyboardInterrupt):  # what was timed until then is in the rows
             # What both have, and can build.
-            for name in () if asked.counts_only else list(going.then):
-                going.time(going.cases[name])
+            names = [] if asked.counts_only else list(going.then)
+            for left, name in zip(range(len(names), 0, -1), names, strict=True):
+                ends = None
+                if asked.budget_s is not None:
+                    ends = now() + max(began + asked.budget_s - now(), 1.0) / left
+                going.time(going.cases[name], ends)
         return going.versus()
+
+
+def _least_s(run: Run) -> float:
+    """What a run takes that can decide something."""
+    return 0.0 if run.plan is None else LEAST_PROCESSES * run.plan.process_s / FIRST_SHARE
 
 
 @dataclass
@@ -146,6 +159,7 @@ class _Runner:
     revision: Revision
     replicate: Replicate
     count: Count
+    now_s: Callable[[], float]
     progress: OnProgress | None
     announce: Callable[[str], None] | None
     now: dict[str, Result] = field(default_factory=dict)
@@ -182,32 +196,34 @@ class _Runner:
         else:
             self.then |= {name: replace(row, case=case) for name, case in cases.items()}
 
-    def time(self, case: Case) -> None:
-        """In as many runs as it takes to decide."""
+    def time(self, case: Case, ends: float | None) -> None:
+        """In as many runs as it takes to decide, and as end in time."""
         for number in itertools.count(1):
-            run = self._run(case)
+            run = self._run(case, ends)
             self._keep(case, run, number)
             if run.stopped == "interrupted":
                 raise KeyboardInterrupt
             runs = [pair for pair in self.comparisons if pair.case.case == case]
             why = undecided(runs, self.asked.limit)
-            if why is None:
+            if why is None or (ends is not None and self.now_s() + _least_s(run) > ends):
                 return
             if self.announce is not None:
                 self.announce(f"{case.name}: {why}; run {number + 1}, in fresh processes")
 
-    def _run(self, case: Case) -> Run:
+    def _run(self, case: Case, ends: float | None) -> Run:
         past = self.then[case.name].case
         assert past is not None  # as it was counted
         request = replace(self.asked.request, cases=(past, case))
-        seconds = self.asked.budget_s
+        left_s = None if ends is None else max(ends - self.now_s(), 1.0)
+        seconds = None if left_s is None else FIRST_SHARE * left_s
         budget = Budget(budget_s=seconds, margin=self.asked.limit, least=LEAST_PROCESSES)
-        longer = replace(budget, budget_s=STRETCH * seconds, processes=LEAST_PROCESSES)
         told: dict[str, Any] = {"progress": self.progress, "announce": self.announce}
         with tempfile.TemporaryDirectory(prefix="detrbench-gate-") as folder:
             run = self.replicate(request, budget, Path(folder), **told)
-            if run.stopped == "budget" and len(run.finished) < LEAST_PROCESSES:
-                run = self.replicate(request, longer, Path(folder), **told)  # goes on
+            if left_s is not None and len(run.finished) < LEAST_PROCESSES:  # a busy minute: goes on
+                run = self.replicate(
+                    request, replace(budget, budget_s=left_s), Path(folder), **told
+                )
         return run
 
     def _keep(self, case: Case, run: Run, number: int) -> None:

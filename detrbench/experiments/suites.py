@@ -38,8 +38,9 @@ from detrbench.reports.settings import SETTINGS, Setting, parse_choice, setting
 from detrbench.reports.verdicts import LEAST_PROCESSES, MARGIN, check_margin
 from detrbench.runtimes import RUNTIMES, check_execution
 from detrbench.runtimes.devices import open_device
-from detrbench.timing.measuring import latency, load_run, resume_latency
+from detrbench.timing.measuring import latency, resume_latency
 from detrbench.timing.records import request_path
+from detrbench.timing.replication import load_run
 from detrbench.timing.rounds import OnProgress, Progress
 from detrbench.timing.rows import METRIC_KEYS, latency_report
 

@@ -26,17 +26,15 @@ from detrbench.reports.verdicts import (
     Verdict,
 )
 from detrbench.timing.opened import build_case
-from detrbench.timing.plan import Budget, last_alpha
+from detrbench.timing.plan import Budget
 from detrbench.timing.process import Request, measure_process
 from detrbench.timing.records import (
     Outcome,
-    load_outcomes,
-    load_request,
     measured,
     naming,
     run_folder,
 )
-from detrbench.timing.replication import Run, replicate
+from detrbench.timing.replication import Run, load_run, replicate
 from detrbench.timing.resolution import remembered
 from detrbench.timing.rounds import OnProgress
 from detrbench.timing.rows import latency_comparisons, latency_report
@@ -146,13 +144,6 @@ def resume_latency(
             extended=budget.extended + (len(before.finished) >= LEAST_PROCESSES),
         )
     return latency_report(measure_run(request, budget, folder, progress, announce, resume))
-
-
-def load_run(folder: Path) -> Run:
-    """The run in `folder` as it was left. Raises UsageError where there is none."""
-    request, budget, plan = load_request(folder)
-    alpha = last_alpha(plan.processes, budget) if plan else ALPHA
-    return Run(request, budget, plan, load_outcomes(folder), alpha=alpha)
 
 
 def measure_run(

@@ -185,18 +185,15 @@ def replicate(
     Raises:
         UsageError: the request cannot be carried out as given.
     """
-    outcomes, plan = load_outcomes(folder), None
+    run = Run(request, budget, outcomes=load_outcomes(folder))
     if request_path(folder).is_file():
-        earlier, as_before, plan = load_request(folder)
-        if earlier != request:
+        before = load_run(folder)
+        if before.request != request:
             raise UsageError(
                 f"{folder} is of a run of other models or settings",
                 hint="Name another folder, or go on with that run: --resume.",
             )
-        if as_before != budget:
-            plan = None
-    alpha = last_alpha(plan.processes, budget) if plan else ALPHA
-    run = Run(request, budget, plan, outcomes, alpha=alpha)
+        run = before if before.budget == budget else run
     between_sd = BETWEEN_SD if between_sd is None else between_sd
     with ExitStack() as stack:
         if launch is None:
@@ -209,6 +206,13 @@ def replicate(
         except KeyboardInterrupt:
             run.stopped = "interrupted"
     return run
+
+
+def load_run(folder: Path) -> Run:
+    """The run in `folder` as it was left. Raises UsageError where there is none."""
+    request, budget, plan = load_request(folder)
+    alpha = last_alpha(plan.processes, budget) if plan else ALPHA
+    return Run(request, budget, plan, load_outcomes(folder), alpha=alpha)
 
 
 @dataclass

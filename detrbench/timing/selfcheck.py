@@ -7,14 +7,18 @@ through the very protocol that `latency` uses.
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from statistics import stdev
+from typing import Any
 
-from detrbench.core.errors import DetrbenchError
+from detrbench.core.errors import DetrbenchError, UsageError
+from detrbench.core.files import write_atomically
 from detrbench.core.stats import mean_interval
 from detrbench.core.units import show_imgsz
 from detrbench.reports.case import Case
@@ -23,7 +27,7 @@ from detrbench.reports.parse_cases import make_cases
 from detrbench.reports.verdicts import ALPHA, LEAST_PROCESSES, Verdict
 from detrbench.timing.plan import Budget
 from detrbench.timing.process import Request
-from detrbench.timing.replication import Run, replicate
+from detrbench.timing.replication import Run, load_run, replicate
 from detrbench.timing.resolution import Resolution, detectable
 from detrbench.timing.rounds import OnProgress
 from detrbench.timing.rows import latency_comparisons, run_circumstances
@@ -33,7 +37,7 @@ EXTRA = (0.03, 0.05, 0.10)
 
 COPY = "an identical copy"
 
-_CHECK = "check"
+_CHECK, _UNIT = "check", "unit.json"
 _TRIAL_UNITS = 16
 _LEAST_EFFECT, _WANTED_EFFECT = 0.25, 0.5
 """A trial burden below the first says too little about one unit, and the next aims at the second:
@@ -91,6 +95,7 @@ def check_machine(
     margin: float = 0.02,
     folder: Path,
     replicate: Callable[..., Run] = replicate,
+    now: Callable[[], float] = time.monotonic,
     progress: OnProgress | None = None,
     announce: Callable[[str], None] | None = None,
 ) -> SelfCheck:
@@ -104,6 +109,7 @@ def check_machine(
         DetrbenchError: too few processes came to their end to say anything.
         UsageError: the request cannot be carried out as given.
     """
+    ends = now() + budget_s
     (case,) = make_cases([model], {"device": [device], "imgsz": [imgsz], "threads": [threads]})
 
     def run(others: tuple[Case, ...], seconds: float, name: str) -> Run:
@@ -114,21 +120,57 @@ def check_machine(
         return replicate(Request((case, *others)), budget, where, progress=progress, announce=said)
 
     unit = share_of_a_unit(case, budget_s / 5, run)
-    loaded = {
-        f"{extra:.0%} more": case_with_load(case, f"{extra:.0%} more", max(1, round(extra / unit)))
-        for extra in EXTRA
-    }
-    done = run((case_with_load(case, COPY, 0), *loaded.values()), budget_s * 4 / 5, _CHECK)
+    write_atomically(folder / _UNIT, json.dumps({"share_of_a_unit": unit}) + "\n")
+    loaded = [
+        case_with_load(case, f"{extra:.0%} more", max(1, round(extra / unit))) for extra in EXTRA
+    ]
+    left_s = max(ends - now(), 1.0)
+    done = run((case_with_load(case, COPY, 0), *loaded), left_s, _CHECK)
+    return _checked(done, unit, budget_s)
+
+
+def check_longer(
+    folder: Path,
+    *,
+    budget_s: float,
+    replicate: Callable[..., Run] = replicate,
+    progress: OnProgress | None = None,
+    announce: Callable[[str], None] | None = None,
+) -> SelfCheck:
+    """Add processes to the self-check in `folder`.
+
+    Args:
+        budget_s: seconds more.
+
+    Raises:
+        DetrbenchError: as `check_machine`.
+        UsageError: there is none that came so far.
+    """
+    before = load_run(folder / _CHECK)
+    try:
+        unit = float(json.loads((folder / _UNIT).read_text(encoding="utf-8"))["share_of_a_unit"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UsageError(f"{_UNIT} cannot be read: {error}", where=str(folder)) from error
+    budget = dataclasses.replace(before.budget, budget_s=before.spent_s + budget_s)
+    told: dict[str, Any] = {"progress": progress, "announce": announce}
+    done = replicate(before.request, budget, folder / _CHECK, **told)
+    return _checked(done, unit, before.spent_s + budget_s)
+
+
+def _checked(done: Run, unit: float, budget_s: float) -> SelfCheck:
+    """What the run says, whose burdens are of units of that share."""
     if len(done.finished) < 2:
         why = next((one.reason for one in done.outcomes if one.reason), "the budget was too short")
         raise DetrbenchError(
             f"{len(done.finished)} processes came to their end: {why}", hint="Raise --budget."
         )
     pairs = {pair.case.model: pair for pair in latency_comparisons(done)}
-    known = {COPY: 0.0} | {name: it.execution.extra_work * unit for name, it in loaded.items()}
+    cases = done.request.cases[1:]
     windows = _windows(done.log_ratios(COPY))
     return SelfCheck(
-        findings=tuple(_finding(pairs[name], share) for name, share in known.items()),
+        findings=tuple(
+            _finding(pairs[case.name], case.execution.extra_work * unit) for case in cases
+        ),
         windows=len(windows),
         alarms=sum(windows),
         resolution=_resolution(done, budget_s),
@@ -162,7 +204,9 @@ def share_of_a_unit(
         ratio = done.judge(name).ratio
         if ratio is None:
             why = next((one.reason for one in done.outcomes if one.reason), "nothing was timed")
-            raise DetrbenchError(f"the size of a burden could not be measured: {why}")
+            raise DetrbenchError(
+                f"the size of a burden could not be measured: {why}", hint="Raise --budget."
+            )
         effect = ratio - 1
         if effect >= _LEAST_EFFECT:
             return effect / units

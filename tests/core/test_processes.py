@@ -152,7 +152,7 @@ def test_a_system_without_that_call_is_no_error(monkeypatch: pytest.MonkeyPatch)
         raise OSError("no such library")
 
     monkeypatch.setattr(sys, "platform", "linux")
-    monkeypatch.setattr(processes.ctypes, "CDLL", without)
+    monkeypatch.setattr("ctypes.CDLL", without)
     processes.end_with_parent()
 
 

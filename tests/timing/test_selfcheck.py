@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from detrbench.cli import main
-from detrbench.core.errors import DetrbenchError, DetrbenchWarning
+from detrbench.core.errors import DetrbenchError, DetrbenchWarning, UsageError
 from detrbench.machine.circumstances import Circumstances
 from detrbench.machine.state import state_file
 from detrbench.machine.validity import Entry
@@ -23,6 +23,7 @@ from detrbench.timing import measuring as latency
 from detrbench.timing import selfcheck
 from detrbench.timing.plan import Budget
 from detrbench.timing.process import Request
+from detrbench.timing.records import save_outcome, save_request
 from detrbench.timing.replication import Run
 from detrbench.timing.resolution import (
     Resolution,
@@ -35,6 +36,7 @@ from detrbench.timing.rows import latency_comparisons
 from detrbench.timing.selfcheck import (
     COPY,
     case_with_load,
+    check_longer,
     check_machine,
     exit_code,
     share_of_a_unit,
@@ -65,7 +67,7 @@ class Machine:
             ]
             for _ in range(self.processes)
         ]
-        return run_of(*processes, names=request.names)
+        return dataclasses.replace(run_of(*processes, names=request.names), request=request)
 
 
 def check(machine: Machine, folder: Path, **options: Any) -> selfcheck.SelfCheck:
@@ -87,9 +89,30 @@ def test_burdens_are_sized_by_measuring_and_found_again(tmp_path: Path) -> None:
 def test_the_budget_is_shared_between_sizing_and_checking(tmp_path: Path) -> None:
     machine = Machine(unit=0.004)
     check(machine, tmp_path, budget_s=200.0)
-    assert sum(budget.budget_s or 0 for _, budget, _ in machine.asked) <= 200.0
+    *trials, checking = [budget.budget_s or 0 for _, budget, _ in machine.asked]
+    assert sum(trials) <= 40.0
+    assert 160.0 <= checking <= 200.0, "what the trials leave"
     assert not any(budget.early for _, budget, _ in machine.asked)
     assert len({folder for _, _, folder in machine.asked}) == len(machine.asked)
+
+
+def test_more_processes_can_be_added(tmp_path: Path) -> None:
+    """The burdens are the ones that were sized; the seconds are those of both."""
+    machine = Machine(unit=0.004)
+    first = check(machine, tmp_path, budget_s=100.0)
+    save_request(tmp_path / "check", first.run.request, first.run.budget, None)
+    for outcome in first.run.outcomes:
+        save_outcome(tmp_path / "check", outcome)
+    found = check_longer(tmp_path, budget_s=50.0, replicate=machine.replicate)
+    assert [each.known for each in found.findings] == [each.known for each in first.findings]
+    request, budget, folder = machine.asked[-1]
+    assert (request, folder) == (first.run.request, tmp_path / "check")
+    assert budget.budget_s == pytest.approx(first.run.spent_s + 50.0)
+
+
+def test_only_a_self_check_can_be_added_to(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="not the folder of a run"):
+        check_longer(tmp_path, budget_s=50.0)
 
 
 def test_a_trial_too_small_to_tell_is_made_larger(tmp_path: Path) -> None:

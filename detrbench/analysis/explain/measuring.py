@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 from detrbench.analysis.explain.findings import Counted, Explanation, Timed, TimedModel, TimedPart
 from detrbench.analysis.explain.pair import check_pair
 from detrbench.analysis.explain.parts import REST, Dissected, dissect
+from detrbench.analysis.explain.sessions import Kept, Session, earlier, pooled
 from detrbench.analysis.probe.ceilings import Ceilings
 from detrbench.analysis.probe.probes import Bench, ceilings
 from detrbench.core.errors import DetrbenchError
@@ -25,7 +27,7 @@ from detrbench.runtimes.clocks import Step
 from detrbench.runtimes.eager import Eager
 from detrbench.timing.opened import Opened, Ready, Watch, opening
 from detrbench.timing.process import Measurement, Request, Subject
-from detrbench.timing.rounds import OnProgress, Series, measure_steps
+from detrbench.timing.rounds import OUT_OF_TIME, OnProgress, Series, measure_steps
 
 LEAST_ROUNDS = 2
 """An interrupted run explains something if every part was timed so often."""
@@ -41,18 +43,28 @@ class Explained:
 
 
 def explain_pair(
-    request: Request, by: Grouping = "stage", *, progress: OnProgress | None = None
+    request: Request,
+    by: Grouping = "stage",
+    *,
+    deadline: float | None = None,
+    folder: Path | None = None,
+    progress: OnProgress | None = None,
 ) -> Explained:
     """Time the two cases of `request`, their parts and the device's ceilings against each other.
 
     Each case is timed under its own settings, and the ceilings are of the baseline's.
 
+    Args:
+        deadline: when all must be over, on the monotonic clock.
+        folder: where the rounds are kept; those of an earlier process there are gone on with.
+
     Raises:
         UsageError: the request cannot be carried out as given.
-        DetrbenchError: a model, a part or a probe fails.
+        DetrbenchError: a model, a part or a probe fails, or the budget left time for no rounds.
         KeyboardInterrupt: before two rounds were timed.
     """
     check_pair(request.cases)
+    before = () if folder is None else earlier(folder)
     started = time.monotonic()
     with opening() as open_case:
         opened = [open_case(case) for case in request.cases]
@@ -70,12 +82,18 @@ def explain_pair(
             [one.step for one in timed],
             request.plan,
             started=started,
+            deadline=deadline,
             progress=progress,
             observer=watch,
         )
+    sessions = (*before, _session(patients, serieses, watch))
+    serieses = pooled(sessions).series
     interrupted = _check(serieses, work)
+    if folder is not None:
+        Kept(request, by, sessions).save(folder)
+    patients = list(_with_readings(patients, pooled(sessions)))
     found = ceilings(probes, serieses[len(work) :], bench.cache_bytes)
-    before, after = _sides(patients, serieses, found)
+    baseline, variant = _sides(patients, serieses, found)
     settings = patients[1].subject.settings
     explanation = Explanation(
         by=by,
@@ -83,9 +101,9 @@ def explain_pair(
         memory_format=settings["memory_format"],
         rounds=min(len(series.latency_s) for series in serieses[: len(patients)]),
         ceilings=found,
-        baseline=before,
-        variant=after,
-        circumstances=circumstances_of([(watch.entry, watch.timed_s)]),
+        baseline=baseline,
+        variant=variant,
+        circumstances=circumstances_of(session.watched for session in sessions),
     )
     measurement = Measurement(
         request=request,
@@ -111,6 +129,19 @@ class _Patient:
     @property
     def name(self) -> str:
         return self.subject.case
+
+
+def _session(patients: Sequence[_Patient], serieses: tuple[Series, ...], watch: Watch) -> Session:
+    rounds = len(serieses[0].latency_s)
+    readings = tuple(
+        [*patient.dissected.readings][-rounds:] if rounds else [] for patient in patients
+    )
+    return Session(serieses, readings, watch.entry, watch.timed_s)
+
+
+def _with_readings(patients: Sequence[_Patient], session: Session) -> Iterator[_Patient]:
+    for patient, readings in zip(patients, session.readings, strict=True):
+        yield replace(patient, dissected=replace(patient.dissected, readings=readings))
 
 
 def _patient(opened: Opened, by: Grouping) -> _Patient:
@@ -146,10 +177,13 @@ def _check(serieses: Sequence[Series], work: Sequence[Ready]) -> bool:
     for series, one in zip(needed, work, strict=True):
         if series.status == "failed":
             raise DetrbenchError(series.reason or "it failed", where=one.name)
-    interrupted = any(series.status == "interrupted" for series in serieses)
-    if interrupted and min(len(series.latency_s) for series in needed) < LEAST_ROUNDS:
+    ended = [one.reason or "" for one in serieses if one.status == "interrupted"]
+    late = [reason for reason in ended if reason.startswith(OUT_OF_TIME)]
+    if ended and min(len(series.latency_s) for series in needed) < LEAST_ROUNDS:
+        if late:
+            raise DetrbenchError(f"{late[0]} of both models", hint="Raise --budget.")
         raise KeyboardInterrupt
-    return interrupted
+    return len(late) < len(ended)
 
 
 def _sides(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -89,7 +90,12 @@ def title_of(variant: Case, changed: Case) -> str:
 
 
 def measure_tries(
-    variant: Case, tries: Sequence[Case], *, budget_s: float, progress: OnProgress | None = None
+    variant: Case,
+    tries: Sequence[Case],
+    *,
+    budget_s: float,
+    deadline: float | None = None,
+    progress: OnProgress | None = None,
 ) -> tuple[Try, ...]:
     """Time each of `tries` against `variant` as it is, in the same rounds; per image.
 
@@ -99,6 +105,7 @@ def measure_tries(
     from detrbench.timing.opened import Ready, Watch, opening
 
     failed: dict[str, str] = {}
+    started = time.monotonic()
     with opening() as open_case:
         present = open_case(variant)
         ready = [Ready(variant.name, present.step(), present.runtime)]
@@ -111,7 +118,14 @@ def measure_tries(
             except Exception as error:  # such as no memory for a larger batch
                 failed[case.name] = f"{type(error).__name__}: {error}"
         steps, watch = [one.step for one in ready], Watch(ready, variant.execution.device)
-        serieses = measure_steps(steps, Plan(budget_s=budget_s), progress=progress, observer=watch)
+        serieses = measure_steps(
+            steps,
+            Plan(budget_s=budget_s, least_rounds=2),
+            started=started,
+            deadline=deadline,
+            progress=progress,
+            observer=watch,
+        )
     timed = {one.name: series for one, series in zip(ready, serieses, strict=True)}
     disturbed = circumstances_of([(watch.entry, watch.timed_s)]).disturbed
     return tuple(

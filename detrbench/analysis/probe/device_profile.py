@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from detrbench.analysis.probe.ceilings import Ceilings
-from detrbench.core.errors import UsageError
+from detrbench.core.errors import DetrbenchError, UsageError
 from detrbench.core.files import write_atomically
 from detrbench.core.version import __version__
 from detrbench.machine import state
@@ -146,6 +146,7 @@ def probe_device(
     execution: Execution | None = None,
     *,
     budget_s: float = 20.0,
+    deadline: float | None = None,
     progress: OnProgress | None = None,
     announce: Callable[[str], None] | None = None,
     now: Callable[[], float] = time.monotonic,
@@ -158,6 +159,7 @@ def probe_device(
 
     Args:
         execution: which device, in which number format and layout, with how many threads.
+        deadline: when all must be over, on the monotonic clock, whatever the least of rounds.
         announce: is told of a second trial.
         now: seconds of a monotonic clock, for the budget.
         wait: pauses for so many seconds.
@@ -185,7 +187,7 @@ def probe_device(
         # Of an image with more than one channel: one alone has no layout.
         settings = dict(runtime.settings(torch.zeros(1, 3, 2, 2)))
         settings.pop("runtime")
-        trial = partial(_trial, settings, environment, runtime, bench, bench.probes())
+        trial = partial(_trial, settings, environment, runtime, bench, bench.probes(), deadline)
         tell = announce or (lambda text: None)
         # Rounds are slow on a busy machine: two must do, so that a second trial has time.
         first = trial(Plan(budget_s=budget_s / 2, least_rounds=2), started, progress)
@@ -198,7 +200,10 @@ def probe_device(
             return first
         tell(f"measured {first.doubt}: once more, and the quieter counts")
         wait(pause_s)
-        second = trial(Plan(budget_s=left_s), now(), progress)
+        try:
+            second = trial(Plan(budget_s=left_s, least_rounds=2), now(), progress)
+        except DetrbenchError:  # it came to no ceiling in time
+            return first
         return min(first, second, key=lambda each: each.seen.severity)
     finally:
         runtime.close()
@@ -215,6 +220,7 @@ def _trial(
     runtime: Eager,
     bench: Bench,
     probes: Sequence[Probe],
+    deadline: float | None,
     plan: Plan,
     started: float,
     progress: OnProgress | None,
@@ -222,13 +228,18 @@ def _trial(
     """A profile of one session of rounds, with the ledger of that."""
     from detrbench.analysis.probe.probes import ceilings
     from detrbench.timing.opened import Ready, Watch
-    from detrbench.timing.rounds import measure_steps
+    from detrbench.timing.rounds import OUT_OF_TIME, measure_steps
 
     ready = [Ready(probe.source, probe.step, runtime) for probe in probes]
     watch = Watch(ready, settings["device"])
     steps = [one.step for one in ready]
-    serieses = measure_steps(steps, plan, started=started, progress=progress, observer=watch)
-    if any(series.status == "interrupted" for series in serieses):
+    serieses = measure_steps(
+        steps, plan, started=started, deadline=deadline, progress=progress, observer=watch
+    )
+    ended = [series.reason or "" for series in serieses if series.status == "interrupted"]
+    if any(reason.startswith(OUT_OF_TIME) for reason in ended):
+        raise DetrbenchError(f"{ended[0]} of every probe", hint="Raise --budget.")
+    if ended:
         raise KeyboardInterrupt
     return DeviceProfile(
         settings=settings,

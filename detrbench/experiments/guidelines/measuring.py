@@ -8,12 +8,18 @@ within rounds.
 from __future__ import annotations
 
 import dataclasses
+import json
 import shutil
+import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from detrbench.core.errors import UsageError
+from detrbench.core.files import write_atomically
+from detrbench.core.processes import called_as
 from detrbench.core.version import __version__
 from detrbench.experiments.guidelines.paper import (
     GUIDELINES,
@@ -37,8 +43,8 @@ from detrbench.reports.verdicts import MARGIN
 from detrbench.runtimes import check_execution
 from detrbench.timing.plan import Budget
 from detrbench.timing.process import Request
-from detrbench.timing.records import naming, run_folder
-from detrbench.timing.replication import Run, replicate
+from detrbench.timing.records import naming, request_path, run_folder
+from detrbench.timing.replication import Run, load_run, replicate
 from detrbench.timing.rounds import OnProgress, Progress
 from detrbench.timing.rows import latency_comparisons, latency_results
 from detrbench.timing.stop_rules import Plan
@@ -80,37 +86,118 @@ def measure_guidelines(
     Raises:
         UsageError: the request cannot be carried out as given.
     """
+    ends = None if budget_s is None else time.monotonic() + budget_s
     asked = tuple(dict.fromkeys(check_guideline(name) for name in guidelines or GUIDELINES))
     execution = check_execution(Execution((SIDE, SIDE), batch, device=device, threads=threads))
     widths = widths or widths_for(device)
     requests = {name: _request(name, widths, execution) for name in asked}
-    budget = Budget(
-        budget_s=BUDGET_S if budget_s is None else budget_s / len(asked),
-        margin=margin,
-        early=False,
-    )
-    runs: dict[str, Run] = {}
+    budget = Budget(budget_s=BUDGET_S, margin=margin, early=False)
     with run_folder(folder, "guidelines") as where:
-        shown = naming(where, announce, progress)
-        announce = announce or (lambda text: None)
-        for guideline, request in requests.items():
-            (where / guideline).mkdir(parents=True, exist_ok=True)
-            announce(f"{guideline}: {GUIDELINES[guideline].title}")
-            runs[guideline] = replicate(
-                request,
-                budget,
-                where / guideline,
-                progress=_teller(shown, guideline, asked, budget.budget_s or 0.0),
-                announce=announce,
-            )
-            if runs[guideline].stopped == "interrupted":
-                break
-        cut = any(run.stopped in ("interrupted", "failures") for run in runs.values())
-        if cut:
-            announce(f"cut short; the same command with --folder {where} goes on")
+        write_atomically(where / _ASKED, json.dumps({"guidelines": asked, "widths": widths}) + "\n")
+        going = _Going(where, requests, budget, ends, replicate, progress, announce)
+        runs = going.time_all()
+    cut = any(run.stopped in ("interrupted", "failures") for run in runs.values())
+    if cut and announce is not None:
+        announce(f"cut short; go on with: {called_as()} guidelines --resume {where}")
     if folder is None and not cut:
         shutil.rmtree(where)
     return _report(requests, runs, widths)
+
+
+def resume_guidelines(
+    folder: str | Path,
+    *,
+    budget_s: float | None = None,
+    progress: OnProgress | None = None,
+    announce: Callable[[str], None] | None = None,
+    replicate: Callable[..., Run] = replicate,
+) -> Report:
+    """Go on with the run in `folder`, finished or cut short.
+
+    Args:
+        budget_s: seconds more, for all guidelines; what their own time still allows, if `None`.
+
+    Raises:
+        UsageError: there is none.
+    """
+    ends, where = None if budget_s is None else time.monotonic() + budget_s, Path(folder)
+    try:
+        plain = json.loads((where / _ASKED).read_text(encoding="utf-8"))
+        names, widths = [check_guideline(name) for name in plain["guidelines"]], plain["widths"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UsageError(
+            f"holds no guidelines that can go on: {_ASKED} cannot be read: {error}",
+            where=str(where),
+            hint="Give the folder that `detrbench guidelines` named.",
+        ) from error
+    before = {name: load_run(where / name) for name in names if begun(where / name)}
+    if not before:
+        raise UsageError("nothing was begun there", where=str(where), hint="Measure anew.")
+    first = next(iter(before.values()))
+    execution = first.request.cases[0].execution
+    requests = {
+        name: before[name].request if name in before else _request(name, widths, execution)
+        for name in names
+    }
+    going = _Going(where, requests, first.budget, ends, replicate, progress, announce)
+    return _report(requests, going.time_all(), widths)
+
+
+_ASKED = "guidelines.json"
+
+
+@dataclass
+class _Going:
+    """All guidelines on their way, each in a folder of its own."""
+
+    folder: Path
+    requests: Mapping[str, Request]
+    budget: Budget
+    ends: float | None
+    replicate: Callable[..., Run]
+    progress: OnProgress | None
+    announce: Callable[[str], None] | None
+
+    def time_all(self) -> dict[str, Run]:
+        """One after the other, until Ctrl-C."""
+        runs: dict[str, Run] = {}
+        tell = self.announce or (lambda text: None)
+        shown = naming(self.folder, self.announce, self.progress)
+        for left, (guideline, request) in zip(
+            range(len(self.requests), 0, -1), self.requests.items(), strict=True
+        ):
+            where = self.folder / guideline
+            where.mkdir(parents=True, exist_ok=True)
+            tell(f"{guideline}: {GUIDELINES[guideline].title}")
+            seconds = self._share_s(left)
+            runs[guideline] = self.replicate(
+                request,
+                self._budget(where, seconds),
+                where,
+                progress=_teller(shown, guideline, left, seconds),
+                announce=tell,
+            )
+            if runs[guideline].stopped == "interrupted":
+                break
+        return runs
+
+    def _share_s(self, left: int) -> float:
+        """Of one guideline, where so many are still to come, itself included."""
+        if self.ends is None:
+            return self.budget.budget_s or BUDGET_S
+        return max((self.ends - time.monotonic()) / left, 1.0)
+
+    def _budget(self, where: Path, seconds: float) -> Budget:
+        """Seconds more than it has had, where somebody gave some."""
+        if self.ends is None and begun(where):
+            return load_run(where).budget
+        spent_s = load_run(where).spent_s if begun(where) else 0.0
+        return replace(self.budget, budget_s=spent_s + seconds)
+
+
+def begun(folder: Path) -> bool:
+    """Whether a run has left something to go on with in `folder`."""
+    return request_path(folder).is_file()
 
 
 def widths_for(device: str) -> str:
@@ -120,18 +207,17 @@ def widths_for(device: str) -> str:
 
 
 def _teller(
-    tell: OnProgress | None, guideline: str, asked: Sequence[str], budget_s: float
+    tell: OnProgress | None, guideline: str, left: int, budget_s: float
 ) -> OnProgress | None:
-    """Turns one guideline's progress into that of all that are asked for."""
+    """Turns one guideline's progress into that of all that are still to come."""
     if tell is None:
         return None
-    before_s = budget_s * asked.index(guideline)
-    after_s = budget_s * len(asked) - before_s - budget_s
+    after_s = budget_s * (left - 1)
 
     def told(one: Progress) -> None:
-        total = None if one.total is None else before_s + one.total + after_s
+        total = None if one.total is None else one.total + after_s
         eta_s = None if one.eta_s is None else one.eta_s + after_s
-        tell(Progress(f"{guideline}, {one.phase}", before_s + one.done, total, eta_s))
+        tell(Progress(f"{guideline}, {one.phase}", one.done, total, eta_s))
 
     return told
 

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from detrbench.experiments.guidelines.measuring import measure_guidelines, widths_for
+from detrbench.core.errors import UsageError
+from detrbench.experiments.guidelines.measuring import (
+    measure_guidelines,
+    resume_guidelines,
+    widths_for,
+)
 from detrbench.experiments.guidelines.rules import Answer, findings, paper_ratio
 from detrbench.experiments.guidelines.tables import document
 from detrbench.render import render_document
 from detrbench.timing.plan import Budget
 from detrbench.timing.process import Request
-from detrbench.timing.replication import Run
+from detrbench.timing.records import request_path, save_outcome, save_request
+from detrbench.timing.replication import Run, load_run
 from detrbench.timing.rounds import Progress
 from tests.experiments.guidelines.fakes import by_memory, eq_1, replicated
 
@@ -55,10 +62,10 @@ def test_every_network_is_compared_with_the_first_of_its_own_experiment(tmp_path
 
 
 def test_too_few_processes_are_no_answer(tmp_path: Path) -> None:
-    few = replicated(by_memory, processes=3)
+    few = replicated(by_memory, processes=2)
     (found,) = findings(measure_guidelines(["G2"], folder=tmp_path, replicate=few))
     assert found.answer is INCONCLUSIVE
-    assert "at x1, x2, x4 3 processes have a ratio, and a verdict needs 6" in found.sentence()
+    assert "2 of 2 processes; 4 more processes decide" in found.sentence()
 
 
 def test_an_interrupt_keeps_what_was_measured(
@@ -76,7 +83,7 @@ def test_an_interrupt_keeps_what_was_measured(
     assert [one.answer for one in findings(report)] == [INCONCLUSIVE] * 2
     (kept,) = tmp_path.iterdir()
     assert (kept / "G1" / "process-01.json").is_file()
-    assert f"--folder {kept}" in said[-1]
+    assert f"guidelines --resume {kept}" in said[-1]
     assert "n/a" in render_document(document(report), "table")
 
 
@@ -99,11 +106,62 @@ def test_the_budget_is_divided_and_progress_is_of_everything(tmp_path: Path) -> 
     measure_guidelines(
         ["G1", "G2"], budget_s=200, folder=tmp_path, progress=told.append, replicate=replicate
     )
-    assert budgets == [100.0, 100.0]
-    assert told == [
-        Progress("G1, process 2 of 6", 20.0, 200.0, 180.0),
-        Progress("G2, process 2 of 6", 120.0, 200.0, 80.0),
+    first, second = budgets
+    assert first == pytest.approx(100.0, abs=5.0)
+    assert second == pytest.approx(200.0, abs=5.0), "nothing was spent on the first"
+    assert [one.phase for one in told] == ["G1, process 2 of 6", "G2, process 2 of 6"]
+    assert [(one.total, one.eta_s) for one in told] == [
+        (pytest.approx(200.0, abs=5.0), pytest.approx(180.0, abs=5.0)),
+        (100.0, 80.0),
     ]
+
+
+@pytest.mark.parametrize("budget_s", [None, 60.0])
+def test_a_run_is_gone_on_with(tmp_path: Path, budget_s: float | None) -> None:
+    """What was begun goes on with its own request; what was not reached is begun."""
+    first = measure_guidelines(
+        ["G1", "G4"], budget_s=80, folder=tmp_path, replicate=keeping(replicated(by_memory, 2))
+    )
+    request_path(tmp_path / "G4").unlink()
+    asked: list[tuple[Path, Request, Budget]] = []
+    more = replicated(by_memory)
+
+    def replicate(request: Request, budget: Budget, folder: Path, **rest: Any) -> Run:
+        asked.append((folder, request, budget))
+        return more(request, budget, folder)
+
+    report = resume_guidelines(tmp_path, budget_s=budget_s, replicate=replicate)
+    assert [row.case for row in report.rows] == [row.case for row in first.rows]
+    (g1, request, budget), (g4, _, other) = asked
+    assert (g1, g4) == (tmp_path / "G1", tmp_path / "G4")
+    assert request == load_run(tmp_path / "G1").request
+    spent_s = load_run(tmp_path / "G1").spent_s
+    if budget_s is None:
+        assert budget == load_run(tmp_path / "G1").budget
+    else:
+        assert budget.budget_s == pytest.approx(spent_s + 30.0, abs=2.0)
+        assert other.budget_s == pytest.approx(60.0, abs=2.0)
+
+
+def keeping(measure: Callable[..., Run]) -> Callable[..., Run]:
+    """`measure`, which leaves on disk what a run does."""
+
+    def replicate(request: Request, budget: Budget, folder: Path, **rest: Any) -> Run:
+        run = measure(request, budget, folder)
+        save_request(folder, request, budget, None)
+        for outcome in run.outcomes:
+            save_outcome(folder, outcome)
+        return run
+
+    return replicate
+
+
+def test_only_guidelines_can_be_gone_on_with(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="holds no guidelines that can go on"):
+        resume_guidelines(tmp_path)
+    (tmp_path / "guidelines.json").write_text('{"guidelines": ["G1"], "widths": "arm"}')
+    with pytest.raises(UsageError, match="nothing was begun there"):
+        resume_guidelines(tmp_path)
 
 
 @pytest.mark.parametrize(("device", "widths"), [("cpu", "arm"), ("cuda", "gpu"), ("cuda:1", "gpu")])
