@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from detrbench import __version__
-from detrbench.cli import main, options
+from detrbench.cli import main, options, output
 from detrbench.cli.output import ProgressLine, _progress_text
 from detrbench.core.errors import DetrbenchError, DetrbenchWarning, UsageError
 from detrbench.models.model import Model
@@ -343,7 +343,7 @@ def test_latency_takes_the_article_s_pair_by_default(
     assert isinstance(progress, ProgressLine)
     assert fake.options.pop("announce") == progress.say
     assert fake.options == {
-        "budget_s": 120.0, "processes": None, "rounds": None, "target": None, "margin": 0.02,
+        "budget_s": None, "processes": None, "rounds": None, "target": None, "margin": 0.02,
         "early": True, "folder": None,
     }  # fmt: skip
 
@@ -413,8 +413,23 @@ def test_latency_s_time_and_precision(
 ) -> None:
     fake = Fake(Report((OK_ROW,)))
     monkeypatch.setattr("detrbench.timing.measuring.latency", fake)
+    monkeypatch.setattr("detrbench.core.processes.age_s", lambda: 0.0)
     assert main(["latency", *flags]) == 0
     assert {name: fake.options[name] for name in expected} == expected
+
+
+@pytest.mark.parametrize(
+    ("flags", "left_s"), [(["--budget", "50"], 46.0), (["--quick"], 56.0), (["--budget", "3"], 1.0)]
+)
+def test_a_budget_counts_from_the_first_keystroke(
+    flags: list[str], left_s: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is left is something, however long the start took: it may still be gone on with."""
+    fake = Fake(Report((OK_ROW,)))
+    monkeypatch.setattr("detrbench.timing.measuring.latency", fake)
+    monkeypatch.setattr("detrbench.core.processes.age_s", lambda: 4.0)
+    assert main(["latency", *flags]) == 0
+    assert fake.options["budget_s"] == left_s
 
 
 def test_a_resumed_run_is_what_its_folder_says(
@@ -424,8 +439,9 @@ def test_a_resumed_run_is_what_its_folder_says(
     monkeypatch.setattr("detrbench.timing.measuring.resume_latency", fake)
     assert main(["latency", "--resume", "here", "--format", "csv"]) == 0
     assert (fake.models, fake.options["budget_s"]) == (Path("here"), None)
+    monkeypatch.setattr("detrbench.core.processes.age_s", lambda: 2.0)
     assert main(["latency", "--resume", "here", "--budget", "60"]) == 0
-    assert fake.options["budget_s"] == 60
+    assert fake.options["budget_s"] == 58.0
     assert main(["latency", "--resume", "here", "--budget", "0"]) == 2
     assert "leave no time" in capsys.readouterr().err
     assert main(["latency", "rtdetr-l", "--resume", "here", "--margin", "1%"]) == 2
@@ -479,6 +495,19 @@ def test_progress_is_one_line_per_phase_where_nobody_watches(
     assert capsys.readouterr().err == "timing ...\n"
     assert _progress_text(Progress("timing", 1, 4, 61.0)) == (
         "timing  [######..................]  25.0%  about 1 min 1 s left"
+    )
+
+
+def test_a_phase_that_goes_on_for_long_is_told_again_where_nobody_watches(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    times = iter([100.0, 105.0, 109.5, 109.5, 112.0])  # one line, two looks, and a line again
+    monkeypatch.setattr(output.time, "monotonic", lambda: next(times))
+    line = ProgressLine()
+    for done in range(4):
+        line(Progress("timing", done, 4, 10.0))
+    assert capsys.readouterr().err == (
+        f"timing ...\n{_progress_text(Progress('timing', 2, 4, 10.0))}\n"
     )
 
 
