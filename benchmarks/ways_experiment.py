@@ -90,7 +90,7 @@ def other():
 """
 
 CALLED = ("FASTER", "SLOWER")
-UNDECIDED = "INVALID"
+UNDECIDED = ("INVALID", "TOO FEW", "BUSY")
 
 
 def main() -> int:
@@ -343,7 +343,7 @@ def detrbench_latency(pair: Pair) -> Kept:
     (compared,) = Report.load(file).comparisons
     return {
         "ratio": compared.ratio,
-        "different": None if compared.verdict == UNDECIDED else compared.verdict in CALLED,
+        "different": None if compared.verdict in UNDECIDED else compared.verdict in CALLED,
         "verdict": compared.verdict,
         "reasons": list(compared.reasons),
         "low": compared.ci_low,
