@@ -13,7 +13,7 @@ from detrbench.reports.report import Report
 
 def test_the_command_measures_for_real(tmp_path: Path) -> None:
     code = main(
-        ["guidelines", "g1", "--threads", "1", "--budget", "4", "--folder", str(tmp_path / "kept"),
+        ["guidelines", "g1", "--threads", "1", "--budget", "8", "--folder", str(tmp_path / "kept"),
          "-o", str(tmp_path / "run.json")]
     )  # fmt: skip
     assert code == 0
