@@ -12,9 +12,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from detrbench.cli.budgets import TimeIsUp, begin
+from detrbench.cli.budgets import begin
 from detrbench.cli.output import FAILED, INTERRUPTED, OK, UNEXPECTED, say
-from detrbench.core.errors import DetrbenchError, DetrbenchWarning
+from detrbench.core.errors import DetrbenchError, DetrbenchWarning, TimeIsUp
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

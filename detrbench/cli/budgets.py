@@ -8,17 +8,13 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from detrbench.core.errors import UsageError
+from detrbench.core.errors import TimeIsUp, UsageError
 from detrbench.core.processes import age_s
 
 _OVERTIME, _OVERTIME_S = 0.03, 0.5
 """Share of the budget, and seconds, that a phase may take to see by itself that it is over."""
 
 _began = time.monotonic()
-
-
-class TimeIsUp(KeyboardInterrupt):
-    """The budget is over, in the middle of something: it ends as by Ctrl-C, with what there is."""
 
 
 def begin(own_process: bool) -> None:

@@ -27,6 +27,10 @@ class DetrbenchError(Exception):
         return f"{place}{self.what}{hint}"
 
 
+class TimeIsUp(KeyboardInterrupt):
+    """A budget is over, in the middle of something: it ends as by Ctrl-C, with what there is."""
+
+
 class UsageError(DetrbenchError):
     """The request cannot be carried out as given: arguments, files, or a device that is absent."""
 

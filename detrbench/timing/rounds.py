@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import count
 
-from detrbench.core.errors import UsageError
+from detrbench.core.errors import TimeIsUp, UsageError
 from detrbench.core.units import show_many
 from detrbench.runtimes.clocks import Step, sampling_overhead
 from detrbench.timing.stop_rules import ORDERS, Plan, enough, settled
@@ -132,6 +132,8 @@ def measure_steps(
         except _OutOfTime:
             session.out_of_time()
             session.verify()
+        except TimeIsUp:  # in the middle of a call, which has nothing to look at
+            session.out_of_time()
         except KeyboardInterrupt:
             session.interrupt()
     return tuple(track.whole() for track in session.tracks)

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from detrbench import __version__
-from detrbench.cli import main, options
+from detrbench.cli import main, options, output
 from detrbench.cli.output import ProgressLine, _progress_text
 from detrbench.core.errors import DetrbenchError, DetrbenchWarning, UsageError
 from detrbench.models.model import Model
@@ -431,6 +431,21 @@ def within_a_second(value: Any) -> Any:
     return pytest.approx(value, abs=1.0) if type(value) is float else value
 
 
+@pytest.mark.parametrize(
+    ("flags", "left_s"), [(["--budget", "50"], 46.0), (["--quick"], 56.0), (["--budget", "3"], 0.1)]
+)
+def test_a_budget_counts_from_the_first_keystroke(
+    flags: list[str], left_s: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is left is something, however long the start took: it may still be gone on with."""
+    fake = Fake(Report((OK_ROW,)))
+    monkeypatch.setattr("detrbench.timing.measuring.latency", fake)
+    monkeypatch.setattr("detrbench.cli.budgets.age_s", lambda: 4.0)
+    monkeypatch.setattr(sys, "argv", ["detrbench", "latency", *flags])
+    assert main() == 0
+    assert fake.options["budget_s"] == pytest.approx(left_s, abs=1.0)
+
+
 def test_a_resumed_run_is_what_its_folder_says(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -494,6 +509,19 @@ def test_progress_is_one_line_per_phase_where_nobody_watches(
     assert capsys.readouterr().err == "timing ...\n"
     assert _progress_text(Progress("timing", 1, 4, 61.0)) == (
         "timing  [######..................]  25.0%  about 1 min 1 s left"
+    )
+
+
+def test_a_phase_that_goes_on_for_long_is_told_again_where_nobody_watches(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    times = iter([100.0, 105.0, 109.5, 109.5, 112.0])  # one line, two looks, and a line again
+    monkeypatch.setattr(output.time, "monotonic", lambda: next(times))
+    line = ProgressLine()
+    for done in range(4):
+        line(Progress("timing", done, 4, 10.0))
+    assert capsys.readouterr().err == (
+        f"timing ...\n{_progress_text(Progress('timing', 2, 4, 10.0))}\n"
     )
 
 

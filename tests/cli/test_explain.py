@@ -58,7 +58,7 @@ def test_it_measures_prints_and_keeps(tmp_path: Path, capsys: pytest.CaptureFixt
     from detrbench.reports.report import Report
 
     pair = ["shufflev2", "shufflev2-x0.5"]
-    quick = ["--imgsz", "64", "--threads", "1", "--budget", "0.5", "--nc", "1"]
+    quick = ["--imgsz", "64", "--threads", "1", "--budget", "8", "--nc", "1"]
     path = tmp_path / "why.json"
     pictures = tmp_path / "pictures"
     assert main(["explain", *pair, *quick, "-o", str(path), "--pictures", str(pictures)]) == 0
@@ -84,7 +84,7 @@ def test_a_model_is_explained_against_itself_and_with_any_setting_tried(
     from detrbench.reports.report import Report
 
     other = "shufflev2-x0.5@memory_format=channels_last"
-    quick = ["--imgsz", "64", "--threads", "1", "--budget", "0.5", "--nc", "1"]
+    quick = ["--imgsz", "64", "--threads", "1", "--budget", "8", "--nc", "1"]
     path = tmp_path / "why.json"
     tries = ["--try", "fused=true", "--try", "batch=2"]
     assert main(["explain", "shufflev2-x0.5", other, *quick, *tries, "-o", str(path)]) == 0

@@ -21,6 +21,7 @@ from detrbench.render.layout import Column, Document, Line, Table
 from detrbench.render.page import tables, words
 from detrbench.reports.comparison import Comparison
 from detrbench.reports.report import Report, Result
+from detrbench.reports.verdicts import Verdict
 from tests.render.sample import BASELINE, LIGHTER, MIXED, REPORT, SETTINGS, pair
 
 GOLDEN = Path(__file__).parent / "golden" / "sample.html"
@@ -260,6 +261,12 @@ def judged(verdict: str, **more: Any) -> Comparison:
         ("EQUIVALENT", 1.001, "shufflev2 takes the same time as rtdetr-l to within 2%."),
         ("INCONCLUSIVE", 0.99, "shufflev2 may or may not be faster than rtdetr-l: in this run it "
          "takes 1.0% less time."),
+        ("TOO FEW", 0.8, "Too few processes to say whether shufflev2 is faster than rtdetr-l: so "
+         "far it takes 20.0% less time."),
+        ("TOO FEW", None, "Too few processes to say whether shufflev2 is faster than rtdetr-l: so "
+         "far its ratio is not known."),
+        ("BUSY", 1.05, "The machine was too busy to compare shufflev2 with rtdetr-l: in this run "
+         "it takes 5.0% more time."),
         ("INVALID", None, "Nothing can be said of shufflev2 against rtdetr-l."),
         ("", 0.9, "shufflev2 against rtdetr-l: it takes 10.0% less time; no verdict was made."),
         ("", None, "shufflev2 against rtdetr-l: its ratio is not known; no verdict was made."),
@@ -276,6 +283,19 @@ def test_a_verdict_is_a_sentence_with_its_evidence_and_reasons(
         "Why",
     )
     assert bool(finding.sign) == bool(verdict), "not by colour alone"
+
+
+@pytest.mark.parametrize("verdict", Verdict)
+def test_every_verdict_has_a_sign_a_colour_and_a_word_in_every_language(verdict: Verdict) -> None:
+    compared = judged(verdict.value)
+    report = Report((BASELINE, LIGHTER), comparisons=(compared,))
+    (finding,) = words.findings(report)
+    assert finding.sign
+    name = verdict.value.lower().replace(" ", "-")
+    page = render(report, "html")
+    assert f'<div class="finding {name}">' in page
+    assert f".finding.{name}" in page or verdict is Verdict.EQUIVALENT
+    assert verdict.value not in render(report, "markdown", lang="zh")
 
 
 def test_a_comparison_that_does_not_say_of_what_is_not_told() -> None:

@@ -296,7 +296,7 @@ def test_whether_it_is_remembered_is_said_with_the_reason(
 
 def test_what_is_used_later_of_a_busy_self_check_says_so(tmp_path: Path) -> None:
     found = check(Watched(OTHERS), tmp_path).resolution
-    assert "480x640, made on a busy machine (foreign work))" in found.too_small(0.001)
+    assert "320x320, made on a busy machine (foreign work))" in found.too_small(0.001)
     assert "busy" not in KNOWN.too_small(0.001)
 
 

@@ -16,11 +16,12 @@ from collections.abc import Iterator, Sequence
 from detrbench.compare.gate.outcomes import Check, Outcome, judged
 from detrbench.compare.gate.pairs import error_of, pairs_of, spoilt
 from detrbench.compare.gate.rows import TIME
-from detrbench.compare.gate.times import Known, doubts_about, time_check
+from detrbench.compare.gate.times import Known, doubts_about, time_check, too_few
 from detrbench.core.stats import Interval, mean_interval
 from detrbench.core.units import show_change
 from detrbench.reports.comparison import Comparison, Side
 from detrbench.reports.report import Report, Result
+from detrbench.reports.verdicts import LEAST_PROCESSES
 
 CONFIRMATION = "confirmation"
 """The setting that tells further runs' comparisons from the first one's: which run it is."""
@@ -86,7 +87,7 @@ def _decided(
     values: tuple[float | None, float | None],
 ) -> Check:
     first, *more = runs
-    sound = [first, *(run for run in more if not spoilt([run]))]
+    sound = [first, *(run for run in more if _silence(run) is None)]
     processes = [len(run.process_log_ratios) for run in sound]
     check = time_check(
         row,
@@ -120,11 +121,19 @@ def _together(runs: Sequence[Comparison]) -> Interval | None:
 def _told(run: Comparison) -> str:
     """What a further run found by itself."""
     what = f"run {_number(run)}, in fresh processes,"
-    interval = _together([run])
-    if interval is None or spoilt([run]):
-        return f"{what} says nothing: {'; '.join(run.reasons) or 'it has no interval'}"
+    silence, interval = _silence(run), _together([run])
+    if silence is not None or interval is None:
+        return f"{what} says nothing: {silence or 'it has no interval'}"
     ends = interval.exp()
     return f"{what} finds {show_change(ends.low)} to {show_change(ends.high)}"
+
+
+def _silence(run: Comparison) -> str | None:
+    """Why a further run says nothing, if it does not."""
+    processes = len(run.process_log_ratios)
+    if spoilt([run]):
+        return "; ".join(run.reasons) or "no reason was recorded"
+    return too_few(processes) if processes < LEAST_PROCESSES else None
 
 
 def _number(run: Comparison) -> int:

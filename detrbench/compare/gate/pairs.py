@@ -6,28 +6,18 @@ from collections.abc import Iterable
 
 from detrbench.reports.comparison import Comparison, Side
 from detrbench.reports.report import Report, ReportError
-from detrbench.reports.verdicts import ALPHA, LEAST_PROCESSES, Verdict
+from detrbench.reports.verdicts import ALPHA, Verdict
 
 
 def spoilt(pairs: Iterable[Comparison]) -> list[str]:
     """Why nothing may be said of what was timed in `pairs`."""
     found = [
-        f"{_name(pair.case, pair.baseline)} against {reference_of(pair)} {why}"
+        f"{_name(pair.case, pair.baseline)} against {reference_of(pair)} is {pair.verdict}: "
+        f"{'; '.join(pair.reasons) or 'no reason was recorded'}"
         for pair in pairs
-        if (why := _silence(pair)) is not None
+        if pair.verdict is not None and Verdict(pair.verdict).silent
     ]
     return list(dict.fromkeys(found))
-
-
-def _silence(pair: Comparison) -> str | None:
-    """Why a comparison says nothing to a gate, which takes no fewer processes than six, however
-    large a difference."""
-    if pair.verdict is not None and Verdict(pair.verdict).silent:
-        return f"is {pair.verdict}: {'; '.join(pair.reasons) or 'no reason was recorded'}"
-    done = len(pair.process_log_ratios)
-    if 0 < done < LEAST_PROCESSES:
-        return f"is {pair.verdict} by {done} processes, and a gate needs {LEAST_PROCESSES}"
-    return None
 
 
 def reference_of(pair: Comparison) -> str:

@@ -55,12 +55,7 @@ def time_check(
         reference: the model that `values` are ratios to; `None` where they are seconds.
         hint: what decides it, where this does not.
     """
-    few = [
-        f"{show_many(number, 'process has', 'processes have')} a ratio, and {LEAST_PROCESSES} are "
-        "needed"
-        for number in processes
-        if number < LEAST_PROCESSES
-    ]
+    few = [too_few(number) for number in processes if number < LEAST_PROCESSES]
     invalid = list(spoilt) or few  # what spoils a run names its processes too
     if interval is None and not invalid:
         invalid.append("it has no interval")
@@ -81,6 +76,12 @@ def time_check(
         reasons=reasons,
         hint=None if outcome is Outcome.PASS else hint,
     )
+
+
+def too_few(processes: int) -> str:
+    """Why a run of so many says nothing here: what few tell of 2 % they need not of a limit."""
+    has = show_many(processes, "process has", "processes have")
+    return f"{has} a ratio, and {LEAST_PROCESSES} are needed"
 
 
 def doubts_about(limit: float, row: Result, known: Known) -> list[str]:

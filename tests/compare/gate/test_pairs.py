@@ -89,11 +89,11 @@ def test_where_no_confidence_is_said_it_is_the_usual_one(schema: int) -> None:
 
 
 def test_what_spoils_a_pair_is_told_once() -> None:
-    invalid = pair(0.8, verdict="INVALID", reasons=["throttled", "hot"])
+    busy = pair(0.8, verdict="BUSY", reasons=["throttled", "hot"])
     bare = pair(0.8, verdict="INVALID", model="other")
     found = Report((), MACHINE, tuple(Comparison.from_dict(each, {}) for each in
-                                      (invalid, invalid, bare, pair(0.8))))  # fmt: skip
+                                      (busy, busy, bare, pair(0.8))))  # fmt: skip
     assert spoilt(pairs_of(found)) == [
-        "mine against ref is INVALID: throttled; hot",
+        "mine against ref is BUSY: throttled; hot",
         "other against ref is INVALID: no reason was recorded",
     ]

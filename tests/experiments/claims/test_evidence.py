@@ -14,7 +14,7 @@ from detrbench.models.model import Model
 from detrbench.reports.case import Case, Execution
 from detrbench.reports.comparison import Comparison, Side
 from detrbench.reports.report import Report, Result
-from detrbench.reports.verdicts import Verdict, judge
+from detrbench.reports.verdicts import ALPHA, Verdict, judge
 from tests.experiments.claims.reports import (
     BASE,
     CPU,
@@ -31,14 +31,19 @@ def test_a_ratio_of_ratios_is_taken_process_by_process() -> None:
     made = report({V2: 0.6, V1: 0.72})
     logs = [pair.process_log_ratios for pair in made.comparisons]
     (bench,) = benches(made)
-    assert bench.versus(V1, V2) == judge([b - a for a, b in zip(*logs, strict=True)])
-    assert bench.versus(BASE, V2) == judge([-value for value in logs[0]])
+    for found, log_ratios in (
+        (bench.versus(V1, V2), [b - a for a, b in zip(*logs, strict=True)]),
+        (bench.versus(BASE, V2), [-value for value in logs[0]]),
+    ):
+        assert found.alpha == pytest.approx(ALPHA)  # one minus a confidence
+        assert replace(found, alpha=ALPHA) == judge(log_ratios)
     assert bench.versus(V1, V2).ratio == pytest.approx(1.2, rel=1e-3)
 
 
-def test_an_invalid_side_makes_the_pair_invalid() -> None:
+@pytest.mark.parametrize("verdict", ["INVALID", "BUSY", "TOO FEW"])
+def test_a_side_of_which_nothing_can_be_said_makes_the_pair_invalid(verdict: str) -> None:
     made = report({V2: 0.6, V1: 0.72})
-    spoilt = replace(made.comparisons[0], verdict="INVALID", reasons=("throttled",))
+    spoilt = replace(made.comparisons[0], verdict=verdict, reasons=("throttled",))
     (bench,) = benches(replace(made, comparisons=(spoilt, made.comparisons[1])))
     found = bench.versus(V1, V2)
     assert (found.verdict, found.reasons) == (Verdict.INVALID, ("throttled",))

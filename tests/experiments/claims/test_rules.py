@@ -153,10 +153,16 @@ def test_efficiency(time: float, scatter: float, ruling: Ruling) -> None:
     assert claims[1].ruling is (IN_PART if ruling is SUPPORTED else ruling)
 
 
-def test_five_processes_are_too_few_for_any_ruling() -> None:
-    found = part(judged(article=report({V2: 0.6}, noise=NOISE[:5])), 2, "a")
+@pytest.mark.parametrize(("time", "processes"), [(0.6, 2), (0.95, 5)])
+def test_too_few_processes_are_no_ruling(time: float, processes: int) -> None:
+    found = part(judged(article=report({V2: time}, noise=NOISE[:processes])), 2, "a")
     assert found.ruling is INCONCLUSIVE
-    assert "a verdict needs 6" in found.evidence
+    assert f"faster in {processes} of {processes} processes" in found.evidence
+
+
+def test_five_processes_rule_on_a_difference_that_is_large() -> None:
+    found = part(judged(article=report({V2: 0.6}, noise=NOISE[:5])), 2, "a")
+    assert found.ruling is SUPPORTED
 
 
 def test_the_sentence_is_made_of_the_evidence() -> None:

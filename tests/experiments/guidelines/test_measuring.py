@@ -123,6 +123,7 @@ def test_a_run_is_gone_on_with(tmp_path: Path, budget_s: float | None) -> None:
         ["G1", "G4"], budget_s=80, folder=tmp_path, replicate=keeping(replicated(by_memory, 2))
     )
     request_path(tmp_path / "G4").unlink()
+    before = load_run(tmp_path / "G1")
     asked: list[tuple[Path, Request, Budget]] = []
     more = replicated(by_memory)
 
@@ -134,12 +135,11 @@ def test_a_run_is_gone_on_with(tmp_path: Path, budget_s: float | None) -> None:
     assert [row.case for row in report.rows] == [row.case for row in first.rows]
     (g1, request, budget), (g4, _, other) = asked
     assert (g1, g4) == (tmp_path / "G1", tmp_path / "G4")
-    assert request == load_run(tmp_path / "G1").request
-    spent_s = load_run(tmp_path / "G1").spent_s
+    assert request == before.request
     if budget_s is None:
-        assert budget == load_run(tmp_path / "G1").budget
+        assert budget == before.budget
     else:
-        assert budget.budget_s == pytest.approx(spent_s + 30.0, abs=2.0)
+        assert budget.budget_s == pytest.approx(before.spent_s + 30.0, abs=2.0)
         assert other.budget_s == pytest.approx(60.0, abs=2.0)
 
 
