@@ -14,7 +14,7 @@ from typing import Any
 
 from detrbench.cli.budgets import begin
 from detrbench.cli.output import FAILED, INTERRUPTED, OK, UNEXPECTED, say
-from detrbench.core.errors import DetrbenchError, DetrbenchWarning, TimeIsUp
+from detrbench.core.errors import DetrbenchError, DetrbenchWarning
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -29,9 +29,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except DetrbenchError as error:
             say(f"error: {error}")
             return error.exit_code
-        except TimeIsUp:
-            say("error: the budget was over before there was anything to tell\n  Raise --budget.")
-            return FAILED
         except KeyboardInterrupt:
             say("interrupted")
             return INTERRUPTED

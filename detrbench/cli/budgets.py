@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from detrbench.core.errors import TimeIsUp, UsageError
+from detrbench.core.errors import DetrbenchError, TimeIsUp, UsageError
 from detrbench.core.processes import age_s
 
 _OVERTIME, _OVERTIME_S = 0.03, 0.5
@@ -40,7 +40,11 @@ def left_of(seconds: float) -> float:
 @contextmanager
 def within(seconds: float) -> Iterator[None]:
     """Inside, whatever does not see the end of the budget by itself is interrupted shortly after
-    it, with `TimeIsUp`. An operator or an import that runs is not, until it has ended."""
+    it, with `TimeIsUp`. An operator or an import that runs is not, until it has ended.
+
+    Raises:
+        DetrbenchError: there was nothing to tell by then.
+    """
     if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "SIGALRM"):
         yield  # signals are the main thread's, and not every system has this one
         return
@@ -52,6 +56,10 @@ def within(seconds: float) -> Iterator[None]:
     signal.setitimer(signal.ITIMER_REAL, left_of(seconds) + _OVERTIME * seconds + _OVERTIME_S)
     try:
         yield
+    except TimeIsUp as late:
+        raise DetrbenchError(
+            "the budget was over before there was anything to tell", hint="Raise --budget."
+        ) from late
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)

@@ -278,7 +278,7 @@ def _verdicts(report: Report) -> Table | None:
     lines = []
     for pair in judged:
         change = show_change(pair.ratio) if pair.ratio else "n/a"
-        how = f" ({show_part(pair.confidence)})" if pair.confidence else ""
+        how = f" ({show_part(round(pair.confidence, 4))})" if pair.confidence else ""
         interval = interval_text(pair)
         verdict = " ".join((str(pair.verdict), *map(marks.mark, pair.reasons)))
         processes = str(len(pair.process_log_ratios))

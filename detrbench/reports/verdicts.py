@@ -25,7 +25,7 @@ FEWEST_PROCESSES = 3
 MARGIN = 0.02
 ALPHA = 0.05
 
-FEW_ALPHA = 0.0015
+FEW_ALPHA = 0.005 / (LEAST_PROCESSES - FEWEST_PROCESSES)
 """Error allowed to each look at three, four and five processes: half a percent in all."""
 
 FEW_SD = 0.02

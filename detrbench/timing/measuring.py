@@ -189,7 +189,8 @@ def _extended(run: Run) -> Budget | None:
     did not come so far."""
     budget, done = run.budget, len(run.finished)
     asked = budget.budget_s is not None or budget.processes is not None
-    if asked or run.plan is None or run.stopped != "budget" or done >= LEAST_PROCESSES:
+    verdicts = {Verdict(each.verdict) for each in latency_comparisons(run)}
+    if asked or run.plan is None or run.stopped != "budget" or Verdict.TOO_FEW not in verdicts:
         return None
     seconds = 1.2 * (LEAST_PROCESSES - done) * run.plan.process_s
     return dataclasses.replace(budget, budget_s=run.spent_s + seconds)

@@ -78,6 +78,12 @@ class Budget:
     extended: int = 0
 
     @property
+    def looks(self) -> bool:
+        """Whether a look may end the run: who asks for so many processes gets them."""
+        early = self.early and self.processes is None and not self.extended
+        return early or self.target is not None
+
+    @property
     def limit_s(self) -> float:
         """Seconds after which no process begins."""
         if self.budget_s is not None:
@@ -216,7 +222,7 @@ def plan_run(
         rounds = max(LEAST_ROUNDS, min(rounds, _rounds_in(share_s, pilot)))
     short = min(rounds, max(LEAST_ROUNDS, _even(PILOT_S / pilot.round_s)))
     short_s = pilot.seconds(short)
-    shorts = max(0, budget.least - done) if budget.early and budget.rounds is None else 0
+    shorts = max(0, budget.least - done) if budget.looks and budget.rounds is None else 0
     sd = math.hypot(between_sd, noise / math.sqrt(rounds))
     fit = _fitting(left_s, shorts, short_s, pilot.seconds(rounds))
     processes = max(done, _processes(budget, done, fit, sd))
@@ -232,7 +238,7 @@ def plan_run(
         left_s=min(shorts, processes - done) * short_s + max(0, longs) * process_s,
         half_width=expected_half_width(sd, processes),
         margin=budget.margin,
-        early=budget.early,
+        early=budget.looks,
         short=short if shorts else rounds,
     )
 
@@ -300,10 +306,10 @@ def interim_looks(planned: int) -> int:
 def last_alpha(planned: int, budget: Budget | None = None) -> float:
     """Error allowed to the look that ends a run whose end the samples did not choose. Of one that
     was gone on with after such a look, half a percent, and half of that each time again."""
-    extended, least = (budget.extended, budget.least) if budget else (0, FEWEST_PROCESSES)
-    if extended:
-        return INTERIM_ALPHA * 0.5**extended
-    return ALPHA - INTERIM_ALPHA if planned > least else ALPHA
+    budget = budget or Budget()
+    if budget.extended:
+        return INTERIM_ALPHA * 0.5**budget.extended
+    return ALPHA - INTERIM_ALPHA if budget.looks and planned > budget.least else ALPHA
 
 
 def interim_alpha(planned: int) -> float:

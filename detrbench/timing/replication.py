@@ -289,7 +289,7 @@ class _Runner:
             return None  # the pilot
         if done >= plan.processes:
             return "processes" if budget.processes else "budget"
-        if not budget.extended and may_look(done, plan.processes, budget.least):
+        if budget.looks and may_look(done, plan.processes, budget.least):
             alpha = interim_alpha(plan.processes)
             names = [name for name in run.request.compared if name not in run.dropped]
             if in_reach([run.judge(name, alpha) for name in names], budget):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -54,11 +55,23 @@ def test_a_size_that_the_strides_do_not_divide(capsys: pytest.CaptureFixture[str
     assert "multiples of 32" in capsys.readouterr().err
 
 
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half a second is for the rounds alone: on a busy machine nothing would begin in it."""
+    from detrbench.analysis.explain import measuring, remedies
+
+    pair, tries = measuring.explain_pair, remedies.measure_tries
+    monkeypatch.setattr("detrbench.cli.explain.within", lambda seconds: nullcontext())
+    monkeypatch.setattr(measuring, "explain_pair", lambda *a, deadline, **k: pair(*a, **k))
+    monkeypatch.setattr(remedies, "measure_tries", lambda *a, deadline, **k: tries(*a, **k))
+
+
+@pytest.mark.usefixtures("patient")
 def test_it_measures_prints_and_keeps(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from detrbench.reports.report import Report
 
     pair = ["shufflev2", "shufflev2-x0.5"]
-    quick = ["--imgsz", "64", "--threads", "1", "--budget", "8", "--nc", "1"]
+    quick = ["--imgsz", "64", "--threads", "1", "--budget", "0.5", "--nc", "1"]
     path = tmp_path / "why.json"
     pictures = tmp_path / "pictures"
     assert main(["explain", *pair, *quick, "-o", str(path), "--pictures", str(pictures)]) == 0
@@ -78,13 +91,38 @@ def test_it_measures_prints_and_keeps(tmp_path: Path, capsys: pytest.CaptureFixt
     assert "shufflev2-x0.5" in capsys.readouterr().out
 
 
+@pytest.mark.usefixtures("patient")
+def test_rounds_are_kept_and_more_are_added(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from detrbench.reports.report import Report
+
+    quick = ["--imgsz", "64", "--threads", "1", "--budget", "0.5", "--by", "op"]
+    first, second, folder = tmp_path / "1.json", tmp_path / "2.json", str(tmp_path / "kept")
+    pair = ["shufflev2-x0.5", "shufflev2-x0.5@memory_format=channels_last"]
+    assert main(["explain", *pair, *quick, "--folder", folder, "-o", str(first)]) == 0
+    assert main(["explain", "--resume", folder, "--budget", "0.5", "-o", str(second)]) == 0
+    before, after = (
+        [len(row.samples["latency_s"][0]) for row in Report.load(path).rows]
+        for path in (first, second)
+    )
+    assert all(more > fewer >= 2 for fewer, more in zip(before, after, strict=True))
+    assert main(["explain", *pair, "--resume", folder]) == 2
+    assert "cannot be given again" in capsys.readouterr().err
+    assert main(["explain", "--resume", str(tmp_path)]) == 2
+    assert "holds no explanation that can go on" in capsys.readouterr().err
+    assert main(["explain", "rtdetr-l"]) == 2
+    assert "two models are needed" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("patient")
 def test_a_model_is_explained_against_itself_and_with_any_setting_tried(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from detrbench.reports.report import Report
 
     other = "shufflev2-x0.5@memory_format=channels_last"
-    quick = ["--imgsz", "64", "--threads", "1", "--budget", "8", "--nc", "1"]
+    quick = ["--imgsz", "64", "--threads", "1", "--budget", "0.5", "--nc", "1"]
     path = tmp_path / "why.json"
     tries = ["--try", "fused=true", "--try", "batch=2"]
     assert main(["explain", "shufflev2-x0.5", other, *quick, *tries, "-o", str(path)]) == 0

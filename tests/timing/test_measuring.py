@@ -126,6 +126,7 @@ NOISY = (1.05, 0.96, 1.01, 0.93, 1.08, 0.99)
 def ended(ratios: Sequence[float], planned: bool = True, **changes: Any) -> Run:
     """A run of so many processes of 10 s each, in which b took so many times as long as a."""
     run = run_of(*([taken(1.0), taken(ratio)] for ratio in ratios), stopped="budget")
+    run = dataclasses.replace(run, budget=Budget(budget_s=60.0))
     plan = RunPlan(len(ratios), 6, process_s=10.0, left_s=0.0, half_width=0.1)
     return dataclasses.replace(run, plan=plan if planned else None, **changes)
 
@@ -181,6 +182,37 @@ def test_what_is_open_is_said_with_what_it_takes(
     measuring.measure_run(run.request, run.budget, tmp_path, announce=announced.append)
     command = f"go on with: here/detrbench latency --resume {tmp_path}"
     assert announced == ([] if flag is None else [f"{command}{flag}"])
+
+
+@pytest.mark.parametrize(
+    ("run", "times"),
+    [
+        (ended([1.01] * 4, budget=Budget()), 2),
+        (ended([0.5] * 4, budget=Budget()), 1),
+        (ended(NOISY, budget=Budget()), 1),
+        (ended([1.01] * 4), 1),
+        (ended([1.01] * 4, budget=Budget(processes=4)), 1),
+        (ended([1.01] * 4, budget=Budget(), stopped="interrupted"), 1),
+    ],
+    ids=["too few", "few are enough", "enough", "a budget", "a number", "interrupted"],
+)
+def test_a_run_without_a_budget_goes_on_once_where_it_had_too_few(
+    run: Run, times: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Budget] = []
+
+    def replicate(request: Request, budget: Budget, folder: Path, **_: Any) -> Run:
+        asked.append(budget)
+        return run
+
+    monkeypatch.setattr(measuring, "replicate", replicate)
+    announced: list[str] = []
+    measuring.measure_run(run.request, run.budget, tmp_path, announce=announced.append)
+    assert len(asked) == times
+    if times == 2:
+        assert announced[0] == "10 min 0 s gave no verdict; going on, once"
+        # What it has taken, and two processes of 10 s more with a fifth for a busy minute.
+        assert asked[1].budget_s == pytest.approx(40.0 + 24.0)
 
 
 @pytest.mark.parametrize(("ratios", "stays"), [([1.01] * 4, True), (EQUAL, False)])

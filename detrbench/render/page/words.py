@@ -80,7 +80,7 @@ def _more_or_less(change: float) -> str:
 def _evidence(pair: Comparison) -> Iterator[str]:
     facts = []
     if interval := interval_text(pair):
-        how = f"{show_part(pair.confidence)} " if pair.confidence else ""
+        how = f"{show_part(round(pair.confidence, 4))} " if pair.confidence else ""
         facts.append(f"{how}interval {interval}")
     if processes := len(pair.process_log_ratios):
         facts.append(show_many(processes, "process", "processes"))
