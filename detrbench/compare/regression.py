@@ -220,7 +220,8 @@ class _Runner:
         told: dict[str, Any] = {"progress": self.progress, "announce": self.announce}
         with tempfile.TemporaryDirectory(prefix="detrbench-gate-") as folder:
             run = self.replicate(request, budget, Path(folder), **told)
-            if left_s is not None and len(run.finished) < LEAST_PROCESSES:  # a busy minute: goes on
+            short = run.stopped == "budget" and len(run.finished) < LEAST_PROCESSES
+            if left_s is not None and short:  # a busy minute: goes on
                 run = self.replicate(
                     request, replace(budget, budget_s=left_s), Path(folder), **told
                 )

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import NoReturn, TextIO
 
 _PR_SET_PDEATHSIG = 1  # prctl(2)
+_LONGEST_START_S = 15.0
 
 # A model needs about 110 of oneDNN's compiled primitives, and its cache holds 1024 by default. Were
 # many cases of one process to push each other's out, each would pay to compile them at every turn.
@@ -53,13 +54,15 @@ def end_with_parent() -> None:
 
 def age_s() -> float:
     """Seconds since this process was started; 0 where the system does not tell. A budget is counted
-    from the first keystroke, and on a busy machine Python alone takes seconds to be there."""
+    from the first keystroke, and on a busy machine Python alone takes seconds to be there. One that
+    is older than that was a shell before, which had other things to do."""
     try:
         started = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19])
         ticks = os.sysconf("SC_CLK_TCK")
-        return max(0.0, time.clock_gettime(time.CLOCK_BOOTTIME) - started / ticks)
+        age_s = max(0.0, time.clock_gettime(time.CLOCK_BOOTTIME) - started / ticks)
     except (OSError, ValueError, IndexError, AttributeError):
         return 0.0
+    return age_s if age_s < _LONGEST_START_S else 0.0
 
 
 def called_as() -> str:
@@ -91,9 +94,7 @@ def importing_torch() -> Iterator[None]:
 def end(code: int) -> NoReturn:
     """End as Python does, its threads and exit handlers waited for, but without taking apart every
     object: where there is torch, that takes half a second."""
-    for thread in threading.enumerate():
-        if thread is not threading.current_thread() and not thread.daemon:
-            thread.join()
+    threading._shutdown()  # type: ignore[attr-defined]  # pools are told to end, and waited for
     atexit._run_exitfuncs()
     try:
         sys.stdout.flush()

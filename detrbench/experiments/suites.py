@@ -26,7 +26,7 @@ from detrbench.core.version import __version__
 from detrbench.machine.devices import parse_device
 from detrbench.machine.environment import Environment
 from detrbench.models.catalog import find_suite
-from detrbench.models.sources import resolve
+from detrbench.models.sources import check_unchanged
 from detrbench.render import render
 from detrbench.reports.case import Case
 from detrbench.reports.comparison import Comparison
@@ -291,13 +291,7 @@ def _load_asked(folder: Path) -> Suite:
         ) from error
     except (ValueError, KeyError, TypeError) as error:
         raise UsageError(f"cannot be read: {error}", where=str(path)) from error
-    for case in cases:
-        for file in set(resolve(case.model).files) ^ set(case.model.files):
-            raise UsageError(
-                f"{file.path} has changed since the run began",
-                where=str(folder),
-                hint="Put it back as it was, or measure anew.",
-            )
+    check_unchanged((case.model for case in cases), str(folder))
     return suite
 
 
@@ -411,7 +405,8 @@ class _Run:
             "resume": f"run --resume {self._folder}",
         }
         if request_path(processes).is_file():
-            report = resume_latency(processes, budget_s=seconds, **told)
+            more_s = None if self._ends is None else seconds  # a suite's own time is for once
+            report = resume_latency(processes, budget_s=more_s, **told)
         else:
             report = latency(
                 cases,

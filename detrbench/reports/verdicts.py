@@ -104,6 +104,8 @@ def judge(
     if spoilt:
         return replace(found, verdict=Verdict.INVALID, reasons=tuple(spoilt))
     if disturbed and not _beyond(found, BUSY_MARGIN):
+        if not enough:
+            found = _too_few(log_ratios, process_s)
         verdict = Verdict.BUSY if enough else Verdict.TOO_FEW
         return replace(found, verdict=verdict, reasons=(*found.reasons, *disturbed))
     return found
@@ -124,8 +126,13 @@ def _of_few(log_ratios: Sequence[float], margin: float, process_s: float | None)
         verdict, _ = _where(wide, margin)
         if verdict in (Verdict.FASTER, Verdict.SLOWER):
             return Judgement(verdict, centre, wide, (), FEW_ALPHA)
+    return _too_few(log_ratios, process_s)
+
+
+def _too_few(log_ratios: Sequence[float], process_s: float | None) -> Judgement:
     why = (_direction(log_ratios, process_s),)
-    return Judgement(Verdict.TOO_FEW, centre, _interval(log_ratios, ALPHA), why)
+    interval = _interval(log_ratios, ALPHA)
+    return Judgement(Verdict.TOO_FEW, _centre(log_ratios), interval, why)
 
 
 def _interval(log_ratios: Sequence[float], alpha: float, least_sd: float = 0.0) -> Interval | None:

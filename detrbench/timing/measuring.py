@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from detrbench.core.errors import DetrbenchWarning
 from detrbench.core.processes import called_as
 from detrbench.core.units import show_eta
+from detrbench.models.sources import check_unchanged
 from detrbench.models.sources.built import Built, described
 from detrbench.reports.case import Case
 from detrbench.reports.parse_cases import Subjects, cases_of
@@ -134,15 +135,11 @@ def resume_latency(
         UsageError: it is not the folder of a run.
     """
     before = load_run(Path(folder))
+    check_unchanged((case.model for case in before.request.cases), str(folder))
     request, budget = before.request, before.budget
     if budget_s is not None:
-        budget = dataclasses.replace(
-            budget,
-            budget_s=before.spent_s + budget_s,
-            processes=None,
-            # Fewer have no last look: `verdicts.judge` asks as much of them each time.
-            extended=budget.extended + (len(before.finished) >= LEAST_PROCESSES),
-        )
+        seconds = before.spent_s + budget_s
+        budget = dataclasses.replace(budget, budget_s=seconds, processes=None)
     return latency_report(measure_run(request, budget, folder, progress, announce, resume))
 
 
@@ -192,7 +189,7 @@ def _extended(run: Run) -> Budget | None:
     verdicts = {Verdict(each.verdict) for each in latency_comparisons(run)}
     if asked or run.plan is None or run.stopped != "budget" or Verdict.TOO_FEW not in verdicts:
         return None
-    seconds = 1.2 * (LEAST_PROCESSES - done) * run.plan.process_s
+    seconds = 1.2 * ((LEAST_PROCESSES - done) * run.plan.process_s + run.startup_s)
     return dataclasses.replace(budget, budget_s=run.spent_s + seconds)
 
 
@@ -202,12 +199,15 @@ def _what_more(run: Run) -> str | None:
     if run.stopped in ("interrupted", "failures"):
         return ""
     verdicts = {Verdict(each.verdict) for each in latency_comparisons(run)}
+    if run.plan is None and run.stopped == "budget":  # not one process ended in it
+        return f" --budget {math.ceil(4 * run.budget.limit_s)}"
     if run.plan is None or not verdicts & {Verdict.TOO_FEW, Verdict.INCONCLUSIVE, Verdict.BUSY}:
         return None
     done = len(run.finished)
     # To halve an interval takes three times as many more; as many again are a beginning.
     missing = max(LEAST_PROCESSES - done, done if Verdict.TOO_FEW not in verdicts else 0)
-    return f" --budget {math.ceil(1.2 * missing * run.plan.process_s)}"  # a busy minute is slower
+    seconds = missing * run.plan.process_s + run.startup_s
+    return f" --budget {math.ceil(1.2 * seconds)}"  # a busy minute is slower
 
 
 def _in_this_process(

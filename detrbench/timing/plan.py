@@ -80,8 +80,8 @@ class Budget:
     @property
     def looks(self) -> bool:
         """Whether a look may end the run: who asks for so many processes gets them."""
-        early = self.early and self.processes is None and not self.extended
-        return early or self.target is not None
+        early = self.early and self.processes is None
+        return not self.extended and (early or self.target is not None)
 
     @property
     def limit_s(self) -> float:

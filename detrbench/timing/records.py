@@ -152,12 +152,28 @@ def request_path(folder: Path) -> Path:
     return folder / "request.json"
 
 
-def save_request(folder: Path, request: Request, budget: Budget, plan: RunPlan | None) -> None:
+@dataclass(frozen=True)
+class End:
+    """How a run ended, or where it was when that was last said.
+
+    Attributes:
+        alpha: of its intervals.
+        startup_s: that it took beside its processes, such as what a fork server imports.
+    """
+
+    alpha: float
+    startup_s: float = 0.0
+
+
+def save_request(
+    folder: Path, request: Request, budget: Budget, plan: RunPlan | None, end: End | None = None
+) -> None:
     """Put on disk what is asked, so that another process can go on."""
     plain = {
         "request": dataclasses.asdict(request),
         "budget": dataclasses.asdict(budget),
         "plan": plan and dataclasses.asdict(plan),
+        "end": end and dataclasses.asdict(end),
     }
     write_atomically(request_path(folder), json.dumps(plain, indent=1) + "\n")
 
@@ -180,6 +196,12 @@ def load_request(folder: Path) -> tuple[Request, Budget, RunPlan | None]:
         Budget(**plain["budget"]),
         plain["plan"] and RunPlan(**plain["plan"]),
     )
+
+
+def load_end(folder: Path) -> End | None:
+    """How the run in `folder` ended; `None` where it was killed before it could tell."""
+    plain = _read(request_path(folder), json.loads).get("end")
+    return plain and End(**plain)
 
 
 def _read(path: Path, parse: Callable[[str], _Part]) -> _Part:

@@ -10,7 +10,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import takewhile
 from pathlib import Path
@@ -18,6 +18,7 @@ from statistics import stdev
 
 from detrbench.core.errors import UsageError
 from detrbench.core.stats import median, paired_log_ratios, robust_sd
+from detrbench.machine.circumstances import Circumstances, circumstances_of
 from detrbench.reports.case import Case
 from detrbench.reports.verdicts import ALPHA, FEWEST_PROCESSES, LEAST_PROCESSES, Judgement, judge
 from detrbench.timing.plan import (
@@ -37,7 +38,9 @@ from detrbench.timing.plan import (
 )
 from detrbench.timing.process import Request
 from detrbench.timing.records import (
+    End,
     Outcome,
+    load_end,
     load_outcomes,
     load_request,
     request_path,
@@ -68,6 +71,7 @@ class Run:
         stopped: "verdicts", "target", "processes", "budget", "interrupted", "failures" or "single".
         alpha: of the intervals: what the look that ended the run may err.
         dropped: name of a case -> why later processes went on without it.
+        startup_s: what it took beside its processes, such as what a fork server imports.
     """
 
     request: Request
@@ -77,6 +81,7 @@ class Run:
     stopped: str = "single"
     alpha: float = ALPHA
     dropped: dict[str, str] = field(default_factory=dict)
+    startup_s: float = 0.0
 
     @property
     def finished(self) -> tuple[Outcome, ...]:
@@ -85,8 +90,8 @@ class Run:
 
     @property
     def spent_s(self) -> float:
-        """Seconds that its processes have taken."""
-        return sum(outcome.took_s for outcome in self.outcomes)
+        """Seconds that it has taken."""
+        return self.startup_s + sum(outcome.took_s for outcome in self.outcomes)
 
     def series(self, outcome: Outcome, name: str) -> Series | None:
         """What `outcome` has of the case, or the part of one, called `name`."""
@@ -101,13 +106,18 @@ class Run:
         found = (self._paired(outcome, name) for outcome in self.finished)
         return [median(ratios) for ratios in found if ratios]
 
+    @property
+    def circumstances(self) -> Circumstances:
+        """What the processes' ledgers have to say."""
+        measured = [one.measurement for one in self.outcomes if one.measurement is not None]
+        return circumstances_of((one.ledger, one.timed_s) for one in measured)
+
     def judge(
         self,
         name: str,
         alpha: float | None = None,
         *,
         spoilt: Sequence[str] = (),
-        disturbed: Sequence[str] = (),
     ) -> Judgement:
         """The verdict on a case that has a baseline, as far as its ratios tell."""
         return judge(
@@ -116,7 +126,7 @@ class Run:
             alpha=self.alpha if alpha is None else alpha,
             process_s=None if self.plan is None else self.plan.process_s,
             spoilt=spoilt,
-            disturbed=disturbed,
+            disturbed=self.circumstances.spoilt,
         )
 
     def _paired(self, outcome: Outcome, name: str) -> list[float]:
@@ -193,7 +203,7 @@ def replicate(
                 f"{folder} is of a run of other models or settings",
                 hint="Name another folder, or go on with that run: --resume.",
             )
-        run = before if before.budget == budget else run
+        run = before if _same(before.budget, budget) else _longer(before, budget)
     between_sd = BETWEEN_SD if between_sd is None else between_sd
     with ExitStack() as stack:
         if launch is None:
@@ -211,8 +221,29 @@ def replicate(
 def load_run(folder: Path) -> Run:
     """The run in `folder` as it was left. Raises UsageError where there is none."""
     request, budget, plan = load_request(folder)
-    alpha = last_alpha(plan.processes, budget) if plan else ALPHA
-    return Run(request, budget, plan, load_outcomes(folder), alpha=alpha)
+    end = load_end(folder) or End(last_alpha(plan.processes, budget) if plan else ALPHA)
+    outcomes = load_outcomes(folder)
+    return Run(request, budget, plan, outcomes, alpha=end.alpha, startup_s=end.startup_s)
+
+
+def _same(before: Budget, budget: Budget) -> bool:
+    """Whether nothing else is asked for. What is left of a budget when a command comes to it
+    differs a little each time."""
+    if None in (before.budget_s, budget.budget_s):
+        return before == budget
+    near = math.isclose(before.budget_s or 0, budget.budget_s or 0, rel_tol=0.05, abs_tol=5.0)
+    # What `_longer` has added to it is not of who asks.
+    asked = replace(budget, extended=before.extended, least=before.least)
+    return near and replace(asked, budget_s=before.budget_s) == before
+
+
+def _longer(before: Run, budget: Budget) -> Run:
+    """The run `before` with another budget: what was looked at is not looked at again."""
+    done = len(before.finished)
+    # Fewer than six have no last look: `verdicts.judge` asks as much of them each time.
+    extended = before.budget.extended + (done >= LEAST_PROCESSES)
+    budget = replace(budget, least=max(budget.least, done + 1), extended=extended)
+    return replace(before, budget=budget, plan=None, alpha=ALPHA)
 
 
 @dataclass
@@ -229,7 +260,8 @@ class _Runner:
     between_sd: float
 
     def __post_init__(self) -> None:
-        self.began -= self.run.spent_s
+        self.called, self.before_s = self.now(), self.run.spent_s
+        self.began -= self.before_s
         for outcome in self.run.outcomes:
             self._drop_failed(outcome)
 
@@ -242,9 +274,10 @@ class _Runner:
                 self._make_plan()
                 ended = self._ended()
                 if ended is not None:
+                    self._save_end()
                     return ended
                 outcome = self._next_process()
-                self.run.outcomes = (*self.run.outcomes, outcome)
+                self._take(outcome)
                 if outcome.status == "interrupted":
                     return "interrupted"
                 if outcome.status == "cut":
@@ -254,6 +287,18 @@ class _Runner:
             if new and not self.run.outcomes:  # refused: the folder is free for something else
                 request_path(self.folder).unlink()
             raise
+
+    def _take(self, outcome: Outcome) -> None:
+        """What it took beside its processes is known with each of them."""
+        run = self.run
+        beside_s = self.now() - self.called - (run.spent_s - self.before_s) - outcome.took_s
+        run.outcomes = (*run.outcomes, outcome)
+        run.startup_s += max(0.0, beside_s)
+        self._save_end()
+
+    def _save_end(self) -> None:
+        run = self.run
+        save_request(self.folder, run.request, run.budget, run.plan, End(run.alpha, run.startup_s))
 
     def _make_plan(self) -> None:
         """As soon as a process has shown what one costs, and again as long as nobody has looked.
@@ -270,7 +315,7 @@ class _Runner:
         between_sd = max(self.between_sd, run.between_sd())
         run.plan = plan = plan_run(run.budget, shown, done, self._spent_s(), between_sd)
         run.alpha = last_alpha(plan.processes, run.budget)
-        save_request(self.folder, run.request, run.budget, plan)
+        self._save_end()
         news = before is None or plan.cannot_reach != before.cannot_reach
         longer = before is None or plan.left_s > 1.5 * before.left_s
         if self.announce is not None and (news or longer):
@@ -307,7 +352,9 @@ class _Runner:
         index = 1 + max((outcome.index for outcome in self.run.outcomes), default=0)
         if plan is None:
             share_s, silence_s = pilot_share_s(budget), 300.0
-            rounds, timed_s = budget.rounds or MOST_ROUNDS, PILOT_S
+            alone = budget.processes == 1  # it is all that there will be
+            share_s = budget.budget_s if alone else share_s
+            rounds, timed_s = budget.rounds or MOST_ROUNDS, None if alone else PILOT_S
         else:
             share_s, silence_s = plan.process_s, max(60.0, 5 * plan.process_s)
             looked = len(self.run.finished) >= budget.least

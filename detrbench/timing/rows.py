@@ -16,7 +16,6 @@ from detrbench.core.stats import (
 )
 from detrbench.core.units import show_change, show_many, show_quantity
 from detrbench.core.version import __version__
-from detrbench.machine.circumstances import Circumstances, circumstances_of
 from detrbench.machine.environment import Environment
 from detrbench.machine.usage import PEAKS
 from detrbench.reports.case import Case
@@ -71,9 +70,7 @@ def _comparison(run: Run, name: str) -> Comparison:
         for one in (baseline, name)
         if (reason := _failure(run, one)) is not None
     ]
-    judged = run.judge(
-        name, spoilt=[*broken, *_changed(run)], disturbed=run_circumstances(run).spoilt
-    )
+    judged = run.judge(name, spoilt=[*broken, *_changed(run)])
     interval = None if broken else judged.interval
     return Comparison(
         baseline=_side(run, baseline),
@@ -115,11 +112,6 @@ def _facts_of_cases(run: Run) -> set[str]:
         for fact, keys in decided_by.items()
         if any(len({getattr(one, key) for one in executions}) > 1 for key in keys)
     }
-
-
-def run_circumstances(run: Run) -> Circumstances:
-    """What the processes' ledgers have to say."""
-    return circumstances_of((one.ledger, one.timed_s) for one in _measurements(run))
 
 
 def _failure(run: Run, model: str) -> str | None:
@@ -360,5 +352,5 @@ def _notes(run: Run, model: str) -> Iterator[str]:
         yield f"the host is the bottleneck: launching takes {share:.0%} of the device's time"
     yield from _missing_notes(run, model)
     yield from _prepared_note(run, model)
-    yield from run_circumstances(run).notes
+    yield from run.circumstances.notes
     yield from _overhead_note(run)

@@ -21,6 +21,7 @@ from detrbench.core.errors import DetrbenchError, UsageError
 from detrbench.core.files import write_atomically
 from detrbench.core.stats import mean_interval
 from detrbench.core.units import show_imgsz
+from detrbench.models.sources import check_unchanged
 from detrbench.reports.case import Case
 from detrbench.reports.comparison import Comparison
 from detrbench.reports.parse_cases import make_cases
@@ -30,7 +31,7 @@ from detrbench.timing.process import Request
 from detrbench.timing.replication import Run, load_run, replicate
 from detrbench.timing.resolution import Resolution, detectable
 from detrbench.timing.rounds import OnProgress
-from detrbench.timing.rows import latency_comparisons, run_circumstances
+from detrbench.timing.rows import latency_comparisons
 
 EXTRA = (0.03, 0.05, 0.10)
 """Burdens, as a share of the model's time."""
@@ -147,6 +148,7 @@ def check_longer(
         UsageError: there is none that came so far.
     """
     before = load_run(folder / _CHECK)
+    check_unchanged((case.model for case in before.request.cases), str(folder))
     try:
         unit = float(json.loads((folder / _UNIT).read_text(encoding="utf-8"))["share_of_a_unit"])
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -256,7 +258,7 @@ def _resolution(run: Run, budget_s: float) -> Resolution:
         model=first.model.name,
         imgsz=show_imgsz(first.execution.imgsz),
         created=datetime.now().astimezone().date().isoformat(),
-        circumstances=run_circumstances(run),
+        circumstances=run.circumstances,
     )
 
 

@@ -144,7 +144,7 @@ class Forked:
         self._hear(block=False)
         if self._pid is None:  # not forked yet: nothing is lost with the server
             self._server.kill()
-        elif not self._ended or self._lost:
+        elif number == signal.SIGKILL or not self._ended:  # what it started may outlive it
             # Its group comes into being a moment after itself.
             for send in (os.killpg, os.kill) if number == signal.SIGKILL else (os.kill,):
                 with suppress(ProcessLookupError):

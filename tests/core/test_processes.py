@@ -32,8 +32,10 @@ def test_a_process_is_as_old_as_the_system_says() -> None:
 
 
 @LINUX
-def test_age_is_from_the_start_and_not_from_the_first_question() -> None:
-    assert 0.0 < age_s() <= age_s()
+def test_one_that_was_a_shell_for_long_is_newly_born(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`exec` keeps the process: what it did before is not of the command."""
+    monkeypatch.setattr(processes, "_LONGEST_START_S", 0.0)
+    assert age_s() == 0.0
 
 
 def of_the_system(text: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -519,7 +519,6 @@ def test_a_run_is_gone_on_with_in_its_folder(
         return timed(SUITE.cases, ["ok", "ok"], "FASTER")
 
     monkeypatch.setattr(suites, "resume_latency", resume_latency)
-    monkeypatch.setattr(suites, "resolve", lambda model: model)
     run(SUITE, output=laboratory.folder)
     begun(laboratory.folder / "processes-1", SUITE.cases, 2)
     report = resume(laboratory.folder, budget_s=budget_s)
@@ -538,7 +537,6 @@ def test_a_run_that_goes_on_and_is_interrupted_keeps_what_it_had(
         raise KeyboardInterrupt
 
     monkeypatch.setattr(suites, "resume_latency", resume_latency)
-    monkeypatch.setattr(suites, "resolve", lambda model: model)
     run(SUITE, output=laboratory.folder)
     begun(laboratory.folder / "processes-1", SUITE.cases, 6)
     laboratory.during[when] = interrupt if when != "timing" else (lambda: None)
@@ -556,9 +554,14 @@ def test_what_has_changed_since_is_not_gone_on_with(
     def changed(model: Model) -> Model:
         return dataclasses.replace(model, files=(File("one.yaml", "another"),))
 
-    run(SUITE, output=laboratory.folder)
-    monkeypatch.setattr(suites, "resolve", changed)
-    with pytest.raises(UsageError, match=r"one\.yaml has changed since the run began"):
+    before = File("one.yaml", "before")
+    one, two = SUITE.cases
+    suite = suite_of(
+        dataclasses.replace(one, model=dataclasses.replace(one.model, files=(before,))), two
+    )
+    run(suite, output=laboratory.folder)
+    monkeypatch.setattr("detrbench.models.sources.resolve", changed)
+    with pytest.raises(UsageError, match=r"one\.yaml has changed since this was begun"):
         resume(laboratory.folder)
 
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from detrbench.core.errors import UsageError
 from detrbench.machine.validity import Entry
+from detrbench.models.model import File
 from detrbench.reports.report import Report
 from detrbench.timing import measuring
 from detrbench.timing.measuring import measure_latency, resume_latency
@@ -95,26 +96,30 @@ def test_a_run_goes_on_for_seconds_more_than_it_has_taken(
     assert [budget.budget_s for budget in budgets] == [4 * 10.0 + 60.0, 40.0]
 
 
-@pytest.mark.parametrize(("processes", "extended"), [(4, 0), (5, 0), (6, 1), (15, 1)])
-def test_any_run_goes_on_and_one_that_had_its_last_look_is_extended(
-    processes: int, extended: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    budgets = going_on(monkeypatch, kept(tmp_path, processes=processes, planned=processes))
-    resume_latency(tmp_path, budget_s=60.0)
-    (budget,) = budgets
-    assert budget == Budget(budget_s=10.0 * processes + 60.0, extended=extended)
-
-
-def test_each_time_it_is_extended_once_more_and_without_more_time_it_is_not(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_number_of_processes_is_for_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who goes on with a run of so many wants more of them."""
     run = kept(tmp_path, processes=6, planned=6)
-    before = Budget(budget_s=60.0, processes=6, extended=1)
+    before = Budget(budget_s=60.0, processes=6)
     save_request(tmp_path, run.request, before, run.plan)
     budgets = going_on(monkeypatch, run)
     resume_latency(tmp_path, budget_s=30.0)
     resume_latency(tmp_path)
-    assert budgets == [Budget(budget_s=90.0, extended=2), before]
+    assert budgets == [Budget(budget_s=90.0), before]
+
+
+def test_a_model_that_has_changed_is_not_gone_on_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = kept(tmp_path, processes=4, planned=4)
+    model = tmp_path / "a.yaml"
+    model.write_text("nc: 1\n")
+    first = run.request.cases[0]
+    other = dataclasses.replace(first.model, reference=str(model), files=(File(str(model), "0"),))
+    cases = (dataclasses.replace(first, model=other), *run.request.cases[1:])
+    save_request(tmp_path, Request(cases), run.budget, run.plan)
+    going_on(monkeypatch, run)
+    with pytest.raises(UsageError, match=r"a\.yaml has changed since this was begun"):
+        resume_latency(tmp_path)
 
 
 # --- what is said at the end ---------------------------------------------------------------------
@@ -158,7 +163,7 @@ def disturbed(run: Run) -> Run:
         (ended(EQUAL), None),
         (ended([0.5] * 3), None),
         (ended([1.01] * 4, stopped="processes"), " --budget 24"),
-        (ended([1.01], planned=False), None),
+        (ended([1.01], planned=False), " --budget 240"),
     ],
     ids=[
         "too few",

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from detrbench.core.errors import UsageError
+from detrbench.machine.validity import Entry
 from detrbench.reports.case import Case
 from detrbench.reports.verdicts import FEW_ALPHA, Verdict
 from detrbench.timing import replication
@@ -23,7 +24,7 @@ from detrbench.timing.plan import (
 )
 from detrbench.timing.process import Request
 from detrbench.timing.records import Outcome, load_outcomes, load_request, save_outcome
-from detrbench.timing.replication import Run, replicate
+from detrbench.timing.replication import Run, load_run, replicate
 from detrbench.timing.rounds import OUT_OF_TIME, OnProgress, Progress
 from detrbench.timing.rows import latency_report
 from detrbench.timing.supervisor import Limits
@@ -500,15 +501,50 @@ def test_more_time_makes_another_plan(before: int, tmp_path: Path) -> None:
 def test_an_extension_is_looked_at_once_and_at_its_own_level(tmp_path: Path) -> None:
     Laboratory(scattered(NOISY)).run(tmp_path, Budget(budget_s=80.0))
     clear = Laboratory(scattered([0.5]))
-    run = clear.run(tmp_path, Budget(budget_s=140.0, extended=1))
+    run = clear.run(tmp_path, Budget(budget_s=140.0))
+    assert run.budget.extended == 1
     assert run.stopped == "budget"
     assert len(clear.requests) >= 6, "no look ends it before"
     assert run.alpha == 0.005
     assert latency_report(run).comparisons[0].confidence == pytest.approx(0.995)
     again = Laboratory(scattered([0.5]))
-    run = again.run(tmp_path, Budget(budget_s=140.0, extended=1))
+    run = again.run(tmp_path, Budget(budget_s=138.0))
     assert again.requests == []
-    assert run.alpha == 0.005, "the same budget is the same look"
+    assert run.alpha == 0.005, "the same budget, of which a moment is gone, is the same look"
+    assert again.run(tmp_path, Budget(budget_s=200.0)).alpha == 0.0025
+
+
+def test_what_was_looked_at_is_not_looked_at_again(tmp_path: Path) -> None:
+    """Seconds more are for more processes, also of a run that three ended."""
+    ended = Laboratory(scattered([0.5])).run(tmp_path, Budget())
+    assert (ended.stopped, len(ended.finished)) == ("verdicts", 3)
+    longer = Laboratory(scattered([0.5]))
+    run = longer.run(tmp_path, Budget(budget_s=200.0))
+    assert (run.stopped, len(longer.requests), run.budget.extended) == ("verdicts", 1, 0)
+
+
+def test_a_look_that_the_machine_disturbed_ends_nothing(tmp_path: Path) -> None:
+    """What would be told as TOO FEW or BUSY is no verdict to stop at."""
+    ledger = dataclasses.asdict(Entry(throttled_periods=40, throttled_s=9.0))
+    quiet = scattered([0.93])
+
+    def throttled(request: Request, index: int) -> Outcome:
+        outcome = quiet(request, index)
+        assert outcome.measurement is not None
+        watched = dataclasses.replace(outcome.measurement, ledger=ledger, timed_s=10.0)
+        return dataclasses.replace(outcome, measurement=watched)
+
+    run = Laboratory(throttled).run(tmp_path, Budget(budget_s=200.0))
+    assert run.stopped == "budget"
+    assert len(run.finished) > 6
+
+
+def test_how_it_ended_is_on_disk(tmp_path: Path) -> None:
+    ended = Laboratory(scattered([0.5])).run(tmp_path, Budget())
+    kept = load_run(tmp_path)
+    assert (kept.alpha, kept.startup_s, kept.spent_s) == (
+        ended.alpha, ended.startup_s, ended.spent_s,
+    )  # fmt: skip
 
 
 # --- who starts them -----------------------------------------------------------------------------

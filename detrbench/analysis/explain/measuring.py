@@ -64,7 +64,7 @@ def explain_pair(
         KeyboardInterrupt: before two rounds were timed.
     """
     check_pair(request.cases)
-    before = () if folder is None else earlier(folder)
+    before = () if folder is None else earlier(folder, request, by)
     started = time.monotonic()
     with opening() as open_case:
         opened = [open_case(case) for case in request.cases]

@@ -13,7 +13,7 @@ from typing import Any
 
 from detrbench.analysis.explain.account import BATCH, batching
 from detrbench.analysis.explain.findings import Try
-from detrbench.core.errors import DetrbenchError, UsageError, nearest
+from detrbench.core.errors import DetrbenchError, TimeIsUp, UsageError, nearest
 from detrbench.core.stats import paired_log_ratios, quantile
 from detrbench.machine.circumstances import circumstances_of
 from detrbench.models.sources import resolve
@@ -21,7 +21,7 @@ from detrbench.reports.case import Case, Execution
 from detrbench.reports.parse_cases import named, parse_setting
 from detrbench.reports.settings import SETTINGS, plain_value, setting
 from detrbench.runtimes import check_execution
-from detrbench.timing.rounds import OnProgress, Series, measure_steps
+from detrbench.timing.rounds import OUT_OF_TIME, OnProgress, Series, measure_steps
 from detrbench.timing.stop_rules import Plan
 
 REMEDIES: dict[str, Callable[[Execution], tuple[str, Any]]] = {
@@ -102,6 +102,21 @@ def measure_tries(
     What cannot be tried, for want of a compiler for instance, is a Try without a ratio. Raises
     DetrbenchError where `variant` itself cannot be built or run.
     """
+    try:
+        return _measured(variant, tries, budget_s, deadline, progress)
+    except TimeIsUp:  # while one was built: what was explained before is told all the same
+        return tuple(
+            _unknown(variant, case, f"{OUT_OF_TIME} before it was timed") for case in tries
+        )
+
+
+def _measured(
+    variant: Case,
+    tries: Sequence[Case],
+    budget_s: float,
+    deadline: float | None,
+    progress: OnProgress | None,
+) -> tuple[Try, ...]:
     from detrbench.timing.opened import Ready, Watch, opening
 
     failed: dict[str, str] = {}

@@ -16,6 +16,7 @@ from detrbench.core.errors import UsageError
 from detrbench.core.files import write_atomically
 from detrbench.counting.tracing import Grouping
 from detrbench.machine.circumstances import Watched
+from detrbench.models.sources import check_unchanged
 from detrbench.timing.process import Request
 from detrbench.timing.rounds import Series
 
@@ -77,9 +78,20 @@ def load(folder: Path) -> Kept:
         raise UsageError(f"cannot be read: {error}", where=str(path)) from error
 
 
-def earlier(folder: Path) -> tuple[Session, ...]:
-    """The sessions in `folder`, if there are any; `load` says what is wrong with them."""
-    return load(folder).sessions if (folder / _FILE).exists() else ()
+def earlier(folder: Path, request: Request, by: Grouping) -> tuple[Session, ...]:
+    """The sessions in `folder`, if there are any. Raises UsageError where they are of something
+    else, or a file of a model has changed."""
+    if not (folder / _FILE).exists():
+        return ()
+    kept = load(folder)
+    if (kept.request.cases, kept.by) != (request.cases, by):
+        raise UsageError(
+            "holds rounds of other models or settings",
+            where=str(folder),
+            hint="Name another folder, or go on with those: --resume.",
+        )
+    check_unchanged((case.model for case in request.cases), str(folder))
+    return kept.sessions
 
 
 def pooled(sessions: Sequence[Session]) -> Session:

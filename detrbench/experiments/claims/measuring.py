@@ -48,13 +48,25 @@ def measure_claims(
             found = _guidelines(file.parent, device, progress, announce)
         else:
             suite = suites.on_device(suites.load_suite(name), device)
-            found = suites.run(suite, output=file.parent, progress=progress, announce=announce)
+            found = _suite(suite, file.parent, progress, announce)
         reports[str(file)] = found
         if found.comparisons:
             comparing[str(file)] = found
         if any(row.status == "interrupted" for row in found.rows):
             break
     return dataclasses.replace(Evidence.of(**compared), reports=reports)
+
+
+def _suite(
+    suite: suites.Suite,
+    folder: Path,
+    progress: OnProgress | None,
+    announce: Callable[[str], None],
+) -> Report:
+    """Begun, or gone on with."""
+    if (folder / suites.ASKED).is_file():
+        return suites.resume(folder, progress=progress, announce=announce)
+    return suites.run(suite, output=folder, progress=progress, announce=announce)
 
 
 def _done(file: Path, device: str) -> Report | None:

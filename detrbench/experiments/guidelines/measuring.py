@@ -35,7 +35,7 @@ from detrbench.experiments.suites import unreached
 from detrbench.machine.devices import parse_device
 from detrbench.machine.environment import Environment
 from detrbench.models.model import Model
-from detrbench.models.sources import resolve
+from detrbench.models.sources import check_unchanged, resolve
 from detrbench.reports.case import Case, Execution
 from detrbench.reports.comparison import Comparison, Side
 from detrbench.reports.report import Report, Result
@@ -93,7 +93,7 @@ def measure_guidelines(
     requests = {name: _request(name, widths, execution) for name in asked}
     budget = Budget(budget_s=BUDGET_S, margin=margin, early=False)
     with run_folder(folder, "guidelines") as where:
-        write_atomically(where / _ASKED, json.dumps({"guidelines": asked, "widths": widths}) + "\n")
+        _keep_asked(where / _ASKED, {"guidelines": list(asked), "widths": widths})
         going = _Going(where, requests, budget, ends, replicate, progress, announce)
         runs = going.time_all()
     cut = any(run.stopped in ("interrupted", "failures") for run in runs.values())
@@ -139,11 +139,24 @@ def resume_guidelines(
         name: before[name].request if name in before else _request(name, widths, execution)
         for name in names
     }
+    check_unchanged((case.model for case in first.request.cases), str(where))
     going = _Going(where, requests, first.budget, ends, replicate, progress, announce)
-    return _report(requests, going.time_all(), widths)
+    return _report(requests, before | going.time_all(), widths)
 
 
 _ASKED = "guidelines.json"
+
+
+def _keep_asked(path: Path, asked: Mapping[str, Any]) -> None:
+    """So that another process can go on. Raises UsageError where `path` is of something else."""
+    text = json.dumps(asked) + "\n"
+    if path.exists() and path.read_text(encoding="utf-8") != text:
+        raise UsageError(
+            "holds other guidelines or widths",
+            where=str(path.parent),
+            hint="Name another folder, or go on with those: --resume.",
+        )
+    write_atomically(path, text)
 
 
 @dataclass

@@ -7,9 +7,11 @@ and in the process that needs it, it builds the module.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pkgutil import resolve_name
 from typing import Protocol
 
+from detrbench.core.errors import UsageError
 from detrbench.models.model import Model
 from detrbench.models.sources.built import Built
 
@@ -54,6 +56,18 @@ def source_of(reference: str) -> Source:
 def resolve(model: Model) -> Model:
     """`model` with its files, as they are now. Raises UsageError where it leads nowhere."""
     return source_of(model.reference).resolve(model)
+
+
+def check_unchanged(models: Iterable[Model], where: str) -> None:
+    """Raises UsageError where a file of a model is not what it was when something was begun with
+    it in `where`: what follows would be of another model."""
+    for model in models:
+        for file in set(resolve(model).files) ^ set(model.files) if model.files else ():
+            raise UsageError(
+                f"{file.path} has changed since this was begun",
+                where=where,
+                hint="Put it back as it was, or measure anew.",
+            )
 
 
 def build_model(model: Model, device: str = "cpu") -> Built:
