@@ -40,6 +40,8 @@ COPY = "an identical copy"
 
 _CHECK, _UNIT = "check", "unit.json"
 _TRIAL_UNITS = 16
+_SIZING = 0.6
+"""Of the budget, what all trials together may take on a machine where each process is slow."""
 _LEAST_EFFECT, _WANTED_EFFECT = 0.25, 0.5
 """A trial burden below the first says too little about one unit, and the next aims at the second:
 what a ratio is wrong by, a percent or two, is then a small part of the burden."""
@@ -103,7 +105,7 @@ def check_machine(
     """Time `model` against a copy and against itself with 3, 5 and 10 % more to do.
 
     Args:
-        budget_s: for everything; a fifth of it goes into finding out how large a burden is.
+        budget_s: for everything; what finding out how large a burden is takes, included.
         folder: where the samples of every process are kept.
 
     Raises:
@@ -116,11 +118,14 @@ def check_machine(
     def run(others: tuple[Case, ...], seconds: float, name: str) -> Run:
         where = folder / name
         where.mkdir(parents=True, exist_ok=True)
-        budget = Budget(budget_s=seconds, margin=margin, early=False)
-        said = announce if name == _CHECK else None  # the trials' plans are nobody's concern
+        checking = name == _CHECK
+        # A trial ends with its second process; what it leaves of its time is for what follows.
+        processes = None if checking else 2
+        budget = Budget(seconds, processes, margin=margin, early=False)
+        said = announce if checking else None  # the trials' plans are nobody's concern
         return replicate(Request((case, *others)), budget, where, progress=progress, announce=said)
 
-    unit = share_of_a_unit(case, budget_s / 5, run)
+    unit = share_of_a_unit(case, _SIZING * budget_s, run)
     write_atomically(folder / _UNIT, json.dumps({"share_of_a_unit": unit}) + "\n")
     loaded = [
         case_with_load(case, f"{extra:.0%} more", max(1, round(extra / unit))) for extra in EXTRA
