@@ -30,7 +30,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from busy import busy
-from keeping import Kept, arguments, dated, go_on, note, save
+from keeping import Kept, arguments, dated, go_on, names_of, note, save
 
 from detrbench.core.stats import median
 from detrbench.core.units import show_eta
@@ -55,7 +55,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--threads", type=int)
     parser.add_argument(
         "--commands",
-        type=_commands,
+        type=names_of(COMMANDS, "command"),
         default=list(COMMANDS),
         metavar="A,B,...",
         help=f"of {', '.join(COMMANDS)}",
@@ -73,14 +73,6 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument("--seed", type=int, default=0)
     return arguments(parser)
-
-
-def _commands(text: str) -> list[str]:
-    names = text.split(",")
-    unknown = [name for name in names if name not in COMMANDS]
-    if unknown:
-        raise argparse.ArgumentTypeError(f"there is no command {', '.join(unknown)}")
-    return names
 
 
 # --- running ----------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -62,6 +62,19 @@ def arguments(parser: argparse.ArgumentParser) -> argparse.Namespace:
     # What is typed beside it still counts: more trials, for instance.
     parser.set_defaults(**kept["settings"], **kept.get("numbers", {}), output=asked.resume)
     return parser.parse_args()
+
+
+def names_of(known: Sequence[str], what: str) -> Callable[[str], list[str]]:
+    """Reads an argument that lists some of `known`, such as "latency,probe"."""
+
+    def read(text: str) -> list[str]:
+        names = text.split(",")
+        unknown = [name for name in names if name not in known]
+        if unknown:
+            raise argparse.ArgumentTypeError(f"there is no {what} {', '.join(unknown)}")
+        return names
+
+    return read
 
 
 def save(asked: argparse.Namespace, kept: Kept) -> None:

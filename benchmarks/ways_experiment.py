@@ -37,7 +37,7 @@ from pathlib import Path
 from typing import Any
 
 from busy import busy
-from keeping import Kept, arguments, dated, go_on, note, save
+from keeping import Kept, arguments, dated, go_on, names_of, note, save
 from ways import beyond, means_apart, quartiles_apart, sigma_clipped, student_apart
 
 from detrbench.core.stats import median
@@ -119,7 +119,11 @@ def _arguments() -> argparse.Namespace:
         help="shortest and longest time on, and off",
     )
     parser.add_argument(
-        "--ways", type=_ways, default=list(WAYS), metavar="A,B,...", help=f"of {', '.join(WAYS)}"
+        "--ways",
+        type=names_of(list(WAYS), "way"),
+        default=list(WAYS),
+        metavar="A,B,...",
+        help=f"of {', '.join(WAYS)}",
     )
     parser.add_argument("--seed", type=int, default=0)
     told = "[default: the tool's own]"
@@ -131,14 +135,6 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--duration", type=float, default=10.0, help=f"optimum's seconds {told}")
     parser.add_argument("--processes", type=int, default=20, help=f"pyperf's, of each model {told}")
     return arguments(parser)
-
-
-def _ways(text: str) -> list[str]:
-    names = text.split(",")
-    unknown = [name for name in names if name not in WAYS]
-    if unknown:
-        raise argparse.ArgumentTypeError(f"there is no way {', '.join(unknown)}")
-    return names
 
 
 # --- running ----------------------------------------------------------------------------------

@@ -84,13 +84,7 @@ def latency(
             "FOLDER", "Keep every process's samples here.  [default: a temporary one until the end]"
         ),
     ] = None,
-    resume: Annotated[
-        Path | None,
-        options.taking(
-            "FOLDER",
-            "Go on with a run: alone, where it was cut short, or with --budget, of seconds more.",
-        ),
-    ] = None,
+    resume: options.Resume = None,
     format: options.Format = None,
     output: options.Output = None,
 ) -> None:

@@ -100,6 +100,13 @@ CudnnBenchmark = Annotated[
 ]
 Format = Annotated[str | None, format_to_print("from -o's suffix, else table")]
 Budget = Annotated[float, taking("SECONDS", "For everything.")]
+Resume = Annotated[
+    Path | None,
+    taking(
+        "FOLDER",
+        "Go on with a run: alone, where it was cut short, or with --budget, of seconds more.",
+    ),
+]
 Output = Annotated[Path | None, file_to_write("Write to FILE instead of stdout.", "-o", "--output")]
 
 MODEL_HELP = (

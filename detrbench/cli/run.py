@@ -44,13 +44,7 @@ def run(
     processes: Annotated[
         int | None, options.taking("N", "Exactly N processes for each image size and batch.", min=1)
     ] = None,
-    resume: Annotated[
-        Path | None,
-        options.taking(
-            "FOLDER",
-            "Go on with a run: alone, where it was cut short, or with --budget, of seconds more.",
-        ),
-    ] = None,
+    resume: options.Resume = None,
     format: Annotated[
         str, options.taking("FORMAT", "What to print at the end.", callback=options.check_format)
     ] = "table",

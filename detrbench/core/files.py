@@ -5,9 +5,13 @@ from __future__ import annotations
 import os
 import stat
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 from detrbench.core.errors import UsageError
+
+_Kept = TypeVar("_Kept")
 
 
 def write_atomically(path: Path | str, text: str) -> None:
@@ -28,6 +32,28 @@ def write_atomically(path: Path | str, text: str) -> None:
             where=str(path),
             hint="name a file in a folder that exists and that you may write to",
         ) from error
+
+
+def read_kept(path: Path, parse: Callable[[str], _Kept], *, what: str, hint: str) -> _Kept:
+    """What one command has kept in a file for the next, which goes on with it.
+
+    Args:
+        what: it is of, such as "run".
+        hint: which folder has such a file.
+
+    Raises:
+        UsageError: it is not there, or `parse` cannot make anything of it.
+    """
+    try:
+        return parse(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(
+            f"holds no {what} that can go on: it has no {path.name}",
+            where=str(path.parent),
+            hint=hint,
+        ) from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise UsageError(f"cannot be read: {error}", where=str(path)) from error
 
 
 def _replace(target: Path, text: str) -> None:

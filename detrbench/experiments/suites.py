@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from detrbench.core.errors import SpecError, UsageError
-from detrbench.core.files import write_atomically
+from detrbench.core.files import read_kept, write_atomically
 from detrbench.core.reading import at, mapping, one_of, one_or_more, parsed, positive, text, whole
 from detrbench.core.strict_yaml import Node, read_yaml
 from detrbench.core.version import __version__
@@ -278,20 +278,14 @@ def _save_asked(folder: Path, suite: Suite) -> None:
 def _load_asked(folder: Path) -> Suite:
     """The suite of the run in `folder`. Raises UsageError where there is none, or one of its files
     is not what it was."""
-    path = folder / ASKED
-    try:
-        plain = json.loads(path.read_text(encoding="utf-8"))
-        cases = tuple(map(Case.from_dict, plain["cases"]))
-        suite = Suite(**{**plain, "cases": cases})
-    except OSError as error:
-        raise UsageError(
-            f"holds no run that can go on: it has no {ASKED}",
-            where=str(folder),
-            hint="Give the folder that `detrbench run` named.",
-        ) from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise UsageError(f"cannot be read: {error}", where=str(path)) from error
-    check_unchanged((case.model for case in cases), str(folder))
+
+    def parse(text: str) -> Suite:
+        plain = json.loads(text)
+        return Suite(**{**plain, "cases": tuple(map(Case.from_dict, plain["cases"]))})
+
+    hint = "Give the folder that `detrbench run` named."
+    suite = read_kept(folder / ASKED, parse, what="run", hint=hint)
+    check_unchanged((case.model for case in suite.cases), str(folder))
     return suite
 
 

@@ -17,8 +17,8 @@ from pathlib import Path
 from statistics import stdev
 from typing import Any
 
-from detrbench.core.errors import DetrbenchError, UsageError
-from detrbench.core.files import write_atomically
+from detrbench.core.errors import DetrbenchError
+from detrbench.core.files import read_kept, write_atomically
 from detrbench.core.stats import mean_interval
 from detrbench.core.units import show_imgsz
 from detrbench.models.sources import check_unchanged
@@ -154,10 +154,12 @@ def check_longer(
     """
     before = load_run(folder / _CHECK)
     check_unchanged((case.model for case in before.request.cases), str(folder))
-    try:
-        unit = float(json.loads((folder / _UNIT).read_text(encoding="utf-8"))["share_of_a_unit"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UsageError(f"{_UNIT} cannot be read: {error}", where=str(folder)) from error
+    unit = read_kept(
+        folder / _UNIT,
+        lambda text: float(json.loads(text)["share_of_a_unit"]),
+        what="self-check",
+        hint="Give the folder that `detrbench selfcheck` named.",
+    )
     budget = dataclasses.replace(before.budget, budget_s=before.spent_s + budget_s)
     told: dict[str, Any] = {"progress": progress, "announce": announce}
     done = replicate(before.request, budget, folder / _CHECK, **told)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from detrbench.core.errors import UsageError
-from detrbench.core.files import write_atomically
+from detrbench.core.files import read_kept, write_atomically
 from detrbench.counting.tracing import Grouping
 from detrbench.machine.circumstances import Watched
 from detrbench.models.sources import check_unchanged
@@ -63,19 +63,14 @@ class Kept:
 
 def load(folder: Path) -> Kept:
     """What `Kept.save` has left in `folder`. Raises UsageError where there is no such thing."""
-    path = folder / _FILE
-    try:
-        plain = json.loads(path.read_text(encoding="utf-8"))
+
+    def parse(text: str) -> Kept:
+        plain = json.loads(text)
         sessions = tuple(map(Session.from_dict, plain["sessions"]))
         return Kept(Request.from_dict(plain["request"]), plain["by"], sessions)
-    except OSError as error:
-        raise UsageError(
-            f"holds no explanation that can go on: it has no {_FILE}",
-            where=str(folder),
-            hint="Give the folder that `detrbench explain --folder` wrote.",
-        ) from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise UsageError(f"cannot be read: {error}", where=str(path)) from error
+
+    hint = "Give the folder that `detrbench explain --folder` wrote."
+    return read_kept(folder / _FILE, parse, what="explanation", hint=hint)
 
 
 def earlier(folder: Path, request: Request, by: Grouping) -> tuple[Session, ...]:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from detrbench.core.errors import UsageError
-from detrbench.core.files import write_atomically
+from detrbench.core.files import read_kept, write_atomically
 from detrbench.core.processes import called_as
 from detrbench.core.version import __version__
 from detrbench.experiments.guidelines.paper import (
@@ -121,15 +121,13 @@ def resume_guidelines(
         UsageError: there is none.
     """
     ends, where = None if budget_s is None else time.monotonic() + budget_s, Path(folder)
-    try:
-        plain = json.loads((where / _ASKED).read_text(encoding="utf-8"))
-        names, widths = [check_guideline(name) for name in plain["guidelines"]], plain["widths"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UsageError(
-            f"holds no guidelines that can go on: {_ASKED} cannot be read: {error}",
-            where=str(where),
-            hint="Give the folder that `detrbench guidelines` named.",
-        ) from error
+
+    def parse(text: str) -> tuple[list[str], str]:
+        plain = json.loads(text)
+        return [check_guideline(name) for name in plain["guidelines"]], plain["widths"]
+
+    hint = "Give the folder that `detrbench guidelines` named."
+    names, widths = read_kept(where / _ASKED, parse, what="guidelines", hint=hint)
     before = {name: load_run(where / name) for name in names if begun(where / name)}
     if not before:
         raise UsageError("nothing was begun there", where=str(where), hint="Measure anew.")
