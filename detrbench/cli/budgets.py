@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import overload
 
 from detrbench.core.errors import DetrbenchError, TimeIsUp, UsageError
 from detrbench.core.processes import age_s
@@ -32,9 +33,13 @@ def check_budget(seconds: float | None) -> None:
         )
 
 
-def left_of(seconds: float) -> float:
-    """Of a budget, what is left of it now; never nothing."""
-    return max(seconds - (time.monotonic() - _began), 0.1)
+@overload
+def left_of(seconds: float) -> float: ...
+@overload
+def left_of(seconds: float | None) -> float | None: ...
+def left_of(seconds: float | None) -> float | None:
+    """Of a budget, what is left of it now; never nothing, and `None` where there is none."""
+    return None if seconds is None else max(seconds - (time.monotonic() - _began), 0.1)
 
 
 @contextmanager

@@ -213,7 +213,7 @@ def _of_revision(
     devices = {case.execution.device for case in request.cases}
     with ProgressLine() as progress:
         result, versus = gate_revision(
-            Asked(request, rev, budget_s=budget and left_of(budget), counts_only=counts_only),
+            Asked(request, rev, budget_s=left_of(budget), counts_only=counts_only),
             limits,
             known=_known(devices),
             progress=progress,

@@ -94,7 +94,7 @@ def guidelines(
     else:
         with ProgressLine() as progress:
             told: dict[str, Any] = {
-                "budget_s": None if budget is None else left_of(budget),
+                "budget_s": left_of(budget),
                 "progress": progress,
                 "announce": progress.say,
             }

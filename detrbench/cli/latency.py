@@ -128,7 +128,7 @@ def latency(
         if resume is not None:
             report = resume_latency(
                 resume,
-                budget_s=None if budget is None else left_of(budget),
+                budget_s=left_of(budget),
                 progress=progress,
                 announce=progress.say,
             )

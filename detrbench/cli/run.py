@@ -125,9 +125,12 @@ def _suite(name: str, asked: _Asked, progress: ProgressLine) -> Measured:
     if asked.processes is not None:
         suite = replace(suite, processes=asked.processes, seconds=None)
     where = asked.folder or suites.free_folder(suite.name, suite.cases[0].execution.device)
-    budget_s = None if asked.budget is None else left_of(asked.budget)
     report = suites.run(
-        suite, budget_s=budget_s, output=where, progress=progress, announce=progress.say
+        suite,
+        budget_s=left_of(asked.budget),
+        output=where,
+        progress=progress,
+        announce=progress.say,
     )
     return [where], render(report, asked.format), report.exit_code
 
@@ -136,8 +139,9 @@ def _resumed(folder: Path, asked: _Asked, progress: ProgressLine) -> Measured:
     from detrbench.experiments import suites
     from detrbench.render import render
 
-    budget_s = None if asked.budget is None else left_of(asked.budget)
-    report = suites.resume(folder, budget_s=budget_s, progress=progress, announce=progress.say)
+    report = suites.resume(
+        folder, budget_s=left_of(asked.budget), progress=progress, announce=progress.say
+    )
     return [folder], render(report, asked.format), report.exit_code
 
 

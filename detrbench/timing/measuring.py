@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import copy
-import dataclasses
 import math
 import shutil
 import warnings
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -139,7 +139,7 @@ def resume_latency(
     request, budget = before.request, before.budget
     if budget_s is not None:
         seconds = before.spent_s + budget_s
-        budget = dataclasses.replace(budget, budget_s=seconds, processes=None)
+        budget = replace(budget, budget_s=seconds, processes=None)
     return latency_report(measure_run(request, budget, folder, progress, announce, resume))
 
 
@@ -184,13 +184,12 @@ def measure_run(
 def _extended(run: Run) -> Budget | None:
     """Once more as long as a verdict takes, where nobody said how long and a slow or busy machine
     did not come so far."""
-    budget, done = run.budget, len(run.finished)
+    budget, missing = run.budget, LEAST_PROCESSES - len(run.finished)
     asked = budget.budget_s is not None or budget.processes is not None
-    verdicts = {Verdict(each.verdict) for each in latency_comparisons(run)}
-    if asked or run.plan is None or run.stopped != "budget" or Verdict.TOO_FEW not in verdicts:
+    if asked or run.stopped != "budget" or Verdict.TOO_FEW not in _verdicts(run):
         return None
-    seconds = 1.2 * ((LEAST_PROCESSES - done) * run.plan.process_s + run.startup_s)
-    return dataclasses.replace(budget, budget_s=run.spent_s + seconds)
+    seconds = _seconds_for(run, missing)
+    return None if seconds is None else replace(budget, budget_s=run.spent_s + seconds)
 
 
 def _what_more(run: Run) -> str | None:
@@ -198,16 +197,26 @@ def _what_more(run: Run) -> str | None:
     where nothing is."""
     if run.stopped in ("interrupted", "failures"):
         return ""
-    verdicts = {Verdict(each.verdict) for each in latency_comparisons(run)}
-    if run.plan is None and run.stopped == "budget":  # not one process ended in it
-        return f" --budget {math.ceil(4 * run.budget.limit_s)}"
-    if run.plan is None or not verdicts & {Verdict.TOO_FEW, Verdict.INCONCLUSIVE, Verdict.BUSY}:
-        return None
-    done = len(run.finished)
+    verdicts, done = _verdicts(run), len(run.finished)
     # To halve an interval takes three times as many more; as many again are a beginning.
     missing = max(LEAST_PROCESSES - done, done if Verdict.TOO_FEW not in verdicts else 0)
-    seconds = missing * run.plan.process_s + run.startup_s
-    return f" --budget {math.ceil(1.2 * seconds)}"  # a busy minute is slower
+    seconds = _seconds_for(run, missing)
+    if seconds is None and run.stopped == "budget":  # not one process ended in it
+        seconds = 4 * run.budget.limit_s
+    elif not verdicts & {Verdict.TOO_FEW, Verdict.INCONCLUSIVE, Verdict.BUSY}:
+        return None
+    return None if seconds is None else f" --budget {math.ceil(seconds)}"
+
+
+def _verdicts(run: Run) -> set[Verdict]:
+    return {Verdict(each.verdict) for each in latency_comparisons(run)}
+
+
+def _seconds_for(run: Run, processes: int) -> float | None:
+    """What so many more take where a minute may be a busy one; `None` where nobody knows."""
+    if run.plan is None:
+        return None
+    return 1.2 * (processes * run.plan.process_s + run.startup_s)
 
 
 def _in_this_process(

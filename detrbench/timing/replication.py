@@ -178,7 +178,6 @@ def replicate(
     *,
     launch: Launch | None = None,
     now: Callable[[], float] = time.monotonic,
-    began: float | None = None,
     progress: OnProgress | None = None,
     announce: Callable[[str], None] | None = None,
     between_sd: float | None = None,
@@ -188,7 +187,6 @@ def replicate(
 
     Args:
         launch: lets a process measure; a worker, if `None`.
-        began: when the budget did, on the clock `now`.
         announce: is told the plan, as soon as there is one.
         between_sd: what processes are known to scatter by on this machine.
 
@@ -209,8 +207,7 @@ def replicate(
         if launch is None:
             start = stack.enter_context(starting(request.cases))
             launch = partial(run_worker, start=start)
-        began = now() if began is None else began
-        going = _Runner(run, folder, launch, now, began, progress, announce, between_sd)
+        going = _Runner(run, folder, launch, now, progress, announce, between_sd)
         try:
             run.stopped = going.until_done()
         except KeyboardInterrupt:
@@ -254,14 +251,13 @@ class _Runner:
     folder: Path
     launch: Launch
     now: Callable[[], float]
-    began: float
     progress: OnProgress | None
     announce: Callable[[str], None] | None
     between_sd: float
 
     def __post_init__(self) -> None:
         self.called, self.before_s = self.now(), self.run.spent_s
-        self.began -= self.before_s
+        self.began = self.called - self.before_s
         for outcome in self.run.outcomes:
             self._drop_failed(outcome)
 
@@ -345,7 +341,7 @@ class _Runner:
     def _least_s(self) -> float:
         """What the shortest process takes that would still say something."""
         shown = self.run.pilot()
-        return 0.0 if shown is None else shown.start_s + LEAST_ROUNDS * shown.round_s
+        return 0.0 if shown is None else shown.seconds(LEAST_ROUNDS)
 
     def _next_process(self) -> Outcome:
         asked, plan, budget = self.run.request, self.run.plan, self.run.budget

@@ -342,7 +342,7 @@ def _notes(run: Run, model: str) -> Iterator[str]:
     if unsettled:
         rounds = len(unsettled[0].warmup.get("latency_s", ()))
         yield (
-            f"warm-up had not settled after {rounds} rounds in {len(unsettled)} of "
+            f"warm-up had not settled after {show_many(rounds, 'round')} in {len(unsettled)} of "
             f"{len(serieses)} processes: their first samples, which are kept, may be slow"
         )
     enqueue = [sample for series in serieses for sample in series.samples.get("enqueue_s", ())]

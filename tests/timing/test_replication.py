@@ -197,14 +197,6 @@ def test_every_process_knows_when_the_budget_ends(tmp_path: Path) -> None:
     assert {limits.grace_s for limits in laboratory.limits} == {0.04 * 50.0 + 0.5}
 
 
-def test_what_passed_before_the_first_process_is_of_the_budget(tmp_path: Path) -> None:
-    laboratory = Laboratory(scattered(NOISY))
-    laboratory.seconds = 20.0
-    laboratory.run(tmp_path, Budget(budget_s=50.0), began=5.0)
-    assert {limits.deadline for limits in laboratory.limits} == {55.0}
-    assert len(laboratory.requests) == 3
-
-
 def test_who_goes_on_has_what_is_left_of_the_budget(tmp_path: Path) -> None:
     Laboratory(scattered(NOISY)).run(tmp_path, Budget(processes=3))
     laboratory = Laboratory(scattered(NOISY))

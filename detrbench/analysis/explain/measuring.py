@@ -87,11 +87,12 @@ def explain_pair(
             observer=watch,
         )
     sessions = (*before, _session(patients, serieses, watch))
-    serieses = pooled(sessions).series
+    everything = pooled(sessions)
+    serieses = everything.series
     interrupted = _check(serieses, work)
     if folder is not None:
         Kept(request, by, sessions).save(folder)
-    patients = list(_with_readings(patients, pooled(sessions)))
+    patients = list(_with_readings(patients, everything))
     found = ceilings(probes, serieses[len(work) :], bench.cache_bytes)
     baseline, variant = _sides(patients, serieses, found)
     settings = patients[1].subject.settings
