@@ -267,11 +267,9 @@ def _fitting(left_s: float, shorts: int, short_s: float, process_s: float) -> in
     if math.isinf(left_s):
         return MOST_PROCESSES
     most = math.floor(left_s / short_s + 1e-9)
-    return (
-        most
-        if most <= shorts
-        else shorts + math.floor((left_s - shorts * short_s) / process_s + 1e-9)
-    )
+    if most > shorts:
+        most = shorts + math.floor((left_s - shorts * short_s) / process_s + 1e-9)
+    return most
 
 
 def expected_half_width(sd: float, processes: int) -> float:
