@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import signal
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import overload
 
+from detrbench.core.alarms import alarm
 from detrbench.core.errors import DetrbenchError, TimeIsUp, UsageError
 from detrbench.core.processes import age_s
 
@@ -45,26 +44,16 @@ def left_of(seconds: float | None) -> float | None:
 @contextmanager
 def within(seconds: float) -> Iterator[None]:
     """Inside, whatever does not see the end of the budget by itself is interrupted shortly after
-    it, with `TimeIsUp`. An operator or an import that runs is not, until it has ended.
+    it, as `alarm` does it.
 
     Raises:
         DetrbenchError: there was nothing to tell by then.
     """
-    if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "SIGALRM"):
-        yield  # signals are the main thread's, and not every system has this one
-        return
-
-    def ring(number: int, frame: object) -> None:
-        raise TimeIsUp
-
-    before = signal.signal(signal.SIGALRM, ring)
-    signal.setitimer(signal.ITIMER_REAL, left_of(seconds) + _OVERTIME * seconds + _OVERTIME_S)
+    over_s = left_of(seconds) + _OVERTIME * seconds + _OVERTIME_S
     try:
-        yield
+        with alarm(over_s):
+            yield
     except TimeIsUp as late:
         raise DetrbenchError(
             "the budget was over before there was anything to tell", hint="Raise --budget."
         ) from late
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)

@@ -107,16 +107,14 @@ def explain(
         if each is not None:
             _check_folder(each, flag)
 
-    from detrbench.analysis.explain.measuring import explain_pair
-    from detrbench.analysis.explain.tables import explanation_report
-    from detrbench.timing.rounds import Progress
-    from detrbench.timing.stop_rules import Plan
-
-    # The pair first; each remedy takes half as long.
-    seconds = left_of(budget) / (1 + len(changed) / 2)
-    plan = Plan(budget_s=seconds, least_rounds=2, seed=asked[0].model.seed)
     with ProgressLine() as progress, within(budget):
-        progress(Progress("starting", 0.0, None))
+        from detrbench.analysis.explain.measuring import explain_pair
+        from detrbench.analysis.explain.tables import explanation_report
+        from detrbench.timing.stop_rules import Plan
+
+        # The pair first; each remedy takes half as long.
+        seconds = left_of(budget) / (1 + len(changed) / 2)
+        plan = Plan(budget_s=seconds, least_rounds=2, seed=asked[0].model.seed)
         found = explain_pair(
             Request(asked, plan=plan),
             cast(Any, by),  # checked above

@@ -142,7 +142,9 @@ def gate(
         result, report = _of_reports(subjects[0], baseline, limits)
     else:
         _check_given(context, ("baseline",), rev)
-        result, report = _of_revision(_request(subjects, context), rev, limits, budget, counts_only)
+        with ProgressLine() as progress:
+            told = budget, counts_only, progress
+            result, report = _of_revision(_request(subjects, context), rev, limits, *told)
         if run is not None:
             report.save(run)
             say(f"wrote {run}")
@@ -205,20 +207,24 @@ def _request(models: list[str], context: typer.Context) -> Request:
 
 
 def _of_revision(
-    request: Request, rev: str, limits: Policy, budget: float | None, counts_only: bool
+    request: Request,
+    rev: str,
+    limits: Policy,
+    budget: float | None,
+    counts_only: bool,
+    progress: ProgressLine,
 ) -> tuple[GateResult, Report]:
     """Models against their own past, counted and timed now."""
     from detrbench.compare.regression import Asked, gate_revision
 
     devices = {case.execution.device for case in request.cases}
-    with ProgressLine() as progress:
-        result, versus = gate_revision(
-            Asked(request, rev, budget_s=left_of(budget), counts_only=counts_only),
-            limits,
-            known=_known(devices),
-            progress=progress,
-            announce=progress.say,
-        )
+    result, versus = gate_revision(
+        Asked(request, rev, budget_s=left_of(budget), counts_only=counts_only),
+        limits,
+        known=_known(devices),
+        progress=progress,
+        announce=progress.say,
+    )
     return result, dataclasses.replace(versus.report, command=options.command_line())
 
 

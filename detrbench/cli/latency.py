@@ -121,10 +121,10 @@ def latency(
     smallest = parse_part(margin, where="--margin")
     seconds = _budget(budget, quick, thorough)
 
-    from detrbench.timing.measuring import latency as measure
-    from detrbench.timing.measuring import resume_latency
-
     with ProgressLine() as progress:
+        from detrbench.timing.measuring import latency as measure
+        from detrbench.timing.measuring import resume_latency
+
         if resume is not None:
             report = resume_latency(
                 resume,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -69,16 +70,20 @@ def _print(text: str) -> None:
 
 class ProgressLine:
     """What is going on, on stderr: one line that changes on a terminal; elsewhere a line for each
-    phase, and again every ten seconds."""
+    phase, and again every ten seconds. While something is silent, for how long it has been."""
 
     def __init__(self) -> None:
-        self._phase, self._said = "", 0.0
+        self._text, self._phase, self._heard, self._said = "", "", 0.0, 0.0
         self._terminal = sys.stderr.isatty()
+        self._writing, self._over = threading.RLock(), threading.Event()
 
     def __enter__(self) -> ProgressLine:
+        self.show("starting", "starting")
+        threading.Thread(target=self._keep_telling, daemon=True).start()
         return self
 
     def __exit__(self, *error: object) -> None:
+        self._over.set()
         self.close()
 
     def __call__(self, progress: Progress) -> None:
@@ -87,33 +92,54 @@ class ProgressLine:
 
     def show(self, text: str, phase: str) -> None:
         """Show `text` on a terminal; elsewhere only when a phase begins, or goes on for long."""
-        if self._terminal:
-            sys.stderr.write(f"\r\x1b[K{text}")
-            sys.stderr.flush()
-        elif phase != self._phase:
-            self._line(f"{phase} ...")
-        elif time.monotonic() - self._said > _NEWS_S:
-            self._line(text)
-        self._phase = phase
+        with self._writing:
+            now = self._heard = time.monotonic()
+            if self._terminal:
+                self._draw(text)
+            elif phase != self._phase:
+                self._line(f"{phase} ...", now)
+            else:
+                self._line_again(text, now)
+            self._text, self._phase = text, phase
 
-    def _line(self, text: str) -> None:
-        self._said = time.monotonic()
+    def _keep_telling(self) -> None:
+        """Models are built, or torch is imported, without a word between."""
+        while not self._over.wait(_SILENT_S):
+            with self._writing:
+                now = time.monotonic()
+                silent_s = now - self._heard
+                if silent_s < _SILENT_S or self._over.is_set():
+                    continue
+                text = f"{self._text}, for {silent_s:.0f} s"
+                self._draw(text) if self._terminal else self._line_again(text, now)
+
+    def _line(self, text: str, now: float) -> None:
+        self._said = now
         say(text)
+
+    def _line_again(self, text: str, now: float) -> None:
+        if now - self._said > _NEWS_S:
+            self._line(text, now)
+
+    def _draw(self, text: str) -> None:
+        sys.stderr.write(f"\r\x1b[K{text}")
+        sys.stderr.flush()
 
     def say(self, text: str) -> None:
         """A line that stays, above the one that changes."""
-        self.close()
-        say(text)
+        with self._writing:
+            self.close()
+            say(text)
 
     def close(self) -> None:
         """Leave the terminal's line empty."""
         if self._terminal and self._phase:
-            sys.stderr.write("\r\x1b[K")
-            sys.stderr.flush()
+            self._draw("")
 
 
 _BAR = 24  # characters
 _NEWS_S = 9.0  # without which a log looks as if it stood still
+_SILENT_S = 4.0  # after which a terminal does
 
 
 def _progress_text(progress: Progress) -> str:

@@ -45,11 +45,9 @@ def probe(
     execution = check_execution(Execution(**options.values(context)))
     check_budget(budget)
 
-    from detrbench.analysis.probe.device_profile import probe_device, remember
-    from detrbench.timing.rounds import Progress
-
     with ProgressLine() as progress, within(budget):
-        progress(Progress("starting", 0.0, None))
+        from detrbench.analysis.probe.device_profile import probe_device, remember
+
         left_s = left_of(budget)
         found = probe_device(
             execution,

@@ -23,7 +23,8 @@ from detrbench.compare.gate.paired import CONFIRMATION, paired_checks, undecided
 from detrbench.compare.gate.rows import TIME
 from detrbench.compare.gate.times import Known
 from detrbench.compare.revisions import Revision, file_of, unpacked
-from detrbench.core.errors import DetrbenchError
+from detrbench.core.alarms import alarm
+from detrbench.core.errors import DetrbenchError, TimeIsUp
 from detrbench.core.version import __version__
 from detrbench.counting.worker import Past, count_apart
 from detrbench.machine.environment import Environment
@@ -37,7 +38,7 @@ from detrbench.reports.verdicts import LEAST_PROCESSES
 from detrbench.timing.plan import Budget
 from detrbench.timing.process import Request
 from detrbench.timing.replication import Run, replicate
-from detrbench.timing.rounds import OnProgress
+from detrbench.timing.rounds import OnProgress, Progress
 from detrbench.timing.rows import latency_comparisons, latency_results
 
 Replicate = Callable[..., Run]
@@ -134,7 +135,12 @@ def compare_with_revision(
     began = now()
     with unpacked(asked.revision, file_of(cases[0].model.reference)) as revision:
         going = _Runner(asked, revision, replicate, count, now, progress, announce)
-        going.count_all()
+        try:
+            with alarm(None if asked.budget_s is None else began + asked.budget_s - now()):
+                going.count_all()
+        except TimeIsUp:
+            going.give_up()
+            return going.versus()
         with suppress(KeyboardInterrupt):  # what was timed until then is in the rows
             # What both have, and can build.
             names = [] if asked.counts_only else list(going.then)
@@ -167,21 +173,37 @@ class _Runner:
     confirmed: list[Result] = field(default_factory=list)
     comparisons: list[Comparison] = field(default_factory=list)
     broken: dict[str, str] = field(default_factory=dict)
+    counted: set[str] = field(default_factory=set)
     environment: dict[str, Any] = field(default_factory=lambda: Environment.read().to_dict())
 
     @property
     def cases(self) -> dict[str, Case]:
         return {case.name: case for case in self.asked.request.cases}
 
+    def give_up(self) -> None:
+        """The time is over, and something was not counted on both sides."""
+        for name, case in self.cases.items():
+            if name not in self.counted:
+                why = "the budget was over before it was counted"
+                model = case.model.name
+                self.now[name] = Result(model, model, case.settings(), {}, "failed", why, case=case)
+
     def count_all(self) -> None:
         """Everything as it is and as it was; once, what differs in nothing counts depend on."""
+        self._tell("counting the models as they are")
         for row in self.count(list(self.cases.values())).rows:
             assert row.case is not None  # as it was asked for
             same = _counted(row.case)
             alike = [case for case in self.cases.values() if _counted(case) == same]
             self.now |= {case.name: replace(row, case=case) for case in alike}
             if past := self._past_model(alike[0].model):
+                self._tell(f"counting {past.name}")
                 self._count_past(alike, past)
+            self.counted |= {case.name for case in alike}
+
+    def _tell(self, phase: str) -> None:
+        if self.progress is not None:
+            self.progress(Progress(phase, 0.0, None))
 
     def _count_past(self, alike: list[Case], past: Model) -> None:
         repository, folder = str(self.revision.repository), str(self.revision.folder)

@@ -18,8 +18,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from detrbench.core.errors import SpecError, UsageError
+from detrbench.core.alarms import alarm
+from detrbench.core.errors import DetrbenchError, SpecError, TimeIsUp, UsageError
 from detrbench.core.files import read_kept, write_atomically
+from detrbench.core.processes import called_as
 from detrbench.core.reading import at, mapping, one_of, one_or_more, parsed, positive, text, whole
 from detrbench.core.strict_yaml import Node, read_yaml
 from detrbench.core.version import __version__
@@ -246,10 +248,18 @@ def resume(
 
     Raises:
         UsageError: there is none, or one of its files has changed.
+        DetrbenchError: the seconds were over before anything was timed.
     """
     ends, where = _end_of(budget_s), Path(folder)
     going = _Run(_load_asked(where), where, ends, progress, announce)
-    going.load()
+    try:
+        going.load()
+    except TimeIsUp as late:  # nothing is written: what the folder has is more
+        raise DetrbenchError(
+            "the budget was over before the models were counted",
+            where=str(folder),
+            hint="Raise --budget.",
+        ) from late
     return _go(going)
 
 
@@ -262,12 +272,14 @@ def _go(going: _Run) -> Report:
         for index, cases in enumerate(going.suite.workloads, 1):
             going.count(cases)
             going.time(cases, index)
+    except TimeIsUp:
+        going.give_up()
     except KeyboardInterrupt:
         going.save()  # every row already says how far it came
     return going.report
 
 
-RUN, ASKED = "run.json", "suite.json"
+RUN, ASKED, PAGE = "run.json", "suite.json", "report.html"
 
 
 def _save_asked(folder: Path, suite: Suite) -> None:
@@ -347,13 +359,16 @@ class _Run:
         self._counted: dict[tuple[Any, ...], Result] = {}
         self._timed: dict[Case, Result] = {}
         self._comparisons: tuple[Comparison, ...] = ()
+        self._late = False
+        self._save_s = 0.0  # what it took the last time
 
     @property
     def report(self) -> Report:
         """What would be left if the run ended now, rows not reached yet included."""
         rows: dict[str, Result] = {}
         for case in itertools.chain(*self.suite.workloads):
-            row = _row(case, self._counted.get(_counted_as(case)), self._timed.get(case))
+            counted = self._counted.get(_counted_as(case))
+            row = _row(case, counted, self._timed.get(case), self._late)
             # Settings that differ in the file (cuda and cuda:0, or nc: 80 and none where the
             # model's own is 80) may turn out to be the same ones: a report has each row once.
             rows.setdefault(row.identity, row)
@@ -369,23 +384,44 @@ class _Run:
         )
 
     def save(self) -> None:
-        """run.json first: the others can be made from it. Each is the old or the whole new one."""
+        """run.json first: the others are made from it. Each is the old or the whole new one."""
+        began = time.monotonic()
+        report = self._save_run()
+        views = {"table.md": "markdown", "table.csv": "csv", PAGE: "html"}
+        if self._late and not (self._folder / PAGE).exists():
+            del views[PAGE]  # which takes seconds, of models that were not counted
+        for name, view in views.items():
+            write_atomically(self._folder / name, render(report, view))
+        self._save_s = time.monotonic() - began
+
+    def _save_run(self) -> Report:
         report = self.report
         self._folder.mkdir(parents=True, exist_ok=True)
         _save_asked(self._folder, self.suite)
         report.save(self._folder / RUN)
-        views = {"table.md": "markdown", "table.csv": "csv", "report.html": "html"}
-        for name, view in views.items():
-            write_atomically(self._folder / name, render(report, view))
+        return report
+
+    def give_up(self) -> None:
+        """The time is over before everything was timed, or even counted."""
+        self._late = True
+        self.save()
+        if self._announce:
+            self._announce(
+                f"the budget was over; go on with: {called_as()} run --resume {self._folder} "
+                "--budget SECONDS"
+            )
 
     def count(self, cases: Sequence[Case], save: bool = True) -> None:
         """Count each case, saving after each; what differs in no count is counted once."""
-        for done, case in enumerate(cases):
-            if _counted_as(case) in self._counted:
-                continue
-            if self._progress:
-                self._progress(Progress(f"counting {case.name}", done, len(cases), None))
-            self._counted[_counted_as(case)] = _profiled(case, self.suite.convention)
+        with alarm(None if self._ends is None else self._ends - time.monotonic()):
+            for done, case in enumerate(cases):
+                if _counted_as(case) in self._counted:
+                    continue
+                if self._progress:
+                    self._progress(Progress(f"counting {case.name}", done, len(cases), None))
+                self._counted[_counted_as(case)] = _profiled(case, self.suite.convention)
+                if save:
+                    self._save_run()
             if save:
                 self.save()
 
@@ -393,6 +429,8 @@ class _Run:
         """Time the cases of workload `index` against each other, in their share of the time. Every
         process's samples are on disk before the next begins, and stay, so that it can go on."""
         processes, seconds = self._processes(index), self._share_s(index)
+        if seconds is not None and seconds <= 0:
+            raise TimeIsUp
         told: dict[str, Any] = {
             "progress": self._progress,
             "announce": self._announce,
@@ -438,7 +476,8 @@ class _Run:
         """Seconds for workload `index`; `None` for what a verdict takes."""
         workloads = len(self.suite.workloads)
         if self._ends is not None:
-            return max((self._ends - time.monotonic()) / (workloads - index + 1), 1.0)
+            left_s = self._ends - time.monotonic() - self._save_s
+            return left_s / (workloads - index + 1)
         return None if self.suite.seconds is None else self.suite.seconds / workloads
 
 
@@ -461,24 +500,26 @@ def _profiled(case: Case, convention: str) -> Result:
         return Result(name, name, settings, {}, status="failed", reason=reason)
 
 
-def _row(case: Case, counted: Result | None, timed: Result | None) -> Result:
+def _row(case: Case, counted: Result | None, timed: Result | None, late: bool) -> Result:
     """One row out of what was counted and what was timed of one case, or of what there is yet."""
     if counted is None:
-        return unreached(case, "counted")
-    blank = dataclasses.replace(unreached(case, "timed"), settings={})
+        return unreached(case, "counted", late)
+    blank = dataclasses.replace(unreached(case, "timed", late), settings={})
     row = join(counted, timed or blank)
     return dataclasses.replace(row, settings=case.settings() | row.settings, case=case)
 
 
-def unreached(case: Case, doing: str) -> Result:
-    """The row of a case while it is not yet "counted" or "timed"; so it stays if the run ends."""
-    name, reason = case.model.name, f"the run ended before it was {doing}"
+def unreached(case: Case, doing: str, late: bool = False) -> Result:
+    """The row of a case while it is not yet "counted" or "timed"; so it stays if the run ends, by
+    Ctrl-C or because it is too late."""
+    ended = "budget was over" if late else "run ended"
+    name, reason = case.model.name, f"the {ended} before it was {doing}"
     return Result(
         name,
         name,
         case.settings(),
         dict.fromkeys(METRIC_KEYS),
-        status="interrupted",
+        status="failed" if late else "interrupted",
         reason=reason,
         missing=dict.fromkeys(METRIC_KEYS, reason),
         case=case,

@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 import types
 import warnings
@@ -515,7 +516,7 @@ def test_progress_is_one_line_per_phase_where_nobody_watches(
 def test_a_phase_that_goes_on_for_long_is_told_again_where_nobody_watches(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    times = iter([100.0, 105.0, 109.5, 109.5, 112.0])  # one line, two looks, and a line again
+    times = iter([100.0, 105.0, 109.5, 112.0])  # a line, a look, a line again, a look
     monkeypatch.setattr(output.time, "monotonic", lambda: next(times))
     line = ProgressLine()
     for done in range(4):
@@ -523,6 +524,34 @@ def test_a_phase_that_goes_on_for_long_is_told_again_where_nobody_watches(
     assert capsys.readouterr().err == (
         f"timing ...\n{_progress_text(Progress('timing', 2, 4, 10.0))}\n"
     )
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_how_long_something_has_been_silent_is_told(
+    terminal: bool, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(output, "_SILENT_S", 0.01)
+    monkeypatch.setattr(output, "_NEWS_S", 0.0)
+    told = threading.Event()
+    said: list[str] = []
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal)
+    write = sys.stderr.write
+
+    def see(text: str) -> int:
+        said.append(text)
+        if ", for " in text:
+            told.set()
+        return write(text)
+
+    monkeypatch.setattr(sys.stderr, "write", see)
+    with ProgressLine() as line:
+        line(Progress("building", 0.0, None))
+        assert told.wait(30), said
+    assert "starting" in said[0]
+    assert any("building, for 0 s" in text for text in said)
+    before = len(said)
+    time.sleep(0.05)
+    assert len(said) == before, "what is over is silent"
 
 
 # --- pipes and streams --------------------------------------------------------------------------

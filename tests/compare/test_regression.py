@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import random
+import signal
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +16,7 @@ import pytest
 from detrbench.compare.gate import GateResult, Outcome, Policy
 from detrbench.compare.gate.paired import CONFIRMATION
 from detrbench.compare.regression import Asked, Versus, compare_with_revision, gate_revision
-from detrbench.core.errors import UsageError
+from detrbench.core.errors import TimeIsUp, UsageError
 from detrbench.counting.profiling import profile
 from detrbench.counting.worker import Past
 from detrbench.models.catalog import find_model
@@ -178,6 +179,27 @@ def test_what_may_be_slower_is_timed_again(
         assert past is not None
         assert (past.model, past.settings.get(CONFIRMATION)) == (f"{model}@main", number)
     assert Report.from_json(versus.report.to_json()) == versus.report
+
+
+@pytest.mark.parametrize("side", ["now", "then"])
+def test_what_there_was_no_time_to_count_is_invalid_and_not_timed(model: Path, side: str) -> None:
+    """And counting is of the budget."""
+    alarms: list[float] = []
+
+    def count(cases: Sequence[Case], past: Past | None = None) -> Report:
+        alarms.append(signal.getitimer(signal.ITIMER_REAL)[0])
+        if (past is None) == (side == "now"):
+            raise TimeIsUp
+        return count_here(cases, past)
+
+    machine = Machine()
+    asked = Asked(request_of(model), "main", budget_s=45)
+    result, versus = gate_revision(asked, Policy(), replicate=machine.replicate, count=count)
+    assert result.outcome is Outcome.INVALID
+    assert "the budget was over before it was counted" in result.checks[0].reasons[0]
+    assert machine.asked == []
+    assert alarms == [pytest.approx(45.0, abs=10.0)] * (1 if side == "now" else 2)
+    assert versus.report.exit_code == 4
 
 
 def test_a_run_without_the_processes_of_a_verdict_goes_on_in_the_time_of_a_second(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import signal
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from detrbench.core.errors import SpecError, UsageError
+from detrbench.core.errors import DetrbenchError, SpecError, TimeIsUp, UsageError
 from detrbench.counting import profiling
 from detrbench.experiments import suites
 from detrbench.experiments.suites import (
@@ -410,6 +411,47 @@ def test_an_interrupt_leaves_what_there_is(laboratory: Laboratory, stage: str) -
     assert report.exit_code == 130
     assert [row.status for row in report.rows] == ["interrupted"] * 2
     assert Report.load(laboratory.folder / "run.json") == report
+
+
+def late() -> None:
+    raise TimeIsUp
+
+
+@pytest.mark.parametrize(("stage", "counted"), [("counting one", 0), ("counting two", 1)])
+def test_what_there_was_no_time_to_count_fails_and_says_how_to_go_on(
+    laboratory: Laboratory, stage: str, counted: int
+) -> None:
+    laboratory.during[stage] = late
+    said: list[str] = []
+    report = run(SUITE, budget_s=60, output=laboratory.folder, announce=said.append)
+    assert report.exit_code == 4
+    assert [row.reason for row in report.rows] == [
+        *["the budget was over before it was timed"] * counted,
+        *["the budget was over before it was counted"] * (2 - counted),
+    ]
+    assert laboratory.timings == []
+    assert f"run --resume {laboratory.folder} --budget " in said[-1]
+    assert Report.load(laboratory.folder / "run.json") == report
+    assert not (laboratory.folder / "report.html").exists(), "it takes seconds that are not there"
+
+
+def test_counting_is_of_the_budget(laboratory: Laboratory) -> None:
+    alarms: list[float] = []
+    laboratory.during["counting one"] = lambda: alarms.append(
+        signal.getitimer(signal.ITIMER_REAL)[0]
+    )
+    run(SUITE, output=laboratory.folder)
+    run(SUITE, budget_s=60, output=laboratory.folder / "again")
+    assert alarms == [0.0, pytest.approx(60.0, abs=10.0)]
+
+
+def test_a_resumed_run_without_time_to_count_changes_nothing(laboratory: Laboratory) -> None:
+    run(SUITE, output=laboratory.folder)
+    before = {path: path.read_bytes() for path in laboratory.folder.iterdir() if path.is_file()}
+    laboratory.during["counting one"] = late
+    with pytest.raises(DetrbenchError, match="the budget was over"):
+        resume(laboratory.folder, budget_s=5)
+    assert {path: path.read_bytes() for path in before} == before
 
 
 def test_an_interrupted_session_ends_the_suite_with_its_samples(laboratory: Laboratory) -> None:

@@ -12,12 +12,14 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from detrbench.core.errors import UsageError
+from detrbench.core.alarms import alarm
+from detrbench.core.errors import TimeIsUp, UsageError
 from detrbench.core.files import read_kept, write_atomically
 from detrbench.core.processes import called_as
 from detrbench.core.version import __version__
@@ -92,6 +94,7 @@ def measure_guidelines(
     widths = widths or widths_for(device)
     requests = {name: _request(name, widths, execution) for name in asked}
     budget = Budget(budget_s=BUDGET_S, margin=margin, early=False)
+    counts = _count_all(requests, widths, ends, progress)
     with run_folder(folder, "guidelines") as where:
         _keep_asked(where / _ASKED, {"guidelines": list(asked), "widths": widths})
         going = _Going(where, requests, budget, ends, replicate, progress, announce)
@@ -101,7 +104,7 @@ def measure_guidelines(
         announce(f"cut short; go on with: {called_as()} guidelines --resume {where}")
     if folder is None and not cut:
         shutil.rmtree(where)
-    return _report(requests, runs, widths)
+    return _report(requests, runs, counts, widths)
 
 
 def resume_guidelines(
@@ -138,8 +141,9 @@ def resume_guidelines(
         for name in names
     }
     check_unchanged((case.model for case in first.request.cases), str(where))
+    counts = _count_all(requests, widths, ends, progress)
     going = _Going(where, requests, first.budget, ends, replicate, progress, announce)
-    return _report(requests, before | going.time_all(), widths)
+    return _report(requests, before | going.time_all(), counts, widths)
 
 
 _ASKED = "guidelines.json"
@@ -237,10 +241,13 @@ def _request(guideline: str, widths: str, execution: Execution) -> Request:
     # In a fixed order the first and the last of a round would follow upon themselves, with their
     # weights still in the cache.
     plan = Plan(budget_s=30.0, order="shuffled")
-    columns = experiments(guideline, widths)
-    networks = [network for experiment in columns for network in experiment.networks]
-    cases = tuple(_case(network, execution) for network in networks)
+    cases = tuple(_case(network, execution) for network in _networks(guideline, widths))
     return Request(cases, resources=False, plan=plan)
+
+
+def _networks(guideline: str, widths: str) -> list[Network]:
+    columns = experiments(guideline, widths)
+    return [network for experiment in columns for network in experiment.networks]
 
 
 def _case(network: Network, execution: Execution) -> Case:
@@ -249,7 +256,46 @@ def _case(network: Network, execution: Execution) -> Case:
     return Case(network.name, resolve(Model(network.name, reference)), execution)
 
 
-def _report(requests: Mapping[str, Request], runs: Mapping[str, Run], widths: str) -> Report:
+Counts = Mapping[str, int | float | None]
+"""Of a network, by the keys of metrics; empty where there was no time to count it."""
+
+_NOT_COUNTED = "not counted: the budget was over before"
+
+
+def _count_all(
+    requests: Mapping[str, Request], widths: str, ends: float | None, progress: OnProgress | None
+) -> dict[str, Counts]:
+    """What each network costs by our trace, as many as can be counted before `ends`. It comes
+    before the timing: at the end of a budget there is no time left for it."""
+    batch = next(iter(requests.values())).cases[0].execution.batch
+    networks = [network for name in requests for network in _networks(name, widths)]
+    found: dict[str, Counts] = {network.name: {} for network in networks}
+    with suppress(TimeIsUp), alarm(None if ends is None else ends - time.monotonic()):
+        for done, network in enumerate(networks):
+            if progress is not None:
+                progress(Progress("counting", done, len(networks)))
+            found[network.name] = _counts(network, batch)
+    return found
+
+
+def _counts(network: Network, batch: int) -> Counts:
+    import torch
+
+    from detrbench.counting.tracing import COUNTED, trace
+    from detrbench.experiments.guidelines.networks import make
+
+    with torch.device("meta"):
+        built = make(network.guideline, network.arguments, batch)
+    traced = trace(built, SIDE, batch)
+    return {key: getattr(traced, key) for key in COUNTED}
+
+
+def _report(
+    requests: Mapping[str, Request],
+    runs: Mapping[str, Run],
+    counts: Mapping[str, Counts],
+    widths: str,
+) -> Report:
     """What is left of the runs, by guideline; those of `requests` that were not reached say so."""
     rows: list[Result] = []
     comparisons: list[Comparison] = []
@@ -263,7 +309,10 @@ def _report(requests: Mapping[str, Request], runs: Mapping[str, Run], widths: st
                 cases = (request.case(network.name) for network in experiment.networks)
                 timed = tuple(unreached(case, "timed") for case in cases)
             pairs = zip(timed, experiment.networks, strict=True)
-            rows.extend(_cell(row, network, experiment, widths) for row, network in pairs)
+            rows.extend(
+                _cell(row, network, experiment, counts[network.name], widths)
+                for row, network in pairs
+            )
     measured = (one.measurement for run in runs.values() for one in run.outcomes)
     environment = next((one.environment for one in measured if one is not None), None)
     return Report(
@@ -299,7 +348,9 @@ def _placed(side: Side, network: Network, experiment: Experiment) -> Side:
     return dataclasses.replace(side, settings=_settings(side.settings, network, experiment))
 
 
-def _cell(timed: Result, network: Network, experiment: Experiment, widths: str) -> Result:
+def _cell(
+    timed: Result, network: Network, experiment: Experiment, counts: Counts, widths: str
+) -> Result:
     """A timed row with what the network costs by our trace, and what the paper printed of it."""
     paper = WIDTHS[widths]
     table = GUIDELINES[network.guideline].table
@@ -307,7 +358,8 @@ def _cell(timed: Result, network: Network, experiment: Experiment, widths: str) 
         timed,
         title=f"{network.guideline} {experiment.column}, {network.label}",
         settings=_settings(timed.settings, network, experiment),
-        metrics=_counts(network, timed.settings["batch"]) | timed.metrics,
+        metrics={**counts, **timed.metrics},
+        notes=timed.notes if counts else (*timed.notes, _NOT_COUNTED),
         published=[
             {
                 "label": f"table {table}, {experiment.column}, {paper.machine}",
@@ -330,15 +382,3 @@ def _settings(
         "experiment": experiment.column,
         "network": network.label,
     }
-
-
-def _counts(network: Network, batch: int) -> dict[str, int | float | None]:
-    import torch
-
-    from detrbench.counting.tracing import COUNTED, trace
-    from detrbench.experiments.guidelines.networks import make
-
-    with torch.device("meta"):
-        built = make(network.guideline, network.arguments, batch)
-    traced = trace(built, SIDE, batch)
-    return {key: getattr(traced, key) for key in COUNTED}

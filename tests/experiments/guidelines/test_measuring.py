@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from detrbench.core.errors import UsageError
+from detrbench.core.errors import TimeIsUp, UsageError
+from detrbench.experiments.guidelines import measuring
 from detrbench.experiments.guidelines.measuring import (
     measure_guidelines,
     resume_guidelines,
     widths_for,
 )
+from detrbench.experiments.guidelines.paper import Network
 from detrbench.experiments.guidelines.rules import Answer, findings, paper_ratio
 from detrbench.experiments.guidelines.tables import document
 from detrbench.render import render_document
@@ -109,11 +112,37 @@ def test_the_budget_is_divided_and_progress_is_of_everything(tmp_path: Path) -> 
     first, second = budgets
     assert first == pytest.approx(100.0, abs=5.0)
     assert second == pytest.approx(200.0, abs=5.0), "nothing was spent on the first"
-    assert [one.phase for one in told] == ["G1, process 2 of 6", "G2, process 2 of 6"]
-    assert [(one.total, one.eta_s) for one in told] == [
+    counting = [one for one in told if one.phase == "counting"]
+    assert [one.done for one in counting] == [*range(24)], "of a dozen networks each"
+    timing = told[len(counting) :]
+    assert [one.phase for one in timing] == ["G1, process 2 of 6", "G2, process 2 of 6"]
+    assert [(one.total, one.eta_s) for one in timing] == [
         (pytest.approx(200.0, abs=5.0), pytest.approx(180.0, abs=5.0)),
         (100.0, 80.0),
     ]
+
+
+def test_what_there_was_no_time_to_count_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And the time is of the budget."""
+    alarms: list[float] = []
+
+    def counts(network: Network, batch: int) -> dict[str, int]:
+        alarms.append(signal.getitimer(signal.ITIMER_REAL)[0])
+        if len(alarms) == 3:
+            raise TimeIsUp
+        return {"params": 7}
+
+    monkeypatch.setattr(measuring, "_counts", counts)
+    report = measure_guidelines(
+        ["G4"], budget_s=60, folder=tmp_path, replicate=replicated(lambda name: 1.0)
+    )
+    assert alarms == [pytest.approx(60.0, abs=10.0)] * 3
+    assert [row.metrics.get("params") for row in report.rows[:4]] == [7, 7, None, None]
+    said = ["not counted: the budget was over before" in row.notes for row in report.rows]
+    assert said == [False, False, *[True] * (len(report.rows) - 2)]
+    assert "not counted" in render_document(document(report), "table")
 
 
 @pytest.mark.parametrize("budget_s", [None, 60.0])
