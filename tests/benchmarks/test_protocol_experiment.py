@@ -59,6 +59,28 @@ def test_a_whole_experiment_is_kept_summed_up_and_gone_on_with(
     assert "5.0% more work, load off: found in 2 of 2, median +5.0%" in printed
 
 
+def test_fewer_sequential_comparisons_and_budgets_from_the_naive_script(
+    experiment: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    budgets: list[float | None] = []
+
+    def replicate(request: Request, budget: Budget, folder: Path) -> Run:
+        budgets.append(budget.budget_s)
+        return fake_replicate(request, budget, folder)
+
+    naive = iter([40.0, 30.0])
+    monkeypatch.setattr(experiment, "naive_s", lambda asked: next(naive))
+    file = tmp_path / "raw.json"
+    asked = f"experiment -o {file} --trials 3 --sequential 1 --injected 2 --load 0 --naive 1.5"
+    monkeypatch.setattr(sys, "argv", asked.split())
+    monkeypatch.setattr(experiment, "replicate", replicate)
+    assert experiment.main() == 0
+    kept = json.loads(file.read_text())
+    assert [len(kept[name]) for name in ("protocol", "sequential", "injected")] == [3, 1, 2]
+    assert [each["naive_s"] for each in kept["injected"]] == [40.0, 30.0]
+    assert budgets[-2:] == [60.0, 45.0]
+
+
 def test_another_experiment_s_file_is_refused(
     experiment: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
