@@ -24,10 +24,33 @@ _LONGEST_START_S = 15.0
 PRIMITIVES = "16384"
 
 
+_HOME = Path(__file__).resolve().parents[2]
+
+
+def forget_here() -> None:
+    """Take the current folder, where `python -m` looks for modules first, from this process's path,
+    unless this package is from there."""
+    if sys.path[:1] == [str(Path.cwd())] and Path.cwd() != _HOME:
+        del sys.path[0]
+
+
+_WITHOUT_HERE = """
+import sys
+sys.path[:] = [path for path in sys.path if path]
+import runpy
+runpy.run_module(sys.argv.pop(1), run_name="__main__", alter_sys=True)
+"""
+
+
+def module_command(name: str) -> tuple[str, ...]:
+    """What runs a module in a process of its own, as `python -m` does, but never finds a module in
+    the current folder: a `yaml.py` that lies there is the user's, and not asked for."""
+    return sys.executable, "-c", _WITHOUT_HERE, name
+
+
 def environment() -> dict[str, str]:
     """Ours, with this very package found first: also from a checkout that is not installed."""
-    home = str(Path(__file__).resolve().parents[2])
-    paths = [home, *filter(None, [os.environ.get("PYTHONPATH")])]
+    paths = [str(_HOME), *filter(None, [os.environ.get("PYTHONPATH")])]
     return {
         "ONEDNN_PRIMITIVE_CACHE_CAPACITY": PRIMITIVES,
         **os.environ,

@@ -22,12 +22,12 @@ from pathlib import Path
 from typing import Any
 
 from detrbench.core.errors import DetrbenchError, DetrbenchWarning, UsageError
-from detrbench.core.processes import environment, leave, own_stdout, without_result
+from detrbench.core.processes import environment, leave, module_command, own_stdout, without_result
 from detrbench.models.usercode import imported, is_shared
 from detrbench.reports.case import Case
 from detrbench.reports.report import Report
 
-COMMAND = (sys.executable, "-m", "detrbench.counting.worker")
+COMMAND = module_command("detrbench.counting.worker")
 
 
 @dataclass(frozen=True)

@@ -58,8 +58,18 @@ def run_file(file: Path, *, flag: str) -> ModuleType:
             raise UsageError(
                 f"running the file failed: {type(error).__name__}: {error}",
                 where=str(file),
-                hint=f"try `python {file}` first.",
+                hint=_way_out(error) or f"try `python {file}` first.",
             ) from error
+
+
+def _way_out(error: BaseException) -> str | None:
+    """What lies in the current folder is not imported unasked: any file may be called like a module
+    that somebody else needs."""
+    name = error.name if isinstance(error, ModuleNotFoundError) else None
+    here = Path((name or "").partition(".")[0])
+    if not name or not (here.is_dir() or here.with_suffix(".py").is_file()):
+        return None
+    return f"{name} lies in the current folder: put PYTHONPATH=. before the command, or move it."
 
 
 def _run(path: Path, source: bytes, name: str) -> ModuleType:

@@ -12,12 +12,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import IO, Protocol
 
-from detrbench.core.processes import environment
+from detrbench.core.processes import environment, module_command
 from detrbench.models.sources import source_of
 from detrbench.reports.case import Case
 
-COMMAND = (sys.executable, "-m", "detrbench.timing.worker")
-SERVER = (sys.executable, "-m", "detrbench.timing.forkserver")
+COMMAND = module_command("detrbench.timing.worker")
+SERVER = module_command("detrbench.timing.forkserver")
 
 
 class Process(Protocol):

@@ -18,6 +18,52 @@ from detrbench.core.processes import age_s, called_as, importing_torch
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the system does not tell")
 
 
+# --- the current folder --------------------------------------------------------------------------
+
+
+SHADOWS = ("json", "random", "signal", "yaml", "torch", "numpy", "runpy", "typing", "detrbench")
+
+
+@pytest.fixture
+def shadowed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with files of the user that only share names with modules that are imported."""
+    for name in SHADOWS:
+        (tmp_path / f"{name}.py").write_text("open('EXECUTED', 'a').write(__name__)\n")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize("name", ["detrbench.counting.worker", "detrbench.timing.worker"])
+def test_a_worker_runs_nothing_from_the_current_folder(shadowed: Path, name: str) -> None:
+    done = subprocess.run(
+        processes.module_command(name), input=b"no job", capture_output=True,
+        env=processes.environment(), check=False,
+    )  # fmt: skip
+    assert b"JSONDecodeError" in done.stderr, "it came as far as its job"
+    assert not (shadowed / "EXECUTED").exists()
+
+
+def test_a_module_is_run_with_its_arguments(shadowed: Path) -> None:
+    command = (*processes.module_command("compileall"), "-q", "no such file")
+    done = subprocess.run(command, capture_output=True, check=False)
+    assert b"Can't list 'no such file'" in done.stdout
+
+
+def test_the_command_line_takes_the_current_folder_off_its_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [str(tmp_path), "lib", str(tmp_path)])
+    processes.forget_here()
+    assert sys.path == ["lib", str(tmp_path)], "what PYTHONPATH names was asked for"
+    processes.forget_here()
+    assert sys.path == ["lib", str(tmp_path)]
+    monkeypatch.chdir(processes._HOME)
+    monkeypatch.setattr(sys, "path", [str(processes._HOME)])
+    processes.forget_here()
+    assert sys.path == [str(processes._HOME)]
+
+
 # --- age -----------------------------------------------------------------------------------------
 
 

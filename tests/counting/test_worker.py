@@ -129,7 +129,8 @@ def params(past: Past | None, more: str, folder: str) -> float | None:
     return row.metrics["params"]
 
 
-def test_the_past_stands_where_its_user_stands(past: Past) -> None:
+def test_the_past_stands_where_its_user_stands(past: Past, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", ".")
     both(past, "here/helper.py")
     Path(past.folder, "here", "width").write_text("8")
     found = params(
@@ -137,6 +138,13 @@ def test_the_past_stands_where_its_user_stands(past: Past) -> None:
     )
     assert found == 24
     assert params(None, "from helper import CHANNELS", past.tree) == 48
+
+
+def test_nothing_is_imported_from_the_current_folder_alone(past: Past) -> None:
+    both(past, "here/helper.py")
+    with pytest.raises(UsageError, match=r"No module named 'helper'") as told:
+        params(None, "from helper import CHANNELS", past.tree)
+    assert "PYTHONPATH=." in (told.value.hint or "")
 
 
 def test_a_folder_that_is_new_has_no_past(past: Past) -> None:
@@ -168,7 +176,10 @@ def test_what_is_of_the_working_tree_is_refused(past: Past) -> None:
         params(past, more, past.folder)
 
 
-def test_where_sides_meet_only_what_lies_beside_a_model_is_its_own(past: Past) -> None:
+def test_where_sides_meet_only_what_lies_beside_a_model_is_its_own(
+    past: Past, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", ".")
     both(past, "code/helper.py")
     both(past, "here/shared.py")
     meeting = Past(past.tree, past.folder, beside=True)
@@ -177,8 +188,11 @@ def test_where_sides_meet_only_what_lies_beside_a_model_is_its_own(past: Past) -
         params(meeting, "from shared import CHANNELS", past.folder)
 
 
-def test_nor_may_it_look_for_what_only_today_has(past: Past) -> None:
+def test_nor_may_it_look_for_what_only_today_has(
+    past: Past, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Counted alone it does without, as it did then."""
+    monkeypatch.setenv("PYTHONPATH", ".")
     Path(past.tree, "here", "fast_ops.py").write_text("CHANNELS = 16")
     more = "try:\n    from fast_ops import CHANNELS\nexcept ImportError:\n    CHANNELS = 8"
     assert params(past, more, past.folder) == 24
