@@ -1,17 +1,17 @@
 """A user's files as a git revision had them, to be built and timed beside those of today.
 
-Nothing in the user's repository is touched: the revision is unpacked into a folder of its own.
+Nothing in the user's repository is touched: the revision is written into a folder of its own, from
+git's objects as they are. What attributes, filters or `git archive` make of them decides nothing.
 """
 
 from __future__ import annotations
 
-import io
+import os
 import subprocess
-import tarfile
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from detrbench.core.errors import UsageError
@@ -29,12 +29,14 @@ class Revision:
         commit: its full hash.
         repository: the top folder of the working tree it is compared with.
         folder: where its files are.
+        renames: of files that git knows to have moved since, where they were; from the top.
     """
 
     name: str
     commit: str
     repository: Path
     folder: Path
+    renames: Mapping[Path, Path] = field(default_factory=dict)
 
     def counterpart(self, file: str | Path) -> Path | None:
         """`file` of the working tree as the revision had it; `None` if it had none there.
@@ -47,8 +49,9 @@ class Revision:
             said = f"it is not in the git repository {self.repository}"
             hint = "Give files of one repository, or compare saved reports: --baseline."
             raise UsageError(said, where=str(file), hint=hint)
-        there = self.folder / path.relative_to(self.repository)
-        return there if there.is_file() else None
+        inside = path.relative_to(self.repository)
+        places = (inside, self.renames[inside]) if inside in self.renames else (inside,)
+        return next(filter(Path.is_file, map(self.folder.joinpath, places)), None)
 
     def reference(self, reference: str) -> str | None:
         """What is named as the model that the revision had under `reference`; `None` if it had no
@@ -105,8 +108,9 @@ def unpacked(revision: str, beside: Path) -> Iterator[Revision]:
     repository = Path(_git(beside.resolve().parent, "rev-parse", "--show-toplevel", of=beside))
     commit = _commit(repository, revision)
     with tempfile.TemporaryDirectory(prefix="detrbench-revision-") as folder:
-        _unpack(repository, commit, Path(folder))
-        yield Revision(revision, commit, repository.resolve(), Path(folder).resolve())
+        where = Path(folder).resolve()
+        _unpack(repository, commit, where)
+        yield Revision(revision, commit, repository.resolve(), where, _renames(repository, commit))
 
 
 def _commit(repository: Path, revision: str) -> str:
@@ -124,16 +128,67 @@ def _commit(repository: Path, revision: str) -> str:
         raise UsageError(said, where="--rev", hint=hint) from error
 
 
+_LINK, _SUBMODULE = "120000", "160000"
+"""Modes of git that are not those of a file."""
+
+
 def _unpack(repository: Path, commit: str, folder: Path) -> None:
-    command = ["git", "-C", str(repository), "archive", "--format=tar", commit]
-    archive = subprocess.run(command, capture_output=True, check=False)
-    if archive.returncode:
-        said = archive.stderr.decode(errors="replace").strip()
-        raise UsageError(f"git cannot archive {commit}: {said}", where="--rev")
-    with tarfile.open(fileobj=io.BytesIO(archive.stdout)) as tar:
-        # Refuses what would be written outside the folder; 3.10 may not have it.
-        tar.extraction_filter = getattr(tarfile, "data_filter", None)
-        tar.extractall(folder)
+    """Write a commit's files. Links are made where they lead to one of these files; submodules,
+    which are other repositories' commits, are left out."""
+    links = []
+    command = ["git", "-C", str(repository), "cat-file", "--batch"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as objects:
+        for mode, name, place in _files(repository, commit):
+            if mode == _SUBMODULE:
+                continue
+            path = folder / place
+            path.parent.mkdir(parents=True, exist_ok=True)
+            content = _object(objects, name)
+            if mode == _LINK:
+                path.symlink_to(os.fsdecode(content))
+                links.append(path)
+            else:
+                path.write_bytes(content)
+    # Not before all are there: a link may lead through another.
+    for link in [each for each in links if not each.resolve().is_relative_to(folder)]:
+        link.unlink()
+
+
+def _files(repository: Path, commit: str) -> Iterator[tuple[str, str, Path]]:
+    """Mode, object and place of everything in a commit."""
+    command = ["git", "-C", str(repository), "ls-tree", "-r", "-z", "--full-tree", commit]
+    listed = subprocess.run(command, capture_output=True, check=True).stdout
+    for entry in filter(None, listed.split(b"\0")):
+        facts, _, place = entry.partition(b"\t")
+        mode, _, name = facts.decode().split()
+        path = Path(os.fsdecode(place))
+        if path.is_absolute() or ".." in path.parts:
+            said = f"the commit holds {path}, which leads out of it"
+            raise UsageError(said, where="--rev", hint="Name another revision.")
+        yield mode, name, path
+
+
+def _object(objects: subprocess.Popen[bytes], name: str) -> bytes:
+    """What is in an object, asked of a running `git cat-file --batch`."""
+    assert objects.stdin is not None
+    assert objects.stdout is not None
+    objects.stdin.write(f"{name}\n".encode())
+    objects.stdin.flush()
+    answer = objects.stdout.readline().split()
+    if len(answer) != 3:  # "NAME missing", as in a partial clone without its remote
+        said = f"git does not have the object {name} of that revision"
+        raise UsageError(said, where="--rev", hint="Fetch the whole revision: git fetch.")
+    size = int(answer[2])
+    return objects.stdout.read(size + 1)[:size]
+
+
+def _renames(repository: Path, commit: str) -> dict[Path, Path]:
+    """Where files of the working tree were at `commit`, if they were moved since and git knows."""
+    command = ["git", "-C", str(repository), "diff", "--find-renames", "--diff-filter=R"]
+    command += ["--name-status", "-z", commit]
+    told = subprocess.run(command, capture_output=True, check=True).stdout.split(b"\0")
+    places = [Path(os.fsdecode(each)) for each in told]
+    return dict(zip(places[2::3], places[1::3], strict=False))
 
 
 def _git(folder: Path, *arguments: str, of: Path) -> str:

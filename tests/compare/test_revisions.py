@@ -112,3 +112,80 @@ def test_what_is_no_file_is_said(reference: str) -> None:
     with pytest.raises(UsageError, match="no such file") as caught:
         file_of(reference)
     assert caught.value.where == reference
+
+
+# --- what git has decides, and nothing else ------------------------------------------------------
+
+
+def committed(repository: Path) -> None:
+    git(repository, "add", "--all")
+    git(repository, "commit", "--quiet", "-m", "more")
+
+
+def test_attributes_decide_nothing(repository: Path) -> None:
+    (repository / ".gitattributes").write_text(
+        "models/mine.yaml export-ignore\nmodels/other.yaml export-subst\n*.yaml filter=none\n"
+    )
+    (repository / "models" / "other.yaml").write_text("$Format:%H$")
+    committed(repository)
+    with unpacked("main", repository / "models" / "mine.yaml") as revision:
+        assert (revision.folder / "models" / "mine.yaml").read_text() == "new"
+        assert (revision.folder / "models" / "other.yaml").read_text() == "$Format:%H$"
+
+
+def test_links_that_lead_out_are_not_followed(repository: Path, tmp_path: Path) -> None:
+    secret = tmp_path / "secret.yaml"
+    secret.write_text("secret")
+    models = repository / "models"
+    (models / "absolute.yaml").symlink_to(secret)
+    (models / "outward.yaml").symlink_to("../../secret.yaml")
+    (models / "nowhere.yaml").symlink_to("none.yaml")
+    (models / "up").symlink_to("..")
+    (models / "through.yaml").symlink_to("up/../secret.yaml")
+    (models / "same.yaml").symlink_to("mine.yaml")
+    committed(repository)
+    with unpacked("main", models / "mine.yaml") as revision:
+        there = revision.folder / "models"
+        assert (there / "same.yaml").read_text() == "new"
+        assert (there / "up" / "models" / "mine.yaml").read_text() == "new"
+        for name in ("absolute", "outward", "through"):
+            assert not (there / f"{name}.yaml").is_symlink(), name
+        assert not (there / "nowhere.yaml").exists()
+
+
+def test_submodules_are_left_out(repository: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    git(other, "init", "--quiet")
+    (other / "helper.py").write_text("")
+    committed(other)
+    git(repository, "-c", "protocol.file.allow=always", "submodule", "--quiet", "add", str(other))
+    committed(repository)
+    with unpacked("main", repository / "models" / "mine.yaml") as revision:
+        assert not (revision.folder / "other").exists()
+        assert (revision.folder / "models" / "mine.yaml").is_file()
+
+
+def test_strange_names_and_bytes_arrive_as_they_are(repository: Path) -> None:
+    content = bytes(range(256)) * 300
+    (repository / "a\nb ü\t.bin").write_bytes(content)
+    (repository / "empty").touch()
+    committed(repository)
+    with unpacked("main", repository / "models" / "mine.yaml") as revision:
+        assert (revision.folder / "a\nb ü\t.bin").read_bytes() == content
+        assert (revision.folder / "empty").read_bytes() == b""
+
+
+def test_a_file_is_followed_to_where_it_was(repository: Path) -> None:
+    models = repository / "models"
+    text = "\n".join(f"row {number}" for number in range(50))
+    (models / "mine.yaml").write_text(text)
+    committed(repository)
+    git(repository, "mv", "models/mine.yaml", "models/moved.yaml")
+    (models / "moved.yaml").write_text(f"{text}\nand one more")
+    with unpacked("main", models / "moved.yaml") as revision:
+        there = revision.counterpart(models / "moved.yaml")
+        assert there == revision.folder / "models" / "mine.yaml"
+    (models / "mine.yaml").write_text("another one in its place")
+    with unpacked("main", models / "mine.yaml") as revision:
+        assert revision.counterpart(models / "mine.yaml") == revision.folder / "models/mine.yaml"
