@@ -41,6 +41,12 @@ def gate(
             "REV", "Count and time the models' files against those of this git revision, together."
         ),
     ] = None,
+    new: Annotated[
+        list[str] | None,
+        options.taking(
+            "MODEL", "A model that the revision does not have; any other such is INVALID."
+        ),
+    ] = None,
     max_latency_increase: Annotated[
         str | None,
         options.taking("SHARE", "How much slower a model may be, such as 5%.  [default: 5%]"),
@@ -143,8 +149,9 @@ def gate(
     else:
         _check_given(context, ("baseline",), rev)
         with ProgressLine() as progress:
-            told = budget, counts_only, progress
-            result, report = _of_revision(_request(subjects, context), rev, limits, *told)
+            request = _request(subjects, context)
+            told = frozenset(new or ()), budget, counts_only, progress
+            result, report = _of_revision(request, rev, limits, *told)
         if run is not None:
             report.save(run)
             say(f"wrote {run}")
@@ -162,7 +169,7 @@ def gate(
 
 _OF_REV = (
     "device", "imgsz", "batch", "nc", "fuse", "threads", "blocks", "backbone_weights", "budget",
-    "run",
+    "run", "new",
 )  # fmt: skip
 """Parameters that mean something only where models are built."""
 
@@ -210,6 +217,7 @@ def _of_revision(
     request: Request,
     rev: str,
     limits: Policy,
+    new: frozenset[str],
     budget: float | None,
     counts_only: bool,
     progress: ProgressLine,
@@ -219,7 +227,7 @@ def _of_revision(
 
     devices = {case.execution.device for case in request.cases}
     result, versus = gate_revision(
-        Asked(request, rev, budget_s=left_of(budget), counts_only=counts_only),
+        Asked(request, rev, budget_s=left_of(budget), counts_only=counts_only, new=new),
         limits,
         known=_known(devices),
         progress=progress,

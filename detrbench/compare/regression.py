@@ -24,7 +24,7 @@ from detrbench.compare.gate.rows import TIME
 from detrbench.compare.gate.times import Known
 from detrbench.compare.revisions import Revision, file_of, unpacked
 from detrbench.core.alarms import alarm
-from detrbench.core.errors import DetrbenchError, TimeIsUp
+from detrbench.core.errors import DetrbenchError, TimeIsUp, UsageError
 from detrbench.core.version import __version__
 from detrbench.counting.worker import Past, count_apart
 from detrbench.machine.environment import Environment
@@ -57,6 +57,7 @@ class Asked:
         revision: a branch, tag or commit.
         limit: the largest increase of latency that is no regression, 0.05 for 5 %.
         budget_s: seconds for everything; `None` for what verdicts take.
+        new: models, as they are named, that the revision may be without.
     """
 
     request: Request
@@ -64,6 +65,7 @@ class Asked:
     limit: float = 0.05
     budget_s: float | None = None
     counts_only: bool = False
+    new: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,7 @@ class Versus:
     Attributes:
         then: its rows have the names of those of now.
         broken: name of a case -> why the revision's files of its model cannot be built.
+        absent: names of cases whose model the revision does not have.
         report: everything measured as one Report, for keeping: the revision's rows are called
             model@revision, and rows of further runs have their number among their settings.
     """
@@ -80,6 +83,7 @@ class Versus:
     now: Report
     then: Report
     broken: dict[str, str]
+    absent: tuple[str, ...]
     report: Report
 
 
@@ -103,7 +107,18 @@ def gate_revision(
         )
         for name, why in versus.broken.items()
     ]
-    return gate(versus.now, versus.then, policy, timed=[*broken, *timed]), versus
+    checks = [*_absent(asked, versus), *broken, *timed]
+    return gate(versus.now, versus.then, policy, timed=checks), versus
+
+
+def _absent(asked: Asked, versus: Versus) -> Iterator[Check]:
+    """A check for every model that was named, and compared with nothing."""
+    models = {case.name: case.model.reference for case in asked.request.cases}
+    for name in versus.absent:
+        if models[name] not in asked.new:
+            reason = f"{asked.revision} does not have it, nor does git know where it was"
+            hint = f"If it is new, say so: --new {models[name]}; if it was moved, `git add` it."
+            yield Check(Outcome.INVALID, name, reasons=(reason,), hint=hint)
 
 
 def compare_with_revision(
@@ -132,6 +147,10 @@ def compare_with_revision(
         DetrbenchError: a case of now ends the process that counts it.
     """
     cases = asked.request.cases
+    unnamed = sorted(asked.new - {case.model.reference for case in cases})
+    if unnamed:
+        hint = "Name models of this run."
+        raise UsageError(f"{unnamed[0]} is not among the models", where="--new", hint=hint)
     began = now()
     with unpacked(asked.revision, file_of(cases[0].model.reference)) as revision:
         going = _Runner(asked, revision, replicate, count, now, progress, announce)
@@ -174,6 +193,7 @@ class _Runner:
     comparisons: list[Comparison] = field(default_factory=list)
     broken: dict[str, str] = field(default_factory=dict)
     counted: set[str] = field(default_factory=set)
+    absent: list[str] = field(default_factory=list)
     environment: dict[str, Any] = field(default_factory=lambda: Environment.read().to_dict())
 
     @property
@@ -199,6 +219,8 @@ class _Runner:
             if past := self._past_model(alike[0].model):
                 self._tell(f"counting {past.name}")
                 self._count_past(alike, past)
+            else:
+                self.absent += [case.name for case in alike]
             self.counted |= {case.name for case in alike}
 
     def _tell(self, phase: str) -> None:
@@ -274,7 +296,7 @@ class _Runner:
             title=f"Against {self.asked.revision} ({commit})",
         )
         before = self._report(then, revision=commit)
-        return Versus(self._report(now), before, self.broken, measured)
+        return Versus(self._report(now), before, self.broken, tuple(self.absent), measured)
 
     def _report(self, rows: Iterable[Result], **facts: Any) -> Report:
         return Report(

@@ -239,6 +239,41 @@ def test_a_model_that_the_revision_had_not_is_new(model: Path) -> None:
     versus = compare(model, Machine(1.0), [model, new])
     assert [row.model for row in versus.then.rows] == [str(model)]
     assert [row.model for row in versus.now.rows] == [str(model), str(new)]
+    assert versus.absent == (str(new),)
+
+
+def test_a_named_model_without_a_past_is_invalid_unless_it_is_said_to_be_new(model: Path) -> None:
+    new = model.with_name("new.yaml")
+    new.write_text(model.read_text())
+    asked = Asked(request_of(model, new), "main")
+    grown = Policy(max_increase=EVERYTHING)
+    result, _ = gated(asked, grown, Machine(1.0))
+    assert result.outcome is Outcome.INVALID
+    (check,) = [each for each in result.checks if each.outcome is Outcome.INVALID]
+    assert check.model == str(new)
+    assert f"--new {new}" in (check.hint or "")
+    said = dataclasses.replace(asked, new=frozenset([str(new)]))
+    result, _ = gated(said, grown, Machine(1.0))
+    assert result.outcome is Outcome.PASS
+    assert f"not in the baseline, and compared with nothing: {new}" in " ".join(result.notes)
+
+
+def test_what_is_said_to_be_new_must_be_named(model: Path) -> None:
+    asked = Asked(request_of(model), "main", new=frozenset(["other.yaml"]))
+    with pytest.raises(UsageError, match=r"--new: other\.yaml is not among the models"):
+        gated(asked, Policy(), Machine())
+
+
+def test_a_moved_model_is_compared_with_what_it_was(model: Path) -> None:
+    moved = model.with_name("moved.yaml")
+    git(model.parent, "stash", "--quiet")
+    git(model.parent, "mv", model.name, moved.name)
+    versus = compare(moved, Machine(1.0))
+    assert versus.absent == ()
+    (now,), (then,) = versus.now.rows, versus.then.rows
+    assert (now.model, now.metrics["params"]) == (str(moved), then.metrics["params"])
+    assert then.case is not None
+    assert Path(then.case.model.reference).name == model.name
 
 
 def test_a_past_that_cannot_be_built_is_told_apart_from_a_present_one(model: Path) -> None:
@@ -503,8 +538,11 @@ def test_a_plain_module_is_its_file(code: Path, monkeypatch: pytest.MonkeyPatch)
     assert past.model.reference.endswith("code/my.py:build")
 
 
-def test_a_past_that_needs_a_module_from_elsewhere_is_never_timed_with_today_s(code: Path) -> None:
+def test_a_past_that_needs_a_module_from_elsewhere_is_never_timed_with_today_s(
+    code: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Counted alone it has its own; beside today's side it would not."""
+    monkeypatch.setenv("PYTHONPATH", ".")
     top = code.parent / "shared_helper.py"
     top.write_text("CHANNELS = 8\n")
     (code / "my.py").write_text(CALLABLE.replace("helper", "shared_helper"))
