@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -289,4 +290,5 @@ def _tell_github(result: GateResult, page: Document) -> None:
     github.append_summary(summary, os.environ)
     if github.on_github(os.environ):
         for command in github.workflow_commands(result, os.environ):
-            say(command)  # GitHub reads them from stderr as well, where no data is disturbed
+            # GitHub reads them from stderr as well, where no data is disturbed.
+            sys.stderr.write(f"{command}\n")

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from detrbench.core.units import show_eta, show_share
+from detrbench.core.visible import visible
 from detrbench.render import format_of, render, render_document
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def deliver(text: str, output: Path | None) -> None:
 
 def say(text: str) -> None:
     """A note to the person at the terminal, which no pipe reads."""
-    sys.stderr.write(f"{text}\n")
+    sys.stderr.write(f"{visible(text, lines=True)}\n")
 
 
 def _print(text: str) -> None:
@@ -122,7 +123,7 @@ class ProgressLine:
             self._line(text, now)
 
     def _draw(self, text: str) -> None:
-        sys.stderr.write(f"\r\x1b[K{text}")
+        sys.stderr.write(f"\r\x1b[K{visible(text)}")
         sys.stderr.flush()
 
     def say(self, text: str) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+from detrbench.core.visible import visible
+
 
 class DetrbenchError(Exception):
     """Something detrbench could not do.
@@ -24,7 +26,7 @@ class DetrbenchError(Exception):
     def __str__(self) -> str:
         place = f"{self.where}: " if self.where else ""
         hint = f"\n  {self.hint}" if self.hint else ""
-        return f"{place}{self.what}{hint}"
+        return visible(f"{place}{self.what}{hint}", lines=True)
 
 
 class TimeIsUp(KeyboardInterrupt):

@@ -76,6 +76,8 @@ def render_document(document: Document, format: str) -> str:
     """
     if format not in FORMATS:
         raise UsageError(f"unknown format {format!r}", hint=nearest(format, FORMATS))
+    if format not in ("json", "html"):  # which have escapes of their own
+        document = document.visible()
     text: str = importlib.import_module(f"detrbench.render.{format}").render(document)
     return text
 

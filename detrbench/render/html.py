@@ -50,7 +50,7 @@ def render(document: Document) -> str:
         script_hash=b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         data_name="run.json" if report else "data.json",
         data=Markup(_inside_script(json.render(document))),
-        records=Markup(_inside_script(dumps(csv.render(document), ensure_ascii=False))),
+        records=Markup(_inside_script(dumps(csv.render(document.visible()), ensure_ascii=False))),
     )
 
 

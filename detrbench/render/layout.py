@@ -22,6 +22,7 @@ from detrbench.core.units import (
     show_range,
     show_share,
 )
+from detrbench.core.visible import visible
 from detrbench.machine.environment import Environment
 from detrbench.reports.comparison import Comparison, Side
 from detrbench.reports.metrics import CONVENTION_METRICS, METRICS, Metric, Spread
@@ -98,6 +99,29 @@ class Document:
     data: Any
     report: Report | None = None
     pictures: tuple[Picture, ...] = ()
+
+    def visible(self) -> Document:
+        """The same for a reader: in tables and records every control character can be seen."""
+        records = [
+            {
+                visible(name): visible(value) if isinstance(value, str) else value
+                for name, value in record.items()
+            }
+            for record in self.records
+        ]
+        return replace(self, tables=tuple(map(_visible_table, self.tables)), records=records)
+
+
+def _visible_table(table: Table) -> Table:
+    return Table(
+        visible(table.caption),
+        tuple(replace(column, title=visible(column.title)) for column in table.columns),
+        tuple(
+            Line(visible(line.label), tuple(map(visible, line.cells)), line.level)
+            for line in table.lines
+        ),
+        tuple(map(visible, table.notes)),
+    )
 
 
 def document(report: Report, by: str | None = None) -> Document:

@@ -332,7 +332,8 @@ def test_csv_is_safe_to_open_in_a_spreadsheet(text: str) -> None:
 
 def test_csv_quotes_commas_quotes_and_lines() -> None:
     cell = Result('a,"b"\nc', "t", {}, {})
-    assert pd.read_csv(io.StringIO(render(Report((cell,)), "csv"))).model[0] == 'a,"b"\nc'
+    text = render(Report((cell,)), "csv")
+    assert pd.read_csv(io.StringIO(text)).model[0] == r'a,"b"\nc', "a line is a record"
 
 
 def test_json_is_the_report() -> None:
@@ -347,7 +348,7 @@ def test_markdown_shows_hostile_text_as_text() -> None:
     bars = [len(re.findall(r"(?<!\\)\|", row)) for row in rows[: rows.index(rows[2])]]
     assert len(set(bars)) == 1
     cell = Result("<b>\n# x</b>", "t", {}, {})
-    assert "\\<b\\> \\# x\\</b\\>" in render(Report((cell,)), "markdown")
+    assert r"\<b\>\\n\# x\</b\>" in render(Report((cell,)), "markdown")
 
 
 # --- choosing a format ----------------------------------------------------------------------------
@@ -560,3 +561,13 @@ def test_mixed_cases_survive_json() -> None:
     plain = json.loads(render(MIXED, "json"))
     assert [row["case"] for row in plain["rows"]] == [case["id"] for case in plain["cases"]]
     assert len(plain["cases"]) == 12
+
+
+@pytest.mark.parametrize("format", ["table", "markdown", "csv", "latex"])
+def test_names_from_outside_move_no_cursor_and_command_no_runner(format: str) -> None:
+    name = "x\x1b[2J\n::error title=a::b ##[error]" + "y" * 40 + "::stop-commands::z"
+    cell = Result(name, name, {}, {}, status="failed", reason=name, notes=(name,))
+    text = render(Report((cell,), title=name), format)
+    assert "\x1b" not in text
+    assert "::" not in text
+    assert "##[" not in text
