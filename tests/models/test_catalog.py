@@ -19,6 +19,8 @@ PROMISED = (
     "mobilenetv1-x0.5",
     "mobilenetv2-x0.6",
     "rtdetr-l",
+    "rtdetr-r18",
+    "rtdetr-r34",
     "rtdetr-resnet101",
     "rtdetr-resnet50",
     "rtdetr-x",

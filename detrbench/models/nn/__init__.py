@@ -17,8 +17,10 @@ if TYPE_CHECKING:
 # Every block a model file may name, and where it is. A new block is one class and one line here.
 BLOCKS: dict[str, str] = {
     "AIFI": "detrbench.models.nn.attention:AIFI",
+    "Blocks": "detrbench.models.nn.presnet:Blocks",
     "Concat": "detrbench.models.nn.conv:Concat",
     "Conv": "detrbench.models.nn.conv:Conv",
+    "ConvNormLayer": "detrbench.models.nn.presnet:ConvNormLayer",
     "DWConv": "detrbench.models.nn.conv:DWConv",
     "DenseStage": "detrbench.models.nn.densenet:DenseStage",
     "HGBlock": "detrbench.models.nn.hgnet:HGBlock",
