@@ -34,7 +34,7 @@ import torchvision
 import ultralytics
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
-from ultralytics.nn.tasks import RTDETRDetectionModel
+from ultralytics.nn.tasks import DetectionModel, RTDETRDetectionModel
 
 from detrbench.models.builder import build
 from detrbench.models.detector import Detector
@@ -43,6 +43,12 @@ from tests.models.filling import fill, image
 
 CLASSES = {"rtdetr-l": (1, 3, 80), "rtdetr-x": (1, 80)}
 MODELS = ("rtdetr-l", "rtdetr-resnet50", "rtdetr-resnet101", "rtdetr-x")
+YOLO = tuple(
+    family + scale
+    for family, scales in {"yolov8": "nsmlx", "yolo11": "nsmlx", "yolov10": "nsmblx"}.items()
+    for scale in scales
+)
+YOLO_SIZE = (160, 160)
 SMALL = (64, 64)  # fewer cells than there are queries
 SIZES = (SMALL, (640, 640), (480, 640))
 GOLDEN_SIZE = (128, 160)  # 420 cells: more than queries, so that the choice of them is tested too
@@ -178,6 +184,49 @@ def saturate(model: nn.Module) -> None:
                 parameter *= 30
 
 
+def make_yolo_pair(name: str) -> tuple[nn.Module, Detector]:
+    """The peer's model and ours with the same weights, float64. In yolov10 the peer's plain call
+    answers with the one-to-many head, ours with the other: there both get the same weights."""
+    peer = DetectionModel(f"{name}.yaml", verbose=False).eval()
+    state = peer.state_dict()
+    weights = fill(state) | {k: v for k, v in state.items() if "dfl" in k}
+    weights |= {k.replace("one2one_", ""): v.clone() for k, v in weights.items() if "one2one_" in k}
+    peer.load_state_dict(weights, strict=True)
+    ours = build(name)
+    ours.load_state_dict(weights, strict=True)
+    return peer.double(), ours.double()
+
+
+def run_yolo(peer: nn.Module, images: Tensor) -> Detections:
+    """The peer's boxes, as parts of the image, and scores, before non-maximum suppression."""
+    with torch.inference_mode():
+        boxes, scores = peer(images)[0].transpose(1, 2).split((4, 80), 2)
+    height, width = images.shape[2:]
+    return Detections(boxes / boxes.new_tensor((width, height, width, height)), scores)
+
+
+def compare_yolo(name: str, golden: bool) -> Iterator[Result]:
+    """Parameters and outputs, plain and fused, at one small size."""
+    peer, ours = make_yolo_pair(name)
+    outputs = {}
+    for state in ("plain", "fused"):
+        counts = [sum(p.numel() for p in m.parameters()) for m in (ours, peer)]
+        difference = abs(counts[0] - counts[1])
+        yield Result(name, f"{counts[1]:,} parameters {state}", difference, difference, 0)
+        images = image(2, *YOLO_SIZE).double()
+        theirs = run_yolo(peer, images)
+        with torch.inference_mode():
+            boxes, scores = ours(images)
+        errors = ratio(boxes, theirs.boxes), ratio(scores, theirs.scores)
+        distinct = all(len(b.unique(dim=0)) == len(b) for b in theirs.boxes)
+        case = f"{YOLO_SIZE[0]}x{YOLO_SIZE[1]} batch 2 float64 {state}"
+        yield Result(name, case, *errors, FLOAT64, distinct=distinct)
+        outputs[state] = sampled(run_yolo(peer, image(1, *GOLDEN_SIZE).double()))
+        peer.fuse(verbose=False), ours.fuse()
+    if golden:
+        write_golden(name, 80, outputs)
+
+
 def compare_shufflenet(width: str) -> Iterator[Result]:
     """Our stem and stages beside torchvision's, float64, plain and folded."""
     theirs = getattr(torchvision.models, f"shufflenet_v2_x{width.replace('.', '_')}")(weights=None)
@@ -209,9 +258,14 @@ def compare_shufflenet(width: str) -> Iterator[Result]:
 
 def sample(peer: nn.Module) -> dict[str, Any]:
     """A few hundred of the peer's float64 outputs, and the size of them all."""
-    (boxes, scores), queries = run_peer(peer, image(1, *GOLDEN_SIZE).double())
+    found, queries = run_peer(peer, image(1, *GOLDEN_SIZE).double())
+    return {"queries": queries[0].tolist(), **sampled(found)}
+
+
+def sampled(found: Detections) -> dict[str, Any]:
+    """The part of one image's outputs that is kept."""
+    boxes, scores = found
     return {
-        "queries": queries[0].tolist(),
         "boxes": boxes[0, ::7].tolist(),
         "scores": scores[0, ::7, :5].tolist(),
         "boxes_norm": float(boxes.norm()),
@@ -234,7 +288,7 @@ def write_golden(name: str, nc: int, outputs: dict[str, Any]) -> None:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--models", nargs="*", default=MODELS, metavar="MODEL")
+    parser.add_argument("--models", nargs="*", default=(*MODELS, *YOLO), metavar="MODEL")
     parser.add_argument("--golden", action="store_true", help="write tests/data/golden/")
     options = parser.parse_args()
 
@@ -244,7 +298,11 @@ def main() -> int:
     comparisons += [
         compare_model(name, nc, options.golden)
         for name in options.models
+        if not name.startswith("yolo")
         for nc in CLASSES.get(name, (1, 80))
+    ]
+    comparisons += [
+        compare_yolo(name, options.golden) for name in options.models if name.startswith("yolo")
     ]
     for comparison in comparisons:
         for result in comparison:

@@ -71,7 +71,7 @@ def _lay(
     args = row.args if from_torch else _scale_width(spec, block, row.args)
     n = inspect.signature(block).parameters.get("n")
     owns_repeats = n is not None and n.kind is n.KEYWORD_ONLY
-    options = {"n": row.repeats} if owns_repeats else {}
+    options = {**({"n": row.repeats} if owns_repeats else {}), **_told(spec, block)}
 
     makers: list[Maker] = []
     modules: list[nn.Module] = []
@@ -85,6 +85,13 @@ def _lay(
         modules.append(module.eval())
         x = _run(spec, row, module, x, inputs)
     return makers, _in_series(modules), x
+
+
+def _told(spec: ModelSpec, block: type[nn.Module]) -> dict[str, Any]:
+    """What the rest of the file says to a block that asks for it, as keyword arguments: it is told
+    the names of all blocks, and the scale."""
+    asks: Callable[..., dict[str, Any]] | None = getattr(block, "told_by", None)
+    return {} if asks is None else asks({row.module for row in spec.rows}, spec.scale)
 
 
 def _scale_width(spec: ModelSpec, block: type[nn.Module], args: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -240,7 +247,8 @@ def with_classes(detector: Detector, nc: int) -> Detector | None:
     projections: Any = decoder.input_proj
     widths = [convolution.in_channels for convolution, _ in projections]
     with torch.device("meta"), ShapesOnly():
-        other = RTDETRDecoder(widths, *_scale_width(spec, RTDETRDecoder, last.args))
+        args = _scale_width(spec, RTDETRDecoder, last.args)
+        other = RTDETRDecoder(widths, *args, **_told(spec, RTDETRDecoder))
     return Detector(spec, [*detector.model[:-1], other], detector.stride).eval()
 
 

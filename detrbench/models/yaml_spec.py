@@ -49,6 +49,9 @@ _ONLY_AS: Mapping[str, tuple[Any, ...]] = {
     "channels": (3,),
     "activation": (None,),
 }
+# What they may hold where a head is a YOLO's, which is built for those values alone.
+_OF_YOLO: Mapping[str, tuple[Any, ...]] = {"end2end": (False, None), "reg_max": (16, None)}
+_YOLO_HEADS = frozenset(("Detect", "v10Detect"))
 _NOT_BUILT: Mapping[str, str] = {
     "activation": "remove it: every block states its own activation.",
     "ch": "remove it: detectors here read images of 3 channels.",
@@ -145,6 +148,7 @@ def load_model_spec(
     scaling = _scaling(top)
     classes = _classes(top, path, nc)
     rows = _Rows(classes, scaling["depth"], known_blocks).read(top)
+    _check_head(top, rows)
     ours = _ours(top.get("detrbench"), path.stem, last=len(rows) - 1)
     return ModelSpec(name=path.stem, path=path, nc=classes, rows=rows, **scaling, **ours)
 
@@ -160,6 +164,16 @@ def _check_top_level(root: Node, top: Mapping[str, Node]) -> None:
         if section not in top:
             hint = f"add `{section}:` with a list of rows; {_ROW_FORM}"
             raise root.error(f"there is no `{section}`", hint)
+
+
+def _check_head(top: Mapping[str, Node], rows: tuple[Row, ...]) -> None:
+    """Raises SpecError where a key asks for a YOLO head that is not built."""
+    if _YOLO_HEADS.isdisjoint(row.module for row in rows):
+        return
+    for key, built in _OF_YOLO.items():
+        if key in top and top[key].value not in built:
+            what = f"`{key}: {top[key].text}` asks for another {rows[-1].module} than there is"
+            raise top[key].error(what, f"write {key}: {built[0]}, or leave it out.")
 
 
 # ---------------------------------------------------------------------------- classes and scales

@@ -200,7 +200,8 @@ class Report:
         """One flat record per row: model, settings, values under names that carry their unit.
 
         Every record has the same names in the same order; None where a row has no value. Where
-        models have several cases, `case` tells them apart, as `compared_with` names them.
+        models have several cases, `case` tells them apart, as `compared_with` names them; where a
+        row has notes, they are the last column.
 
         Args:
             by: "stage", "module" or "op" adds a column `part` and a record for every such part
@@ -209,6 +210,7 @@ class Report:
         settings = list(dict.fromkeys(name for row in self.rows for name in row.settings))
         keys = metric_keys(self.rows)
         apart = any(self.label(row) != row.model for row in self.rows)
+        noted = any(row.notes for row in self.rows)
         return [
             {
                 "model": row.model,
@@ -221,6 +223,7 @@ class Report:
                 "status": row.status,
                 "reason": row.reason,
                 "missing": "; ".join(f"{key}: {why}" for key, why in row.missing.items()) or None,
+                **({"notes": "; ".join(row.notes) or None} if noted else {}),
             }
             for row in self.rows
             for part, values in (

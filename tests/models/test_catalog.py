@@ -19,6 +19,8 @@ PROMISED = (
     "mobilenetv1-x0.5",
     "mobilenetv2-x0.6",
     "rtdetr-l",
+    "rtdetr-r18",
+    "rtdetr-r34",
     "rtdetr-resnet101",
     "rtdetr-resnet50",
     "rtdetr-x",
@@ -29,6 +31,9 @@ PROMISED = (
     "shufflev2-x1.5",
     "shufflev2-x2.0",
     "xception",
+    *(f"yolov8{scale}" for scale in "nsmlx"),
+    *(f"yolo11{scale}" for scale in "nsmlx"),
+    *(f"yolov10{scale}" for scale in "nsmblx"),
 )
 
 
@@ -96,7 +101,7 @@ def test_light_backbones_share_the_neck_and_head_of_rtdetr_l() -> None:
         rows = load_model_spec(catalog.find_model(name)).rows
         return [(row.module, row.repeats, row.args) for row in rows if row.stage != "backbone"]
 
-    light = [name for name in catalog.model_names() if not name.startswith("rtdetr")]
+    light = [name for name in catalog.model_names() if not name.startswith(("rtdetr", "yolo"))]
     assert len(light) >= 10
     for name in light:
         assert head(name) == head("rtdetr-l")

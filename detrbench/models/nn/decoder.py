@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from itertools import pairwise
 
 import torch
@@ -18,6 +18,7 @@ from detrbench.models.nn.detections import Detections
 ANCHOR_SIDE = 0.05  # side of the finest map's anchors, as a part of the image; doubles per level
 ANCHOR_MARGIN = 0.01  # anchors nearer to 0 or 1 than this are never proposed
 LOGIT_EPS = 1e-5
+FORKS_ONLY = frozenset(("Blocks", "ConvNormLayer"))  # what Ultralytics itself has no block for
 SCORE_PRIOR = 0.01  # probability that an untrained score head gives (arXiv 1708.02002, 3.3)
 
 
@@ -103,6 +104,8 @@ class RTDETRDecoder(nn.Module):
         c1: widths of the maps, finest first; each map half the size of the one before.
         nc: classes; hd: width C; nq: queries, fewer where the maps have fewer cells.
         ndp: sampling points; nh: heads; ndl: layers; d_ffn: width of the feed-forward network.
+        no_object: the embedding that only training reads knows one class more, as the forks have
+            it: that is why their summaries print 256 parameters more, rtdetr-l 32,970,732.
     """
 
     def __init__(
@@ -115,6 +118,8 @@ class RTDETRDecoder(nn.Module):
         nh: int = 8,
         ndl: int = 6,
         d_ffn: int = 1024,
+        *,
+        no_object: bool = False,
     ) -> None:
         super().__init__()
         if isinstance(c1, int):
@@ -127,7 +132,7 @@ class RTDETRDecoder(nn.Module):
         )
         self.decoder = Decoder([DecoderLayer(hd, len(c1), nh, ndp, d_ffn) for _ in range(ndl)])
         # Only training reads this; it is kept so that checkpoints load strictly and count fully.
-        self.denoising_class_embed = nn.Embedding(nc, hd)
+        self.denoising_class_embed = nn.Embedding(nc + no_object, hd)
         self.query_pos_head = MLP(4, 2 * hd, hd, depth=2)
         self.enc_output = nn.Sequential(nn.Linear(hd, hd), nn.LayerNorm(hd))
         self.enc_score_head = nn.Linear(hd, nc)
@@ -136,6 +141,11 @@ class RTDETRDecoder(nn.Module):
         self.dec_score_head = nn.ModuleList(nn.Linear(hd, nc) for _ in range(ndl))
         self.dec_bbox_head = nn.ModuleList(MLP(hd, hd, 4, depth=3) for _ in range(ndl))
         self._initialise()
+
+    @staticmethod
+    def told_by(blocks: Set[str], scale: str | None) -> dict[str, bool]:
+        """A file with rows that only the forks know is read as the forks read it."""
+        return {"no_object": not FORKS_ONLY.isdisjoint(blocks)}
 
     def _initialise(self) -> None:
         """Scores start at `SCORE_PRIOR`, boxes at their anchors."""

@@ -87,4 +87,5 @@ def described(module: nn.Module, name: str) -> Built:
         return built
     spec = built.detector.spec
     published = tuple(map(dataclasses.asdict, spec.published))
-    return Built(module, spec.title, spec.nc, published, spec.notes)
+    notes = (*spec.notes, *getattr(built.detector.model[-1], "detrbench_notes", ()))
+    return Built(module, spec.title, spec.nc, published, notes)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Any
 
 import pytest
 import torch
@@ -16,23 +14,8 @@ from detrbench.models.nn.attention import DeformableAttention, position_embeddin
 from detrbench.models.nn.conv import Conv, RepConv
 from detrbench.models.nn.decoder import anchors, inverse_sigmoid
 from tests.models.filling import fill, uniform
-
-
-@dataclass(frozen=True)
-class Fixture:
-    """`block(c1, *args, **options)` on `inputs`; sums are written out as one does them on paper."""
-
-    block: str
-    args: tuple[Any, ...]
-    inputs: tuple[tuple[int, ...], ...]
-    output: tuple[int, ...]
-    params: int
-    macs: int
-    listed: bool = False
-    options: tuple[tuple[str, int], ...] = ()
-    unfolded: int = 0
-    """Normalisations that follow no convolution: `fuse` leaves them."""
-
+from tests.models.nn import field
+from tests.models.nn.by_hand import Fixture, make, run
 
 CELLS = 16 * 16
 
@@ -160,22 +143,10 @@ FIXTURES = [
     ),
     Fixture("Index", (4, 1), ((1, 8, 4, 4), (1, 4, 4, 4)), (1, 4, 4, 4), 0, 0, listed=True),
 ]  # fmt: skip
+EVERY = [*FIXTURES, *field.FIXTURES]
 
 
-def make(fixture: Fixture) -> nn.Module:
-    widths = tuple(shape[1] for shape in fixture.inputs)
-    c1: Any = widths if fixture.listed else widths[0]
-    block = resolve(fixture.block)
-    return block(c1, *fixture.args, **dict(fixture.options)).eval()  # type: ignore[operator]
-
-
-def run(module: nn.Module, inputs: list[Tensor], listed: bool) -> Tensor:
-    with torch.no_grad():
-        output: Tensor = module(inputs if listed else inputs[0])
-    return output
-
-
-@pytest.mark.parametrize("fixture", FIXTURES, ids=lambda f: f"{f.block}{list(f.args)}")
+@pytest.mark.parametrize("fixture", EVERY, ids=lambda f: f"{f.block}{list(f.args)}")
 def test_block_costs_what_it_costs_by_hand(fixture: Fixture) -> None:
     module = make(fixture)
     inputs = [torch.zeros(shape) for shape in fixture.inputs]
@@ -187,11 +158,12 @@ def test_block_costs_what_it_costs_by_hand(fixture: Fixture) -> None:
 
 
 def test_every_block_has_a_fixture() -> None:
-    # A TorchVision row and the decoder have tests of their own.
-    assert {f.block for f in FIXTURES} == BLOCKS.keys() - {"TorchVision", "RTDETRDecoder"}
+    # A TorchVision row and what ends a model have tests of their own.
+    apart = {"TorchVision", "RTDETRDecoder", "Detect", "v10Detect"}
+    assert {f.block for f in EVERY} == BLOCKS.keys() - apart
 
 
-@pytest.mark.parametrize("fixture", FIXTURES, ids=lambda f: f"{f.block}{list(f.args)}")
+@pytest.mark.parametrize("fixture", EVERY, ids=lambda f: f"{f.block}{list(f.args)}")
 def test_block_leaves_its_input_alone_and_fuses_to_the_same_outputs(fixture: Fixture) -> None:
     module = make(fixture).double()
     module.load_state_dict(fill(module.state_dict()))
