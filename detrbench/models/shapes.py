@@ -434,6 +434,24 @@ def _group_norm(
     return _laid_out(x, x.shape, x), *(_new(x, n, groups, dtype=kept) for _ in range(2))
 
 
+def normalise_groups(
+    x: Tensor,
+    groups: int,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    eps: float = 1e-5,
+    cudnn_enabled: bool = True,
+) -> Tensor:
+    """`group_norm` as it runs on a processor, which takes channels that are last as they are; where
+    there is no processor, the library copies them first."""
+    n, c, *sides = x.shape
+    if len(x.shape) < 2 or c % groups:
+        raise RuntimeError(f"group norm of {groups} groups of a map of {tuple(x.shape)}")
+    held = x if _channels_last(x) else x.contiguous()
+    out: Tensor = torch.native_group_norm(held, weight, bias, n, c, prod(sides), groups, eps)[0]
+    return out
+
+
 # --- attention -----------------------------------------------------------------------------------
 
 
@@ -447,15 +465,19 @@ def attends_in_one_kernel(
     **options: Any,
 ) -> bool:
     """Whether `scaled_dot_product_attention` runs fused; if not, it is made of matrix products.
-    What a processor fuses: (B, H, N, D) of one type and one width, without dropout, nothing
-    broadcast but the mask (torch's sdp_utils_cpp.h)."""
+    What a processor fuses: (B, H, N, D), or those of one image, of one type and one width, without
+    dropout, nothing broadcast but the mask (torch's sdp_utils_cpp.h)."""
     q, k, v = (t.shape for t in (query, key, value))
-    if not len(q) == len(k) == len(v) == 4 or dropout_p or not query.is_floating_point():
+    if not len(q) == len(k) == len(v) or len(q) not in (3, 4):
         return False
+    if dropout_p or not query.is_floating_point():
+        return False
+    if len(q) == 3:
+        q, k, v = ((1, *shape) for shape in (q, k, v))
     heads = q[1] % k[1] == 0 if options.get("enable_gqa") and k[1] else q[1] == k[1]
     alike = q[0] == k[0] == v[0] and k[1] == v[1] and heads and q[3] == k[3] == v[3]
     last = all(t.stride(-1) == 1 for t in (query, key, value))
-    masked = attn_mask is None or attn_mask.dim() in (2, 4)
+    masked = attn_mask is None or attn_mask.dim() in (2, len(query.shape))
     return alike and last and masked and min(*q, *k) > 0
 
 
