@@ -48,7 +48,7 @@ Exit codes:
   1    gate: a regression
   2    a usage error: arguments, files, a device that is not there
   3    gate: inconclusive
-  4    done, but a row failed; gate: invalid, something cannot be compared
+  4    done, but a row failed or is partial; gate: invalid, something cannot be compared
   70   a fault in detrbench
   130  interrupted; what was measured until then is reported
 """

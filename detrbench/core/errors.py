@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import functools
 from collections.abc import Iterable
+from typing import Any
 
 from detrbench.core.visible import visible
 
@@ -22,6 +24,10 @@ class DetrbenchError(Exception):
     def __init__(self, what: str, *, where: str | None = None, hint: str | None = None) -> None:
         self.what, self.where, self.hint = what, where, hint
         super().__init__(what, where, hint)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """How another process makes it again."""
+        return functools.partial(type(self), where=self.where, hint=self.hint), (self.what,)
 
     def __str__(self) -> str:
         place = f"{self.where}: " if self.where else ""

@@ -108,12 +108,20 @@ def _affine(op: Op) -> bool:
 def _softmax_macs(op: Op) -> int:
     """Exponentials, additions and divisions of each row, as both thops book them."""
     if op.kind == formulas.ATTENTION:
-        query, key = op.inputs[:2]
-        rows, length = prod(query.shape[:-1]), key.shape[-2]
+        rows, length = prod(op.out.shape[:-1]), op.args[1].shape[-2]
     else:
         length = op.inputs[0].shape[op.args[1]]
         rows = op.inputs[0].numel // length
     return rows * (3 * length - 1)
+
+
+def _products(op: Op) -> int:
+    """What counters that know an operator book for its products: they take complex numbers for
+    real ones, and know no deformable convolution."""
+    if op.kind == formulas.DEFORMABLE:
+        return 0
+    complex_ = any(t.is_complex for t in op.inputs)
+    return op.cost.macs // formulas.COMPLEX_MACS if complex_ else op.cost.macs
 
 
 def _hooked(op: Op, is_one: Callable[..., bool], *also: str) -> int:
@@ -134,11 +142,11 @@ def _hooked(op: Op, is_one: Callable[..., bool], *also: str) -> int:
 def _thop(op: Op) -> int:
     """thop 0.1.1: forward hooks on exact torch.nn classes; functional calls go unseen."""
     if op.kind == formulas.CONVOLUTION and _is(op, *_CONVOLUTIONS):
-        return op.cost.macs
+        return _products(op)
     if op.kind == formulas.CONVOLUTION and _is(op, *_TRANSPOSED):
         return _thop_transposed(op)
     if op.kind == formulas.MATMUL and _is(op, "Linear"):
-        return op.cost.macs
+        return _products(op)
     if op.name == "upsample_nearest2d" and _is(op, *_UPSAMPLES):
         return op.out.numel
     if op.kind == formulas.POOLING and _is(op, *_AVERAGES):
@@ -157,9 +165,9 @@ def _ultralytics_thop(op: Op) -> int:
     """ultralytics-thop 2.2.3: every product, wherever it is called, and hooks for some modules."""
     in_attention = _within(op, "MultiheadAttention")
     if op.kind == formulas.ATTENTION and in_attention:
-        return op.cost.macs + _softmax_macs(op)
+        return _products(op) + _softmax_macs(op)
     if op.cost.macs:
-        return op.cost.macs
+        return _products(op)
     if op.kind == formulas.SOFTMAX and in_attention:
         return _softmax_macs(op)
     if op.kind == formulas.POOLING and _within(op, *_AVERAGES):
@@ -170,8 +178,10 @@ def _ultralytics_thop(op: Op) -> int:
 def _fvcore(op: Op) -> int:
     """fvcore 0.1.5: handles for a dozen operators, by name, wherever they are called."""
     out, first = op.out.numel, op.inputs[0].numel if op.inputs else 0
+    if op.part_of:  # attention in parts is one call to it, which it has no handle for
+        return 0
     if op.kind == formulas.CONVOLUTION or op.name in ("mm", "bmm", "addmm"):
-        return op.cost.macs
+        return _products(op)
     if op.kind == formulas.BATCH_NORM and not _within(op, *_INSTANCE_NORMS):
         return first * (2 if _affine(op) else 1)
     if op.kind in (formulas.BATCH_NORM, formulas.LAYER_NORM):
@@ -183,9 +193,10 @@ def _fvcore(op: Op) -> int:
 
 
 def _torch(op: Op) -> int:
-    """FlopCounterMode: convolutions and matrix products; fused attention on a CPU counts 0."""
+    """FlopCounterMode: convolutions and matrix products; fused attention on a CPU counts 0, and
+    what a CPU does not fuse (other than four dimensions, unequal widths) as its products."""
     products = ("mm", "addmm", "bmm", "baddbmm")
-    return op.cost.macs if op.kind == formulas.CONVOLUTION or op.name in products else 0
+    return _products(op) if op.kind == formulas.CONVOLUTION or op.name in products else 0
 
 
 CONVENTIONS: Mapping[str, Convention] = {

@@ -29,6 +29,7 @@ class TensorInfo(NamedTuple):
     version: int  # how often the storage had been written when this tensor was seen
     parameter: bool
     whole: bool  # whether it is all of its storage, not a part of it
+    is_complex: bool = False
 
     @property
     def numel(self) -> int:
@@ -92,6 +93,10 @@ def _nothing(call: Call) -> int:
     return 0
 
 
+def _always(call: Call) -> bool:
+    return True
+
+
 def _read_inputs(call: Call) -> int:
     return sum(t.nbytes for t in set(call.inputs))  # the same data given twice is read once
 
@@ -99,20 +104,28 @@ def _read_inputs(call: Call) -> int:
 @dataclass(frozen=True)
 class Formula:
     """How one operator is counted. `kind` is the component it belongs to in every table; `reads`
-    replaces the default "each input once" where a kernel touches less (or more) than that."""
+    replaces the default "each input once" where a kernel touches less (or more) than that; `knows`
+    says whether it holds for a call at all."""
 
     kind: str
     macs: Count = _nothing
     elementwise: Count = _nothing
     reads: Count = _read_inputs
+    knows: Callable[[Call], bool] = _always
 
     def cost(self, call: Call) -> Cost:
+        complex_ = any(t.is_complex for t in call.inputs)
         return Cost(
-            macs=self.macs(call),
-            elementwise_flops=self.elementwise(call),
+            macs=self.macs(call) * (COMPLEX_MACS if complex_ else 1),
+            # Of two numbers each; the cross terms of products and quotients are not told apart.
+            elementwise_flops=self.elementwise(call) * (2 if complex_ else 1),
             read_bytes=self.reads(call),
             write_bytes=sum(t.nbytes for t in call.outputs),
         )
+
+
+COMPLEX_MACS = 4
+"""(a + bi)(c + di) takes four real products, and as many sums with those before."""
 
 
 def memory_access_elements(call: Call, kind: str) -> int:
@@ -122,7 +135,7 @@ def memory_access_elements(call: Call, kind: str) -> int:
     a convolution; a linear layer is a 1x1 convolution. Products of two activations have no weights
     and are not layers, so they count 0, as do biases.
     """
-    if kind == CONVOLUTION:
+    if kind in (CONVOLUTION, DEFORMABLE):
         x, weight = call.args[0], call.args[1]
         return int(x.distinct + weight.numel + call.out.numel)
     if kind == MATMUL:
@@ -179,14 +192,54 @@ def _matmul_macs(call: Call) -> int:
 
 
 def _attention_pairs(call: Call) -> int:
-    query, key = call.args[:2]
-    return int(prod(query.shape[:-1]) * key.shape[-2])
+    """Queries x keys, of every head of the output: query, key and value may be broadcast to it."""
+    return int(prod(call.out.shape[:-1]) * call.args[1].shape[-2])
 
 
 def _attention_macs(call: Call) -> int:
     """Q K^T and P V: per (query, key), one product over the head width, one over the value's."""
     query, _, value = call.args[:3]
     return _attention_pairs(call) * int(query.shape[-1] + value.shape[-1])
+
+
+def _deformed_macs(call: Call) -> int:
+    weight = call.args[1]
+    return int(call.out.numel * (weight.numel // weight.shape[0]))
+
+
+def _samples(call: Call) -> int:
+    """A deformable convolution (arXiv 1703.06211) reads each channel of the input at k^2 places of
+    its own for every pixel of the output."""
+    x, weight = call.args[0], call.args[1]
+    pixels = prod(call.out.shape[2:])
+    return int(x.shape[0] * x.shape[1] * prod(weight.shape[2:]) * pixels)
+
+
+def _deformed_flops(call: Call) -> int:
+    """A bilinear sample (7), its modulation (1; arXiv 1811.11168), the bias."""
+    modulated = bool(call.arg(13, "use_mask", False))
+    return _samples(call) * (7 + modulated) + call.out.numel
+
+
+def _read_deformed(call: Call) -> int:
+    """Of the input four taps per sample or all of it, whichever is less; weights and offsets."""
+    x, *others = call.inputs
+    return min(x.nbytes, 4 * _samples(call) * x.itemsize) + sum(t.nbytes for t in others)
+
+
+def _pooled_regions(call: Call) -> int:
+    """Bilinear samples of RoIAlign (arXiv 1703.06870): a square grid of them in each bin."""
+    return int(call.out.numel * call.arg(5, "sampling_ratio") ** 2)
+
+
+def _knows_its_grid(call: Call) -> bool:
+    """Otherwise the grid of RoIAlign is as fine as each region is large."""
+    return int(call.arg(5, "sampling_ratio", -1)) > 0
+
+
+def _read_regions(call: Call) -> int:
+    x, regions = call.args[0], call.args[1]
+    return int(min(x.nbytes, 4 * _pooled_regions(call) * x.itemsize) + regions.nbytes)
 
 
 # --- element-wise work -------------------------------------------------------------------------
@@ -219,6 +272,7 @@ def _attention_softmax(call: Call) -> int:
 # --- the table ---------------------------------------------------------------------------------
 
 CONVOLUTION = "convolution"
+DEFORMABLE = "deformable convolution"
 MATMUL = "matrix product"
 ATTENTION = "fused attention"
 BATCH_NORM = "batch norm"
@@ -250,6 +304,16 @@ _BY_NAMES: Mapping[str, Formula] = {
     """native_batch_norm _native_batch_norm_legit_no_training _native_batch_norm_legit
     _batch_norm_no_update cudnn_batch_norm miopen_batch_norm""": Formula(
         BATCH_NORM, elementwise=_per_output(2)
+    ),
+    "torchvision.deform_conv2d": Formula(
+        DEFORMABLE, macs=_deformed_macs, elementwise=_deformed_flops, reads=_read_deformed
+    ),
+    # Four products and three sums per sample, and the mean of them.
+    "torchvision.roi_align": Formula(
+        GRID_SAMPLE,
+        elementwise=lambda call: 8 * _pooled_regions(call),
+        reads=_read_regions,
+        knows=_knows_its_grid,
     ),
     # Mean, centre, square, sum; scale, weight, bias.
     "native_layer_norm native_group_norm": Formula(LAYER_NORM, elementwise=_per_output(7)),

@@ -141,15 +141,18 @@ def counted(
         return replace(blank, status="failed", reason=str(error))
     ours = {one: metrics_of(traced, traced.ops) for one, traced in traces.items()}
     traced = traces[asked]
+    unknown = not_counted(traced)
     return replace(
         blank,
+        status="partial" if unknown else "ok",
+        reason="; ".join(unknown) or None,
         metrics=ours[asked],
         parts={by: _parts(traced, by)} if by else {},
         published=[
             {**figure, "ours": ours[one]}
             for figure, one in zip(built.published, likewise, strict=True)
         ],
-        notes=(*built.notes, *_uncounted(traced)),
+        notes=built.notes,
     )
 
 
@@ -162,14 +165,22 @@ def _parts(traced: Trace, by: Grouping) -> list[dict[str, Any]]:
     ]
 
 
-def _uncounted(traced: Trace) -> tuple[str, ...]:
-    """Operators whose FLOPs are unknown are said, with how much of the model they are."""
+def not_counted(traced: Trace) -> tuple[str, ...]:
+    """What is not in the figures: operators whose FLOPs are unknown, with how much of the model
+    they are, and what depends on the values of the images."""
     kernels, traffic = traced.kernels, traced.traffic_eager_bytes
-    return tuple(
+    unknown = tuple(
         f"no formula for {part.name}: {part.totals.kernels} of {kernels} kernels, "
         f"{show_share(part.totals.traffic_eager_bytes, traffic)} of the traffic; "
         "its FLOPs are not in the figures"
         for part in traced.uncounted
+    )
+    if not traced.unfollowed:
+        return unknown
+    return (
+        *unknown,
+        f"from {traced.unfollowed} on, what is done depends on the values of the images: it is "
+        "not in the figures, and parameters that only it uses count as unused",
     )
 
 

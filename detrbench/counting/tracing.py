@@ -1,15 +1,19 @@
 """One pass over a model that counts everything and computes nothing.
 
 The model is copied onto the `meta` device (shapes without values), called once, and every ATen call
-is recorded below autograd by a dispatch mode. Models that look at values, or that insist on a
-device, are traced again with fake tensors. The caller's model is never touched: what the forward
-caches, it caches in the copy.
+is recorded below autograd by a dispatch mode. Models that look at values, that insist on a device,
+or that choose types by it (autocast) are traced again with fake tensors. The caller's process is
+never touched: where the system can copy one, the forward runs in a copy of it, and what it caches,
+draws or hands to hooks is gone with that; elsewhere it runs on a copy of the model.
 """
 
 from __future__ import annotations
 
 import copy
+import functools
+import gc
 import logging
+import sys
 import weakref
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
@@ -18,6 +22,7 @@ from dataclasses import dataclass, field, fields, replace
 from functools import cache
 from itertools import count
 from math import prod
+from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import torch
@@ -25,6 +30,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 from torch.utils.hooks import RemovableHandle
 
+from detrbench.core.apart import CAN_COPY, Unfinished, call_apart
 from detrbench.core.errors import DetrbenchError, UsageError, nearest
 from detrbench.counting.formulas import (
     EPILOGUES,
@@ -37,7 +43,7 @@ from detrbench.counting.formulas import (
     TensorInfo,
     memory_access_elements,
 )
-from detrbench.models.shapes import ShapesOnly, on_shapes
+from detrbench.models.shapes import ShapesOnly, attends_in_one_kernel, normalise_groups, on_shapes
 
 if TYPE_CHECKING:
     from detrbench.models.detector import Detector
@@ -66,6 +72,8 @@ class Op(Call):
     fused_bytes: int = 0
     # Of the model's input, where it is the first to read it, and of outputs that it writes last.
     edge_bytes: int = 0
+    # The operator that other counters take for one and that this one is a part of.
+    part_of: str = ""
 
 
 @dataclass(frozen=True)
@@ -138,6 +146,14 @@ class Trace(Totals):
     parameters: tuple[ParameterInfo, ...] = ()
     modules: Mapping[str, type[nn.Module]] = field(default_factory=dict)
     stages: Mapping[str, str] = field(default_factory=dict)
+    # From which operator on, and in which module, it depends on the image's values what is done:
+    # that is not counted.
+    unfollowed: str = ""
+
+    @property
+    def complete(self) -> bool:
+        """Whether every operator is counted."""
+        return not self.uncounted and not self.unfollowed
 
     @property
     def uncounted(self) -> tuple[Part, ...]:
@@ -204,33 +220,91 @@ def trace(
     """Count one evaluation call of `model` on images of shape (batch, channels, H, W).
 
     Nothing is computed: time and memory do not depend on the image size. The model, its mode,
-    hooks, buffers and caches stay as they are; the copy that is traced is in evaluation mode.
+    hooks, buffers and caches stay as they are; the copy that is traced is in evaluation mode. On
+    Linux that copy lives in a copy of the process, so that caches of the whole process, random
+    states and what the model's hooks collect stay as they are, too; the hooks are called there,
+    with tensors without values, since they may be part of the work. Elsewhere the hooks of the
+    copied model are called in this process.
 
     Args:
         model: any module whose forward takes one image tensor, on any device, `meta` included.
         imgsz: H = W, or (H, W), in pixels.
-        in_place: spare the copy; for a model on `meta`, in evaluation mode, whose forward keeps
+        in_place: spare the copies; for a model on `meta`, in evaluation mode, whose forward keeps
             nothing.
 
-    Raises UsageError where a size is below 1, TraceError where the forward fails, or needs values
-    even with fake tensors.
+    Raises UsageError where a size is below 1, TraceError where the forward fails, or depends on
+    values from its first operator on.
     """
     height, width = (imgsz, imgsz) if isinstance(imgsz, int) else imgsz
     shape = (batch, channels, height, width)
     if min(shape) < 1:
         raise UsageError(f"an image batch of shape {shape} has no elements", where="imgsz")
+    if in_place:
+        return _traced(model, shape, in_place)
+    if not CAN_COPY:
+        return _traced_here(model, shape)
+    try:
+        return call_apart(lambda: _traced_in_copy(model, shape), _classes(model), _OF_ONE_PROCESS)
+    except Unfinished as error:
+        raise TraceError(str(error), where=type(model).__name__) from None
+    except OSError:  # no memory or no processes left for a copy
+        return _traced_here(model, shape)
+
+
+def _classes(model: nn.Module) -> list[type]:
+    """Of the modules, each once, in an order that is the same in a copy of the process."""
+    return list(dict.fromkeys(type(module) for module in model.modules()))
+
+
+_OF_ONE_PROCESS = (torch.SymInt, torch.SymFloat, torch.SymBool, torch.Generator)
+"""Arguments that mean nothing outside of it: symbols of values, states of chance."""
+
+
+def _traced_in_copy(model: nn.Module, shape: tuple[int, ...]) -> Trace:
+    torch.set_num_threads(1)  # the threads of the original's pools are not here
+    forget_cached_tensors()
+    return _traced(model, shape)
+
+
+def _traced_here(model: nn.Module, shape: tuple[int, ...]) -> Trace:
+    forget_cached_tensors()
+    try:
+        return _traced(model, shape)
+    finally:
+        forget_cached_tensors()
+
+
+def _traced(model: nn.Module, shape: tuple[int, ...], in_place: bool = False) -> Trace:
     try:
         return _trace_with(_meta, model, shape, in_place)
     except _Untraceable as on_meta:
         try:
             return _trace_with(_fake, model, shape)
         except _Untraceable as error:
+            hint = (
+                "Check that the model takes one image tensor of that shape. Without values "
+                f"the failure was: {on_meta}"
+            )
             raise TraceError(
                 f"the forward failed on images of shape {shape}: {error}",
                 where=error.where,
-                hint="Check that the model takes one image tensor of that shape. Without values "
-                f"the failure was: {on_meta}",
+                hint=None if _depends_on_values(error.__cause__) else hint,
             ) from error.__cause__
+
+
+def forget_cached_tensors() -> None:
+    """Empty the `functools` caches that hold tensors, wherever they are: what they hold is of
+    another call, with values or without, and they make it again."""
+    for one in gc.get_objects():
+        if type(one) is functools._lru_cache_wrapper and not _is_of_torch(one):
+            held = (value for value in gc.get_referents(one) if not callable(value))
+            if any(isinstance(leaf, Tensor) for leaf in tree_leaves(list(held))):
+                one.cache_clear()
+
+
+def _is_of_torch(function: Any) -> bool:
+    """Torch keeps no model's tensors, but a great many other things."""
+    return (getattr(function, "__module__", None) or "").partition(".")[0] in ("torch", "sympy")
 
 
 def trace_decoders(
@@ -257,6 +331,10 @@ def trace_decoders(
 # --- following the forward ---------------------------------------------------------------------
 
 
+class _NeedsDevice(Exception):
+    """Autocast chooses types by the device, which tensors of shapes alone do not have."""
+
+
 class _Untraceable(Exception):
     def __init__(self, where: str, error: BaseException) -> None:
         super().__init__(f"{type(error).__name__}: {error}".strip().splitlines()[0])
@@ -269,7 +347,26 @@ Placer = Callable[[ExitStack], str]
 
 def _meta(stack: ExitStack) -> str:
     stack.enter_context(torch.device("meta"))  # tensors that the forward creates
+    stack.enter_context(_refusing_autocast())
     return "meta"
+
+
+@contextmanager
+def _refusing_autocast() -> Iterator[None]:
+    """Inside, raises _NeedsDevice where autocast is switched on, by whomever and however deep: it
+    would be without effect on `meta`, and below autograd nobody can tell any more that it is on."""
+    switch = torch.autocast.__enter__
+
+    def enter(self: Any) -> Any:
+        if self._enabled:
+            raise _NeedsDevice("autocast chooses types by the device")
+        return switch(self)
+
+    torch.autocast.__enter__ = enter  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        torch.autocast.__enter__ = switch  # type: ignore[method-assign]
 
 
 def _fake(stack: ExitStack) -> str:
@@ -291,17 +388,36 @@ def _trace_with(
     placer: Placer, model: nn.Module, shape: tuple[int, ...], in_place: bool = False
 ) -> Trace:
     with ExitStack() as stack:
+        if placer is _meta and any(map(torch.is_autocast_enabled, ("cpu", "cuda"))):
+            raise _Untraceable("", _NeedsDevice("autocast chooses types by the device"))
         device = placer(stack)
         shadow = model if in_place else _shadow(model, device)
         images = stack.enter_context(_evaluation(shadow, shape, device))
         recorder = _Recorder(shadow, images)
         stack.callback(recorder.let_go)
+        recorder.has_symbols = placer is _fake
+        output: Any = ()
         try:
             with recorder:
                 output = shadow(images)
         except Exception as error:  # whatever the user's forward raises becomes one clear error
-            raise _Untraceable(recorder.path, error) from error
+            if not (recorder.ops and _depends_on_values(error)):
+                raise _Untraceable(recorder.path, error) from error
+            recorder.leave_off("a decision")
         return recorder.finish(output)
+
+
+def _depends_on_values(error: BaseException | None) -> bool:
+    """Whether torch gave up on fake tensors because it would have had to know what is in them."""
+    names = {kind.__name__ for kind in type(error).__mro__}
+    return bool(names & _VALUES_WANTED) or (
+        error is not None and _depends_on_values(error.__cause__)
+    )
+
+
+_VALUES_WANTED = frozenset(
+    {"GuardOnDataDependentSymNode", "DataDependentOutputException", "DynamicOutputShapeException"}
+)
 
 
 @contextmanager
@@ -309,7 +425,7 @@ def _evaluation(model: nn.Module, shape: tuple[int, ...], device: str) -> Iterat
     """Inside, `model` is called for its outputs alone, on these images."""
     dtype = next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.float32)
     images = torch.empty(shape, dtype=dtype, device=device)
-    with attention_in_full(), torch.inference_mode():
+    with attention_in_full(), _compiling_nothing(), torch.inference_mode():
         yield images
 
 
@@ -324,12 +440,12 @@ def _shadow(model: nn.Module, device: str) -> nn.Module:
             )
     memo: dict[int, Any] = {}
     try:
-        for tensor in _tensors(model):
+        for tensor in tensors_in(model):
             layout = tensor.shape, tensor.stride()
             twin = torch.empty_strided(*layout, dtype=tensor.dtype, device=device)
             is_parameter = isinstance(tensor, nn.Parameter)
             memo[id(tensor)] = nn.Parameter(twin, tensor.requires_grad) if is_parameter else twin
-        return copy.deepcopy(model, memo).eval()
+        return _uncompiled(copy.deepcopy(model, memo)).eval()
     except Exception as error:
         raise TraceError(
             f"the model cannot be copied: {error}",
@@ -339,11 +455,59 @@ def _shadow(model: nn.Module, device: str) -> nn.Module:
         ) from error
 
 
-def _tensors(model: nn.Module) -> Iterator[Tensor]:
-    """Parameters, buffers, and tensors kept as plain attributes, such as cached anchors."""
-    for module in model.modules():
-        held = [value for name, value in vars(module).items() if name != "_modules"]
-        yield from (leaf for leaf in tree_leaves(held) if isinstance(leaf, Tensor))
+def _uncompiled(model: nn.Module) -> nn.Module:
+    """The model that `torch.compile` was given: what is compiled does the same work, and would be
+    compiled first."""
+    for module in list(model.modules()):
+        module._compiled_call_impl = None
+        for name, child in module.named_children():
+            if _is_compiled(child):
+                setattr(module, name, child._orig_mod)
+    return model._orig_mod if _is_compiled(model) else model  # type: ignore[return-value]
+
+
+def _is_compiled(module: nn.Module) -> bool:
+    return type(module).__module__ == "torch._dynamo.eval_frame" and hasattr(module, "_orig_mod")
+
+
+@contextmanager
+def _compiling_nothing() -> Iterator[None]:
+    """Inside, functions that `torch.compile` was given run as they were written."""
+    if "torch._dynamo" not in sys.modules:
+        yield
+        return
+    with torch.compiler.set_stance("force_eager"):
+        yield
+
+
+def tensors_in(value: Any) -> Iterator[Tensor]:
+    """All tensors that a value holds, each once: in collections, dataclasses, modules and any other
+    objects, such as a model's outputs or its cached anchors."""
+    seen: set[int] = set()
+    waiting = [value]
+    while waiting:
+        one = waiting.pop()
+        if id(one) in seen or isinstance(one, _HOLDS_NOTHING):
+            continue
+        seen.add(id(one))
+        if isinstance(one, Tensor):
+            yield one
+            continue
+        if isinstance(one, Mapping):
+            waiting.extend(reversed(list(one.values())))
+        elif isinstance(one, (list, tuple, set, frozenset)):
+            waiting.extend(reversed(list(one)))
+        held = getattr(one, "__dict__", {})
+        waiting.extend(reversed(list(held.values())))
+        slots = (name for kind in type(one).__mro__ for name in getattr(kind, "__slots__", ()))
+        waiting.extend(getattr(one, name, None) for name in slots if name != "__dict__")
+
+
+_HOLDS_NOTHING = (
+    *(str, bytes, int, float, complex, type(None), type),
+    *(ModuleType, FunctionType, BuiltinFunctionType, MethodType),
+    *(torch.dtype, torch.device, weakref.ref),
+)
 
 
 @contextmanager
@@ -362,6 +526,8 @@ _dispatch_has_kernel = torch._C._dispatch_has_kernel_for_dispatch_key
 
 _WHOLE = frozenset({"scaled_dot_product_attention", "adaptive_avg_pool2d"})
 """Composite operators kept whole, because other counters name them and their parts would not."""
+
+_ATTENTION = torch.ops.aten.scaled_dot_product_attention.default
 
 
 def aten_name(func: Any) -> str:
@@ -414,6 +580,9 @@ class _Recorder(ShapesOnly):  # type: ignore[no-untyped-call]  # torch leaves it
         self.stages: Mapping[str, str] = dict(getattr(model, "detrbench_stages", {}))
         self.ops: list[Op] = []
         self.stack = [""]
+        self.has_symbols = False  # whether sizes may stand for values that are not known
+        self.unfollowed = ""
+        self.part_of = ""
         self.storages = _Storages()
         self.parameters: dict[str, int] = {}
         self._handles: list[RemovableHandle] = []
@@ -468,13 +637,31 @@ class _Recorder(ShapesOnly):  # type: ignore[no-untyped-call]  # torch leaves it
             return func(*args, **kwargs)
         operator = _operator(func)
         if operator.composite:
-            with self:
-                return decomposed(func, args, kwargs)
+            return self._in_parts(func, args, kwargs)
+        if func is _ATTENTION and not attends_in_one_kernel(*args, **kwargs):
+            self.part_of = operator.name
+            try:
+                return self._in_parts(func, args, kwargs)
+            finally:
+                self.part_of = ""
         result = on_shapes(func, args, kwargs)
+        if self.has_symbols and not _is_sized((args, kwargs, result)):
+            self.leave_off(qualified(operator.name))
+            return result
         sources = {k: value for k, value in kwargs.items() if k not in operator.destinations}
         with torch._C.DisableTorchFunction():  # nobody need be asked how large a tensor is
             self._record(operator, args, sources, result)
         return result
+
+    def _in_parts(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        with self:
+            if func is torch.ops.aten.group_norm.default:
+                return normalise_groups(*args, **kwargs)
+            return decomposed(func, args, kwargs)
+
+    def leave_off(self, what: str) -> None:
+        """Remember the first thing that depends on values."""
+        self.unfollowed = self.unfollowed or f"{what} in {self.path or 'the forward itself'}"
 
     def _record(
         self, operator: _Operator, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any
@@ -490,6 +677,8 @@ class _Recorder(ShapesOnly):  # type: ignore[no-untyped-call]  # torch leaves it
             return
         made = tuple(t for t in outputs if t.distinct)
         call = Call(operator.name, seen_args, seen_kwargs, tuple(inputs), made)
+        if not formula.knows(call):
+            formula = UNCOUNTED
         for tensor in inputs:
             self.touched.setdefault(tensor.storage, len(self.ops))
         self.ops.append(
@@ -502,6 +691,7 @@ class _Recorder(ShapesOnly):  # type: ignore[no-untyped-call]  # torch leaves it
                 cost=formula.cost(call),
                 memory_access_elements=memory_access_elements(call, formula.kind),
                 live_bytes=self.storages.live_bytes,
+                part_of=self.part_of,
             )
         )
 
@@ -521,7 +711,7 @@ class _Recorder(ShapesOnly):  # type: ignore[no-untyped-call]  # torch leaves it
 
     def finish(self, output: Any) -> Trace:
         """Close the books: which outputs, who touched which parameter, what folding leaves."""
-        results = [self.storages.see(t) for t in tree_leaves(output) if isinstance(t, Tensor)]
+        results = [self.storages.see(t) for t in tensors_in(output) if _is_sized(t)]
         fused = _fold_epilogues(self.ops, {t.value for t in results})
         edges = _edges(self.ops, self.image, results)
         ops = tuple(
@@ -538,7 +728,14 @@ class _Recorder(ShapesOnly):  # type: ignore[no-untyped-call]  # torch leaves it
             parameters=parameters,
             modules=self.modules,
             stages=self.stages,
+            unfollowed=self.unfollowed,
         )
+
+
+def _is_sized(value: Any) -> bool:
+    """Whether no tensor's size depends on values."""
+    tensors = (leaf for leaf in tree_leaves(value) if isinstance(leaf, Tensor))
+    return all(type(side) is int for tensor in tensors for side in tensor.shape)
 
 
 class _Storages:
@@ -580,6 +777,7 @@ class _Storages:
             version=self._versions[number],
             parameter=number in self._parameters,
             whole=distinct * itemsize >= storage.nbytes(),
+            is_complex=tensor.is_complex(),
         )
 
     def _admit(self, storage: Any, nbytes: int) -> int:

@@ -41,7 +41,9 @@ def join(counted: Result, timed: Result) -> Result:
     Where both have a key, the timed one has the last word; the status is the worse of the two. The
     case is that of whichever says on what it ran.
     """
-    worse = counted if counted.status != "ok" else timed
+    both = timed, counted
+    worse = next((row for row in both if row.status not in ("ok", "partial")), None)
+    worse = worse or (timed if timed.status != "ok" else counted)
     values = counted.metrics | {
         key: value
         for key, value in timed.metrics.items()

@@ -46,7 +46,7 @@ class Result:
         title: the name a reader knows it by.
         settings: what makes the numbers mean something: imgsz "HxW", batch, nc, fused, convention.
         metrics: values in base units by metric key; None where `missing` says why.
-        status: ok, failed or interrupted.
+        status: ok, partial (its figures lack what `reason` names), failed or interrupted.
         reason: why it is not ok.
         missing: metric key -> why its value is None.
         samples: raw measurements, such as {"latency_s": [seconds of each process]}.
@@ -119,9 +119,9 @@ class Report:
 
     @property
     def exit_code(self) -> int:
-        """What a command ends with: 0, 4 with a failed row, 130 when interrupted."""
+        """What a command ends with: 0, 4 with a failed or partial row, 130 when interrupted."""
         statuses = {row.status for row in self.rows}
-        return 130 if "interrupted" in statuses else 4 if "failed" in statuses else 0
+        return 130 if "interrupted" in statuses else 4 if statuses & {"failed", "partial"} else 0
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data in the order a reader of the file wants: what it is, then the rows."""

@@ -75,11 +75,12 @@ def missing(before: Result, rows: Sequence[Result]) -> Check:
 
 
 def unfinished(rows: Sequence[Result], where: str = "") -> Iterator[Check]:
-    """A check for every row that failed or was interrupted."""
+    """A check for every row that failed, was interrupted, or is not wholly counted."""
     for row in rows:
         if row.status != "ok":
             reason = row.reason or "no reason was recorded"
-            yield invalid_row(row, f"{where}{row.status}: {reason}", "Run it again.")
+            cure = "Its figures are too low." if row.status == "partial" else "Run it again."
+            yield invalid_row(row, f"{where}{row.status}: {reason}", cure)
 
 
 def invalid_row(row: Result, reason: str, hint: str) -> Check:
