@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from detrbench.core.errors import UsageError
+from detrbench.models.sources.inputs import of_example, of_images
 from detrbench.models.usercode import beside
 
 if TYPE_CHECKING:
@@ -80,8 +81,26 @@ class Built:
             )
 
 
-def described(module: nn.Module, name: str) -> Built:
-    """A module that somebody made, as a source would have built it."""
+def described(made: object, name: str, where: str | None = None) -> Built:
+    """What somebody made, a module or (module, example inputs), as a source would have built it.
+    Raises UsageError where it is neither; `where` says who made it."""
+    from torch import nn
+
+    module, inputs = made if isinstance(made, tuple) and len(made) == 2 else (made, None)
+    if not isinstance(module, nn.Module):
+        raise UsageError(
+            f"it returned a {type(module).__name__}, not an nn.Module",
+            where=where or name,
+            hint="Return the module, or (module, example inputs).",
+        )
+    built = _described(module, name)
+    if inputs is None:
+        return dataclasses.replace(built, module=of_images(module))
+    module, images = of_example(module, inputs, where or name)
+    return dataclasses.replace(built, module=module, images=images)
+
+
+def _described(module: nn.Module, name: str) -> Built:
     built = Built(module, name)
     if built.detector is None:
         return built

@@ -7,6 +7,7 @@ YAML files are only parsed.
 from __future__ import annotations
 
 import ast
+import io
 import pickletools
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -193,16 +194,19 @@ def _operations(file: IO[bytes]) -> Iterator[tuple[str, object]]:
             return
 
 
-class _Limited:
+class _Limited(io.BytesIO):
     """As much of a file as is read of a pickle."""
 
     def __init__(self, file: IO[bytes]) -> None:
+        super().__init__()
         self._file, self.left = file, MOST_BYTES
 
-    def read(self, size: int) -> bytes:
-        return self._spent(self._file.read(min(size, self.left)))
+    def read(self, size: int | None = -1) -> bytes:
+        return self._spent(
+            self._file.read(self.left if size is None or size < 0 else min(size, self.left))
+        )
 
-    def readline(self) -> bytes:
+    def readline(self, size: int | None = -1) -> bytes:
         return self._spent(self._file.readline(self.left))
 
     def _spent(self, read: bytes) -> bytes:
