@@ -17,6 +17,7 @@ from detrbench.models.sources.built import Built
 
 SOURCES: dict[str, str] = {
     "callable": "detrbench.models.sources.callables:Callables",
+    "huggingface": "detrbench.models.sources.huggingface:HuggingFace",
     "stranger": "detrbench.models.sources.strangers:Strangers",
     "file": "detrbench.models.sources.modelfiles:ModelFiles",
 }

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from detrbench.core.errors import UsageError
+from detrbench.models.model import Model
 from detrbench.models.sources.inputs import of_example, of_images
 from detrbench.models.usercode import beside
 
@@ -79,6 +81,13 @@ class Built:
                 where=self.title,
                 hint=f"Give --imgsz {height}x{width} --batch {count}, or return the module alone.",
             )
+
+
+def refuse_settings(model: Model, not_taken: Mapping[str, str]) -> None:
+    """Raises UsageError where `model` has a setting that its source does not take: key -> why."""
+    for key, why in not_taken.items():
+        if getattr(model, key) is not None:
+            raise UsageError(f"{model.reference} takes no {key}: {why}", hint="Leave it out.")
 
 
 def described(made: object, name: str, where: str | None = None) -> Built:

@@ -17,7 +17,7 @@ from typing import Any
 
 from detrbench.core.errors import UsageError, nearest
 from detrbench.models.model import Model
-from detrbench.models.sources.built import Built, described
+from detrbench.models.sources.built import Built, described, refuse_settings
 from detrbench.models.usercode import beside, closure, module_file, run_file, run_module
 
 _NAME = r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*"
@@ -37,9 +37,7 @@ class Callables:
         return found is not None and (found["file"] is None) != (found["module"] is None)
 
     def resolve(self, model: Model) -> Model:
-        for key, why in _NOT_TAKEN.items():
-            if getattr(model, key) is not None:
-                raise UsageError(f"{model.reference} takes no {key}: {why}", hint="Leave it out.")
+        refuse_settings(model, _NOT_TAKEN)
         _, name, root, file = _place(model.reference)
         _check_name(file, name.split(".")[0], model.reference)
         return dataclasses.replace(model, files=closure(file, root))
