@@ -110,8 +110,9 @@ Resume = Annotated[
 Output = Annotated[Path | None, file_to_write("Write to FILE instead of stdout.", "-o", "--output")]
 
 MODEL_HELP = (
-    "A name of `detrbench models`, the path of a model file, or a callable, which is run: "
-    "FILE.py:NAME, PACKAGE.MODULE:NAME. Behind an @, settings of its own: rtdetr-l@runtime=compile"
+    "A name of `detrbench models`, the path of a model file, a folder of transformers, or a "
+    "callable, which is run: FILE.py:NAME, PACKAGE.MODULE:NAME. Behind an @, settings of its own: "
+    "rtdetr-l@runtime=compile"
 )
 
 

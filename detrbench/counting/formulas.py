@@ -332,9 +332,8 @@ _BY_NAMES: Mapping[str, Formula] = {
     "grid_sampler_2d cudnn_grid_sampler": Formula(
         GRID_SAMPLE, elementwise=_per_output(7), reads=_read_taps
     ),
-    "mean sum prod amax amin max min any all argmax argmin cumsum logsumexp norm": Formula(
-        REDUCTION, elementwise=_per_input(1)
-    ),
+    """mean sum prod amax amin max min any all _is_all_true _is_any_true argmax argmin cumsum
+    logsumexp norm""": Formula(REDUCTION, elementwise=_per_input(1)),
     "var std var_mean std_mean linalg_vector_norm": Formula(REDUCTION, elementwise=_per_input(3)),
     "topk sort kthvalue": Formula(SELECTION, elementwise=_per_input(1)),
     """add sub rsub mul div neg abs relu exp exp2 log log2 log1p sqrt sin cos tan pow reciprocal
@@ -358,7 +357,7 @@ _BY_NAMES: Mapping[str, Formula] = {
     randperm""": Formula(MOVEMENT, reads=_nothing),
     "gather index index_select embedding take": Formula(MOVEMENT, reads=_read_gathered),
     """empty empty_like empty_strided empty_permuted new_empty new_empty_strided lift_fresh
-    detach""": Formula(FREE),
+    detach _local_scalar_dense""": Formula(FREE),
 }
 
 FORMULAS: Mapping[str, Formula] = {

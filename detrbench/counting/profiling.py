@@ -28,13 +28,11 @@ from detrbench.models.sources import build_model
 from detrbench.models.sources.built import Built, described
 from detrbench.reports.case import Case, Execution
 from detrbench.reports.metrics import CONVENTION_METRICS
-from detrbench.reports.parse_cases import Subjects, cases_of
+from detrbench.reports.parse_cases import Made, Subjects, cases_of
 from detrbench.reports.report import Report, Result
 from detrbench.reports.settings import SETTINGS, not_of
 
 if TYPE_CHECKING:
-    from torch import nn
-
     from detrbench.models.detector import Detector
 
 MODULE_DEPTH = 2
@@ -48,7 +46,8 @@ def profile(
 
     Args:
         models: references, such as "rtdetr-l", "./my.yaml", "./my.py:build" and
-            "rtdetr-l@batch=8"; or modules whose forward takes images (B, 3, H, W).
+            "rtdetr-l@batch=8"; or modules whose forward takes images (B, 3, H, W), or pairs of a
+            module and an example of what it takes: images, a tuple, or a dict of names.
         by: also break each model down by "stage", "module" or "op".
         convention: whose FLOPs the tables show; a report holds those of all.
         settings: of all models, by the keys of `detrbench.reports.settings.SETTINGS`: imgsz (H = W,
@@ -83,7 +82,7 @@ def _counted_apart(cases: Iterable[Case]) -> list[Case]:
     return list(found.values())
 
 
-def build_to_count(case: Case, module: nn.Module | None = None) -> Built:
+def build_to_count(case: Case, module: Made | None = None) -> Built:
     """The model of `case`, of shapes only where its source can do that, fused where asked for.
 
     `module` is what the reference stands for, where somebody has made it already; it is copied
@@ -96,7 +95,7 @@ def build_to_count(case: Case, module: nn.Module | None = None) -> Built:
     if not case.execution.fused:
         return built
     if module is not None:
-        built = replace(built, module=copy.deepcopy(module))
+        built = replace(built, module=copy.deepcopy(built.module))
     with ShapesOnly():
         return built.fused()
 
@@ -118,9 +117,7 @@ def metrics_of(totals: Totals, ops: Sequence[Op]) -> dict[str, int | float | Non
     return counted | emulated
 
 
-def counted(
-    case: Case, by: Grouping | None, convention: str, module: nn.Module | None = None
-) -> Result:
+def counted(case: Case, by: Grouping | None, convention: str, module: Made | None = None) -> Result:
     """The row of one case. Raises UsageError where it cannot be built."""
     built = build_to_count(case, module)
     blank = Result(

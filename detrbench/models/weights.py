@@ -38,7 +38,7 @@ def load_backbone(detector: Detector, path: str | Path) -> None:
     if not wanted:
         raise UsageError(
             f"nothing in the file belongs to the backbone of {detector.spec.name}; "
-            f"it holds {_some(offered)}",
+            f"it holds {some(offered)}",
             where=where,
             hint="map its prefixes to rows under `backbone_weights` in the model file.",
         )
@@ -49,7 +49,7 @@ def load_backbone(detector: Detector, path: str | Path) -> None:
     used = {renamed[key] for key in wanted if key in renamed}
     if unused := [key for key in offered if key not in used]:
         warnings.warn(
-            f"{where}: {len(unused)} entries were not used: {_some(unused)}.",
+            f"{where}: {len(unused)} entries were not used: {some(unused)}.",
             DetrbenchWarning,
             stacklevel=2,
         )
@@ -119,9 +119,9 @@ def _check(wanted: Tensors, renamed: Mapping[str, str], offered: Tensors, where:
     ]
     problems = []
     if missing:
-        problems.append(f"{len(missing)} tensors are missing: {_some(missing)}")
+        problems.append(f"{len(missing)} tensors are missing: {some(missing)}")
     if misshaped:
-        problems.append(f"{len(misshaped)} have another shape: {_some(misshaped)}")
+        problems.append(f"{len(misshaped)} have another shape: {some(misshaped)}")
     if problems:
         raise UsageError(
             "; ".join(problems),
@@ -130,7 +130,7 @@ def _check(wanted: Tensors, renamed: Mapping[str, str], offered: Tensors, where:
         )
 
 
-def _some(names: Iterable[str]) -> str:
+def some(names: Iterable[str]) -> str:
     names = list(names)
     more = len(names) - SHOWN
     return ", ".join(names[:SHOWN]) + (f" and {more} more" if more > 0 else "")

@@ -7,7 +7,7 @@ import itertools
 import re
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from detrbench.core.errors import UsageError
 from detrbench.models.model import Model
@@ -135,13 +135,16 @@ def _unlike(cases: tuple[Case, ...]) -> tuple[Case, ...]:
     return cases
 
 
-Subjects = Sequence["str | Path | Case | nn.Module"]
+Made: TypeAlias = "nn.Module | tuple[nn.Module, object]"
+"""What somebody made: a module, or one with an example of what its forward takes."""
+
+Subjects = Sequence["str | Path | Case | Made"]
 """What the library's functions take as models: references, cases, or modules made already."""
 
 
 def cases_of(
     models: Subjects, settings: Mapping[str, Any]
-) -> tuple[tuple[Case, ...], dict[str, nn.Module]]:
+) -> tuple[tuple[Case, ...], dict[str, Made]]:
     """The cases of a call, and the modules among its models by the reference they got.
 
     Args:
@@ -151,22 +154,38 @@ def cases_of(
     Raises:
         UsageError: as `make_cases`; a key that is no setting, or no model at all.
     """
-    given = [models] if not isinstance(models, (list, tuple)) else list(models)
+    alone = not isinstance(models, (list, tuple)) or _is_pair(models)
+    given: list[Any] = [models] if alone else list(models)
     if not given:
         raise UsageError("there is no model to measure", hint="Name one or more.")
     cases = [one for one in given if isinstance(one, Case)]
     if len(cases) == len(given):
         return _unlike(tuple(cases)), {}
-    modules: dict[str, nn.Module] = {}
+    modules: dict[str, Made] = {}
     references = [
         one if isinstance(one, (str, Path)) else _module_name(one, modules) for one in given
     ]
     return make_cases(references, _axes(settings), known=modules), modules
 
 
-def _module_name(module: Any, modules: dict[str, Any]) -> str:
-    """Names `module` among `modules`, by its class, or by its model file where it has one."""
-    if not hasattr(module, "named_parameters"):
+def _is_pair(given: Any) -> bool:
+    """Whether it is a module and an example of its inputs, and not two models."""
+    pair = isinstance(given, tuple) and len(given) == 2
+    return pair and _is_module(given[0]) and not (_is_pair(given[1]) or _is_model(given[1]))
+
+
+def _is_module(given: Any) -> bool:
+    return hasattr(given, "named_parameters")
+
+
+def _is_model(given: Any) -> bool:
+    return _is_module(given) or isinstance(given, (str, Path, Case))
+
+
+def _module_name(made: Any, modules: dict[str, Made]) -> str:
+    """Names `made` among `modules`, by its class, or by its model file where it has one."""
+    module = made[0] if _is_pair(made) else made
+    if not _is_module(module):
         hint = "Give a name, a path, FILE.py:NAME, or an nn.Module."
         raise UsageError(f"a {type(module).__name__} is no model", hint=hint)
     from detrbench.models.yaml_spec import ModelSpec
@@ -175,7 +194,7 @@ def _module_name(module: Any, modules: dict[str, Any]) -> str:
     name = spec.name if isinstance(spec, ModelSpec) else type(module).__name__
     if name in modules:
         raise UsageError("two of the models have the same name", hint="Name each model once.")
-    modules[name] = module
+    modules[name] = made
     return name
 
 

@@ -7,6 +7,7 @@ outputs are compared given the same selected queries.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -105,11 +106,22 @@ def check_finite(output: object) -> None:
 
 
 def tensors(output: object) -> Iterator[Tensor]:
-    """Every tensor in nested tuples, lists and mappings, in order."""
-    if isinstance(output, Tensor):
-        yield output
-    elif isinstance(output, Mapping):
-        yield from tensors(list(output.values()))
-    elif isinstance(output, (list, tuple)):
-        for item in output:
-            yield from tensors(item)
+    """Every tensor in nested tuples, lists, mappings, dataclasses and other plain objects, in
+    order, each object once."""
+    yield from _tensors(output, set())
+
+
+def _tensors(value: object, seen: set[int]) -> Iterator[Tensor]:
+    if isinstance(value, Tensor):
+        yield value
+        return
+    held = getattr(value, "__dict__", {})
+    if isinstance(value, (nn.Module, type)) or id(value) in seen:
+        return
+    seen.add(id(value))
+    if isinstance(value, Mapping):
+        held = value
+    elif dataclasses.is_dataclass(value):  # those with slots have no __dict__
+        held = {each.name: getattr(value, each.name) for each in dataclasses.fields(value)}
+    for each in value if isinstance(value, (list, tuple)) else list(held.values()):
+        yield from _tensors(each, seen)

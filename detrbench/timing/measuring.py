@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from detrbench.core.errors import DetrbenchWarning
 from detrbench.core.processes import called_as
@@ -17,7 +17,7 @@ from detrbench.core.units import show_eta
 from detrbench.models.sources import check_unchanged
 from detrbench.models.sources.built import Built, described
 from detrbench.reports.case import Case
-from detrbench.reports.parse_cases import Subjects, cases_of
+from detrbench.reports.parse_cases import Made, Subjects, cases_of
 from detrbench.reports.report import Report
 from detrbench.reports.verdicts import (
     ALPHA,
@@ -40,10 +40,6 @@ from detrbench.timing.resolution import remembered
 from detrbench.timing.rounds import OnProgress
 from detrbench.timing.rows import latency_comparisons, latency_report
 from detrbench.timing.stop_rules import Plan
-
-if TYPE_CHECKING:
-    from torch import nn
-
 
 IN_PROCESS_S = 30.0
 """For models that can only be timed in this process, where nobody said how long."""
@@ -70,9 +66,10 @@ def latency(
     Args:
         models: references, such as "rtdetr-l", "./my.yaml", "./my.py:build" and
             "rtdetr-l@runtime=compile,threads=1"; or modules whose forward takes images
-            (B, 3, H, W). The first is the baseline of the ratios of its workload (image size and
-            batch). A module cannot be sent to another process: with one among them, all are timed
-            in this process, copied and not changed, and there is no verdict.
+            (B, 3, H, W), or pairs of a module and an example of what it takes. The first is the
+            baseline of the ratios of its workload (image size and batch). A module cannot be sent
+            to another process: with one among them, all are timed in this process, copied and not
+            changed, and there is no verdict.
         settings: of all models, by the keys of `detrbench.reports.settings.SETTINGS`: device,
             batch, imgsz (pixels of a square, or (height, width)), nc, fuse, threads, blocks,
             backbone_weights, runtime, dtype, memory_format, tf32, cudnn_benchmark, cold_l2,
@@ -220,7 +217,7 @@ def _seconds_for(run: Run, processes: int) -> float | None:
 
 
 def _in_this_process(
-    request: Request, modules: Mapping[str, nn.Module], margin: float, progress: OnProgress | None
+    request: Request, modules: Mapping[str, Made], margin: float, progress: OnProgress | None
 ) -> Run:
     def build(case: Case) -> Built:
         """What was given as a module is copied, and not changed."""

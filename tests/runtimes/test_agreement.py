@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import pytest
@@ -9,7 +10,7 @@ from torch import Tensor, nn
 from detrbench.core.errors import DetrbenchError
 from detrbench.reports.case import Execution
 from detrbench.runtimes import open_runtime
-from detrbench.runtimes.agreement import TOLERANCES, check_agreement, deviation
+from detrbench.runtimes.agreement import TOLERANCES, check_agreement, deviation, tensors
 from detrbench.runtimes.images import natural_images
 from tests.runtimes.small import SmallDetector
 
@@ -120,3 +121,28 @@ def test_a_dtype_that_changes_the_outputs_is_no_latency() -> None:
     runtime = open_runtime(Execution(dtype="float16"))
     with pytest.raises(DetrbenchError, match=r"float16 and contiguous on cpu: outputs deviate by"):
         runtime.prepare(Picky(None), natural_images(1, 8, 8))
+
+
+@dataclasses.dataclass
+class Answer:
+    boxes: Tensor
+    more: object = None
+
+
+class Plain:
+    def __init__(self, scores: Tensor) -> None:
+        self.scores, self.itself, self.of = scores, self, nn.Conv2d(1, 1, 1)
+
+
+@dataclasses.dataclass
+class Slim:
+    __slots__ = ("boxes",)
+    boxes: Tensor
+
+
+def test_tensors_are_found_in_whatever_a_model_returns() -> None:
+    a, b, c = torch.zeros(1), torch.zeros(2), torch.zeros(3)
+    for value in ([a, (b, {"x": c})], Answer(a, Answer(b, [c])), [Slim(a), Plain(b), "text", c]):
+        assert [len(each) for each in tensors(value)] == [1, 2, 3]
+    with pytest.raises(DetrbenchError, match="NaN"):
+        check_agreement(Answer(a), Answer(torch.tensor([math.nan])), 1.0, "compiled")

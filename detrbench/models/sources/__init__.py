@@ -17,6 +17,8 @@ from detrbench.models.sources.built import Built
 
 SOURCES: dict[str, str] = {
     "callable": "detrbench.models.sources.callables:Callables",
+    "huggingface": "detrbench.models.sources.huggingface:HuggingFace",
+    "stranger": "detrbench.models.sources.strangers:Strangers",
     "file": "detrbench.models.sources.modelfiles:ModelFiles",
 }
 """Name -> "module:Class", asked in this order; the last takes what no other does."""

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from detrbench.core.errors import UsageError
+from detrbench.models.model import Model
+from detrbench.models.sources.inputs import of_example, of_images
 from detrbench.models.usercode import beside
 
 if TYPE_CHECKING:
@@ -80,8 +83,33 @@ class Built:
             )
 
 
-def described(module: nn.Module, name: str) -> Built:
-    """A module that somebody made, as a source would have built it."""
+def refuse_settings(model: Model, not_taken: Mapping[str, str]) -> None:
+    """Raises UsageError where `model` has a setting that its source does not take: key -> why."""
+    for key, why in not_taken.items():
+        if getattr(model, key) is not None:
+            raise UsageError(f"{model.reference} takes no {key}: {why}", hint="Leave it out.")
+
+
+def described(made: object, name: str, where: str | None = None) -> Built:
+    """What somebody made, a module or (module, example inputs), as a source would have built it.
+    Raises UsageError where it is neither; `where` says who made it."""
+    from torch import nn
+
+    module, inputs = made if isinstance(made, tuple) and len(made) == 2 else (made, None)
+    if not isinstance(module, nn.Module):
+        raise UsageError(
+            f"it returned a {type(module).__name__}, not an nn.Module",
+            where=where or name,
+            hint="Return the module, or (module, example inputs).",
+        )
+    built = _described(module, name)
+    if inputs is None:
+        return dataclasses.replace(built, module=of_images(module))
+    module, images = of_example(module, inputs, where or name)
+    return dataclasses.replace(built, module=module, images=images)
+
+
+def _described(module: nn.Module, name: str) -> Built:
     built = Built(module, name)
     if built.detector is None:
         return built

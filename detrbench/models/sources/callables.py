@@ -1,7 +1,7 @@
 """Python callables that return a module: `./my.py:build` or `package.module:build`.
 
-The callable returns an `nn.Module`, or (module, example inputs). It is called without arguments,
-with `nc` where a class count was asked for. Its form says that code is run.
+The callable returns an `nn.Module`, or (module, example inputs), see `inputs`. It is called without
+arguments, with `nc` where a class count was asked for. Its form says that code is run.
 """
 
 from __future__ import annotations
@@ -13,15 +13,12 @@ import re
 from collections.abc import Callable, Sequence
 from functools import reduce
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from detrbench.core.errors import UsageError, nearest
 from detrbench.models.model import Model
-from detrbench.models.sources.built import Built, described
+from detrbench.models.sources.built import Built, described, refuse_settings
 from detrbench.models.usercode import beside, closure, module_file, run_file, run_module
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 _NAME = r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*"
 _FORM = re.compile(rf"(?!.*\.ya?ml$)(?P<file>.+\.py)?(?P<module>{_NAME})?:(?P<name>{_NAME})")
@@ -40,9 +37,7 @@ class Callables:
         return found is not None and (found["file"] is None) != (found["module"] is None)
 
     def resolve(self, model: Model) -> Model:
-        for key, why in _NOT_TAKEN.items():
-            if getattr(model, key) is not None:
-                raise UsageError(f"{model.reference} takes no {key}: {why}", hint="Leave it out.")
+        refuse_settings(model, _NOT_TAKEN)
         _, name, root, file = _place(model.reference)
         _check_name(file, name.split(".")[0], model.reference)
         return dataclasses.replace(model, files=closure(file, root))
@@ -70,7 +65,7 @@ class Callables:
                 raise UsageError(
                     f"calling it failed: {type(error).__name__}: {error}", where=model.reference
                 ) from error
-        built = _built(made, model)
+        built = described(made, model.name, model.reference)
         return dataclasses.replace(
             built, module=built.module.eval(), nc=model.nc or built.nc, folder=root
         )
@@ -151,49 +146,3 @@ def _check_arguments(make: Callable[..., Any], keywords: dict[str, Any], referen
         raise UsageError(f"it cannot be called so: {error}", where=reference, hint=hint) from error
     except ValueError:  # a built-in that does not tell its signature
         return
-
-
-def _built(made: object, model: Model) -> Built:
-    from torch import Tensor, nn
-
-    module, inputs = made if isinstance(made, tuple) and len(made) == 2 else (made, None)
-    if not isinstance(module, nn.Module):
-        raise UsageError(
-            f"it returned a {type(module).__name__}, not an nn.Module",
-            where=model.reference,
-            hint="Return the module, or (module, example inputs).",
-        )
-    built = described(module, model.name)
-    if inputs is None:
-        return built
-    first, *more = inputs if isinstance(inputs, (tuple, list)) and inputs else (inputs,)
-    is_images = isinstance(first, Tensor) and first.dim() == 4 and first.is_floating_point()
-    if not is_images or not all(isinstance(each, Tensor) for each in more):
-        raise UsageError(
-            "its example inputs are not images (B, C, H, W) and, after them, other tensors",
-            where=model.reference,
-            hint="Return (module, images) or (module, (images, another, ...)).",
-        )
-    if more:
-        built = dataclasses.replace(built, module=with_inputs(module, more))
-    return dataclasses.replace(built, images=first)
-
-
-def with_inputs(module: Any, more: Sequence[Tensor]) -> Any:
-    """`module` as a function of images alone: the other inputs stay as they are."""
-    from torch import nn
-
-    class WithInputs(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.module = module
-            stages = getattr(module, "detrbench_stages", {})
-            self.detrbench_stages = {f"module.{path}": stage for path, stage in stages.items()}
-            for index, each in enumerate(more):
-                self.register_buffer(f"input_{index}", each)
-
-        def forward(self, images: Tensor) -> Any:
-            rest = [getattr(self, f"input_{index}") for index in range(len(more))]
-            return self.module(images, *rest)
-
-    return WithInputs()
