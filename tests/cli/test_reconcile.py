@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import functools
 import io
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +16,32 @@ import torch
 from detrbench.cli import main
 from detrbench.counting import reconcile
 from detrbench.counting.conventions import CONVENTIONS
+from detrbench.counting.tracing import Trace
+from detrbench.models.sources.built import Built
+from detrbench.reports.case import Case
 
 
 @pytest.fixture(autouse=True)
 def one_size(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The others only take time; tests/test_reconcile.py tells two apart."""
+    """The others only take time; tests/counting/test_reconcile.py tells two apart."""
     monkeypatch.setattr(reconcile, "SIZES", (640,))
+
+
+@pytest.fixture(autouse=True, scope="module")
+def each_case_is_counted_once() -> Iterator[None]:
+    """A search asks for the same few cases again and again, and its answer is tested elsewhere."""
+    real = reconcile.trace_case
+    known: dict[Case, Trace] = {}
+
+    def trace_case(case: Case, built: Built | None = None) -> Trace:
+        if case not in known:
+            known[case] = real(case, built)
+        return known[case]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(reconcile, "build_to_count", functools.cache(reconcile.build_to_count))
+        patch.setattr(reconcile, "trace_case", trace_case)
+        yield
 
 
 def answer_to(capsys: pytest.CaptureFixture[str], *arguments: str) -> Any:
@@ -75,8 +97,8 @@ def test_parameters_alone_say_nothing_of_image_and_convention(
 
 
 def test_components_as_json(capsys: pytest.CaptureFixture[str]) -> None:
-    data = answer_to(capsys, "shufflev2-x0.5", "--imgsz", "160", "--nc", "3", "--fuse")
-    assert data["settings"] == {"imgsz": "160x160", "batch": 1, "nc": 3, "fused": True}
+    data = answer_to(capsys, "shufflev2-x0.5", "--imgsz", "64", "--nc", "3", "--fuse")
+    assert data["settings"] == {"imgsz": "64x64", "batch": 1, "nc": 3, "fused": True}
     assert len(data["counters"]) + len(data["missing"]) == 3
     assert all(counter["residual_flops"] == 0 for counter in data["counters"].values())
     assert data["counters"]["torch"]["counter"] == f"torch {torch.__version__}"
@@ -84,8 +106,12 @@ def test_components_as_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert 2 * core == data["counters"]["torch"]["flops"]
 
 
-def test_components_as_csv_and_text(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    command = ["reconcile", "shufflev2-x0.5", "--imgsz", "160x192"]
+def test_components_as_csv_and_text(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    once = functools.cache(reconcile.reconcile)
+    monkeypatch.setattr(reconcile, "reconcile", lambda case, progress: once(case))
+    command = ["reconcile", "shufflev2-x0.5", "--imgsz", "64x96"]
     file = tmp_path / "components.csv"
     assert main([*command, "-o", str(file)]) == 0
     assert capsys.readouterr().out == ""
@@ -94,7 +120,7 @@ def test_components_as_csv_and_text(capsys: pytest.CaptureFixture[str], tmp_path
     assert rows[0]["component"] == "convolutions"
     assert main(command) == 0
     text = capsys.readouterr().out
-    assert "image 160x192, batch 1, nc=80, unfused" in " ".join(text.split())
+    assert "image 64x96, batch 1, nc=80, unfused" in " ".join(text.split())
     for row in rows:
         assert row["component"] in text
     assert "residual, MACs" in text
@@ -107,7 +133,7 @@ def test_a_counter_that_is_missing_is_named_with_the_cure(
         raise reconcile.CounterMissing("thop is not installed", hint="pip install it")
 
     monkeypatch.setitem(reconcile.COUNTERS, "thop", gone)  # type: ignore[arg-type]
-    data = answer_to(capsys, "shufflev2-x0.5", "--imgsz", "160")
+    data = answer_to(capsys, "shufflev2-x0.5", "--imgsz", "64")
     assert "thop" not in data["counters"]
     assert data["missing"] == {"thop": "thop is not installed\n  pip install it"}
 
