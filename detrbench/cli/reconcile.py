@@ -81,7 +81,7 @@ def reconcile(
 
 
 def _figure(text: str, factor: float, flag: str) -> Printed:
-    printed = parse_printed(text, factor=factor, where=flag)
+    printed = parse_printed(text, factor=factor, where=flag, in_full=True)
     if not printed.value:
         raise UsageError("no detector has 0 of these", where=flag, hint="give a figure above 0")
     return printed

@@ -59,7 +59,7 @@ def test_the_answer_is_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
         "rtdetr-l prints exactly 32.8M parameters and 108.0 GFLOPs when unfused, nc from 1 to 14, "
         "image 640x640, counted as thop does (2 FLOPs per MAC)."
     ) in " ".join(captured.out.split())
-    assert captured.err == "searching settings ...\n"
+    assert captured.err == "starting ...\nsearching settings ...\n"
 
 
 def test_what_was_found_as_json_and_csv(capsys: pytest.CaptureFixture[str]) -> None:
@@ -91,6 +91,15 @@ def test_parameters_alone_say_nothing_of_image_and_convention(
     assert "unfused, nc from 1 to 14" in found["answer"]
     assert "counted as" not in found["answer"]
     assert "image" not in found["answer"]
+
+
+@pytest.mark.parametrize("params", ["19,321,543", "19321543"])
+def test_parameters_in_full_are_those_of_one_class_count(
+    params: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = answer_to(capsys, "shufflev2", "--params", params)
+    assert [(one["nc_low"], one["nc_high"]) for one in found["settings"]] == [(1, 1)]
+    assert found["exact"] is True
 
 
 # --- components ---
