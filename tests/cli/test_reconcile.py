@@ -102,6 +102,24 @@ def test_parameters_in_full_are_those_of_one_class_count(
     assert found["exact"] is True
 
 
+def test_a_published_table_is_explained_row_by_row(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """Of the first row, 1 to 3 classes print its GFLOPs; of the second, only 2 its parameters."""
+    file = tmp_path / "paper.csv"
+    file.write_text('model,Params,GFLOPs,Latency\nshufflev2,19.3M,62.8,10.5\n'
+                    'shufflev2,"19,323,598",,\n')  # fmt: skip
+    found = answer_to(capsys, "--table", str(file))
+    first, second = found["rows"]
+    assert (first["row"], first["latency"], first["exact"]) == (2, "10.5", True)
+    (settings,) = first["settings"]
+    assert (settings["nc_low"], settings["nc_high"], settings["convention"]) == (1, 3, "thop")
+    assert [(one["nc_low"], one["nc_high"]) for one in second["settings"]] == [(2, 2)]
+    (common,) = found["common"]
+    assert (common["convention"], common["nc_low"], common["nc_high"]) == ("thop", 2, 2)
+    assert found["apart"] == []
+
+
 # --- components ---
 
 
@@ -158,6 +176,7 @@ WRONG: dict[str, tuple[list[str], list[str]]] = {
     "no size": (["--imgsz", "0"], ["--imgsz"]),
     "no such format": (["--format", "jsn"], ["--format", "json?"]),
     "no such blocks": (["--blocks", "none.py"], ["--blocks", "none.py"]),
+    "a model and a table": (["--table", __file__], ["--table", "alone"]),
     "not a multiple of the stride": (["--imgsz", "650"], ["650", "32"]),
 }
 
@@ -174,6 +193,19 @@ def test_wrong_arguments_exit_2_and_name_the_flag(
     assert "Traceback" not in captured.err
     for word in words:
         assert word in captured.err
+
+
+def test_a_table_that_cannot_be_read_is_said_with_its_place(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    file = tmp_path / "paper.csv"
+    file.write_text("model,params\nrtdetr-1,3\n")
+    assert main(["reconcile", "--table", str(file)]) == 2
+    assert f"{file}, row 2, column 'model': there is no model" in capsys.readouterr().err
+    assert main(["reconcile", "--table", str(tmp_path / "none.csv")]) == 2
+    assert "--table: " in capsys.readouterr().err
+    assert main(["reconcile"]) == 2
+    assert "no model is named" in capsys.readouterr().err
 
 
 def test_an_unknown_model_suggests_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
