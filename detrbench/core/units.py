@@ -61,6 +61,9 @@ UNITS: dict[str, Unit] = {
 
 _PREFIXES = {"k": 1e3, "K": 1e3, "M": 1e6, "G": 1e9, "B": 1e9, "T": 1e12}
 _PRINTED = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,15})?) ?([kKMGBT]?)(?:FLOPs|MACs)?", re.ASCII)
+_SEPARATED = re.compile(r"[0-9]{1,3}(?:,[0-9]{3}){1,5}", re.ASCII)
+# As millions or billions no model could have so much.
+_IN_FULL = re.compile(r"[0-9]{6,18}", re.ASCII)
 _IMAGE_SIZE = re.compile(r"([0-9]{1,5})(?:[xX]([0-9]{1,5}))?", re.ASCII)
 
 
@@ -186,18 +189,24 @@ class Printed:
         return f"{value / self.factor:.{decimals}f}" == self.digits
 
 
-def parse_printed(text: str, *, factor: float = 1.0, where: str | None = None) -> Printed:
-    """Read a printed number such as "32.8M" or "108.0".
+def parse_printed(
+    text: str, *, factor: float = 1.0, where: str | None = None, in_full: bool = False
+) -> Printed:
+    """Read a printed number such as "32.8M", "108.0" or "32,970,476".
 
     Args:
         text: digits, at most one point, an optional prefix (k, M, G or B, T).
         factor: base units per printed unit where no prefix is given: 1e9 for a column of GFLOPs.
         where: the flag or file the text is from, for the message.
+        in_full: whether a whole number of six digits and more is in base units: 32970476.
 
     Raises:
         UsageError: it is not such a number.
     """
-    match = _PRINTED.fullmatch(text.strip())
+    text = text.strip()
+    if _SEPARATED.fullmatch(text) or (in_full and _IN_FULL.fullmatch(text)):
+        return Printed(str(int(text.replace(",", ""))), 1.0)
+    match = _PRINTED.fullmatch(text)
     if match is None:
         raise UsageError(
             f"{text!r} is not a printed number", where=where, hint="write it like 32.8M or 108.0"

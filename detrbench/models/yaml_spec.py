@@ -86,6 +86,7 @@ class Published:
     params: str | None = None  # e.g. "32.8M"
     gflops: str | None = None  # e.g. "108.0"
     latency_ms: str | None = None  # e.g. "11.6"
+    fps: str | None = None  # images per second, e.g. "114"
     # What reproduces params and gflops: nc, fused, convention, imgsz.
     settings: Mapping[str, Any] = field(default_factory=dict)
 
@@ -391,7 +392,7 @@ def _all_published(node: Node) -> tuple[Published, ...]:
 
 
 def _published(node: Node) -> Published:
-    form = "label: ..., source: ..., and what it prints: params, gflops, latency_ms"
+    form = "label: ..., source: ..., and what it prints: params, gflops, latency_ms, fps"
     known = tuple(each.name for each in fields(Published))
     entries = mapping(node, known, name="a published figure", hint=f"write {form}.")
     printed: dict[str, Any] = {

@@ -33,6 +33,7 @@ PARTS = ("stage", "module", "op")
 """What a model can be broken down by."""
 
 MEASURED = tuple(one for one in METRICS.values() if one.spread)
+_PRINTED_TIMES = tuple(one for one in METRICS.values() if one.measured and one.published_as)
 
 
 @dataclass(frozen=True)
@@ -134,7 +135,7 @@ def document(report: Report, by: str | None = None) -> Document:
         UsageError: `by` is none of these, or no row of the report holds such parts.
     """
     parts = None if by is None else _breakdown(report, by)
-    # A table for each workload: what is in one is compared.
+    # A table for each workload that is timed: what is in one is compared.
     *summaries, last = (_summary(report, rows) for rows in workloads(report))
     last = replace(last, notes=(*last.notes, *provenance(report)))
     tables = filter(None, (*summaries, last, _verdicts(report), parts))
@@ -145,10 +146,12 @@ def document(report: Report, by: str | None = None) -> Document:
 
 
 def workloads(report: Report) -> list[tuple[Result, ...]]:
-    """The rows, those of one workload together; what has no cases is one."""
+    """The rows, those of one workload together: times of others say nothing beside them. What has
+    no cases is one, and so is what nobody timed."""
+    timed = any(one.key in row.metrics for row in report.rows for one in MEASURED)
     groups: dict[tuple[Any, ...], list[Result]] = {}
     for row in report.rows:
-        workload = () if row.case is None else row.case.execution.workload
+        workload = row.case.execution.workload if timed and row.case is not None else ()
         groups.setdefault(workload, []).append(row)
     return [tuple(rows) for rows in groups.values()] or [()]
 
@@ -187,8 +190,14 @@ def summary_metrics(rows: tuple[Result, ...]) -> list[Metric]:
     return [
         METRICS[key]
         for key in metric_keys(rows)
-        if key in METRICS and METRICS[key].summary and METRICS[key].convention in {None, *asked}
+        if key in METRICS and METRICS[key].convention in {None, *asked}
+        if METRICS[key].summary or any(map(_prints(METRICS[key]), rows))
     ]
+
+
+def _prints(one: Metric) -> Callable[[Result], bool]:
+    """Whether somebody published this metric of a row's model."""
+    return lambda row: any(figure.get(one.published_as or "") for figure in row.published)
 
 
 def value_column(shown: Metric) -> Column:
@@ -349,7 +358,7 @@ def _published_lines(
         return
     ours = [_ours(figure, one, row) for one in shown]
     deviations = tuple(
-        "" if one.spread and not _names_device(figure) else deviation_text(figure, one, value)
+        "" if one.measured and not _names_device(figure) else deviation_text(figure, one, value)
         for one, value in zip(shown, ours, strict=True)
     )
     mark = marks.mark(published_note(figure, likewise=any(deviations)) + _times_note(figure))
@@ -378,7 +387,7 @@ def published_note(figure: Mapping[str, Any], likewise: bool = True) -> str:
 
 def _times_note(figure: Mapping[str, Any]) -> str:
     """What its times are of: who times other images, elsewhere, must not take them for a goal."""
-    if not any(figure.get(one.published_as or "") for one in MEASURED):
+    if not any(figure.get(one.published_as or "") for one in _PRINTED_TIMES):
         return ""
     size = (figure.get("settings") or {}).get("imgsz")
     of = [f"images of {size}"] if size else []
@@ -394,7 +403,7 @@ def _names_device(figure: Mapping[str, Any]) -> bool:
 def _ours(figure: Mapping[str, Any], one: Metric, row: Result) -> int | float | None:
     """Our value at a printed one's settings; None where none was printed, or ours has others."""
     printed = figure.get(one.published_as or "")
-    if not printed or (one.spread and not measured_like(figure, row.settings)):
+    if not printed or (one.measured and not measured_like(figure, row.settings)):
         return None
     ours: Mapping[str, int | float] = figure.get("ours") or {}
     if one.convention is None:
@@ -409,7 +418,8 @@ def deviation_text(figure: Mapping[str, Any], one: Metric, ours: float | None) -
     printed = figure.get(one.published_as or "")
     if not printed or ours is None:
         return ""
-    wanted = parse_printed(printed, factor=printed_factor(one.unit), where=figure.get("label"))
+    factor, label = printed_factor(one.unit), figure.get("label")
+    wanted = parse_printed(printed, factor=factor, where=label, in_full=True)
     change = ratio(ours, wanted.value)
     return "" if change is None else show_change(change)
 

@@ -36,7 +36,8 @@ class Metric:
         unit: a key of `detrbench.core.units.UNITS`, the unit the stored value is in.
         better: which way is better; None where neither is, such as a number of samples.
         explanation: one sentence for a reader who has never met it.
-        summary: whether tables show it unasked; files always hold every metric.
+        summary: whether tables show it unasked; files always hold every metric. Others are shown
+            where somebody published one.
         measured: whether it belongs to a machine and a run, unlike a count.
         additive: whether the parts of a model add up to the whole.
         convention: the way of counting that it is the FLOPs of; tables show the one asked for.
@@ -71,9 +72,16 @@ def _flops(convention: str, key: str, title: str, explanation: str, source: str)
 
 
 def _timing(
-    key: str, title: str, unit: str, explanation: str, better: Better | None = "lower"
+    key: str,
+    title: str,
+    unit: str,
+    explanation: str,
+    better: Better | None = "lower",
+    published_as: str | None = None,
 ) -> Metric:
-    return Metric(key, title, unit, better, explanation, TIMING, measured=True)
+    return Metric(
+        key, title, unit, better, explanation, TIMING, measured=True, published_as=published_as
+    )
 
 
 def _floor(limit: str, word: str, explanation: str) -> Metric:
@@ -187,7 +195,7 @@ _TABLE = (
     _timing("latency_first_s", "First call", "s",
             "Time of the very first forward pass, before any warm-up."),
     _timing("images_per_s", "Images per second", "image/s", "The batch over the median latency.",
-            better="higher"),
+            better="higher", published_as="fps"),
     _timing("latency_samples", "Samples", "count", "Number of timed forward passes.", better=None),
     _timing("latency_processes", "Processes", "count",
             "Number of fresh processes that the samples are from.", better=None),

@@ -51,8 +51,8 @@ class Result:
         missing: metric key -> why its value is None.
         samples: raw measurements, such as {"latency_s": [seconds of each process]}.
         parts: "stage", "module" or "op" -> [{"part": its name, metric key: value, ...}].
-        published: figures others printed: label, source, params, gflops, latency_ms (text), the
-            settings that reproduce them, and `ours`: metric key -> our value at those settings.
+        published: figures others printed: label, source, params, gflops, latency_ms, fps (text),
+            the settings that reproduce them, and `ours`: metric key -> our value at those settings.
         notes: sentences a reader of the numbers must not miss.
         case: what was built and how it was executed, as it was asked for; `None` in reports of
             schema 1, and where nobody asked for one.

@@ -160,13 +160,22 @@ def _result(run: Run, case: Case) -> Result:
         samples=_samples(run, model),
         parts={"stage": parts} if (parts := _parts(run, case)) else {},
         published=[
-            {**figure, "ours": {"latency_median_s": metrics["latency_median_s"]}}
+            {**figure, "ours": ours}
             for figure in subject.published
-            if figure["latency_ms"] is not None
+            if (ours := _as_printed(figure, metrics))
         ],
         notes=(*subject.notes, *_notes(run, model), *_sum_note(metrics, parts)),
         case=case,
     )
+
+
+def _as_printed(figure: Mapping[str, Any], metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """Our times of what the figure printed."""
+    return {
+        one.key: metrics.get(one.key)
+        for one in METRICS.values()
+        if one.measured and figure.get(one.published_as or "") is not None
+    }
 
 
 def _parts(run: Run, case: Case) -> list[dict[str, Any]]:

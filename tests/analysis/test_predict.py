@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import functools
 import io
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +45,8 @@ from detrbench.cli import main
 from detrbench.cli.predict import predict as predict_command
 from detrbench.core.errors import DetrbenchError, UsageError
 from detrbench.core.units import show_imgsz, show_part
+from detrbench.counting import profiling
+from detrbench.counting.tracing import Trace
 from detrbench.machine.circumstances import (
     Circumstances,
     circumstances_from,
@@ -50,6 +54,7 @@ from detrbench.machine.circumstances import (
 )
 from detrbench.machine.threads import allowed_threads
 from detrbench.machine.validity import Entry
+from detrbench.models.sources.built import Built
 from detrbench.render import FORMATS
 from detrbench.reports.case import Case
 from detrbench.reports.parse_cases import make_cases
@@ -77,6 +82,24 @@ BUSY = dataclasses.replace(PROFILE, circumstances=circumstances_of([(OTHERS, 10.
 
 MODELS = ("rtdetr-l", "shufflev2", "shufflev2-x0.5", "mobilenetv2-x0.6", "densenet")
 KNOWN = {WIDE: 1.2, POINTWISE: 1.5, GROUPED: 3.0, PRODUCTS: 1.4, MOVED: 2.0, LAUNCHED: 4.0}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def each_case_is_counted_once() -> Iterator[None]:
+    """Whoever asks: every lesson wants the floors of the same models again."""
+    real = profiling.trace_case
+    known: dict[tuple[Case, Any], Trace] = {}
+
+    def trace_case(case: Case, built: Built) -> Trace:
+        key = (case, next(built.module.parameters()).dtype)
+        if key not in known:
+            known[key] = real(case, built)
+        return known[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(profiling, "build_to_count", functools.cache(profiling.build_to_count))
+        patch.setattr(profiling, "trace_case", trace_case)
+        yield
 
 
 def measured_with(known: dict[str, float]) -> dict[Case, float]:

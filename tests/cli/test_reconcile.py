@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import functools
 import io
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +16,32 @@ import torch
 from detrbench.cli import main
 from detrbench.counting import reconcile
 from detrbench.counting.conventions import CONVENTIONS
+from detrbench.counting.tracing import Trace
+from detrbench.models.sources.built import Built
+from detrbench.reports.case import Case
 
 
 @pytest.fixture(autouse=True)
 def one_size(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The others only take time; tests/test_reconcile.py tells two apart."""
+    """The others only take time; tests/counting/test_reconcile.py tells two apart."""
     monkeypatch.setattr(reconcile, "SIZES", (640,))
+
+
+@pytest.fixture(autouse=True, scope="module")
+def each_case_is_counted_once() -> Iterator[None]:
+    """A search asks for the same few cases again and again, and its answer is tested elsewhere."""
+    real = reconcile.trace_case
+    known: dict[Case, Trace] = {}
+
+    def trace_case(case: Case, built: Built | None = None) -> Trace:
+        if case not in known:
+            known[case] = real(case, built)
+        return known[case]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(reconcile, "build_to_count", functools.cache(reconcile.build_to_count))
+        patch.setattr(reconcile, "trace_case", trace_case)
+        yield
 
 
 def answer_to(capsys: pytest.CaptureFixture[str], *arguments: str) -> Any:
@@ -37,7 +59,7 @@ def test_the_answer_is_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
         "rtdetr-l prints exactly 32.8M parameters and 108.0 GFLOPs when unfused, nc from 1 to 14, "
         "image 640x640, counted as thop does (2 FLOPs per MAC)."
     ) in " ".join(captured.out.split())
-    assert captured.err == "searching settings ...\n"
+    assert captured.err == "starting ...\nsearching settings ...\n"
 
 
 def test_what_was_found_as_json_and_csv(capsys: pytest.CaptureFixture[str]) -> None:
@@ -71,12 +93,39 @@ def test_parameters_alone_say_nothing_of_image_and_convention(
     assert "image" not in found["answer"]
 
 
+@pytest.mark.parametrize("params", ["19,321,543", "19321543"])
+def test_parameters_in_full_are_those_of_one_class_count(
+    params: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = answer_to(capsys, "shufflev2", "--params", params)
+    assert [(one["nc_low"], one["nc_high"]) for one in found["settings"]] == [(1, 1)]
+    assert found["exact"] is True
+
+
+def test_a_published_table_is_explained_row_by_row(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """Of the first row, 1 to 3 classes print its GFLOPs; of the second, only 2 its parameters."""
+    file = tmp_path / "paper.csv"
+    file.write_text('model,Params,GFLOPs,Latency\nshufflev2,19.3M,62.8,10.5\n'
+                    'shufflev2,"19,323,598",,\n')  # fmt: skip
+    found = answer_to(capsys, "--table", str(file))
+    first, second = found["rows"]
+    assert (first["row"], first["latency"], first["exact"]) == (2, "10.5", True)
+    (settings,) = first["settings"]
+    assert (settings["nc_low"], settings["nc_high"], settings["convention"]) == (1, 3, "thop")
+    assert [(one["nc_low"], one["nc_high"]) for one in second["settings"]] == [(2, 2)]
+    (common,) = found["common"]
+    assert (common["convention"], common["nc_low"], common["nc_high"]) == ("thop", 2, 2)
+    assert found["apart"] == []
+
+
 # --- components ---
 
 
 def test_components_as_json(capsys: pytest.CaptureFixture[str]) -> None:
-    data = answer_to(capsys, "shufflev2-x0.5", "--imgsz", "160", "--nc", "3", "--fuse")
-    assert data["settings"] == {"imgsz": "160x160", "batch": 1, "nc": 3, "fused": True}
+    data = answer_to(capsys, "shufflev2-x0.5", "--imgsz", "64", "--nc", "3", "--fuse")
+    assert data["settings"] == {"imgsz": "64x64", "batch": 1, "nc": 3, "fused": True}
     assert len(data["counters"]) + len(data["missing"]) == 3
     assert all(counter["residual_flops"] == 0 for counter in data["counters"].values())
     assert data["counters"]["torch"]["counter"] == f"torch {torch.__version__}"
@@ -84,8 +133,12 @@ def test_components_as_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert 2 * core == data["counters"]["torch"]["flops"]
 
 
-def test_components_as_csv_and_text(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    command = ["reconcile", "shufflev2-x0.5", "--imgsz", "160x192"]
+def test_components_as_csv_and_text(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    once = functools.cache(reconcile.reconcile)
+    monkeypatch.setattr(reconcile, "reconcile", lambda case, progress: once(case))
+    command = ["reconcile", "shufflev2-x0.5", "--imgsz", "64x96"]
     file = tmp_path / "components.csv"
     assert main([*command, "-o", str(file)]) == 0
     assert capsys.readouterr().out == ""
@@ -94,7 +147,7 @@ def test_components_as_csv_and_text(capsys: pytest.CaptureFixture[str], tmp_path
     assert rows[0]["component"] == "convolutions"
     assert main(command) == 0
     text = capsys.readouterr().out
-    assert "image 160x192, batch 1, nc=80, unfused" in " ".join(text.split())
+    assert "image 64x96, batch 1, nc=80, unfused" in " ".join(text.split())
     for row in rows:
         assert row["component"] in text
     assert "residual, MACs" in text
@@ -107,7 +160,7 @@ def test_a_counter_that_is_missing_is_named_with_the_cure(
         raise reconcile.CounterMissing("thop is not installed", hint="pip install it")
 
     monkeypatch.setitem(reconcile.COUNTERS, "thop", gone)  # type: ignore[arg-type]
-    data = answer_to(capsys, "shufflev2-x0.5", "--imgsz", "160")
+    data = answer_to(capsys, "shufflev2-x0.5", "--imgsz", "64")
     assert "thop" not in data["counters"]
     assert data["missing"] == {"thop": "thop is not installed\n  pip install it"}
 
@@ -123,6 +176,7 @@ WRONG: dict[str, tuple[list[str], list[str]]] = {
     "no size": (["--imgsz", "0"], ["--imgsz"]),
     "no such format": (["--format", "jsn"], ["--format", "json?"]),
     "no such blocks": (["--blocks", "none.py"], ["--blocks", "none.py"]),
+    "a model and a table": (["--table", __file__], ["--table", "alone"]),
     "not a multiple of the stride": (["--imgsz", "650"], ["650", "32"]),
 }
 
@@ -139,6 +193,19 @@ def test_wrong_arguments_exit_2_and_name_the_flag(
     assert "Traceback" not in captured.err
     for word in words:
         assert word in captured.err
+
+
+def test_a_table_that_cannot_be_read_is_said_with_its_place(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    file = tmp_path / "paper.csv"
+    file.write_text("model,params\nrtdetr-1,3\n")
+    assert main(["reconcile", "--table", str(file)]) == 2
+    assert f"{file}, row 2, column 'model': there is no model" in capsys.readouterr().err
+    assert main(["reconcile", "--table", str(tmp_path / "none.csv")]) == 2
+    assert "--table: " in capsys.readouterr().err
+    assert main(["reconcile"]) == 2
+    assert "no model is named" in capsys.readouterr().err
 
 
 def test_an_unknown_model_suggests_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:

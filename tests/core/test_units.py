@@ -80,6 +80,20 @@ def test_a_printed_number_takes_its_columns_factor_unless_it_has_a_prefix() -> N
     assert units.parse_printed("32.8M", factor=1e9).value == pytest.approx(32.8e6)
 
 
+@pytest.mark.parametrize("text", ["20,184,464", "20184464", " 020184464 "])
+def test_a_count_may_be_printed_in_full(text: str) -> None:
+    printed = units.parse_printed(text, factor=1e6, in_full=True)
+    assert printed.value == 20_184_464
+    assert printed.matches(20_184_464)
+    assert not printed.matches(20_184_465)
+
+
+def test_what_is_in_full_is_said_or_has_separators() -> None:
+    assert units.parse_printed("20,184", factor=1e6).value == 20_184
+    assert units.parse_printed("20184464", factor=1e6).value == 20_184_464e6
+    assert units.parse_printed("20184", factor=1e6, in_full=True).value == 20_184e6
+
+
 def test_digits_decide_what_a_printed_number_matches() -> None:
     printed = units.parse_printed("32.8M")
     assert printed.matches(32_808_131)
@@ -87,7 +101,9 @@ def test_digits_decide_what_a_printed_number_matches() -> None:
     assert units.parse_printed("33M").matches(32_970_476)
 
 
-@pytest.mark.parametrize("text", ["", "M", "-1", "1e9", "32,8M", "nan", "32.8 Q", "٣", "9" * 400])
+@pytest.mark.parametrize(
+    "text", ["", "M", "-1", "1e9", "32,8M", "nan", "1,23", "1234,567", "32.8 Q", "٣", "9" * 400]
+)
 def test_what_is_not_a_printed_number(text: str) -> None:
     with pytest.raises(UsageError, match=r"--params: .*printed number"):
         units.parse_printed(text, where="--params")

@@ -46,6 +46,7 @@ detrbench:
       params: 1.20M
       gflops: 108.0
       latency_ms: 11.60
+      fps: 114
       settings: {nc: 1, fused: false, convention: thop, imgsz: 480x640}
 """
 BLOCKS = {"Conv", "HGBlock", "Concat", "RTDETRDecoder"}
@@ -132,11 +133,8 @@ def test_our_block_keeps_digits_as_printed(write: Write) -> None:
         "made up for this test",
     )
     assert dict(spec.backbone_weights) == {"conv1": 0}
-    assert (published.params, published.gflops, published.latency_ms) == (
-        "1.20M",
-        "108.0",
-        "11.60",
-    )
+    assert (published.params, published.gflops) == ("1.20M", "108.0")
+    assert (published.latency_ms, published.fps) == ("11.60", "114")
     assert published.settings == {
         "nc": 1,
         "fused": False,

@@ -23,6 +23,7 @@ from detrbench.render import FORMATS, SUFFIXES, format_of, render
 from detrbench.render.layout import Table, document, row_label
 from detrbench.reports.case import Case, Execution
 from detrbench.reports.metrics import METRICS
+from detrbench.reports.parse_cases import make_cases
 from detrbench.reports.report import Report, Result
 from tests.render.sample import (
     BASELINE,
@@ -236,6 +237,39 @@ def test_a_time_at_other_settings_does_not_stand_beside_a_published_one() -> Non
             published=[figure],
         )  # fmt: skip
         assert line_of(Report((row,)), "ours, same set-up", after="m")["Latency (ms)"] == shown
+
+
+def test_images_per_second_are_shown_where_somebody_published_them() -> None:
+    figure = {"label": "Theirs", "fps": "114", "settings": {"imgsz": 640}}
+    metrics = {"latency_median_s": 0.01, "images_per_s": 100.0}
+    row = Result("m", "m", {"imgsz": "640x640"}, metrics, published=[figure])
+    report = Report((row,))
+    assert line_of(report, "published", after="m")["Images per second"] == "114"
+    assert line_of(report, "m")["Images per second"] == "100.0"
+    assert not any(line.label == "deviation" for line in document(report).tables[0].lines)
+    assert "its times are of images of 640, on a machine" in document(report).tables[0].notes[0]
+    quiet = Report((dataclasses.replace(row, published=[]),))
+    assert "Images per second" not in line_of(quiet, "m")
+
+
+def test_counts_at_several_settings_stand_in_one_table_times_in_one_for_each() -> None:
+    sizes = {"imgsz": [(320, 320), (640, 640)], "batch": [1]}
+    cases = make_cases(["rtdetr-l", "shufflev2"], sizes)
+    counted = [
+        Result(each.model.name, "", each.settings_of_counts(80), {"params": number}, case=each)
+        for each, number in zip(cases, (100, 50, 200, 150), strict=True)
+    ]
+    (table,) = document(Report(tuple(counted))).tables
+    assert [(line.label, line.cells[0]) for line in table.lines if line.level == 0] == [
+        ("rtdetr-l (320x320)", "0.0"), ("shufflev2 (320x320)", "0.0"),
+        ("rtdetr-l (640x640)", "0.0"), ("shufflev2 (640x640)", "0.0"),
+    ]  # fmt: skip
+    assert [(line.label, line.cells[0]) for line in table.lines if line.level] == [
+        ("against rtdetr-l (320x320)", "-50.0%"),
+        ("against rtdetr-l (640x640)", "-25.0%"),
+    ]
+    timed = [dataclasses.replace(one, metrics={"latency_median_s": 1.0}) for one in counted]
+    assert len(document(Report(tuple(timed))).tables) == 2
 
 
 def test_settings_that_reproduce_a_figure_are_said_only_where_ours_is_shown() -> None:

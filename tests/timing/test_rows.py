@@ -248,6 +248,12 @@ def test_a_published_latency_stands_beside_ours() -> None:
     assert cell.published == [{**FIGURE, "ours": {"latency_median_s": 2.0}}]
 
 
+def test_published_images_per_second_stand_beside_ours() -> None:
+    figure = {"label": "theirs", "latency_ms": None, "fps": "114"}
+    (cell,) = latency_results(run_of([taken(2.0)], published=(figure,)))
+    assert cell.published == [{**figure, "ours": {"images_per_s": 0.5}}]
+
+
 def test_ratios_are_paired_within_rounds_and_judged_over_processes() -> None:
     drifting = [taken(1.0, 10.0, 2.0), taken(0.9, 9.0, 1.8), taken(1.0, 10.0)]
     first, second = latency_comparisons(run_of(*[drifting] * 6))

@@ -283,8 +283,9 @@ def _counts(network: Network, batch: int) -> Counts:
 
     from detrbench.counting.tracing import COUNTED, trace
     from detrbench.experiments.guidelines.networks import make
+    from detrbench.models.shapes import ShapesOnly
 
-    with torch.device("meta"):
+    with torch.device("meta"), ShapesOnly():
         built = make(network.guideline, network.arguments, batch)
     traced = trace(built, SIDE, batch)
     return {key: getattr(traced, key) for key in COUNTED}

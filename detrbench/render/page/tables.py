@@ -25,7 +25,7 @@ from detrbench.render.layout import (
 from detrbench.reports.metrics import METRICS, Metric
 from detrbench.reports.report import Report, Result
 
-_PRINTED = tuple(one for one in METRICS.values() if one.published_as and not one.spread)
+_PRINTED = tuple(one for one in METRICS.values() if one.published_as and not one.measured)
 
 
 def reconciled(report: Report) -> Table | None:

@@ -105,7 +105,11 @@ def _saving(row: Result, report: Report) -> str:
     facts = []
     for one in METRICS.values():
         value = row.metrics.get(one.key)
-        if not one.published_as or one.convention not in {None, asked} or value is None:
+        if (
+            not (one.summary and one.published_as)
+            or one.convention not in {None, asked}
+            or value is None
+        ):
             continue
         change = None if reference is None else change_of(row, reference, one)
         # A measured difference needs its verdict beside it, which the findings have.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,7 @@ from detrbench.core.stats import student_t
 from detrbench.counting.tracing import Trace, trace
 from detrbench.experiments.guidelines import networks, paper
 from detrbench.models.model import Model
+from detrbench.models.shapes import ShapesOnly
 from detrbench.reports.case import Case, Execution
 from detrbench.reports.comparison import Comparison, Side
 from detrbench.reports.verdicts import judge
@@ -45,7 +47,7 @@ def all_networks() -> list[paper.Network]:
 
 
 def traced(network: paper.Network, batch: int = 1) -> Trace:
-    with torch.device("meta"):
+    with torch.device("meta"), ShapesOnly():
         built = networks.make(network.guideline, network.arguments, batch)
     return trace(built, paper.SIDE, batch)
 
@@ -106,6 +108,12 @@ def replicated(
 
 def by_memory(asked: Case) -> float:
     """A device on which memory access is all that takes time."""
-    guideline, arguments, batch = networks.parse(asked.model.reference.rpartition(":")[2])
-    network = paper.Network(guideline, asked.name, arguments, "")
+    return _accesses(asked.model.reference.rpartition(":")[2])
+
+
+@functools.cache
+def _accesses(callable: str) -> float:
+    """Of a network by its name: the same in every process of every run, and traced once."""
+    guideline, arguments, batch = networks.parse(callable)
+    network = paper.Network(guideline, callable, arguments, "")
     return float(traced(network, batch).memory_access_elements)
