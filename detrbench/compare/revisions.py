@@ -37,7 +37,7 @@ class Revision:
     folder: Path
 
     def counterpart(self, file: str | Path) -> Path | None:
-        """`file` of the working tree as the revision had it; `None` if it had none there.
+        """`file`, or a folder, of the working tree as the revision had it; `None` if it had none.
 
         Raises:
             UsageError: `file` is not in the working tree.
@@ -48,7 +48,7 @@ class Revision:
             hint = "Give files of one repository, or compare saved reports: --baseline."
             raise UsageError(said, where=str(file), hint=hint)
         there = self.folder / path.relative_to(self.repository)
-        return there if there.is_file() else None
+        return there if there.exists() else None
 
     def reference(self, reference: str) -> str | None:
         """What is named as the model that the revision had under `reference`; `None` if it had no

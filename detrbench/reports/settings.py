@@ -187,7 +187,7 @@ _ALL = (
         default=0, noted=True, offered=False,
     ),
     Setting(
-        "blocks", "model", _text, str, "Your own blocks. The file is executed.", "FILE.py",
+        "blocks", "model", _text, str, "Your own blocks: a file or folder, executed.", "FILE.py",
         counts=True, noted=True, is_file=True,
     ),
     Setting(
