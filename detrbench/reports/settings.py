@@ -134,6 +134,10 @@ _ALL = (
         "Number of classes.  [default: from the file]", "N", counts=True,
     ),
     Setting(
+        "scale", "model", _text, lambda scale: f"scale {scale}",
+        "One of the model file's scales.  [default: from the file]", "NAME", counts=True,
+    ),
+    Setting(
         "fused", "execution", parse_switch("fused"), lambda on: "fused" if on else "unfused",
         "Fold batch norms and merge RepConv branches first.", "", False, ("fuse",), counts=True,
     ),

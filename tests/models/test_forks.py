@@ -31,3 +31,15 @@ def test_a_public_file_counts_as_what_it_means(
     metrics = report.rows[0].metrics
     assert metrics["params"] == params
     assert f"{metrics[metric] / 1e9:.1f}" == flops
+
+
+def test_scales_stand_side_by_side() -> None:
+    """The pair that the figures of a scale are told apart by, and what is said of each."""
+    file, blocks = FORKS / "yolov8-rtdetr.yaml", str(FORKS / "blocks.py")
+    report = profile([file], blocks=blocks, scale=["n", "s"])
+    assert [row.metrics["params"] for row in report.rows] == [9_643_868, 16_518_572]
+    assert [row.settings["scale"] for row in report.rows] == ["n", "s"]
+    assert [row.notes[0] for row in report.rows] == [
+        "scale n, as asked for",
+        "scale s, as asked for",
+    ]

@@ -6,7 +6,7 @@ import dataclasses
 from pathlib import Path
 
 from detrbench.core.errors import UsageError
-from detrbench.models.catalog import STRIDE, data_root, find_model
+from detrbench.models.catalog import STRIDE, asked_scale, data_root, find_model
 from detrbench.models.model import Model, hashed
 from detrbench.models.nn import BLOCKS
 from detrbench.models.sources.built import Built, described
@@ -38,9 +38,9 @@ class ModelFiles:
         return model.blocks is not None
 
     def check(self, model: Model, imgsz: tuple[int, int]) -> None:
-        path = find_model(model.reference)
+        path, scale = find_model(model.reference), asked_scale(model.reference, model.scale)
         known = BLOCKS if model.blocks is None else None
-        spec = load_model_spec(path, nc=model.nc, known_blocks=known)
+        spec = load_model_spec(path, nc=model.nc, scale=scale, known_blocks=known)
         if path.parent == data_root("models"):
             spec.check_image_size(*imgsz, STRIDE)
 
@@ -54,6 +54,7 @@ class ModelFiles:
                 model.reference,
                 model.nc,
                 model.blocks,
+                scale=model.scale,
                 device=device,
                 backbone_weights=model.backbone_weights,
                 seed=model.seed,
