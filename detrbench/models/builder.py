@@ -11,10 +11,10 @@ import math
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from detrbench.core.errors import DetrbenchError, DetrbenchWarning, SpecError, UsageError
 from detrbench.models.catalog import asked_scale, find_model
 from detrbench.models.detector import Detector
+from detrbench.models.folding import Foldable, run_to_fold
 from detrbench.models.nn import BLOCKS, resolve
 from detrbench.models.nn.decoder import RTDETRDecoder
 from detrbench.models.ownblocks import NO_BLOCKS, load_blocks
@@ -41,28 +42,49 @@ def _in_series(modules: Sequence[nn.Module]) -> nn.Module:
     return modules[0] if len(modules) == 1 else nn.Sequential(*modules)
 
 
-def _draw(
-    spec: ModelSpec, extra: Mapping[str, type[nn.Module]]
-) -> tuple[list[list[Maker]], list[nn.Module], int]:
-    """Build every row on `meta` and run it once: of each row one maker, or one for each repeat; the
-    rows' modules; and what image sizes must be multiples of."""
+@dataclass(frozen=True)
+class _Drawn:
+    """Rows that were built on `meta` and run once: of each row one maker, or one for each repeat;
+    the rows' modules; what image sizes must be multiples of; what can be folded, by path."""
+
+    makers: list[list[Maker]]
+    modules: list[nn.Module]
+    stride: int
+    foldable: dict[str, Foldable]
+
+
+class _Laid(NamedTuple):
+    """One row: its makers, its module on `meta`, what that returns, what can be folded in it."""
+
+    makers: list[Maker]
+    module: nn.Module
+    output: Any
+    foldable: dict[str, Foldable]
+
+
+def _draw(spec: ModelSpec, extra: Mapping[str, type[nn.Module]]) -> _Drawn:
+    """Build every row on `meta` and run it once."""
     outputs: dict[int, Any] = {-1: torch.empty(1, 3, DRY_RUN_SIZE, DRY_RUN_SIZE, device="meta")}
-    makers, modules = [], []
+    laid: list[_Laid] = []
     with torch.no_grad(), ShapesOnly():
         for row in spec.rows:
             inputs = [outputs[source] for source in row.sources]
-            made_by, module, outputs[row.index] = _lay(spec, row, inputs, extra)
-            makers.append(made_by)
-            modules.append(module)
+            laid.append(_lay(spec, row, inputs, extra))
+            outputs[row.index] = laid[-1].output
     last = spec.rows[-1]
     _check_detections(spec, last, outputs[last.index])
     stride = _stride(spec, last, [outputs[source] for source in last.sources])
-    return makers, modules, stride
+    foldable = {
+        f"model.{index}{path}": found
+        for index, one in enumerate(laid)
+        for path, found in one.foldable.items()
+    }
+    return _Drawn([one.makers for one in laid], [one.module for one in laid], stride, foldable)
 
 
 def _drawn(
     spec: ModelSpec, extra: Mapping[str, type[nn.Module]], read: Callable[..., ModelSpec]
-) -> tuple[ModelSpec, tuple[list[list[Maker]], list[nn.Module], int]]:
+) -> tuple[ModelSpec, _Drawn]:
     """`_draw` of the file as it stands, or, where it cannot be built so and its first row returns
     maps, with these counted as rows; and the spec that this is of. `read` reads it again."""
     if not spec.maps:
@@ -86,7 +108,7 @@ def _map_widths(spec: ModelSpec, extra: Mapping[str, type[nn.Module]]) -> tuple[
     counted as rows. Raises SpecError where it cannot be built."""
     images = torch.empty(1, 3, DRY_RUN_SIZE, DRY_RUN_SIZE, device="meta")
     with torch.no_grad(), ShapesOnly():
-        _, _, maps = _lay(spec, spec.rows[0], [images], extra)
+        maps = _lay(spec, spec.rows[0], [images], extra).output
     is_several = isinstance(maps, list | tuple) and 1 < len(maps) <= COUNTED_MAPS
     return _channels(maps) if is_several and all(isinstance(m, Tensor) for m in maps) else ()
 
@@ -100,8 +122,7 @@ def _torch_names() -> frozenset[str]:
 
 def _lay(
     spec: ModelSpec, row: Row, inputs: list[Any], extra: Mapping[str, type[nn.Module]]
-) -> tuple[list[Maker], nn.Module, Any]:
-    """One row: its makers, its module on `meta`, and what that returns."""
+) -> _Laid:
     try:
         block = resolve(row.module, extra)
     except SpecError as error:
@@ -112,19 +133,22 @@ def _lay(
 
     makers: list[Maker] = []
     modules: list[nn.Module] = []
+    foldable: dict[str, Foldable] = {}
     x: Any = inputs if row.listed else inputs[0]
-    for _ in range(call.times):
+    for time in range(call.times):
         before = (_channels(x),) if takes_channels else ()
         readings = [call.args, *(_with_classes(call.args, extra) if is_own else ())]
         whole = [(*before, *args) for args in readings]
         makers.append(_maker(spec, row, block, inputs, whole, call.options))
         with torch.device("meta"), _blaming(spec, row, block, inputs):
             modules.append(makers[-1]().eval())
-        y = _run(spec, row, modules[-1], x, inputs)
+        y, found = _run(spec, row, modules[-1], x, inputs, to_fold=is_own)
+        if found is not None:
+            foldable[f".{time}" if call.times > 1 else ""] = found
         if is_own and isinstance(y, Tensor):
             _check_widths(spec, row, block, before, call.args, y)
         x = y
-    return makers, _in_series(modules), x
+    return _Laid(makers, _in_series(modules), x, foldable)
 
 
 def _call(spec: ModelSpec, row: Row, block: type[nn.Module], is_own: bool) -> Call:
@@ -216,18 +240,21 @@ def _maker(
     raise refused
 
 
-def _run(spec: ModelSpec, row: Row, module: nn.Module, x: Any, inputs: list[Any]) -> Any:
-    """The module's output for `x`, checked against what the row and the block promise."""
+def _run(
+    spec: ModelSpec, row: Row, module: nn.Module, x: Any, inputs: list[Any], *, to_fold: bool
+) -> tuple[Any, Foldable | None]:
+    """The module's output for `x`, checked against what the row and the block promise; and what can
+    be folded in it, where that is asked for."""
     check = getattr(module, "check_inputs", None)
     with _blaming(spec, row, type(module), inputs):
         if check is not None:
             check([t.shape for t in inputs])
-        output = module(x)
+        output, foldable = run_to_fold(module, x) if to_fold else (module(x), None)
     declared = getattr(module, "out_channels", None)
     if declared is not None and isinstance(output, Tensor) and _channels(output) != declared:
         what = f"the row states {declared} output channels, but its output is {_shape(output)}"
         raise spec.error(row, what, f"write {_channels(output)} in place of {declared}.")
-    return output
+    return output, foldable
 
 
 @contextmanager
@@ -343,15 +370,16 @@ def build(
     )
     spec = read()
     named = [row.module for row in spec.rows]
-    spec, (makers, on_meta, stride) = _drawn(spec, own.by_name(named), read)
+    spec, drawn = _drawn(spec, own.by_name(named), read)
     spec = replace(spec, notes=(*spec.notes, *own.notes(named)))
     if torch.device(device).type == "meta":
         if backbone_weights is not None:
             raise UsageError("a model on `meta` has no memory for weights", hint="use cpu or cuda.")
-        return Detector(spec, on_meta, stride).eval()
+        return Detector(spec, drawn.modules, drawn.stride, drawn.foldable).eval()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        detector = Detector(spec, _make(spec, makers), stride).eval()
+        modules = _make(spec, drawn.makers)
+        detector = Detector(spec, modules, drawn.stride, drawn.foldable).eval()
     if backbone_weights is not None:
         load_backbone(detector, backbone_weights)
     return detector.to(device)

@@ -208,6 +208,7 @@ class Report:
         """
         settings = list(dict.fromkeys(name for row in self.rows for name in row.settings))
         keys = metric_keys(self.rows)
+        noted = any(row.notes for row in self.rows)
         apart = any(self.label(row) != row.model for row in self.rows)
         return [
             {
@@ -221,6 +222,7 @@ class Report:
                 "status": row.status,
                 "reason": row.reason,
                 "missing": "; ".join(f"{key}: {why}" for key, why in row.missing.items()) or None,
+                **({"notes": "; ".join(row.notes) or None} if noted else {}),
             }
             for row in self.rows
             for part, values in (
