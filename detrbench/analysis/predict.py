@@ -68,10 +68,11 @@ def what_is_predicted(
     nc: int | None = None,
     fuse: bool = False,
     blocks: str | None = None,
+    scale: str | None = None,
 ) -> Case:
     """A case of nothing but what decides a model's cost on a profile's device; the rest is the
     profile's. Equal cases of two reports are one thing to learn from."""
-    built = Model(model, model, nc=nc, blocks=blocks)
+    built = Model(model, model, nc=nc, scale=scale, blocks=blocks)
     return Case(model, built, Execution(imgsz, batch, fuse))
 
 
@@ -103,6 +104,8 @@ class OfCase:
             "fuse": execution.fused,
             "blocks": model.blocks,
         }
+        if model.scale is not None:
+            settings["scale"] = model.scale
         rest = {key: value for key, value in vars(self).items() if key != "case"}
         return {"settings": settings, **rest}
 
@@ -455,6 +458,7 @@ def _case_of(row: Result) -> Case:
         row.settings.get("nc"),
         bool(row.settings.get("fused", False)),
         model.blocks,
+        model.scale,
     )
 
 

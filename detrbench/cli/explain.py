@@ -28,6 +28,7 @@ def explain(
     imgsz: options.ImageSize = None,
     batch: options.Batch = None,
     nc: options.Classes = None,
+    scale: options.Scale = None,
     fuse: options.Fuse = False,
     by: Annotated[str, options.taking("PART", "stage, module or op.")] = "stage",
     dtype: options.Dtype = None,

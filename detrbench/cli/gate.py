@@ -80,6 +80,7 @@ def gate(
     imgsz: options.ImageSize = None,
     batch: options.Batch = None,
     nc: options.Classes = None,
+    scale: options.Scale = None,
     fuse: options.Fuse = False,
     threads: options.Threads = None,
     blocks: options.Blocks = None,
@@ -169,8 +170,8 @@ def gate(
 
 
 _OF_REV = (
-    "device", "imgsz", "batch", "nc", "fuse", "threads", "blocks", "backbone_weights", "budget",
-    "run", "new",
+    "device", "imgsz", "batch", "nc", "scale", "fuse", "threads", "blocks", "backbone_weights",
+    "budget", "run", "new",
 )  # fmt: skip
 """Parameters that mean something only where models are built."""
 

@@ -30,6 +30,7 @@ def latency(
     imgsz: options.ImageSize = None,
     batch: options.Batch = None,
     nc: options.Classes = None,
+    scale: options.Scale = None,
     fuse: options.Fuse = False,
     runtime: options.Runtime = None,
     dtype: options.Dtype = None,

@@ -28,6 +28,7 @@ def lint(
     imgsz: options.ImageSize = None,
     batch: options.Batch = None,
     nc: options.Classes = None,
+    scale: options.Scale = None,
     fuse: options.Fuse = False,
     blocks: options.Blocks = None,
     format: options.Format = None,

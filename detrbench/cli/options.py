@@ -83,6 +83,7 @@ def format_to_print(usual: str) -> Any:
 ImageSize = Annotated[str | None, _flag("imgsz")]
 Batch = Annotated[str | None, _flag("batch")]
 Classes = Annotated[str | None, _flag("nc")]
+Scale = Annotated[str | None, _flag("scale")]
 Device = Annotated[str | None, _flag("device")]
 Runtime = Annotated[str | None, _flag("runtime", _one_of(RUNTIMES))]
 Dtype = Annotated[str | None, _flag("dtype")]

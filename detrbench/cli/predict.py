@@ -44,6 +44,7 @@ def predict(
     imgsz: options.ImageSize = None,
     batch: options.Batch = None,
     nc: options.Classes = None,
+    scale: options.Scale = None,
     fuse: options.Fuse = False,
     blocks: options.Blocks = None,
     format: options.Format = None,

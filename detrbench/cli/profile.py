@@ -17,6 +17,7 @@ def profile(
     imgsz: options.ImageSize = None,
     batch: options.Batch = None,
     nc: options.Classes = None,
+    scale: options.Scale = None,
     fuse: options.Fuse = False,
     by: Annotated[str | None, options.taking("PART", "Also show each stage, module or op.")] = None,
     convention: Annotated[

@@ -39,7 +39,7 @@ class Revision:
     renames: Mapping[Path, Path] = field(default_factory=dict)
 
     def counterpart(self, file: str | Path) -> Path | None:
-        """`file` of the working tree as the revision had it; `None` if it had none there.
+        """`file`, or a folder, of the working tree as the revision had it; `None` if it had none.
 
         Raises:
             UsageError: `file` is not in the working tree.
@@ -51,7 +51,7 @@ class Revision:
             raise UsageError(said, where=str(file), hint=hint)
         inside = path.relative_to(self.repository)
         places = (inside, self.renames[inside]) if inside in self.renames else (inside,)
-        return next(filter(Path.is_file, map(self.folder.joinpath, places)), None)
+        return next(filter(Path.exists, map(self.folder.joinpath, places)), None)
 
     def reference(self, reference: str) -> str | None:
         """What is named as the model that the revision had under `reference`; `None` if it had no

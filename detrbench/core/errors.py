@@ -62,6 +62,14 @@ def nearest(word: str, known: Iterable[str]) -> str:
     return f"known: {', '.join(names)}." if names else "none are known."
 
 
+def near(word: str, known: Iterable[str]) -> str:
+    """A sentence suggesting the known names that `word` is a slip of; empty where none is near."""
+    names = {name.lower(): name for name in sorted(known)}
+    found = difflib.get_close_matches(word.lower(), names, n=3, cutoff=0.8)
+    close = [names[each] for each in found]
+    return f"did you mean {' or '.join(close)}?" if close else ""
+
+
 def shorten(text: str, limit: int = 60) -> str:
     """Text that fits into a message."""
     return text if len(text) <= limit else text[: limit - 3] + "..."

@@ -130,7 +130,8 @@ def _reader(one: Setting, folder: Path) -> Callable[[Node], Any]:
 
     def path(written: str) -> str:
         file = _beside(folder, one.parse(written))
-        if not Path(file).is_file():
+        is_there = Path(file).exists() if one.key == "blocks" else Path(file).is_file()
+        if not is_there:
             raise UsageError(f"{written} is not a file that can be read", hint="Check the path.")
         return file
 

@@ -11,22 +11,25 @@ import math
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import partial
+from dataclasses import dataclass, replace
+from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from detrbench.core.errors import DetrbenchError, DetrbenchWarning, SpecError, UsageError
-from detrbench.models.catalog import find_model
+from detrbench.models.catalog import asked_scale, find_model
 from detrbench.models.detector import Detector
+from detrbench.models.folding import Foldable, run_to_fold
 from detrbench.models.nn import BLOCKS, resolve
 from detrbench.models.nn.decoder import RTDETRDecoder
+from detrbench.models.ownblocks import NO_BLOCKS, load_blocks
 from detrbench.models.shapes import ShapesOnly
-from detrbench.models.usercode import run_file
+from detrbench.models.signatures import Call, Unclear, call_of, check_unscaled, scaled, width_arg
 from detrbench.models.weights import load_backbone
-from detrbench.models.yaml_spec import ModelSpec, Row, load_model_spec
+from detrbench.models.yaml_spec import COUNTED_MAPS, ModelSpec, Row, load_model_spec
 
 # The shapes in messages are those of this size; its maps are the familiar 80, 40 and 20.
 DRY_RUN_SIZE = 640
@@ -39,52 +42,113 @@ def _in_series(modules: Sequence[nn.Module]) -> nn.Module:
     return modules[0] if len(modules) == 1 else nn.Sequential(*modules)
 
 
-def _draw(
-    spec: ModelSpec, extra: Mapping[str, type[nn.Module]]
-) -> tuple[list[list[Maker]], list[nn.Module], int]:
-    """Build every row on `meta` and run it once: of each row one maker, or one for each repeat; the
-    rows' modules; and what image sizes must be multiples of."""
+@dataclass(frozen=True)
+class _Drawn:
+    """Rows that were built on `meta` and run once: of each row one maker, or one for each repeat;
+    the rows' modules; what image sizes must be multiples of; what can be folded, by path."""
+
+    makers: list[list[Maker]]
+    modules: list[nn.Module]
+    stride: int
+    foldable: dict[str, Foldable]
+
+
+class _Laid(NamedTuple):
+    """One row: its makers, its module on `meta`, what that returns, what can be folded in it."""
+
+    makers: list[Maker]
+    module: nn.Module
+    output: Any
+    foldable: dict[str, Foldable]
+
+
+def _draw(spec: ModelSpec, extra: Mapping[str, type[nn.Module]]) -> _Drawn:
+    """Build every row on `meta` and run it once."""
     outputs: dict[int, Any] = {-1: torch.empty(1, 3, DRY_RUN_SIZE, DRY_RUN_SIZE, device="meta")}
-    makers, modules = [], []
+    laid: list[_Laid] = []
     with torch.no_grad(), ShapesOnly():
         for row in spec.rows:
             inputs = [outputs[source] for source in row.sources]
-            made_by, module, outputs[row.index] = _lay(spec, row, inputs, extra)
-            makers.append(made_by)
-            modules.append(module)
+            laid.append(_lay(spec, row, inputs, extra))
+            outputs[row.index] = laid[-1].output
     last = spec.rows[-1]
     _check_detections(spec, last, outputs[last.index])
     stride = _stride(spec, last, [outputs[source] for source in last.sources])
-    return makers, modules, stride
+    foldable = {
+        f"model.{index}{path}": found
+        for index, one in enumerate(laid)
+        for path, found in one.foldable.items()
+    }
+    return _Drawn([one.makers for one in laid], [one.module for one in laid], stride, foldable)
+
+
+def _drawn(
+    spec: ModelSpec, extra: Mapping[str, type[nn.Module]], read: Callable[..., ModelSpec]
+) -> tuple[ModelSpec, _Drawn]:
+    """`_draw` of the file as it stands, or, where it cannot be built so and its first row returns
+    maps, with these counted as rows; and the spec that this is of. `read` reads it again."""
+    if not spec.maps:
+        try:
+            return spec, _draw(spec, extra)
+        except SpecError as as_one_row:
+            widths = _map_widths(spec, extra)
+            if not widths:
+                raise
+            try:
+                counted = read(maps=widths)
+            except SpecError:
+                raise as_one_row from None
+    else:
+        counted = read(maps=_map_widths(spec, extra))  # without maps, what is wrong is raised
+    return counted, _draw(counted, extra)
+
+
+def _map_widths(spec: ModelSpec, extra: Mapping[str, type[nn.Module]]) -> tuple[int, ...]:
+    """The widths of the maps that the first row returns; empty where it is one, or too many to be
+    counted as rows. Raises SpecError where it cannot be built."""
+    images = torch.empty(1, 3, DRY_RUN_SIZE, DRY_RUN_SIZE, device="meta")
+    with torch.no_grad(), ShapesOnly():
+        maps = _lay(spec, spec.rows[0], [images], extra).output
+    is_several = isinstance(maps, list | tuple) and 1 < len(maps) <= COUNTED_MAPS
+    return _channels(maps) if is_several and all(isinstance(m, Tensor) for m in maps) else ()
+
+
+@cache
+def _torch_names() -> frozenset[str]:
+    """The blocks of torch, as rows name them."""
+    classes = {name: found for name, found in vars(nn).items() if isinstance(found, type)}
+    return frozenset(f"nn.{name}" for name, c in classes.items() if issubclass(c, nn.Module))
 
 
 def _lay(
     spec: ModelSpec, row: Row, inputs: list[Any], extra: Mapping[str, type[nn.Module]]
-) -> tuple[list[Maker], nn.Module, Any]:
-    """One row: its makers, its module on `meta`, and what that returns."""
+) -> _Laid:
     try:
         block = resolve(row.module, extra)
     except SpecError as error:
         raise spec.error(row, error.what, error.hint) from error
-    from_torch = row.module.startswith("nn.")
-    takes_channels = not from_torch or issubclass(block, nn.BatchNorm2d)
-    args = row.args if from_torch else _scale_width(spec, block, row.args)
-    n = inspect.signature(block).parameters.get("n")
-    owns_repeats = n is not None and n.kind is n.KEYWORD_ONLY
-    options = {**({"n": row.repeats} if owns_repeats else {}), **_told(spec, block)}
+    takes_channels = not row.module.startswith("nn.") or issubclass(block, nn.BatchNorm2d)
+    is_own = row.module in extra
+    call = _call(spec, row, block, is_own)
 
     makers: list[Maker] = []
     modules: list[nn.Module] = []
+    foldable: dict[str, Foldable] = {}
     x: Any = inputs if row.listed else inputs[0]
-    for _ in range(1 if owns_repeats else row.repeats):
-        maker = partial(block, *((_channels(x),) if takes_channels else ()), *args, **options)
-        _check_arguments(spec, row, maker)
+    for time in range(call.times):
+        before = (_channels(x),) if takes_channels else ()
+        readings = [call.args, *(_with_classes(call.args, extra) if is_own else ())]
+        whole = [(*before, *args) for args in readings]
+        makers.append(_maker(spec, row, block, inputs, whole, call.options))
         with torch.device("meta"), _blaming(spec, row, block, inputs):
-            module = maker()
-        makers.append(maker)
-        modules.append(module.eval())
-        x = _run(spec, row, module, x, inputs)
-    return makers, _in_series(modules), x
+            modules.append(makers[-1]().eval())
+        y, found = _run(spec, row, modules[-1], x, inputs, to_fold=is_own)
+        if found is not None:
+            foldable[f".{time}" if call.times > 1 else ""] = found
+        if is_own and isinstance(y, Tensor):
+            _check_widths(spec, row, block, before, call.args, y)
+        x = y
+    return _Laid(makers, _in_series(modules), x, foldable)
 
 
 def _told(spec: ModelSpec, block: type[nn.Module]) -> dict[str, Any]:
@@ -94,28 +158,113 @@ def _told(spec: ModelSpec, block: type[nn.Module]) -> dict[str, Any]:
     return {} if asks is None else asks({row.module for row in spec.rows}, spec.scale)
 
 
-def _scale_width(spec: ModelSpec, block: type[nn.Module], args: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Apply the scale's width to the argument that the block names as its width. As the format has
-    it, a width that equals the class count is a head's and stays."""
-    at: int | None = getattr(block, "width_arg", None)
-    if at is None or at >= len(args) or not isinstance(args[at], int) or args[at] == spec.nc:
+def _call(spec: ModelSpec, row: Row, block: type[nn.Module], is_own: bool) -> Call:
+    """How the row's arguments and repeats reach its block."""
+    if row.module.startswith("nn."):
+        return Call(row.args, {}, row.repeats)
+    if not is_own:
+        args = _scale_width(spec, getattr(block, "width_arg", None), row.args)
+        n = inspect.signature(block).parameters.get("n")
+        owns_repeats = n is not None and n.kind is n.KEYWORD_ONLY
+        told = _told(spec, block)
+        if owns_repeats:
+            return Call(args, {"n": row.repeats, **told}, 1)
+        return Call(args, told, row.repeats)
+    at = getattr(block, "width_arg", None)
+    if _scales(spec):
+        at = width_arg(block, listed=row.listed)
+    try:
+        return call_of(block, _scale_width(spec, at, row.args), row.repeats)
+    except Unclear as error:
+        raise spec.error(row, error.what, error.hint) from error
+
+
+def _scales(spec: ModelSpec) -> bool:
+    """Whether the file has widths scaled, so that a block has to say which they are."""
+    return spec.scale is not None or spec.width != 1
+
+
+def _scale_width(spec: ModelSpec, at: int | None, args: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Apply the scale's width to the argument that is the block's width, if one is. As the format
+    has it, a width that equals the class count is a head's and stays."""
+    if at is None or at >= len(args) or type(args[at]) is not int or args[at] == spec.nc:
         return args
-    width = math.ceil(min(args[at], spec.max_channels) * spec.width / 8) * 8
-    return (*args[:at], width, *args[at + 1 :])
+    return (*args[:at], scaled(args[at], spec.width, spec.max_channels), *args[at + 1 :])
 
 
-def _run(spec: ModelSpec, row: Row, module: nn.Module, x: Any, inputs: list[Any]) -> Any:
-    """The module's output for `x`, checked against what the row and the block promise."""
+def _check_widths(
+    spec: ModelSpec,
+    row: Row,
+    block: type[nn.Module],
+    inputs: tuple[Any, ...],
+    args: tuple[Any, ...],
+    output: Tensor,
+) -> None:
+    """Raises SpecError where an argument of a user's block is a width that no one said scales."""
+    if not _scales(spec) or width_arg(block, listed=row.listed) is not None:
+        return
+    try:
+        rescaled = partial(scaled, factor=spec.width, most=spec.max_channels)
+        check_unscaled(block, args, inputs[0], _channels(output), rescaled)
+    except Unclear as error:
+        raise spec.error(row, error.what, error.hint) from error
+
+
+def _with_classes(
+    args: tuple[Any, ...], extra: Mapping[str, type[nn.Module]]
+) -> list[tuple[Any, ...]]:
+    """The arguments with the names of blocks made classes, as the forks hand them on: another
+    reading, if there is one."""
+
+    def made(arg: Any) -> Any:
+        is_name = isinstance(arg, str) and (arg in extra or arg in BLOCKS or arg in _torch_names())
+        return resolve(arg, extra) if is_name else arg
+
+    changed = tuple(map(made, args))
+    return [] if changed == args else [changed]
+
+
+def _maker(
+    spec: ModelSpec,
+    row: Row,
+    block: type[nn.Module],
+    inputs: Sequence[Any],
+    readings: Sequence[tuple[Any, ...]],
+    options: dict[str, Any],
+) -> Maker:
+    """What makes the block, of the first reading of its arguments that it takes. Raises SpecError
+    as the first one does, where it takes none."""
+    refused: SpecError | None = None
+    for args in readings:
+        maker = partial(block, *args, **options)
+        try:
+            _check_arguments(spec, row, maker)
+            if len(readings) > 1:
+                with torch.device("meta"), _blaming(spec, row, block, inputs):
+                    maker()
+        except SpecError as error:
+            refused = refused or error
+        else:
+            return maker
+    assert refused is not None
+    raise refused
+
+
+def _run(
+    spec: ModelSpec, row: Row, module: nn.Module, x: Any, inputs: list[Any], *, to_fold: bool
+) -> tuple[Any, Foldable | None]:
+    """The module's output for `x`, checked against what the row and the block promise; and what can
+    be folded in it, where that is asked for."""
     check = getattr(module, "check_inputs", None)
     with _blaming(spec, row, type(module), inputs):
         if check is not None:
             check([t.shape for t in inputs])
-        output = module(x)
+        output, foldable = run_to_fold(module, x) if to_fold else (module(x), None)
     declared = getattr(module, "out_channels", None)
     if declared is not None and isinstance(output, Tensor) and _channels(output) != declared:
         what = f"the row states {declared} output channels, but its output is {_shape(output)}"
         raise spec.error(row, what, f"write {_channels(output)} in place of {declared}.")
-    return output
+    return output, foldable
 
 
 @contextmanager
@@ -163,8 +312,8 @@ def _arguments_hint(name: str, block: Callable[..., nn.Module]) -> str:
     return f"the row's arguments: {name} [{', '.join(shown)}]."
 
 
-def _channels(x: Any) -> int | tuple[int, ...]:
-    """The width of a tensor (dimension 1), or of each tensor of a list."""
+def _channels(x: Any) -> Any:
+    """The width of a tensor (dimension 1), or a tuple of them, of each tensor of a list."""
     if isinstance(x, Tensor):
         return x.shape[1] if x.dim() > 1 else x.shape[0]
     return tuple(t.shape[1] for t in x)
@@ -207,6 +356,7 @@ def build(
     nc: int | None = None,
     blocks: str | Path | None = None,
     *,
+    scale: str | None = None,
     device: str | torch.device = "cpu",
     backbone_weights: str | Path | None = None,
     seed: int = 0,
@@ -215,23 +365,31 @@ def build(
 
     Args:
         nc: number of classes; the file's by default.
-        blocks: a Python file with blocks of your own. It is run.
+        blocks: a Python file, or a folder of them, with blocks of your own. It is run.
+        scale: one of the file's `scales`; the file's own choice by default.
         device: "meta" builds shapes only: no memory, no initial values.
         backbone_weights: a torchvision state_dict, or one with this model's own keys.
         seed: of the initial values, which are the same on every device.
 
     Raises UsageError (SpecError for the model's file) saying what does not fit, and the hint.
     """
-    extra = {} if blocks is None else _load_blocks(blocks)
-    spec = load_model_spec(find_model(name_or_path), nc=nc, known_blocks={*BLOCKS, *extra})
-    makers, on_meta, stride = _draw(spec, extra)
+    own = NO_BLOCKS if blocks is None else load_blocks(blocks)
+    path, scale = find_model(name_or_path), asked_scale(name_or_path, scale)
+    read = partial(
+        load_model_spec, path, nc=nc, scale=scale, known_blocks={*BLOCKS, *own, *_torch_names()}
+    )
+    spec = read()
+    named = [row.module for row in spec.rows]
+    spec, drawn = _drawn(spec, own.by_name(named), read)
+    spec = replace(spec, notes=(*spec.notes, *own.notes(named)))
     if torch.device(device).type == "meta":
         if backbone_weights is not None:
             raise UsageError("a model on `meta` has no memory for weights", hint="use cpu or cuda.")
-        return Detector(spec, on_meta, stride).eval()
+        return Detector(spec, drawn.modules, drawn.stride, drawn.foldable).eval()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        detector = Detector(spec, _make(spec, makers), stride).eval()
+        modules = _make(spec, drawn.makers)
+        detector = Detector(spec, modules, drawn.stride, drawn.foldable).eval()
     if backbone_weights is not None:
         load_backbone(detector, backbone_weights)
     return detector.to(device)
@@ -241,13 +399,15 @@ def with_classes(detector: Detector, nc: int) -> Detector | None:
     """`detector`, of shapes only, with `nc` classes: another decoder behind the same rows. None
     where other rows depend on the classes as well, or its decoder is not ours."""
     decoder = detector.model[-1]
-    *rows, last = (spec := load_model_spec(detector.spec.path, nc=nc)).rows
+    as_built = detector.spec
+    spec = load_model_spec(as_built.path, nc=nc, scale=as_built.scale, maps=as_built.maps)
+    *rows, last = spec.rows
     if type(decoder) is not RTDETRDecoder or tuple(rows) != detector.spec.rows[:-1]:
         return None
     projections: Any = decoder.input_proj
     widths = [convolution.in_channels for convolution, _ in projections]
     with torch.device("meta"), ShapesOnly():
-        args = _scale_width(spec, RTDETRDecoder, last.args)
+        args = _scale_width(spec, getattr(RTDETRDecoder, "width_arg", None), last.args)
         other = RTDETRDecoder(widths, *args, **_told(spec, RTDETRDecoder))
     return Detector(spec, [*detector.model[:-1], other], detector.stride).eval()
 
@@ -261,29 +421,3 @@ def _make(spec: ModelSpec, makers: Sequence[Sequence[Maker]]) -> list[nn.Module]
             with _blaming(spec, row, of_row[0].func):
                 made.append(_in_series([maker() for maker in of_row]))
     return made
-
-
-def _load_blocks(path: str | Path) -> dict[str, type[nn.Module]]:
-    """The user's own blocks: the `nn.Module` classes of a Python file, by name. It is run."""
-    module = run_file(Path(path), flag="--blocks")
-    blocks = {
-        name: found
-        for name, found in vars(module).items()
-        if isinstance(found, type)
-        and issubclass(found, nn.Module)
-        and found.__module__ == module.__name__  # not what the file merely imports
-        and not name.startswith("_")
-    }
-    if not blocks:
-        raise UsageError(
-            "the file defines no block",
-            where=str(path),
-            hint="a block is a class derived from torch.nn.Module, made by Block(c1, *row_args).",
-        )
-    if taken := sorted(blocks.keys() & BLOCKS.keys()):
-        raise UsageError(
-            f"{', '.join(taken)} is already a block of detrbench",
-            where=str(path),
-            hint="give your class another name, so that a model file means one thing.",
-        )
-    return blocks

@@ -7,6 +7,7 @@ packed into a wheel. A name finds one of those; anything that looks like a path 
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 from detrbench.core.errors import UsageError, nearest
@@ -14,14 +15,45 @@ from detrbench.core.errors import UsageError, nearest
 CLAIMS = "claims"
 """The one suite that is no file: several runs, see `detrbench.experiments.claims.measuring`."""
 
+_SCALE_IN_NAME = re.compile(r"\d([nslmx])(?![a-z0-9])")
+
 STRIDE = 32
 """What image sizes of every model that comes with detrbench are multiples of, as its rows have it:
 known here without building one. `tests/models/test_catalog.py` builds them all."""
 
 
 def find_model(name_or_path: str | Path) -> Path:
-    """A model's file, by its name (`rtdetr-l`) or a path. Raises UsageError with the near names."""
-    return _find("models", "model", name_or_path)
+    """A model's file, by its name (`rtdetr-l`) or a path, which may name one of the file's scales,
+    see `asked_scale`. Raises UsageError with the near names."""
+    path = Path(name_or_path)
+    found = None if path.exists() else _of_all_scales(path)
+    return found[0] if found else _find("models", "model", name_or_path)
+
+
+def asked_scale(name_or_path: str | Path, scale: str | None) -> str | None:
+    """The scale that is asked for, be it by the reference: `yolov8n-rtdetr.yaml`, where there is no
+    such file, is the scale n of `yolov8-rtdetr.yaml`. Raises UsageError where they differ."""
+    path = Path(name_or_path)
+    found = None if path.exists() else _of_all_scales(path)
+    if found is None or scale in (None, found[1]):
+        return found[1] if found else scale
+    raise UsageError(
+        f"the scale {scale} is asked for, and {path.name} is the scale {found[1]} of "
+        f"{found[0].name}",
+        where="--scale",
+        hint=f"name {found[0].name}.",
+    )
+
+
+def _of_all_scales(path: Path) -> tuple[Path, str] | None:
+    """The file that has all scales of a model, and the one that `path` names, as the public readers
+    of the format find it: without the letter behind a number."""
+    named = _SCALE_IN_NAME.search(path.stem)
+    if named is None or path.suffix not in (".yaml", ".yml"):
+        return None
+    stem = path.stem[: named.start(1)] + path.stem[named.end(1) :]
+    file = path.with_name(f"{stem}{path.suffix}")
+    return (file, named[1]) if file.is_file() else None
 
 
 def find_suite(name_or_path: str | Path) -> Path:

@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from detrbench.models.folding import Foldable
 from detrbench.models.nn.detections import Detections
 from detrbench.models.yaml_spec import ModelSpec, Row
 
@@ -16,15 +17,23 @@ class Detector(nn.Module):
 
     spec: what was built. stride: image sizes must be multiples of it. detrbench_stages: path
     of each row's module -> "backbone", "neck" or "decoder", as the trace reads it of any module.
+    foldable: path of a module of the user's -> what `fuse` can fold in it.
     """
 
-    def __init__(self, spec: ModelSpec, modules: Sequence[nn.Module], stride: int) -> None:
+    def __init__(
+        self,
+        spec: ModelSpec,
+        modules: Sequence[nn.Module],
+        stride: int,
+        foldable: Mapping[str, Foldable] | None = None,
+    ) -> None:
         super().__init__()
         self.model = nn.ModuleList(modules)
         self.spec = spec
         self.stride = stride
         self.detrbench_stages = {f"model.{row.index}": row.stage for row in spec.rows}
         self._release = _last_uses(spec.rows)
+        self._foldable = foldable or {}
 
     def forward(self, images: Tensor, selected: Tensor | None = None) -> Detections:
         """images: (B, 3, H, W). selected: (B, Q) cells the decoder starts from, instead of its
@@ -76,11 +85,15 @@ class Detector(nn.Module):
 
     def fuse(self) -> Detector:
         """Fold normalisations into convolutions and merge parallel ones, in place: the same outputs
-        with fewer operators. Doing it twice does nothing more."""
+        with fewer operators. Doing it twice does nothing more. Blocks of ours fold themselves, and
+        of the user's those with a method `fuse`; in the others, convolutions take in the batch
+        norms that they alone feed."""
         for module in list(self.modules()):
             fold = getattr(module, "fuse", None)
             if fold is not None and module is not self:
                 fold()
+        for path, foldable in self._foldable.items():
+            foldable.fold(self.get_submodule(path))
         return self
 
     def check_image_size(self, height: int, width: int) -> None:

@@ -25,7 +25,8 @@ class Model:
     name: str  # what rows call it, as a rule the reference
     reference: str  # a name of `models/`, a file, a callable; see `detrbench.models.sources`
     nc: int | None = None  # number of classes; the file's own where `None`
-    blocks: str | None = None  # a Python file with the user's own blocks
+    scale: str | None = None  # one of the file's `scales`; the file's own choice where `None`
+    blocks: str | None = None  # a Python file, or a folder of them, with the user's own blocks
     backbone_weights: str | None = None  # a torchvision state_dict to load into the backbone
     seed: int = 0  # of weights and images
     files: tuple[File, ...] = ()  # every file that it comes from

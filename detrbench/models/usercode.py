@@ -31,7 +31,7 @@ _SHARED = tuple(
     for each in (*map(sysconfig.get_path, ("stdlib", "platstdlib")), str(Path(__file__).parents[1]))
     if each is not None
 )
-_RUN = "detrbench_user_"
+RUN_AS = "detrbench_user_"
 
 
 def run_file(file: Path, *, flag: str) -> ModuleType:
@@ -43,7 +43,7 @@ def run_file(file: Path, *, flag: str) -> ModuleType:
     path = file.resolve()
     with beside(path.parent):
         source = path.read_bytes()
-        name = f"{_RUN}{file.stem}_{hashlib.sha256(bytes(path) + source).hexdigest()[:12]}"
+        name = f"{RUN_AS}{file.stem}_{hashlib.sha256(bytes(path) + source).hexdigest()[:12]}"
         if name in sys.modules:
             return sys.modules[name]
         try:
@@ -171,7 +171,7 @@ class _Folder:
         """Let whatever was made of its files be made again."""
         for name, module in list(sys.modules.items()):
             file = _origin(module)
-            if name.startswith(_RUN) and file is not None and file.parent == self.path:
+            if name.startswith(RUN_AS) and file is not None and file.parent == self.path:
                 del sys.modules[name]
         self.modules, self.files = {}, {}
 
@@ -180,7 +180,7 @@ class _Folder:
         top, origin = name.partition(".")[0], _origin(module)
         if top in self.modules:
             return True
-        if top in self.known or name.startswith(_RUN) or origin is None or is_shared(origin):
+        if top in self.known or name.startswith(RUN_AS) or origin is None or is_shared(origin):
             return False
         if origin.is_relative_to(self.path):
             return True
@@ -267,6 +267,53 @@ def _content(file: Path) -> str:
         return hashlib.sha256(file.read_bytes()).hexdigest()
     except OSError:
         return ""
+
+
+def imports_from(place: Path) -> Path:
+    """The folder where a file's imports start, or a folder's of modules: one that is a package is
+    imported by its name."""
+    path = place.resolve()
+    return path.parent if path.is_file() or (path / "__init__.py").is_file() else path
+
+
+def modules_in(place: Path) -> tuple[Path, ...]:
+    """The Python files that stand directly in a folder, in the order of their names, a package's
+    own first; or the one file that it is."""
+    if not place.is_dir():
+        return (place,)
+    return tuple(sorted(place.glob("*.py"), key=lambda file: (file.stem != "__init__", file.name)))
+
+
+def run_folder(folder: Path, *, flag: str) -> tuple[ModuleType, ...]:
+    """The modules of a folder, as they import each other, or as a package does. Raises
+    UsageError where there are none, or one cannot be run."""
+    files, root = modules_in(folder), imports_from(folder)
+    if not files:
+        raise UsageError("there is no Python file in it", where=str(folder), hint=f"check {flag}.")
+    package = folder.resolve().name if files[0].stem == "__init__" else None
+    with beside(root):
+        if package is None:
+            return tuple(_import_file(file, flag) for file in files)
+        parts = ("" if file.stem == "__init__" else f".{file.stem}" for file in files)
+        return tuple(_import(f"{package}{part}", str(folder)) for part in parts)
+
+
+def _import_file(file: Path, flag: str) -> ModuleType:
+    """As its neighbours import it, so that they share its classes, where that leads to it."""
+    if file.stem.isidentifier() and file.stem not in sys.stdlib_module_names:
+        module = _import(file.stem, str(file))
+        if _origin(module) == file.resolve():
+            return module
+    return run_file(file, flag=flag)
+
+
+def _import(dotted: str, where: str) -> ModuleType:
+    try:
+        return importlib.import_module(dotted)
+    except (Exception, SystemExit) as error:
+        raise UsageError(
+            f"importing {dotted} failed: {type(error).__name__}: {error}", where=where
+        ) from error
 
 
 def is_shared(path: Path) -> bool:

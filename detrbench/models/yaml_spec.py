@@ -10,13 +10,13 @@ Nothing here needs torch: a spec says what is written, `detrbench.models.builder
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from detrbench.core.errors import SpecError, UsageError, nearest, shorten
+from detrbench.core.errors import SpecError, UsageError, near, nearest, shorten
 from detrbench.core.reading import (
     is_positive,
     is_whole,
@@ -24,11 +24,15 @@ from detrbench.core.reading import (
     read,
     scalar,
     sequence,
-    unknown_key,
 )
 from detrbench.core.strict_yaml import Node, read_yaml, shown
+from detrbench.models.nn import BLOCKS
 
 IMAGE = -1  # the source of a row that reads the image itself
+
+COUNTED_MAPS = 5
+"""The public forks count a backbone that is one row and returns a list of maps as rows 0 to 4,
+whatever it returns: the last map is row 4, and the row behind it is row 5."""
 
 MAX_REPEATS = 1_000  # far beyond any network; a typing error should not build for an hour
 MAX_CLASSES = 1_000_000
@@ -36,6 +40,15 @@ MAX_CLASSES = 1_000_000
 _ROW_FORM = "a row is [from, repeats, module, args], e.g. [-1, 1, Conv, [256, 3, 2]]."
 _MODULE_NAME = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*\Z")  # dotted Python identifiers
 _LITERALS: Mapping[str, Any] = {"None": None, "True": True, "False": False}
+
+_WAYS_OUT = (
+    "A block of your own comes from your file or folder: --blocks FILE.py. A model that Python "
+    "builds is named by its function: my_model.py:build."
+)
+# As the public readers of the format guess a scale from a file's name.
+_SCALE_IN_NAME = re.compile(r"yolo(?:e-)?v?\d+([nslmx])(?![a-z0-9])")
+
+_LINES_TOLD = 6  # of one unknown block
 
 _READ = frozenset(
     ("nc", "scale", "scales", "depth_multiple", "width_multiple", "backbone", "head", "detrbench")
@@ -111,6 +124,9 @@ class ModelSpec:
     published: tuple[Published, ...] = ()
     # Prefix in a torchvision state_dict -> index of the row that takes them.
     backbone_weights: Mapping[str, int] = field(default_factory=dict)
+    # Widths of the maps that the first row returns where they are counted as rows, else empty; 0 as
+    # long as it was not run.
+    maps: tuple[int, ...] = ()
     notes: tuple[str, ...] = ()  # assumptions made while reading, to be said aloud
 
     def error(self, row: Row, what: str, hint: str | None) -> SpecError:
@@ -131,36 +147,99 @@ class ModelSpec:
 
 
 def load_model_spec(
-    path: str | Path, *, nc: int | None = None, known_blocks: Collection[str] | None = None
+    path: str | Path,
+    *,
+    nc: int | None = None,
+    scale: str | None = None,
+    known_blocks: Collection[str] | None = None,
+    maps: tuple[int, ...] | None = None,
 ) -> ModelSpec:
     """Reads a model file; nothing in it is evaluated or built.
 
     Args:
         path: the file; `catalog.find_model` turns a name into one.
         nc: number of classes instead of the file's.
+        scale: the one to use instead of the file's.
         known_blocks: the block names that exist, to refuse others; None accepts any.
+        maps: widths of the maps of the first row, to be counted as rows; empty to count it as one
+            row; None to count maps only where the file can be read in no other way.
 
-    Raises SpecError where the file or `nc` is wrong, naming file, row and line, and the hint.
+    Raises SpecError where the file, `nc` or `scale` is wrong, naming file, row and line, and the
+    hint; what is unknown in it is named all at once.
     """
     path = Path(path)
     root = read_yaml(path)
     top = mapping(root, name="a model file", hint="write nc: 80, backbone: [...], head: [...].")
-    _check_top_level(root, top)
-    scaling = _scaling(top)
+    variables = _variables(top)
+    _check_names(root, top, variables, known_blocks)
+    scaling = _scaling(top, path, scale)
     classes = _classes(top, path, nc)
-    rows = _Rows(classes, scaling["depth"], known_blocks).read(top)
+    reader = _Rows(classes, scaling["depth"], variables, maps or ())
+    try:
+        rows = reader.read(top)
+    except SpecError as as_one_row:
+        if maps is not None or not _may_return_maps(top, variables):
+            raise
+        reader = replace(reader, maps=(0,) * (COUNTED_MAPS - 1))
+        try:
+            rows = reader.read(top)
+        except SpecError:
+            raise as_one_row from None
     _check_head(top, rows)
+    notes = (*scaling.pop("notes", ()), *reader.notes)
     ours = _ours(top.get("detrbench"), path.stem, last=len(rows) - 1)
-    return ModelSpec(name=path.stem, path=path, nc=classes, rows=rows, **scaling, **ours)
+    return ModelSpec(
+        name=path.stem,
+        path=path,
+        nc=classes,
+        rows=rows,
+        maps=reader.maps,
+        notes=notes,
+        **scaling,
+        **ours,
+    )
 
 
-def _check_top_level(root: Node, top: Mapping[str, Node]) -> None:
-    for key, node in top.items():
-        if key in _READ | _WITHOUT_EFFECT or node.value in _ONLY_AS.get(key, ()):
-            continue
-        if key in _NOT_BUILT:
-            raise node.error(f"`{key}: {node.kind}` is not implemented", _NOT_BUILT[key])
-        raise unknown_key(key, node, _READ, "top-level key")
+# ------------------------------------------------------------------------- what the file may name
+
+
+def _variables(top: Mapping[str, Node]) -> dict[str, Node]:
+    """Top-level keys with a single value that rows use by their name."""
+    used = {node.value for node in _row_values(top) if isinstance(node.value, str)}
+    taken = _READ | _ONLY_AS.keys() | _NOT_BUILT.keys()
+    return {
+        key: node
+        for key, node in top.items()
+        if key in used - taken and not isinstance(node.value, tuple | Mapping)
+    }
+
+
+def _row_values(top: Mapping[str, Node]) -> Iterator[Node]:
+    """Every value that stands in a row."""
+    waiting = [top[section] for section in ("backbone", "head") if section in top]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node.value, tuple):
+            waiting.extend(node.value)
+        else:
+            yield node
+
+
+def _check_names(
+    root: Node,
+    top: Mapping[str, Node],
+    variables: Mapping[str, Node],
+    known_blocks: Collection[str] | None,
+) -> None:
+    """Raises SpecError for every key and every block that is unknown, all in one."""
+    unknown = _unknown_keys(top, variables)
+    blocks = {} if known_blocks is None else _unknown_blocks(top, variables, known_blocks)
+    errors = [*unknown.values(), *(error for error, _ in blocks.values())]
+    if len(errors) == 1:
+        raise errors[0]
+    if errors:
+        lines = {name: at for name, (_, at) in blocks.items()}
+        raise _all_unknown(root, top, unknown, lines, known_blocks or ())
     for section in ("backbone", "head"):
         if section not in top:
             hint = f"add `{section}:` with a list of rows; {_ROW_FORM}"
@@ -175,6 +254,102 @@ def _check_head(top: Mapping[str, Node], rows: tuple[Row, ...]) -> None:
         if key in top and top[key].value not in built:
             what = f"`{key}: {top[key].text}` asks for another {rows[-1].module} than there is"
             raise top[key].error(what, f"write {key}: {built[0]}, or leave it out.")
+
+
+def _unknown_keys(top: Mapping[str, Node], variables: Mapping[str, Node]) -> dict[str, SpecError]:
+    """Key -> the error to raise about it, were it alone."""
+    errors: dict[str, SpecError] = {}
+    for key, node in top.items():
+        if key in _READ | _WITHOUT_EFFECT | variables.keys():
+            continue
+        if node.value in _ONLY_AS.get(key, ()):
+            continue
+        if key in _NOT_BUILT:
+            errors[key] = node.error(f"`{key}: {node.kind}` is not implemented", _NOT_BUILT[key])
+        else:
+            hint = near(key, _READ) or "remove it; a key is a variable where a row names it."
+            errors[key] = node.error(f"unknown top-level key `{shorten(key)}`", hint)
+    return errors
+
+
+def _unknown_blocks(
+    top: Mapping[str, Node], variables: Mapping[str, Node], known: Collection[str]
+) -> dict[str, tuple[SpecError, list[int]]]:
+    """Block -> the error to raise about it, were it alone, and the lines of its rows."""
+    found: dict[str, tuple[SpecError, list[int]]] = {}
+    rows = [*_items(top.get("backbone")), *_items(top.get("head"))]
+    for index, row in enumerate(rows):
+        name = _block_named(row, variables)
+        if name is None or _is_known(name, known):
+            continue
+        of_torch = name.startswith("nn.") and name.count(".") == 1
+        place = _row_place(row.path, index, row.line, name if of_torch else None)
+        if of_torch:
+            theirs = [each for each in known if each.startswith("nn.")]
+            error = SpecError(f"torch has no {name}", where=place, hint=nearest(name, theirs))
+        else:
+            hint = " ".join(filter(None, (near(name, known), _WAYS_OUT)))
+            error = SpecError(f"there is no block {shorten(name)}", where=place, hint=hint)
+        found.setdefault(name, (error, []))[1].append(row.line)
+    return found
+
+
+def _items(node: Node | None) -> tuple[Node, ...]:
+    return node.value if node is not None and isinstance(node.value, tuple) else ()
+
+
+def _block_named(row: Node, variables: Mapping[str, Node]) -> str | None:
+    """The block of a row, if it is one that has a name."""
+    values = _items(row)
+    if len(values) != 4:
+        return None
+    name = values[2].value
+    name = variables[name].value if isinstance(name, str) and name in variables else name
+    return name if isinstance(name, str) and _MODULE_NAME.match(name) else None
+
+
+def _may_return_maps(top: Mapping[str, Node], variables: Mapping[str, Node]) -> bool:
+    """Whether the first row is of a block that is not ours, and so may be a whole backbone."""
+    name = next((_block_named(row, variables) for row in _items(top.get("backbone"))), None)
+    return name is not None and name not in BLOCKS and not name.startswith("nn.")
+
+
+def _is_known(name: str, known: Collection[str]) -> bool:
+    """Torch's own are known to whoever imports it; without it, all that have such a name."""
+    of_torch = name.startswith("nn.") and name.count(".") == 1
+    return name in known or (of_torch and "nn.Module" not in known)
+
+
+def _all_unknown(
+    root: Node,
+    top: Mapping[str, Node],
+    keys: Collection[str],
+    blocks: Mapping[str, Sequence[int]],
+    known: Collection[str],
+) -> SpecError:
+    """One error about several unknown names."""
+    told_keys = ", ".join(f"`{shorten(key)}` (line {top[key].line})" for key in keys)
+    told_blocks = ", ".join(f"{shorten(name)} ({_lines(at)})" for name, at in blocks.items())
+    parts = [
+        f"the top-level {'keys' if len(keys) > 1 else 'key'} {told_keys}" if keys else "",
+        f"the {'blocks' if len(blocks) > 1 else 'block'} {told_blocks}" if blocks else "",
+    ]
+    what = f"{len(keys) + len(blocks)} names are not known: {' and '.join(filter(None, parts))}"
+    cures = {key: _NOT_BUILT.get(key) or near(key, _READ) for key in keys}
+    cures |= {name: near(name, known) for name in blocks}
+    hints = [f"{shorten(name)}: {cure}" for name, cure in cures.items() if cure]
+    hints.append(_WAYS_OUT if blocks else "A key is a variable where a row names it.")
+    return SpecError(what, where=root.path, hint=" ".join(hints))
+
+
+def _lines(lines: Sequence[int]) -> str:
+    """Such as "lines 6, 7 and 9", the first few of them."""
+    if len(lines) == 1:
+        return f"line {lines[0]}"
+    *first, last = map(str, lines)
+    if len(lines) > _LINES_TOLD:
+        first, last = first[: _LINES_TOLD - 1], f"{len(lines) - _LINES_TOLD + 1} more"
+    return f"lines {', '.join(first)} and {last}"
 
 
 # ---------------------------------------------------------------------------- classes and scales
@@ -197,35 +372,58 @@ def _classes(top: Mapping[str, Node], path: Path, given: object) -> int:
     raise SpecError(what, where="the number of classes (nc)", hint="give a number such as 80.")
 
 
-def _scaling(top: Mapping[str, Node]) -> dict[str, Any]:
-    """What the file says of scales, as fields of a `ModelSpec`."""
+def _scaling(top: Mapping[str, Node], path: Path, asked: str | None) -> dict[str, Any]:
+    """What the file says of scales, as fields of a `ModelSpec`; `asked` is the one to use."""
+    multiples = {key: read(top, f"{key}_multiple", _multiple, 1.0) for key in ("depth", "width")}
     if "scales" not in top or top["scales"].value is None:
         if (scale := _chosen(top)) is not None:
             raise scale.error("`scale` is given, but there are no `scales`", "remove it.")
-        return {
-            "depth": read(top, "depth_multiple", _multiple, 1.0),
-            "width": read(top, "width_multiple", _multiple, 1.0),
-        }
+        if asked is not None:
+            what = f"the scale {shorten(asked)} is asked for, but there are no `scales`"
+            raise SpecError(what, where=shown(path), hint="leave --scale out, or add `scales`.")
+        return multiples
     form = "scales: {l: [1.00, 1.00, 1024]}, each [depth, width, max_channels]"
     scales = mapping(top["scales"], name="`scales`", hint=f"write {form}.")
     if not scales:
         raise top["scales"].error("`scales` is empty", f"write {form}, or remove it.")
-    name, notes = next(iter(scales)), tuple[str, ...]()
-    if (chosen := _chosen(top)) is None:
-        notes = (f"no scale given, using the first: {name}",)
-    elif (name := chosen.text) not in scales:
-        raise chosen.error(f"there is no scale {chosen.kind}", nearest(name, scales))
+    name, notes = _scale(top, scales, path, asked)
     factors = sequence(scales[name], name=f"the scale {name}", hint=form)
     if len(factors) != 3:
         raise scales[name].error(f"the scale {name} has {len(factors)} values, not 3", form)
     depth, width, max_channels = factors
+    unused = [
+        f"`{key}_multiple` is not used: the scale has its own"
+        for key, multiple in multiples.items()
+        if multiple != 1
+    ]
     return {
         "scale": name,
         "depth": _multiple(depth),
         "width": _multiple(width),
         "max_channels": _number(max_channels, "max_channels"),
-        "notes": notes,
+        "notes": (*notes, *unused),
     }
+
+
+def _scale(
+    top: Mapping[str, Node], scales: Mapping[str, Node], path: Path, asked: str | None
+) -> tuple[str, tuple[str, ...]]:
+    """The scale to use, and what is to be said of that: the one asked for, the file's, the one in
+    its name, or the first."""
+    if asked is not None:
+        if asked in scales:
+            return asked, (f"scale {asked}, as asked for",)
+        what = f"there is no scale {shorten(asked)!r}"
+        raise SpecError(what, where=shown(path), hint=nearest(asked, scales))
+    if (chosen := _chosen(top)) is not None:
+        if chosen.text in scales:
+            return chosen.text, ()
+        raise chosen.error(f"there is no scale {chosen.kind}", nearest(chosen.text, scales))
+    in_name = _SCALE_IN_NAME.search(path.stem)
+    if in_name and in_name[1] in scales:
+        return in_name[1], (f"scale {in_name[1]}, as in the file's name",)
+    first = next(iter(scales))
+    return first, (f"no scale given, using the first: {first}",)
 
 
 def _chosen(top: Mapping[str, Node]) -> Node | None:
@@ -247,7 +445,15 @@ class _Rows:
 
     nc: int
     depth: float
-    known_blocks: Collection[str] | None
+    variables: Mapping[str, Node]
+    maps: tuple[int, ...]  # of the first row, where they are counted as rows
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        if not self.maps:
+            return ()
+        first = COUNTED_MAPS - len(self.maps)
+        return (f"the maps of row 0 are counted as rows {first} to {COUNTED_MAPS - 1}",)
 
     def read(self, top: Mapping[str, Node]) -> tuple[Row, ...]:
         rows: list[Row] = []
@@ -255,9 +461,32 @@ class _Rows:
             listed = sequence(top[section], name=f"`{section}`", hint=_ROW_FORM)
             if not listed:
                 raise top[section].error(f"`{section}` has no rows", _ROW_FORM)
-            rows += [self._row(node, len(rows) + i, stage) for i, node in enumerate(listed)]
+            for node in listed:
+                rows.append(self._row(node, len(rows), stage))
+                if len(rows) == 1 and self.maps:
+                    rows += self._maps_as_rows(rows[0])
         rows[-1] = replace(rows[-1], stage="decoder")
         return tuple(rows)
+
+    def _maps_as_rows(self, backbone: Row) -> list[Row]:
+        """Rows 1 to 4: one for each map, and before them one that nothing may read for each that is
+        missing. A first of five maps has no row, see `_check_counted`."""
+        first = COUNTED_MAPS - len(self.maps)
+        rows = []
+        for index in range(1, COUNTED_MAPS):
+            module, args = "nn.Identity", tuple[Any, ...]()
+            if index >= first:
+                module, args = "Index", (self.maps[index - first], index - first)
+            row = replace(backbone, index=index, sources=(0,), listed=False, repeats=1)
+            rows.append(replace(row, module=module, args=args))
+        return rows
+
+    def _check_counted(self, node: Node, sources: Sequence[int]) -> None:
+        """Raises SpecError where a row reads a map that there is not, or the first of five."""
+        first = max(COUNTED_MAPS - len(self.maps), 1)
+        if any(self.maps) and IMAGE not in sources and min(sources) < first:
+            what = f"`from` is {min(sources)}, and the maps of row 0 are rows {first} to 4"
+            raise node.error(what, f"read {first} or a later row.")
 
     def _row(self, node: Node, index: int, stage: str) -> Row:
         name = None
@@ -266,11 +495,13 @@ class _Rows:
                 raise node.error(f"{node.kind} stands where a row belongs", _ROW_FORM)
             if len(node.value) != 4:
                 raise node.error(f"the row has {len(node.value)} values, not 4", _ROW_FORM)
-            source, repeats, module, args = node.value
+            source, repeats, module, args = map(self._put_in, node.value)
             name = self._module(module)
+            sources = _sources(source, index)
+            self._check_counted(source, sources)
             return Row(
                 index=index,
-                sources=_sources(source, index),
+                sources=sources,
                 listed=isinstance(source.value, tuple),
                 repeats=self._repeats(repeats),
                 module=name,
@@ -282,16 +513,18 @@ class _Rows:
             place = _row_place(node.path, index, node.line, name)
             raise SpecError(error.what, where=place, hint=error.hint) from error
 
+    def _put_in(self, node: Node) -> Node:
+        """A value of a row with its variables replaced."""
+        if isinstance(node.value, tuple):
+            return replace(node, value=tuple(map(self._put_in, node.value)))
+        return self.variables.get(node.value, node) if isinstance(node.value, str) else node
+
     def _module(self, node: Node) -> str:
         name = node.value
         if not isinstance(name, str) or not _MODULE_NAME.match(name):
             hint = f"name a class; {_ROW_FORM}"
             raise node.error(f"{node.kind} is not the name of a block", hint)
-        known = self.known_blocks
-        if known is None or name in known or (name.startswith("nn.") and name.count(".") == 1):
-            return name
-        hint = f"{nearest(name, known)} A block of your own comes from your file: --blocks FILE."
-        raise node.error(f"there is no block {shorten(name)}", hint)
+        return name
 
     def _repeats(self, node: Node) -> int:
         repeats = _integer(node, "repeats", 1, MAX_REPEATS, _ROW_FORM)

@@ -109,13 +109,15 @@ class Case:
         """As a row says it while nothing has been read back."""
         asked = self.execution.asked()
         first = {key: asked.pop(key) for key in ("imgsz", "batch")}
-        return {**first, "nc": self.model.nc, **asked}
+        scale = {} if self.model.scale is None else {"scale": self.model.scale}
+        return {**first, "nc": self.model.nc, **scale, **asked}
 
     def settings_of_counts(self, nc: int | None) -> dict[str, Any]:
         """As a row of counts says it, only what counts depend on; `nc` is how many classes the
         model really has, where it knows that."""
         asked = self.settings() | {"nc": nc}
-        return {key: asked[key] for key in ("imgsz", "batch", "nc", "fused")}
+        kept = ("imgsz", "batch", "nc", "scale", "fused")
+        return {key: asked[key] for key in kept if key in asked}
 
     def with_classes(self, nc: int | None) -> Case:
         """The same with so many classes."""

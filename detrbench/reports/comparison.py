@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from detrbench.core.units import is_finite
 from detrbench.reports.case import Case
 
-OF_THE_MODEL = frozenset({"nc"})
+OF_THE_MODEL = frozenset({"nc", "scale"})
 """Settings that models side by side may each have their own of."""
 
 

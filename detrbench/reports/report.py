@@ -209,6 +209,7 @@ class Report:
         """
         settings = list(dict.fromkeys(name for row in self.rows for name in row.settings))
         keys = metric_keys(self.rows)
+        noted = any(row.notes for row in self.rows)
         apart = any(self.label(row) != row.model for row in self.rows)
         noted = any(row.notes for row in self.rows)
         return [

@@ -134,6 +134,10 @@ _ALL = (
         "Number of classes.  [default: from the file]", "N", counts=True,
     ),
     Setting(
+        "scale", "model", _text, lambda scale: f"scale {scale}",
+        "One of the model file's scales.  [default: from the file]", "NAME", counts=True,
+    ),
+    Setting(
         "fused", "execution", parse_switch("fused"), lambda on: "fused" if on else "unfused",
         "Fold batch norms and merge RepConv branches first.", "", False, ("fuse",), counts=True,
     ),
@@ -187,7 +191,7 @@ _ALL = (
         default=0, noted=True, offered=False,
     ),
     Setting(
-        "blocks", "model", _text, str, "Your own blocks. The file is executed.", "FILE.py",
+        "blocks", "model", _text, str, "Your own blocks: a file or folder, executed.", "FILE.py",
         counts=True, noted=True, is_file=True,
     ),
     Setting(

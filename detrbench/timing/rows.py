@@ -271,8 +271,8 @@ def _settings(run: Run, case: Case) -> dict[str, Any]:
     if not subject.settings:
         return asked
     first = {key: asked[key] for key in ("imgsz", "batch")}
-    stages = {"stages": True} if case.execution.stages else {}
-    return {**first, "nc": nc, "fused": asked["fused"], **stages, **subject.settings}
+    noted = {key: asked[key] for key in ("scale", "stages") if key in asked}
+    return {**first, "nc": nc, "fused": asked["fused"], **noted, **subject.settings}
 
 
 def _samples(run: Run, model: str) -> dict[str, Any]:

@@ -147,6 +147,23 @@ def test_what_is_not_there_is_refused_with_a_suggestion(
     assert caught.value.exit_code == 2
 
 
+def test_a_name_may_name_a_scale_of_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "yolov8-rtdetr.yaml").touch()
+    assert catalog.find_model("yolov8n-rtdetr.yaml") == Path("yolov8-rtdetr.yaml")
+    assert catalog.asked_scale("yolov8n-rtdetr.yaml", None) == "n"
+    assert catalog.asked_scale("yolov8n-rtdetr.yaml", "n") == "n"
+    assert catalog.asked_scale("yolov8-rtdetr.yaml", "s") == "s"
+    assert catalog.asked_scale("rtdetr-l", None) is None
+    with pytest.raises(UsageError, match=r"scale s is asked for, and .* is the scale n of"):
+        catalog.asked_scale("yolov8n-rtdetr.yaml", "s")
+    with pytest.raises(UsageError, match="no model file"):
+        catalog.find_model("yolov8q-rtdetr.yaml")
+    (tmp_path / "yolov8n-rtdetr.yaml").touch()  # then it is that file
+    assert catalog.find_model("yolov8n-rtdetr.yaml") == Path("yolov8n-rtdetr.yaml")
+    assert catalog.asked_scale("yolov8n-rtdetr.yaml", None) is None
+
+
 def test_the_articles_suite_is_found() -> None:
     assert catalog.find_suite("article").name == "article.yaml"
     with pytest.raises(UsageError, match=r"no suite called 'artikel'\n  did you mean article"):

@@ -301,6 +301,75 @@ def test_a_number_of_classes_that_is_none(write: Write, nc: object) -> None:
     assert "number of classes" in refusal(write(GOOD), nc=nc)
 
 
+def test_everything_unknown_is_said_at_once_with_the_ways_out(write: Write) -> None:
+    text = (
+        GOOD.replace("HGBlock", "HGBlok")
+        .replace("Concat", "Fuze")
+        .replace("nc: 80", "nc: 80\na: 1")
+    )
+    text = text.replace("[0, 1, nn.Upsample, [None, 2, nearest]]", "[0, 1, Fuze, []]")
+    message = refusal(write(text), known_blocks=BLOCKS)
+    assert "3 names are not known: the top-level key `a` (line 2) and the blocks " in message
+    assert "HGBlok (line 9), Fuze (lines 12 and 13)\n" in message
+    assert "HGBlok: did you mean HGBlock? A block of your own" in message
+    assert "Fuze:" not in message  # nothing is near
+    assert "--blocks FILE.py" in message
+    assert "my_model.py:build" in message
+
+
+def test_top_level_variables_stand_in_rows(write: Write) -> None:
+    text = GOOD.replace("nc: 80", "nc: 80\nwidth: 32\nnode: Conv\nmode:")
+    text = text.replace("Conv, [32, 3, 2]]", "node, [width, [mode, width], wide]]")
+    row = load_model_spec(write(text), known_blocks=BLOCKS).rows[0]
+    assert (row.module, row.args) == ("Conv", (32, (None, 32), "wide"))
+    unused = text.replace("node, [", "Conv, [")
+    assert "unknown top-level key `node`" in refusal(write(unused), known_blocks=BLOCKS)
+
+
+@pytest.mark.parametrize(
+    ("name", "scale", "note"),
+    [
+        ("model", None, "no scale given, using the first: s"),
+        ("model", "l", "scale l, as asked for"),
+        ("yolov8l-rtdetr", None, "scale l, as in the file's name"),
+        ("yolo11l", "s", "scale s, as asked for"),
+        ("yolov8x", None, "no scale given, using the first: s"),  # there is no x
+        ("yolov8large", None, "no scale given, using the first: s"),
+    ],
+)
+def test_the_scale_that_was_used_is_said(
+    write: Write, name: str, scale: str | None, note: str
+) -> None:
+    path = write(GOOD).rename(write(GOOD).with_name(f"{name}.yaml"))
+    spec = load_model_spec(path, scale=scale)
+    assert spec.notes == (note,)
+    assert spec.scale == (note.rpartition(": ")[2] if "first" in note else note.split()[1][0])
+
+
+def test_a_scale_that_there_is_not(write: Write) -> None:
+    assert "there is no scale 'm'\n  known: l, s." in refusal(write(GOOD), scale="m")
+    bare = re.sub(r"scales:\n.*\n.*\n", "", GOOD)
+    assert "the scale m is asked for, but there are no `scales`" in refusal(write(bare), scale="m")
+
+
+def test_multiples_beside_scales_are_read_and_not_used_aloud(write: Write) -> None:
+    assert "a multiplier is 'banana'" in refusal(write(GOOD + "depth_multiple: banana\n"))
+    spec = load_model_spec(write("scale: l\n" + GOOD + "width_multiple: 0.5\n"))
+    assert spec.width == 1.0
+    assert spec.notes == ("`width_multiple` is not used: the scale has its own",)
+
+
+def test_a_first_row_of_a_foreign_block_may_be_counted_as_rows(write: Write) -> None:
+    head = "[[3, 1, Conv, [8]], [[2, -1, 5], 1, Dec, [nc]]]"
+    text = f"nc: 1\nbackbone: [[-1, 1, Net, []]]\nhead: {head}\n"
+    spec = load_model_spec(write(text))
+    assert [row.module for row in spec.rows] == ["Net", *["Index"] * 4, "Conv", "Dec"]
+    assert [row.sources for row in spec.rows[5:]] == [(3,), (2, 5, 5)]
+    assert spec.notes == ("the maps of row 0 are counted as rows 1 to 4",)
+    assert "a row that comes later" in refusal(write(text.replace("Net", "Conv")))
+    assert "a row that comes later" in refusal(write(text), maps=())
+
+
 # ---------------------------------------------------------------------- hostile and broken texts
 
 LAUGHS = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from detrbench.core.errors import UsageError
+from detrbench.core.units import show_many
 from detrbench.models.model import Model
 from detrbench.models.sources.inputs import of_example, of_images
 from detrbench.models.usercode import beside
@@ -65,7 +67,8 @@ class Built:
                 f"fusing it failed: {type(error).__name__}: {error}", where=self.title
             ) from error
         module = result if isinstance(result, nn.Module) else self.module
-        return dataclasses.replace(self, module=module.eval())
+        notes = (*self.notes, *_unfolded_note(module))
+        return dataclasses.replace(self, module=module.eval(), notes=notes)
 
     def check_image_size(self, imgsz: tuple[int, int], batch: int) -> None:
         """Raises UsageError where it cannot take such images."""
@@ -81,6 +84,18 @@ class Built:
                 where=self.title,
                 hint=f"Give --imgsz {height}x{width} --batch {count}, or return the module alone.",
             )
+
+
+def _unfolded_note(module: nn.Module) -> tuple[str, ...]:
+    """How many batch norms fusing has left, and in which parts of the module."""
+    from detrbench.models.folding import unfolded
+
+    paths = unfolded(module)
+    if not paths:
+        return ()
+    parts = Counter(".".join(path.split(".")[:2]) for path in paths)
+    told = ", ".join(f"{part} ({count})" if count > 1 else part for part, count in parts.items())
+    return (f"fusing left {show_many(len(paths), 'batch norm')} as they were, in {told}",)
 
 
 def refuse_settings(model: Model, not_taken: Mapping[str, str]) -> None:

@@ -24,6 +24,7 @@ _NAME = r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*"
 _FORM = re.compile(rf"(?!.*\.ya?ml$)(?P<file>.+\.py)?(?P<module>{_NAME})?:(?P<name>{_NAME})")
 
 _NOT_TAKEN = {
+    "scale": "the callable builds what it wants",
     "blocks": "it imports what it needs",
     "backbone_weights": "the callable loads what it wants",
 }

@@ -6,11 +6,11 @@ import dataclasses
 from pathlib import Path
 
 from detrbench.core.errors import UsageError
-from detrbench.models.catalog import STRIDE, data_root, find_model
+from detrbench.models.catalog import STRIDE, asked_scale, data_root, find_model
 from detrbench.models.model import Model, hashed
 from detrbench.models.nn import BLOCKS
 from detrbench.models.sources.built import Built, described
-from detrbench.models.usercode import beside, closure
+from detrbench.models.usercode import beside, closure, imports_from, modules_in
 from detrbench.models.yaml_spec import load_model_spec
 
 
@@ -27,8 +27,9 @@ class ModelFiles:
             file = dataclasses.replace(file, path=f"models/{path.name}")
         files = [file]
         if model.blocks is not None:
-            blocks = _readable(model.blocks, "--blocks")
-            files.extend(closure(blocks, blocks.resolve().parent))
+            blocks = _readable(model.blocks, "--blocks", or_folder=True)
+            found = [closure(file, imports_from(blocks)) for file in modules_in(blocks)]
+            files.extend(dict.fromkeys(file for each in found for file in each))
         if model.backbone_weights is not None:
             files.append(hashed(_readable(model.backbone_weights, "--backbone-weights")))
         return dataclasses.replace(model, files=tuple(files))
@@ -37,22 +38,23 @@ class ModelFiles:
         return model.blocks is not None
 
     def check(self, model: Model, imgsz: tuple[int, int]) -> None:
-        path = find_model(model.reference)
+        path, scale = find_model(model.reference), asked_scale(model.reference, model.scale)
         known = BLOCKS if model.blocks is None else None
-        spec = load_model_spec(path, nc=model.nc, known_blocks=known)
+        spec = load_model_spec(path, nc=model.nc, scale=scale, known_blocks=known)
         if path.parent == data_root("models"):
             spec.check_image_size(*imgsz, STRIDE)
 
     def build(self, model: Model, device: str) -> Built:
         from detrbench.models.builder import build
 
-        folder = None if model.blocks is None else Path(model.blocks).resolve().parent
+        folder = None if model.blocks is None else imports_from(Path(model.blocks))
         device = "cpu" if model.backbone_weights else device
         with beside(folder):
             detector = build(
                 model.reference,
                 model.nc,
                 model.blocks,
+                scale=model.scale,
                 device=device,
                 backbone_weights=model.backbone_weights,
                 seed=model.seed,
@@ -62,8 +64,8 @@ class ModelFiles:
         return dataclasses.replace(built, folder=folder, stateless=stateless)
 
 
-def _readable(path: str, flag: str) -> Path:
-    if not Path(path).is_file():
+def _readable(path: str, flag: str, *, or_folder: bool = False) -> Path:
+    if not Path(path).is_file() and not (or_folder and Path(path).is_dir()):
         raise UsageError(
             f"{path} is not a file that can be read", where=flag, hint="Check the path."
         )

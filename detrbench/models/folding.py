@@ -1,0 +1,194 @@
+"""Folding batch normalisations of the user's modules: found while they run, compared when folded.
+
+A normalisation is folded where a convolution alone feeds it, and it alone reads that convolution:
+which of them do shows in one call of the module, whatever its code is.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves, tree_map
+
+# Exact types: a class derived from one of them may compute something else.
+_CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+_NORMALISATIONS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+_MARK = "_detrbench_convolution"
+_TOLERANCE = 1e-3  # of the largest output, in float32: far above rounding, far below a mistake
+
+
+@dataclass(frozen=True)
+class Foldable:
+    """What can be folded in one module, and an input that it was called with.
+
+    Attributes:
+        pairs: path of a convolution in it -> path of its normalisation.
+        inputs: of its forward, on `meta`.
+    """
+
+    pairs: Mapping[str, str]
+    inputs: Any
+
+    def fold(self, module: nn.Module) -> None:
+        """Fold them in `module`, in place, if it computes the same afterwards; else leave all."""
+        named = dict(module.named_modules())
+        pairs = {c: n for c, n in self.pairs.items() if _is_pair(named.get(c), named.get(n))}
+        if not pairs:
+            return
+        before = _outputs(module, self.inputs)
+        for convolution, normalisation in pairs.items():
+            fused = fuse_conv_bn_eval(named[convolution], named[normalisation])
+            module.set_submodule(convolution, fused)
+            module.set_submodule(normalisation, nn.Identity())
+        try:
+            same = _are_same(before, _outputs(module, self.inputs))
+        except Exception:  # its code may ask a normalisation for what nothing else has
+            same = False
+        if not same:
+            for path in (*pairs, *pairs.values()):
+                module.set_submodule(path, named[path])
+
+
+def _is_pair(convolution: nn.Module | None, normalisation: nn.Module | None) -> bool:
+    return type(convolution) in _CONVOLUTIONS and type(normalisation) in _NORMALISATIONS
+
+
+def unfolded(module: nn.Module) -> list[str]:
+    """The paths of the batch normalisations in a module, whatever their class."""
+    kind = nn.modules.batchnorm._BatchNorm
+    return [path for path, each in module.named_modules() if isinstance(each, kind)]
+
+
+def _outputs(module: nn.Module, inputs: Any) -> list[Tensor]:
+    """Of the same inputs each time, with values where the module has them."""
+    tensor = next(module.parameters())
+    generator = torch.Generator().manual_seed(0)
+
+    def filled(shape: Any) -> Any:
+        if not isinstance(shape, Tensor) or tensor.is_meta:
+            return shape
+        values = torch.rand(shape.shape, generator=generator)
+        return values.to(tensor.device, tensor.dtype)
+
+    with torch.no_grad():
+        return [t.clone() for t in tree_leaves(module(tree_map(filled, inputs)))]
+
+
+def _are_same(before: Sequence[Tensor], after: Sequence[Tensor]) -> bool:
+    return len(before) == len(after) and all(map(_is_same, before, after))
+
+
+def _is_same(before: Tensor, after: Tensor) -> bool:
+    if before.shape != after.shape:
+        return False
+    if before.is_meta:
+        return True
+    difference = (before - after).abs().max()
+    return bool(difference <= _TOLERANCE * before.abs().max())
+
+
+# --- which they are ----------------------------------------------------------------------------
+
+
+@dataclass
+class _Seen:
+    """What one call of a module showed."""
+
+    called: Counter[str] = field(default_factory=Counter)  # convolutions and normalisations
+    fed_by: dict[str, str | None] = field(default_factory=dict)  # normalisation -> convolution
+    read: Counter[str] = field(default_factory=Counter)  # operators that read a convolution's map
+    touched: Counter[int] = field(default_factory=Counter)  # and a parameter, by its id
+
+
+class _Reads(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leaves it untyped
+    """Notes which operators read what a convolution made, and which parameters."""
+
+    def __init__(self, seen: _Seen) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._seen = seen
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        for each in tree_leaves((args, kwargs)):
+            if isinstance(each, Tensor):
+                self._seen.touched[id(each)] += 1
+                if (path := getattr(each, _MARK, None)) is not None:
+                    self._seen.read[path] += 1
+        return func(*args, **(kwargs or {}))
+
+
+@contextmanager
+def _watched(module: nn.Module) -> Iterator[_Seen]:
+    seen, hooks = _Seen(), []
+
+    def convolved(path: str) -> Any:
+        def hook(each: nn.Module, inputs: Any, output: Tensor) -> None:
+            seen.called[path] += 1
+            setattr(output, _MARK, path)
+
+        return hook
+
+    def normalised(path: str) -> Any:
+        def hook(each: nn.Module, inputs: Any) -> None:
+            seen.called[path] += 1
+            seen.fed_by[path] = getattr(inputs[0], _MARK, None) if inputs else None
+
+        return hook
+
+    for path, each in module.named_modules():
+        if type(each) in _CONVOLUTIONS and not _is_watched_already(each):
+            hooks.append(each.register_forward_hook(convolved(path)))
+        elif type(each) in _NORMALISATIONS and not _is_watched_already(each):
+            hooks.append(each.register_forward_pre_hook(normalised(path)))
+    try:
+        with _Reads(seen):
+            yield seen
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _is_watched_already(module: nn.Module) -> bool:
+    """Whether somebody has code called with it, who would miss it or be called with other maps."""
+    return bool(module._forward_hooks or module._forward_pre_hooks)
+
+
+def run_to_fold(module: nn.Module, inputs: Any) -> tuple[Any, Foldable | None]:
+    """The module's output for `inputs` on `meta`, and what can be folded in it, if anything can."""
+    if not any(type(each) in _NORMALISATIONS for each in module.modules()):
+        return module(inputs), None
+    with _watched(module) as seen:
+        output = module(inputs)
+    returned = {getattr(each, _MARK, None) for each in tree_leaves(output)}
+    named = dict(module.named_modules())
+    own = [path for path, each in named.items() if path and hasattr(each, "fuse")]
+    whole = hasattr(module, "fuse")
+    pairs = {
+        convolution: normalisation
+        for normalisation, convolution in seen.fed_by.items()
+        if convolution is not None
+        and convolution not in returned
+        and seen.called[convolution] == seen.called[normalisation] == seen.read[convolution] == 1
+        and _are_touched_once(named[convolution], named[normalisation], seen)
+        and not whole  # it folds by itself, and knows better
+        and not any(f"{convolution}.".startswith(f"{path}.") for path in own)
+    }
+    return output, Foldable(pairs, inputs) if pairs else None
+
+
+def _are_touched_once(convolution: nn.Module, normalisation: Any, seen: _Seen) -> bool:
+    """Whether nobody else uses their parameters, and the normalisation has its own statistics."""
+    tensors = [*convolution.parameters(), *normalisation.parameters()]
+    statistics = normalisation.running_mean is not None and not normalisation.training
+    return statistics and all(seen.touched[id(tensor)] == 1 for tensor in tensors)

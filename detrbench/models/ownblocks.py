@@ -1,0 +1,92 @@
+"""Blocks of the user's own: the classes of a Python file, or of a folder of them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+from detrbench.core.errors import UsageError
+from detrbench.models.nn import BLOCKS
+from detrbench.models.usercode import RUN_AS, run_file, run_folder
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+class OwnBlocks(Collection[str]):
+    """The user's classes by name, of which one may stand in several modules."""
+
+    def __init__(self, place: str, found: Mapping[str, list[type[nn.Module]]]) -> None:
+        self._place, self._found = place, found
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._found
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._found)
+
+    def __len__(self) -> int:
+        return len(self._found)
+
+    def by_name(self, named: Iterable[str]) -> dict[str, type[nn.Module]]:
+        """Every class. Raises UsageError where a block that is `named` is not one class alone."""
+        for name in named:
+            places = [block.__module__ for block in self._found.get(name, ())]
+            if len(places) > 1:
+                raise UsageError(
+                    f"there is more than one {name}: in {' and in '.join(map(_shown, places))}",
+                    where=self._place,
+                    hint="Name the one file: --blocks FILE.py.",
+                )
+        return {name: classes[0] for name, classes in self._found.items()}
+
+    def notes(self, named: Iterable[str]) -> tuple[str, ...]:
+        """Which of the blocks that are `named` stand in the place of ours."""
+        taken = sorted({*named} & self._found.keys() & BLOCKS.keys())
+        if not taken:
+            return ()
+        return (f"{', '.join(taken)} of {self._place}, in place of detrbench's own",)
+
+
+NO_BLOCKS = OwnBlocks("", {})
+
+
+def load_blocks(path: str | Path) -> OwnBlocks:
+    """The blocks of a Python file, or of a folder's modules. They are run. Raises UsageError where
+    that fails or there are none."""
+    place = Path(path)
+    is_folder = place.is_dir()
+    modules = (run_folder if is_folder else run_file)(place, flag="--blocks")
+    modules = modules if isinstance(modules, tuple) else (modules,)
+    found: dict[str, list[type[nn.Module]]] = {}
+    for module in modules:
+        for name, block in _blocks_of(module):
+            if block not in found.setdefault(name, []):
+                found[name].append(block)
+    if not found:
+        raise UsageError(
+            f"the {'folder' if is_folder else 'file'} defines no block",
+            where=str(path),
+            hint="a block is a class derived from torch.nn.Module, made by Block(c1, *row_args).",
+        )
+    return OwnBlocks(place.name, found)
+
+
+def _blocks_of(module: ModuleType) -> Iterator[tuple[str, type[nn.Module]]]:
+    """What it defines or imports, and what is not torch's or ours anyway."""
+    from torch import nn
+
+    for name, found in vars(module).items():
+        if not (isinstance(found, type) and issubclass(found, nn.Module)) or name.startswith("_"):
+            continue
+        if found.__module__.split(".")[0] not in ("torch", "detrbench"):
+            yield name, found
+
+
+def _shown(module: str) -> str:
+    """A module's name, without what `run_file` puts around a file's."""
+    if not module.startswith(RUN_AS):
+        return module
+    return module.removeprefix(RUN_AS).rpartition("_")[0]

@@ -1,0 +1,130 @@
+"""How repeats and widths reach a block of the user's: certain, declared, or refused by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from detrbench.models.signatures import Call, Unclear, call_of, check_unscaled, scaled, width_arg
+
+
+def keyword_only(c1, c2, e=0.5, *, n=1): ...
+
+
+def keyword_only_num(c1, c2, *, num=1): ...
+
+
+def third(c1, c2, n=1, shortcut=False, g=1): ...
+
+
+def third_num(inc, ouc, num=1): ...
+
+
+def fifth(c1, cm, c2, k=3, n=6, lightconv=False): ...
+
+
+def elsewhere(c1, s=1, n=1, e=0.5): ...
+
+
+def layers(c1, c2, num_layers=2): ...
+
+
+def depths(c1, c2, depth=(2, 2, 6, 2)): ...
+
+
+def plain(c1, c2, k=1): ...
+
+
+def opaque(*args, **options): ...
+
+
+def declared(c1, c2, depth=1, k=3): ...
+
+
+declared.repeats_arg = 1  # type: ignore[attr-defined]
+
+
+def declared_in_series(c1, c2, n=1): ...
+
+
+declared_in_series.repeats_arg = None  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("block", "args", "repeats", "expected"),
+    [
+        (keyword_only, (64,), 3, Call((64,), {"n": 3}, 1)),
+        (keyword_only_num, (64,), 3, Call((64,), {"num": 3}, 1)),
+        (third, (64, True), 3, Call((64, 3, True), {}, 1)),
+        (third, (64,), 3, Call((64, 3), {}, 1)),
+        (third_num, (64,), 3, Call((64, 3), {}, 1)),
+        (fifth, (48, 128, 3), 6, Call((48, 128, 3, 6), {}, 1)),
+        (fifth, (192, 1024, 1, True), 6, Call((192, 1024, 1, 6, True), {}, 1)),
+        (elsewhere, (2, 4, 0.5), 2, Call((2, 4, 0.5), {}, 2)),  # one more would not fit
+        (elsewhere, (2, 0.5), 2, Call((2, 2, 0.5), {}, 1)),  # no count is 0.5
+        (elsewhere, (2,), 1, Call((2, 1), {}, 1)),  # both are one
+        (depths, (64,), 1, Call((64,), {}, 1)),
+        (plain, (64, 3), 2, Call((64, 3), {}, 2)),
+        (opaque, (64, 3), 1, Call((64, 3), {}, 1)),
+        (declared, (64, 5), 3, Call((64, 3, 5), {}, 1)),
+        (declared_in_series, (64,), 3, Call((64,), {}, 3)),
+    ],
+)
+def test_repeats_go_where_the_signature_has_them(
+    block: Callable[..., Any], args: tuple[Any, ...], repeats: int, expected: Call
+) -> None:
+    assert call_of(block, args, repeats) == expected
+
+
+@pytest.mark.parametrize(
+    ("block", "args", "repeats", "argument", "place"),
+    [
+        (elsewhere, (2,), 3, "n", 1),
+        (elsewhere, (2, 4), 1, "n", 1),  # n=4, or n=1 and e=4
+        (layers, (64,), 1, "num_layers", 1),  # two by default, or one
+        (layers, (64,), 3, "num_layers", 1),
+        (third, (64, 3, True), 1, "n", 1),  # three layers, or one and shortcut=3
+        (opaque, (64,), 3, "*args", -1),
+    ],
+)
+def test_what_both_readings_count_differently_is_refused_by_name(
+    block: Callable[..., Any], args: tuple[Any, ...], repeats: int, argument: str, place: int
+) -> None:
+    with pytest.raises(Unclear) as caught:
+        call_of(block, args, repeats)
+    assert f"is the argument {argument}," in caught.value.what
+    assert f"`repeats_arg = {place}`" in caught.value.hint
+
+
+def test_a_width_is_where_the_public_signature_has_it_or_the_class_says() -> None:
+    def declared(c1, k, c2): ...
+
+    declared.width_arg = 1  # type: ignore[attr-defined]
+    assert width_arg(plain, listed=False) == 0
+    assert width_arg(plain, listed=True) is None
+    assert width_arg(third_num, listed=False) is None
+    assert width_arg(declared, listed=False) == 1
+
+
+def test_a_width_is_multiplied_within_the_most_and_made_a_multiple_of_8() -> None:
+    assert scaled(256, 0.25, 1024) == 64
+    assert scaled(1024, 1.25, 512) == 640
+    assert scaled(100, 0.25, 1024) == 32  # 25, rounded up
+
+
+def test_a_width_that_nobody_says_scales_is_refused_by_name() -> None:
+    def halved(width: int) -> int:
+        return scaled(width, 0.5, 1024)
+
+    def gate(c1, reduction=16): ...
+
+    with pytest.raises(Unclear, match=r"ouc = 64 .* makes it 32") as caught:
+        check_unscaled(third_num, (64,), 32, 64, halved)
+    assert "`width_arg = 0`, the place of ouc" in caught.value.hint
+    with pytest.raises(Unclear, match=r"args = 64"):
+        check_unscaled(opaque, (64,), 64, 64, halved)
+    check_unscaled(gate, (16,), 16, 16, halved)  # by accident as wide as what it reads
+    check_unscaled(third_num, (64,), 32, 128, halved)  # nothing that it puts out
+    check_unscaled(fifth, (48, 128), 64, 128, halved)  # the public HGBlock is never scaled
