@@ -176,7 +176,9 @@ def test_a_packed_data_folder_comes_before_the_checkout(tmp_path: Path) -> None:
     (package / "data" / "models").mkdir(parents=True)
     (package / "__init__.py").touch()
     source = Path(catalog.__file__).parents[1]
-    for name in ("models/__init__.py", "models/catalog.py", "core/__init__.py", "core/errors.py"):
+    core = ("__init__", "errors", "visible")
+    names = [f"core/{name}.py" for name in core]
+    for name in ("models/__init__.py", "models/catalog.py", *names):
         (package / name).parent.mkdir(exist_ok=True)
         shutil.copy(source / name, package / name)
     (package / "data" / "models" / "packed.yaml").write_text("nc: 1\n")
