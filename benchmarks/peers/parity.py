@@ -32,14 +32,17 @@ warnings.filterwarnings("ignore")
 import torch
 import torchvision
 import ultralytics
+import ultralytics.nn.modules
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from ultralytics.nn.tasks import DetectionModel, RTDETRDetectionModel
 
 from detrbench.models.builder import build
 from detrbench.models.detector import Detector
+from detrbench.models.nn import resolve
+from detrbench.models.nn.conv import BN_EPS
 from detrbench.models.nn.detections import Detections
-from tests.models.filling import fill, image
+from tests.models.filling import fill, image, uniform
 
 CLASSES = {"rtdetr-l": (1, 3, 80), "rtdetr-x": (1, 80)}
 MODELS = ("rtdetr-l", "rtdetr-resnet50", "rtdetr-resnet101", "rtdetr-x")
@@ -53,6 +56,25 @@ SMALL = (64, 64)  # fewer cells than there are queries
 SIZES = (SMALL, (640, 640), (480, 640))
 GOLDEN_SIZE = (128, 160)  # 420 cells: more than queries, so that the choice of them is tested too
 FLOAT64, FLOAT32 = 1e-6, 1e-4
+
+# Blocks that the peer has too: input width, arguments of a row, and repeats where they are its own;
+# the peer takes those behind the output width.
+BLOCKS: tuple[tuple[str, int, tuple[Any, ...], int | None], ...] = (
+    ("C2f", 8, (8, True), 2),
+    ("C3", 8, (12,), 2),
+    ("C3Ghost", 8, (16,), 1),
+    ("C3k2", 8, (12, False), 2),
+    ("C3k2", 8, (12, True, 0.5), 1),
+    ("C2fCIB", 8, (8, True, True), 1),
+    ("GhostConv", 6, (8, 3, 2), None),
+    ("ADown", 8, (12,), None),
+    ("SCDown", 6, (8, 3, 2), None),
+    ("SPPF", 8, (12,), None),
+    ("SPPELAN", 8, (12, 4), None),
+    ("RepNCSPELAN4", 8, (12, 8, 6, 2), None),
+    ("PSA", 128, (128,), None),
+    ("C2PSA", 128, (128,), 2),
+)
 
 
 @dataclass(frozen=True)
@@ -227,6 +249,44 @@ def compare_yolo(name: str, golden: bool) -> Iterator[Result]:
         write_golden(name, 80, outputs)
 
 
+def compare_blocks(golden: bool) -> Iterator[Result]:
+    """Blocks one by one, plain and fused, float64."""
+    kept = []
+    for name, c1, row, n in BLOCKS:
+        repeats = () if n is None else (n,)
+        theirs = getattr(ultralytics.nn.modules, name)(c1, row[0], *repeats, *row[1:])
+        if name == "SPPF":
+            theirs.cv1.act = nn.SiLU()  # as rows without further arguments have it
+        for module in theirs.modules():  # what the peer does to a whole model of its own
+            if isinstance(module, nn.BatchNorm2d):
+                module.eps = BN_EPS
+        weights = fill(theirs.state_dict())
+        theirs.load_state_dict(weights)
+        block: Any = resolve(name)
+        options = {} if n is None else {"n": n}
+        ours = block(c1, *row, **options)
+        ours.load_state_dict(weights, strict=True)
+        theirs, ours = theirs.double().eval(), ours.double().eval()
+        images = uniform("input", (2, c1, 8, 6)).double()
+        with torch.inference_mode():
+            expected = theirs(images)
+            error = ratio(ours(images), expected)
+            yield Result(f"{name} {list(row)}", "float64 plain", error, error, FLOAT64)
+            for module in list(ours.modules()):
+                if hasattr(module, "fuse"):
+                    module.fuse()
+            error = ratio(ours(images), expected)
+            yield Result(f"{name} {list(row)}", "float64 fused", error, error, FLOAT64)
+        total = float((expected * uniform("weights", tuple(expected.shape)).double()).sum())
+        kept.append(
+            {"block": name, "c1": c1, "args": row, "options": options}
+            | {"shape": list(expected.shape), "sum": total, "norm": float(expected.norm())}
+        )
+    if golden:
+        content = {"made_by": made_by(), "blocks": kept}
+        (GOLDEN / "blocks.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
 def compare_shufflenet(width: str) -> Iterator[Result]:
     """Our stem and stages beside torchvision's, float64, plain and folded."""
     theirs = getattr(torchvision.models, f"shufflenet_v2_x{width.replace('.', '_')}")(weights=None)
@@ -273,10 +333,14 @@ def sampled(found: Detections) -> dict[str, Any]:
     }
 
 
+def made_by() -> str:
+    versions = f"ultralytics {ultralytics.__version__}, torch {torch.__version__}"
+    return f"benchmarks/peers/parity.py: {versions}"
+
+
 def write_golden(name: str, nc: int, outputs: dict[str, Any]) -> None:
     content = {
-        "made_by": f"benchmarks/peers/parity.py: ultralytics {ultralytics.__version__}, "
-        f"torch {torch.__version__}",
+        "made_by": made_by(),
         "model": name,
         "nc": nc,
         "image": GOLDEN_SIZE,
@@ -294,7 +358,8 @@ def main() -> int:
 
     print(f"ultralytics {ultralytics.__version__}, torch {torch.__version__}", flush=True)
     start, results = time.monotonic(), []
-    comparisons = [compare_shufflenet(width) for width in ("0.5", "1.0", "1.5", "2.0")]
+    comparisons = [compare_blocks(options.golden)]
+    comparisons += [compare_shufflenet(width) for width in ("0.5", "1.0", "1.5", "2.0")]
     comparisons += [
         compare_model(name, nc, options.golden)
         for name in options.models

@@ -19,7 +19,7 @@ _SCALE_IN_NAME = re.compile(r"\d([nslmx])(?![a-z0-9])")
 
 STRIDE = 32
 """What image sizes of every model that comes with detrbench are multiples of, as its rows have it:
-known here without building one. `tests/models/test_catalog.py` builds them all."""
+known here without building one. `tests/models/test_models.py` builds them all."""
 
 
 def find_model(name_or_path: str | Path) -> Path:

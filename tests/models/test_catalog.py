@@ -54,17 +54,6 @@ def test_a_name_finds_a_file_that_reads(name: str) -> None:
     assert len(spec.rows[-1].sources) == 3
 
 
-@pytest.mark.parametrize("name", catalog.model_names())
-def test_declared_parameters_and_strides_are_those_that_are_built(name: str) -> None:
-    """Built on `meta`, where weights have a size and no memory."""
-    from detrbench.models.builder import build
-
-    model = build(name, nc=80, device="meta")
-    built = sum(parameter.numel() for parameter in model.parameters())
-    assert built == load_model_spec(catalog.find_model(name)).params_nc80
-    assert model.stride == catalog.STRIDE
-
-
 def test_squeeze_and_excitation_costs_what_its_two_convolutions_cost() -> None:
     """Per unit of half width c, reduced to i = c // 16: c * i + i weights and biases, then back."""
     gates = 0

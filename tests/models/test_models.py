@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from detrbench.models.builder import build
-from detrbench.models.catalog import model_names
+from detrbench.models.catalog import STRIDE, model_names
 from detrbench.models.detector import Detector
 from detrbench.models.nn import attention, conv, decoder
 from tests.models.filling import fill, image
@@ -67,7 +67,7 @@ def test_state_dict_keys_are_those_of_published_weights() -> None:
 @pytest.mark.parametrize("name", model_names())
 def test_stages_and_strides(name: str) -> None:
     detector = on_meta(name, 80)
-    assert detector.stride == 32
+    assert detector.stride == STRIDE == 32
     assert list(detector.detrbench_stages) == [f"model.{i}" for i in range(len(detector.model))]
     assert set(detector.detrbench_stages.values()) == {"backbone", "neck", "decoder"}
     shapes = [tuple(t.shape) for t in detector(torch.empty(2, 3, 96, 64, device="meta"))]

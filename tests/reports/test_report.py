@@ -310,6 +310,14 @@ def test_a_label_is_the_case_s_name_where_a_model_has_several() -> None:
     assert labels == ["rtdetr-l", "rtdetr-l@runtime=compile", "shufflev2", "rtdetr-l"]
 
 
+def test_records_have_a_column_of_notes_only_where_a_row_has_some() -> None:
+    quiet = dataclasses.replace(CELL, notes=())
+    two = dataclasses.replace(CELL, notes=("a note", "another"))
+    notes = [record["notes"] for record in Report((two, quiet)).records()]
+    assert notes == ["a note; another", None]
+    assert "notes" not in Report((quiet,)).records()[0]
+
+
 def test_records_have_a_column_of_cases_only_where_models_have_several() -> None:
     assert [record["case"] for record in Report(rows_of(CASE, COMPILED, OTHER)).records()] == [
         "rtdetr-l", "rtdetr-l@runtime=compile", "shufflev2",
