@@ -77,6 +77,8 @@ def gate(
     threads: options.Threads = None,
     blocks: options.Blocks = None,
     backbone_weights: options.BackboneWeights = None,
+    weights: options.Weights = None,
+    trust: options.Trust = False,
     budget: Annotated[
         float | None,
         options.taking(
@@ -161,8 +163,8 @@ def gate(
 
 
 _OF_REV = (
-    "device", "imgsz", "batch", "nc", "fuse", "threads", "blocks", "backbone_weights", "budget",
-    "run",
+    "device", "imgsz", "batch", "nc", "fuse", "threads", "blocks", "backbone_weights", "weights",
+    "trust", "budget", "run",
 )  # fmt: skip
 """Parameters that mean something only where models are built."""
 

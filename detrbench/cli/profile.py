@@ -27,6 +27,8 @@ def profile(
     ] = "core",
     blocks: options.Blocks = None,
     backbone_weights: options.BackboneWeights = None,
+    weights: options.Weights = None,
+    trust: options.Trust = False,
     format: options.Format = None,
     output: options.Output = None,
 ) -> None:

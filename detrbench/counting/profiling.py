@@ -52,8 +52,9 @@ def profile(
         convention: whose FLOPs the tables show; a report holds those of all.
         settings: of all models, by the keys of `detrbench.reports.settings.SETTINGS`: imgsz (H = W,
             or (H, W), in pixels), batch, nc, fuse (fold batch norms and merge RepConv branches
-            first), blocks (a Python file with blocks of your own, which is run), backbone_weights
-            (loaded to see that they fit). A list of several values makes every combination.
+            first), blocks (a Python file with blocks of your own, which is run), weights and
+            backbone_weights (loaded to see that they fit). A list of several values makes every
+            combination.
 
     The report has one row per case. A model that cannot be traced is a row with the reason.
     Raises UsageError where a name, file, size or number cannot be used.

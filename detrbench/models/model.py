@@ -27,6 +27,8 @@ class Model:
     nc: int | None = None  # number of classes; the file's own where `None`
     blocks: str | None = None  # a Python file with the user's own blocks
     backbone_weights: str | None = None  # a torchvision state_dict to load into the backbone
+    weights: str | None = None  # a file of weights to load into the whole of it
+    trust: bool = False  # whether a checkpoint's own code may be run to build it
     seed: int = 0  # of weights and images
     files: tuple[File, ...] = ()  # every file that it comes from
 

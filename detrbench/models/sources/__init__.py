@@ -16,6 +16,7 @@ from detrbench.models.model import Model
 from detrbench.models.sources.built import Built
 
 SOURCES: dict[str, str] = {
+    "ultralytics": "detrbench.models.sources.ultralytics:Ultralytics",
     "callable": "detrbench.models.sources.callables:Callables",
     "huggingface": "detrbench.models.sources.huggingface:HuggingFace",
     "stranger": "detrbench.models.sources.strangers:Strangers",

@@ -25,6 +25,7 @@ _FORM = re.compile(rf"(?!.*\.ya?ml$)(?P<file>.+\.py)?(?P<module>{_NAME})?:(?P<na
 
 _NOT_TAKEN = {
     "blocks": "it imports what it needs",
+    "weights": "the callable loads what it wants",
     "backbone_weights": "the callable loads what it wants",
 }
 
