@@ -19,6 +19,7 @@ SOURCES: dict[str, str] = {
     "ultralytics": "detrbench.models.sources.ultralytics:Ultralytics",
     "callable": "detrbench.models.sources.callables:Callables",
     "huggingface": "detrbench.models.sources.huggingface:HuggingFace",
+    "exported": "detrbench.models.sources.exported:ExportedPrograms",
     "stranger": "detrbench.models.sources.strangers:Strangers",
     "file": "detrbench.models.sources.modelfiles:ModelFiles",
 }
