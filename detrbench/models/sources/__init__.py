@@ -20,6 +20,7 @@ SOURCES: dict[str, str] = {
     "callable": "detrbench.models.sources.callables:Callables",
     "huggingface": "detrbench.models.sources.huggingface:HuggingFace",
     "exported": "detrbench.models.sources.exported:ExportedPrograms",
+    "onnx": "detrbench.models.sources.onnx:OnnxGraphs",
     "stranger": "detrbench.models.sources.strangers:Strangers",
     "file": "detrbench.models.sources.modelfiles:ModelFiles",
 }

@@ -38,7 +38,6 @@ _EXPORTED = (
 )
 
 _SUFFIXES: Mapping[str, str] = {
-    ".onnx": "an ONNX graph, which is not counted",
     ".engine": "a TensorRT engine",
     ".plan": "a TensorRT engine",
     ".trt": "a TensorRT engine",

@@ -104,7 +104,6 @@ def test_torchscript_is_told_from_a_checkpoint(tmp_path: Path) -> None:
         ("coco.yaml", "train: a\nval: b\nnames: {0: cat}\n", "the description of a data set"),
         ("args.yaml", "mode: train\nepochs: 3\nmodel: l.yaml\n", r"a training\n.*is l\.yaml"),
         ("best.engine", "any", "a TensorRT engine"),
-        ("best.onnx", "any", "an ONNX graph, which is not counted\n.*FILE.py:NAME"),
         ("best.xml", "<net/>", "an OpenVINO model"),
         ("best.ipynb", "{}", "a notebook"),
         ("model.safetensors", "\2\0\0\0\0\0\0\0{}", "a file of weights .safetensors. without"),
