@@ -39,6 +39,8 @@ def explain(
     threads: options.Threads = None,
     blocks: options.Blocks = None,
     backbone_weights: options.BackboneWeights = None,
+    weights: options.Weights = None,
+    trust: options.Trust = False,
     seed: options.Seed = None,
     budget: Annotated[float, options.taking("SECONDS", "For everything.")] = 90.0,
     tries: Annotated[

@@ -85,6 +85,8 @@ def gate(
     threads: options.Threads = None,
     blocks: options.Blocks = None,
     backbone_weights: options.BackboneWeights = None,
+    weights: options.Weights = None,
+    trust: options.Trust = False,
     budget: Annotated[
         float | None,
         options.taking(
@@ -171,7 +173,7 @@ def gate(
 
 _OF_REV = (
     "device", "imgsz", "batch", "nc", "scale", "fuse", "threads", "blocks", "backbone_weights",
-    "budget", "run", "new",
+    "weights", "trust", "budget", "run", "new",
 )  # fmt: skip
 """Parameters that mean something only where models are built."""
 

@@ -42,6 +42,8 @@ def latency(
     threads: options.Threads = None,
     blocks: options.Blocks = None,
     backbone_weights: options.BackboneWeights = None,
+    weights: options.Weights = None,
+    trust: options.Trust = False,
     budget: Annotated[
         float | None,
         options.taking(

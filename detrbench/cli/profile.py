@@ -28,6 +28,8 @@ def profile(
     ] = "core",
     blocks: options.Blocks = None,
     backbone_weights: options.BackboneWeights = None,
+    weights: options.Weights = None,
+    trust: options.Trust = False,
     format: options.Format = None,
     output: options.Output = None,
 ) -> None:

@@ -317,6 +317,7 @@ class _Runner:
             reference=there,
             blocks=self._past_file(model.blocks),
             backbone_weights=self._past_file(model.backbone_weights),
+            weights=self._past_file(model.weights),
             files=(),
         )
 

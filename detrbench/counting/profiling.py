@@ -13,6 +13,7 @@ from detrbench.core.errors import DetrbenchError, UsageError
 from detrbench.core.units import parse_imgsz, show_share
 from detrbench.core.version import __version__
 from detrbench.counting.conventions import CONVENTIONS, find_convention
+from detrbench.counting.graphs import count_graph
 from detrbench.counting.tracing import (
     COUNTED,
     Grouping,
@@ -26,6 +27,7 @@ from detrbench.machine.environment import Environment
 from detrbench.models.shapes import ShapesOnly
 from detrbench.models.sources import build_model
 from detrbench.models.sources.built import Built, described
+from detrbench.models.sources.onnx import is_graph
 from detrbench.reports.case import Case, Execution
 from detrbench.reports.metrics import CONVENTION_METRICS
 from detrbench.reports.parse_cases import Made, Subjects, cases_of
@@ -53,8 +55,8 @@ def profile(
         settings: of all models, by the keys of `detrbench.reports.settings.SETTINGS`: imgsz (H = W,
             or (H, W), in pixels), batch, nc, scale (one of the file's), fuse (fold batch norms and
             merge RepConv branches first), blocks (a Python file or folder with blocks of your own,
-            which is run), backbone_weights (loaded to see that they fit). A list of several values
-            makes every combination.
+            which is run), weights and backbone_weights (loaded to see that they fit). A list of
+            several values makes every combination.
 
     The report has one row per case. A model that cannot be traced is a row with the reason.
     Raises UsageError where a name, file, size or number cannot be used.
@@ -120,6 +122,8 @@ def metrics_of(totals: Totals, ops: Sequence[Op]) -> dict[str, int | float | Non
 
 def counted(case: Case, by: Grouping | None, convention: str, module: Made | None = None) -> Result:
     """The row of one case. Raises UsageError where it cannot be built."""
+    if module is None and is_graph(case.model.reference):
+        return count_graph(case, convention)
     built = build_to_count(case, module)
     blank = Result(
         model=case.model.name,

@@ -28,6 +28,8 @@ class Model:
     scale: str | None = None  # one of the file's `scales`; the file's own choice where `None`
     blocks: str | None = None  # a Python file, or a folder of them, with the user's own blocks
     backbone_weights: str | None = None  # a torchvision state_dict to load into the backbone
+    weights: str | None = None  # a file of weights to load into the whole of it
+    trust: bool = False  # whether a checkpoint's own code may be run to build it
     seed: int = 0  # of weights and images
     files: tuple[File, ...] = ()  # every file that it comes from
 

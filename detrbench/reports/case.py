@@ -75,7 +75,7 @@ class Case:
         model = plain["model"]
         model["files"] = sorted([PurePath(file["path"]).name, file["sha256"]]
                                 for file in model["files"])  # fmt: skip
-        for key in ("reference", "blocks", "backbone_weights"):
+        for key in ("reference", "blocks", "backbone_weights", "weights"):
             if model[key]:
                 last = PurePath(model[key]).name
                 model["name"] = model["name"].replace(model[key], last)

@@ -114,7 +114,7 @@ def _case(name: str, reference: str, values: Mapping[str, Any], own: Mapping[str
     of_model = {key: value for key, value in values.items() if SETTINGS[key].of == "model"}
     apart = {
         key: own[key]
-        for key in ("scale", "blocks", "backbone_weights", "seed")
+        for key in ("scale", "blocks", "backbone_weights", "weights", "seed")
         if key in own and own[key] != SETTINGS[key].default
     }
     called = of_model.pop("name", None) or named(reference, apart)

@@ -199,6 +199,16 @@ _ALL = (
         "FILE", noted=True, is_file=True,
     ),
     Setting(
+        "weights", "model", _text, str,
+        "Weights for all of a model file's model, of official RT-DETR or Ultralytics.",
+        "FILE", noted=True, is_file=True,
+    ),
+    Setting(
+        "trust", "model", parse_switch("trust"), lambda on: f"trust={on}",
+        "Let a checkpoint (ultralytics:FILE.pt) run the code in it.", "", False,
+        time=False, noted=True,
+    ),
+    Setting(
         "seed", "model", parse_whole("a seed of", 0), lambda seed: f"seed {seed}",
         "Of weights and images.", "N", 0, time=False, noted=True,
     ),

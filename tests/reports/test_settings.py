@@ -48,6 +48,8 @@ READ: list[tuple[str, str, Any]] = [
     ("seed", "0", 0),
     ("blocks", "my blocks.py", "my blocks.py"),
     ("backbone_weights", "w.pth", "w.pth"),
+    ("weights", "w.pth", "w.pth"),
+    ("trust", "yes", True),
     ("name", "copy", "copy"),
     ("convention", "thop", "thop"),
     ("confirmation", "2", 2),
@@ -190,9 +192,9 @@ def test_what_no_count_and_what_no_time_depends_on() -> None:
     assert not_of("counts") == {
         "convention", "device", "dtype", "memory_format", "runtime", "threads", "stages", "tf32",
         "tf32_conv", "tf32_matmul", "cudnn_benchmark", "cold_l2", "extra_work", "backbone_weights",
-        "seed", "name",
+        "weights", "trust", "seed", "name",
     }  # fmt: skip
-    assert not_of("time") == {"convention", "seed"}
+    assert not_of("time") == {"convention", "seed", "trust"}
 
 
 def test_what_makes_a_workload_of_its_own() -> None:

@@ -16,8 +16,11 @@ from detrbench.models.model import Model
 from detrbench.models.sources.built import Built
 
 SOURCES: dict[str, str] = {
+    "ultralytics": "detrbench.models.sources.ultralytics:Ultralytics",
     "callable": "detrbench.models.sources.callables:Callables",
     "huggingface": "detrbench.models.sources.huggingface:HuggingFace",
+    "exported": "detrbench.models.sources.exported:ExportedPrograms",
+    "onnx": "detrbench.models.sources.onnx:OnnxGraphs",
     "stranger": "detrbench.models.sources.strangers:Strangers",
     "file": "detrbench.models.sources.modelfiles:ModelFiles",
 }

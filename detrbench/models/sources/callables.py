@@ -26,6 +26,7 @@ _FORM = re.compile(rf"(?!.*\.ya?ml$)(?P<file>.+\.py)?(?P<module>{_NAME})?:(?P<na
 _NOT_TAKEN = {
     "scale": "the callable builds what it wants",
     "blocks": "it imports what it needs",
+    "weights": "the callable loads what it wants",
     "backbone_weights": "the callable loads what it wants",
 }
 

@@ -48,6 +48,7 @@ _OTHERWISE = "decoder"
 
 _NOT_TAKEN = {
     "blocks": "transformers has its own",
+    "weights": "its weights lie beside its config.json",
     "backbone_weights": "its weights lie beside its config.json",
 }
 

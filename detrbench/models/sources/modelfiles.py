@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from detrbench.core.errors import UsageError
 from detrbench.models.catalog import STRIDE, asked_scale, data_root, find_model
@@ -12,6 +13,9 @@ from detrbench.models.nn import BLOCKS
 from detrbench.models.sources.built import Built, described
 from detrbench.models.usercode import beside, closure, imports_from, modules_in
 from detrbench.models.yaml_spec import load_model_spec
+
+if TYPE_CHECKING:
+    from detrbench.models.detector import Detector
 
 
 class ModelFiles:
@@ -32,6 +36,8 @@ class ModelFiles:
             files.extend(dict.fromkeys(file for each in found for file in each))
         if model.backbone_weights is not None:
             files.append(hashed(_readable(model.backbone_weights, "--backbone-weights")))
+        if model.weights is not None:
+            files.append(hashed(_readable(model.weights, "--weights")))
         return dataclasses.replace(model, files=tuple(files))
 
     def runs_code(self, model: Model) -> bool:
@@ -48,7 +54,7 @@ class ModelFiles:
         from detrbench.models.builder import build
 
         folder = None if model.blocks is None else imports_from(Path(model.blocks))
-        device = "cpu" if model.backbone_weights else device
+        device = "cpu" if model.backbone_weights or model.weights else device
         with beside(folder):
             detector = build(
                 model.reference,
@@ -61,7 +67,15 @@ class ModelFiles:
             )
         stateless = folder is None and device == "meta"
         built = described(detector, model.name)
-        return dataclasses.replace(built, folder=folder, stateless=stateless)
+        built = dataclasses.replace(built, folder=folder, stateless=stateless)
+        return built if model.weights is None else _with_weights(built, detector, model.weights)
+
+
+def _with_weights(built: Built, detector: Detector, path: str) -> Built:
+    from detrbench.models.checkpoints import load_weights
+
+    notes = load_weights(detector, path)
+    return dataclasses.replace(built, notes=(*built.notes, *notes))
 
 
 def _readable(path: str, flag: str, *, or_folder: bool = False) -> Path:
