@@ -108,7 +108,7 @@ def _affine(op: Op) -> bool:
 def _softmax_macs(op: Op) -> int:
     """Exponentials, additions and divisions of each row, as both thops book them."""
     if op.kind == formulas.ATTENTION:
-        rows, length = prod(op.out.shape[:-1]), op.args[1].shape[-2]
+        rows, length = prod(op.out.shape[:-1]), int(op.args[1].shape[-2])
     else:
         length = op.inputs[0].shape[op.args[1]]
         rows = op.inputs[0].numel // length

@@ -360,7 +360,7 @@ def _refusing_autocast() -> Iterator[None]:
     def enter(self: Any) -> Any:
         if self._enabled:
             raise _NeedsDevice("autocast chooses types by the device")
-        return switch(self)
+        return switch(self)  # type: ignore[no-untyped-call]
 
     torch.autocast.__enter__ = enter  # type: ignore[method-assign]
     try:

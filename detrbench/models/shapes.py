@@ -467,7 +467,7 @@ def attends_in_one_kernel(
     """Whether `scaled_dot_product_attention` runs fused; if not, it is made of matrix products.
     What a processor fuses: (B, H, N, D), or those of one image, of one type and one width, without
     dropout, nothing broadcast but the mask (torch's sdp_utils_cpp.h)."""
-    q, k, v = (t.shape for t in (query, key, value))
+    q, k, v = (tuple(t.shape) for t in (query, key, value))
     if not len(q) == len(k) == len(v) or len(q) not in (3, 4):
         return False
     if dropout_p or not query.is_floating_point():

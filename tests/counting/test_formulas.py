@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from detrbench import trace
+from detrbench.counting.conventions import CONVENTIONS
 from detrbench.counting.tracing import Op
 
 
@@ -119,10 +120,10 @@ def test_cross_attention_with_values_of_another_width() -> None:
     def attend(x: Tensor) -> Tensor:
         return F.scaled_dot_product_attention(x[:, :, :3], x, x[..., :5])
 
-    op = only(attend)
-    assert op.cost.macs == 4 * (3 * 8) * 8 + 4 * (3 * 8) * 5  # Q K^T over 8, P V over 5
-    assert op.cost.elementwise_flops == 6 * 4 * (3 * 8)
-    assert op.cost.write_bytes == F32 * 4 * 3 * 5
+    products = [op for op in ops(attend) if op.cost.macs]  # no kernel fuses unequal widths
+    assert [op.cost.macs for op in products] == [4 * (3 * 8) * 8, 4 * (3 * 8) * 5]
+    assert {op.part_of for op in products} == {"scaled_dot_product_attention"}
+    assert products[-1].cost.write_bytes == F32 * 4 * 3 * 5
 
 
 def test_batch_norm_in_evaluation() -> None:
@@ -296,3 +297,103 @@ def test_bytes_follow_the_dtype(dtype: torch.dtype, size: int) -> None:
     op = only(nn.Conv2d(4, 6, 1, bias=False).to(dtype))
     assert op.cost.read_bytes == size * (N + 24)
     assert op.cost.write_bytes == size * 6 * 64
+
+
+# --- attention, complex numbers, operators of torchvision -----------------------------------------
+
+
+@pytest.mark.parametrize("query", [(2, 3), (1, 3), (2, 1), (1, 1)])
+def test_attention_is_as_large_as_its_output(query: tuple[int, int]) -> None:
+    def attend(x: Tensor) -> Tensor:
+        keys = x.new_zeros(2, 3, 6, 8)
+        return F.scaled_dot_product_attention(x.new_zeros(*query, 5, 8), keys, keys)
+
+    assert sum(op.cost.macs for op in ops(attend)) == 2 * 3 * 5 * 6 * (8 + 8)
+
+
+@pytest.mark.parametrize(("shape", "booked"), [((2, 3, 5, 8), 0), ((2, 2, 3, 5, 8), 2)])
+def test_torch_counts_attention_where_a_processor_does_not_fuse_it(
+    shape: tuple[int, ...], booked: int
+) -> None:
+    def attend(x: Tensor) -> Tensor:
+        q = x.new_zeros(shape)
+        return F.scaled_dot_product_attention(q, q, q)
+
+    found = ops(attend)
+    assert CONVENTIONS["torch"].flops(found) == booked * 2 * (2 * 3 * 5 * 5 * 16)
+    assert CONVENTIONS["fvcore"].flops(found) == 0
+
+
+def test_what_attention_gives_lies_as_its_query_did() -> None:
+    def attend(x: Tensor) -> Tensor:
+        q, k, v = x.new_zeros(2, 5, 3, 4, 8).permute(2, 0, 3, 1, 4)
+        return F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(2, 5, 32)
+
+    assert "clone" not in {op.name for op in ops(attend)}
+
+
+def test_a_complex_product_is_four() -> None:
+    def multiply(x: Tensor) -> Tensor:
+        a = torch.zeros(10, 20, dtype=torch.complex64, device=x.device)
+        return a @ a.mT
+
+    found = ops(multiply)
+    assert sum(op.cost.macs for op in found) == 4 * 10 * 20 * 10
+    assert CONVENTIONS["torch"].flops(found) == 2 * 10 * 20 * 10  # FlopCounterMode takes it for one
+
+
+@pytest.mark.parametrize("modulated", [True, False])
+def test_a_deformable_convolution(modulated: bool) -> None:
+    vision = pytest.importorskip("torchvision.ops", reason="torchvision is not installed")
+
+    def deform(x: Tensor) -> Tensor:
+        mask = x.new_zeros(1, 9, 6, 6) if modulated else None
+        places = x.new_zeros(1, 18, 6, 6)
+        result: Tensor = vision.deform_conv2d(x, places, x.new_zeros(5, 4, 3, 3), mask=mask)
+        return result
+
+    op = next(op for op in ops(deform) if op.name == "torchvision.deform_conv2d")
+    assert op.cost.macs == 6 * 6 * 5 * 4 * 9
+    assert op.cost.elementwise_flops == 6 * 6 * (4 * 9 * (8 if modulated else 7) + 5)
+    assert CONVENTIONS["torch"].flops([op]) == CONVENTIONS["fvcore"].flops([op]) == 0
+
+
+@pytest.mark.parametrize("grid", [2, -1])
+def test_regions_are_counted_where_their_grid_is_known(grid: int) -> None:
+    vision = pytest.importorskip("torchvision.ops", reason="torchvision is not installed")
+
+    def pool(x: Tensor) -> Tensor:
+        result: Tensor = vision.roi_align(x, x.new_zeros(3, 5), 2, sampling_ratio=grid)
+        return result
+
+    op = next(op for op in ops(pool) if op.name == "torchvision.roi_align")
+    known = grid > 0
+    assert op.kind == ("grid sample" if known else "uncounted")
+    assert op.cost.elementwise_flops == (8 * 3 * 4 * (2 * 2) * (2 * 2) if known else 0)
+
+
+def test_a_copy_with_channels_last_is_made_twice() -> None:
+    last = lambda x: x.contiguous(memory_format=torch.channels_last)  # noqa: E731
+    assert len(ops(last)) == 1
+    assert len(ops(lambda x: last(x).permute(0, 2, 3, 1).contiguous())) == 1
+
+
+def test_weights_with_channels_last_make_maps_so() -> None:
+    def convolve(x: Tensor) -> Tensor:
+        weight = x.new_zeros(6, 4, 3, 3).to(memory_format=torch.channels_last)
+        return F.conv2d(x, weight).permute(0, 2, 3, 1).contiguous()
+
+    assert ops(convolve)[-1].name == "convolution"  # no copy after it
+
+
+def test_batch_norm_of_a_transposed_map_is_contiguous() -> None:
+    class Turns(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.norm = nn.BatchNorm2d(4)
+
+        def forward(self, images: Tensor) -> Tensor:
+            result: Tensor = self.norm(images.transpose(2, 3))
+            return result.reshape(-1)
+
+    assert [op.name for op in ops(Turns())] == ["native_batch_norm"]  # no copy after it

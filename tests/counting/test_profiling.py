@@ -16,12 +16,16 @@ from torch import nn
 
 import detrbench
 from detrbench import Report
+from detrbench.compare.gate import gate
+from detrbench.compare.gate.outcomes import Outcome
+from detrbench.compare.gate.policy import Policy
 from detrbench.core.errors import UsageError
 from detrbench.counting import profiling, tracing
 from detrbench.models import builder
 from detrbench.models.catalog import find_model
 from detrbench.models.model import Model
 from detrbench.models.sources import build_model
+from detrbench.render import render
 
 PROMISED = {
     "params",
@@ -242,8 +246,22 @@ def test_cases_that_cost_the_same_are_counted_once(factory: str) -> None:
 
 def test_an_operator_without_a_formula_is_said(tmp_path: Path) -> None:
     model, blocks = own_model(tmp_path, "return torch.special.i0e(self.conv(x))")
-    (row,) = detrbench.profile([model], blocks=blocks).rows
-    assert any("no formula for aten.special_i0e: 1 of" in note for note in row.notes)
+    report = detrbench.profile([model], blocks=blocks)
+    (row,) = report.rows
+    assert row.status == "partial"
+    assert "no formula for aten.special_i0e: 1 of" in (row.reason or "")
+    assert report.exit_code == 4
+    for format in ("table", "markdown", "csv", "latex", "html", "json"):
+        text = render(report, format)
+        assert "partial" in text, format
+        assert "special" in text, format
+
+
+def test_no_limit_is_passed_by_a_figure_that_is_not_whole(tmp_path: Path) -> None:
+    model, blocks = own_model(tmp_path, "return torch.special.i0e(self.conv(x))")
+    report = detrbench.profile([model], blocks=blocks)
+    result = gate(report, None, Policy(max={"flops": 1e15}))
+    assert result.outcome is Outcome.INVALID
 
 
 def test_a_model_that_cannot_be_traced_is_a_row_with_the_reason(tmp_path: Path) -> None:

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
+import functools
+import random
+from collections.abc import Callable
 from contextlib import ExitStack
+from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
@@ -13,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from detrbench import build
+from detrbench.core.apart import CAN_COPY
 from detrbench.core.errors import UsageError
 from detrbench.counting import tracing
 from detrbench.counting.tracing import GROUPINGS, Grouping, TraceError, trace
@@ -318,6 +324,97 @@ def test_a_lazy_module_is_refused_with_the_cure() -> None:
         trace(nn.Sequential(nn.LazyConv2d(4, 1)), 8)
 
 
+def test_autocast_is_followed() -> None:
+    class Casts(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(3, 4, 1, bias=False)
+
+        def forward(self, images: Tensor) -> Tensor:
+            with torch.autocast("cpu", dtype=torch.bfloat16):
+                return self.conv(images)
+
+    enter = torch.autocast.__enter__
+    traced = trace(Casts(), 8)
+    assert [op.name for op in traced.ops] == ["_to_copy", "_to_copy", "convolution"]
+    assert traced.ops[-1].out.itemsize == 2
+    assert torch.autocast.__enter__ is enter
+
+
+@dataclasses.dataclass
+class Found:
+    boxes: Tensor
+
+
+def test_outputs_are_found_in_any_object() -> None:
+    class Returns(nn.Module):
+        def __init__(self, wrap: Callable[[Tensor], Any]) -> None:
+            super().__init__()
+            self.wrap = wrap
+
+        def forward(self, images: Tensor) -> Any:
+            return self.wrap(images.relu())
+
+    wraps = (lambda x: x, Found, lambda x: {"found": [Found(x)]}, lambda x: SimpleNamespace(x=x))
+    found = [trace(Returns(wrap), 8).traffic_min_bytes for wrap in wraps]
+    assert found == [4 * 2 * (3 * 64)] * 4
+
+
+def test_a_compiled_model_counts_as_the_one_it_was_made_of() -> None:
+    plain = nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU())
+    expected = trace(plain, 8)
+    assert trace(torch.compile(plain), 8) == expected  # type: ignore[arg-type]
+    assert trace(nn.Sequential(torch.compile(plain[0]), plain[1]), 8) == expected  # type: ignore[arg-type]
+
+
+class Chooses(nn.Module):
+    """A convolution, then what only the image's values tell: which pixels are taken."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 1, bias=False)
+        self.layer = nn.Linear(4, 5, bias=False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        pixels = self.conv(images).flatten(2).transpose(1, 2)
+        return self.layer(pixels[pixels.sum(-1) > 0])
+
+
+def test_what_depends_on_values_is_named_and_the_rest_counted() -> None:
+    traced = trace(Chooses(), 8)
+    assert traced.macs == 64 * 3 * 4
+    assert traced.unfollowed.startswith("aten.")
+    assert not traced.complete
+
+
+REFUSED: dict[str, Callable[[Tensor], Tensor]] = {
+    "in place, too small": lambda x: F.avg_pool2d(x, 2).add_(x),
+    "linear of two types": lambda x: F.linear(x, torch.zeros(4, 8).double().to(x.device)),
+    "bias of another length": lambda x: F.conv2d(x, x.new_zeros(8, 3, 3, 3), x.new_zeros(5)),
+    "summand of another length": lambda x: F.linear(x, x.new_zeros(4, 8), x.new_zeros(5)),
+    "index of fewer dimensions": lambda x: x.gather(1, x.new_zeros(4, 4, dtype=torch.int64)),
+    "index too large": lambda x: x.gather(1, x.new_zeros(9, 3, 8, 8, dtype=torch.int64)),
+    "silu of whole numbers": lambda x: F.silu(x.long(), inplace=True),
+    "product of two types": lambda x: x @ x.double().transpose(2, 3),
+    "grid of another type": lambda x: F.grid_sample(x, x.new_zeros(1, 4, 4, 2).double()),
+    "padding beyond the window": lambda x: F.max_pool2d(x, 2, padding=5),
+    "a mask of numbers": lambda x: x.clone().masked_fill_(x, 0.0),
+}
+
+
+@pytest.mark.filterwarnings("ignore:Default grid_sample")
+@pytest.mark.parametrize("name", REFUSED)
+def test_a_forward_that_torch_refuses_is_refused(name: str) -> None:
+    class Fails(nn.Module):
+        def forward(self, images: Tensor) -> Tensor:
+            return REFUSED[name](images)
+
+    with pytest.raises((RuntimeError, NotImplementedError)):
+        Fails()(torch.rand(1, 3, 8, 8))
+    with pytest.raises(TraceError):
+        trace(Fails(), 8)
+
+
 def test_reducing_everything() -> None:
     class Reduces(nn.Module):
         def forward(self, images: Tensor) -> Tensor:
@@ -468,6 +565,64 @@ def test_the_model_is_left_exactly_as_it_was() -> None:
     assert torch.backends.mha.get_fastpath_enabled()
     handle.remove()
     assert model(torch.rand(2, 3, 8, 8)).isfinite().all()
+
+
+@functools.lru_cache
+def positions(count: int) -> Tensor:
+    return torch.arange(count, dtype=torch.float32)
+
+
+by_name: dict[str, Tensor] = {}
+
+
+class CachesEverywhere(nn.Module):
+    """Keeps tensors where a copy of the model keeps them too: for the whole process."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        by_name["last"] = images
+        return images + positions(images.shape[-1])
+
+
+@pytest.mark.skipif(not CAN_COPY, reason="this system does not copy processes")
+def test_caches_of_the_process_are_left_as_they_were() -> None:
+    model, images = CachesEverywhere(), torch.rand(1, 3, 8, 8)
+    expected = model(images)
+    misses = positions.cache_info().misses
+    first = trace(model, 8)
+    assert "arange" in {op.name for op in first.ops}  # whoever filled the cache before
+    assert trace(model, 8) == first
+    assert by_name["last"] is images
+    assert positions.cache_info().misses == misses
+    assert torch.equal(model(images), expected)
+
+
+def test_without_a_copy_of_the_process_caches_hold_no_shapes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(tracing, "CAN_COPY", False)
+    trace(CachesEverywhere(), 8)
+    assert positions.cache_info().currsize == 0
+
+
+@pytest.mark.skipif(not CAN_COPY, reason="this system does not copy processes")
+def test_chance_and_hooks_are_left_as_they_were() -> None:
+    class Draws(nn.Module):
+        def forward(self, images: Tensor) -> Tensor:
+            return images * random.random() + torch.rand(1, device="cpu")[0]
+
+    model, collected = Draws(), []
+    model.register_forward_hook(lambda module, args, output: collected.append(output))
+    states = random.getstate(), torch.get_rng_state()
+    trace(model, 8)
+    assert random.getstate() == states[0]
+    assert torch.equal(torch.get_rng_state(), states[1])
+    assert collected == []
+
+
+def test_hooks_are_called_for_their_work_is_counted() -> None:
+    model = nn.Sequential(nn.Conv2d(3, 4, 1))
+    model[0].register_forward_hook(lambda module, args, output: output.relu())
+    assert [op.name for op in trace(model, 8).ops] == ["convolution", "relu"]
 
 
 def test_tracing_twice_gives_the_same(rtdetr: Detector) -> None:
