@@ -262,7 +262,7 @@ def _settings(run: Run, case: Case) -> dict[str, Any]:
     if not subject.settings:
         return asked
     first = {key: asked[key] for key in ("imgsz", "batch")}
-    noted = {key: asked[key] for key in ("scale", "stages") if key in asked}
+    noted: dict[str, Any] = {key: asked[key] for key in ("scale", "stages") if key in asked}
     return {**first, "nc": nc, "fused": asked["fused"], **noted, **subject.settings}
 
 
