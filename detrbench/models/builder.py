@@ -27,7 +27,15 @@ from detrbench.models.nn import BLOCKS, resolve
 from detrbench.models.nn.decoder import RTDETRDecoder
 from detrbench.models.ownblocks import NO_BLOCKS, load_blocks
 from detrbench.models.shapes import ShapesOnly
-from detrbench.models.signatures import Call, Unclear, call_of, check_unscaled, scaled, width_arg
+from detrbench.models.signatures import (
+    Call,
+    Unclear,
+    call_of,
+    check_unscaled,
+    reads_channels,
+    scaled,
+    width_arg,
+)
 from detrbench.models.weights import load_backbone
 from detrbench.models.yaml_spec import COUNTED_MAPS, ModelSpec, Row, load_model_spec
 
@@ -127,8 +135,10 @@ def _lay(
         block = resolve(row.module, extra)
     except SpecError as error:
         raise spec.error(row, error.what, error.hint) from error
-    takes_channels = not row.module.startswith("nn.") or issubclass(block, nn.BatchNorm2d)
     is_own = row.module in extra
+    takes_channels = reads_channels(block)
+    if row.module.startswith("nn."):
+        takes_channels = issubclass(block, nn.BatchNorm2d)
     call = _call(spec, row, block, is_own)
 
     makers: list[Maker] = []
@@ -141,11 +151,11 @@ def _lay(
         whole = [(*before, *args) for args in readings]
         makers.append(_maker(spec, row, block, inputs, whole, call.options))
         with torch.device("meta"), _blaming(spec, row, block, inputs):
-            modules.append(makers[-1]().eval())
+            modules.append(_made(makers[-1]).eval())
         y, found = _run(spec, row, modules[-1], x, inputs, to_fold=is_own)
         if found is not None:
             foldable[f".{time}" if call.times > 1 else ""] = found
-        if is_own and isinstance(y, Tensor):
+        if is_own and before and isinstance(y, Tensor):
             _check_widths(spec, row, block, before, call.args, y)
         x = y
     return _Laid(makers, _in_series(modules), x, foldable)
@@ -158,9 +168,17 @@ def _told(spec: ModelSpec, block: type[nn.Module]) -> dict[str, Any]:
     return {} if asks is None else asks({row.module for row in spec.rows}, spec.scale)
 
 
+def _made(maker: Maker) -> nn.Module:
+    """A new module, from a class, or from a function, which may return anything."""
+    module: Any = maker()
+    if not isinstance(module, nn.Module):
+        raise TypeError(f"it returned a {type(module).__name__}, not an nn.Module")
+    return module
+
+
 def _call(spec: ModelSpec, row: Row, block: type[nn.Module], is_own: bool) -> Call:
     """How the row's arguments and repeats reach its block."""
-    if row.module.startswith("nn."):
+    if row.module.startswith("nn.") or not reads_channels(block):
         return Call(row.args, {}, row.repeats)
     if not is_own:
         args = _scale_width(spec, getattr(block, "width_arg", None), row.args)
@@ -302,7 +320,7 @@ def _check_arguments(spec: ModelSpec, row: Row, maker: Maker) -> None:
 def _arguments_hint(name: str, block: Callable[..., nn.Module]) -> str:
     """A block's row arguments as one writes them: "HGBlock [cm, c2, k=3]"."""
     parameters = list(inspect.signature(block).parameters.values())
-    if not name.startswith("nn."):
+    if not name.startswith("nn.") and reads_channels(block):
         parameters = parameters[1:]  # c1 comes from the rows it reads
     shown = [
         p.name if p.default is p.empty else f"{p.name}={p.default!r}"

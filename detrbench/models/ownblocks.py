@@ -1,24 +1,21 @@
-"""Blocks of the user's own: the classes of a Python file, or of a folder of them."""
+"""Blocks of the user's own: classes and functions of a Python file, or of a folder of them."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
-from types import ModuleType
-from typing import TYPE_CHECKING
+from types import FunctionType, ModuleType
+from typing import Any
 
 from detrbench.core.errors import UsageError
 from detrbench.models.nn import BLOCKS
 from detrbench.models.usercode import RUN_AS, run_file, run_folder
 
-if TYPE_CHECKING:
-    from torch import nn
-
 
 class OwnBlocks(Collection[str]):
-    """The user's classes by name, of which one may stand in several modules."""
+    """The user's classes and functions by name, of which one may stand in several modules."""
 
-    def __init__(self, place: str, found: Mapping[str, list[type[nn.Module]]]) -> None:
+    def __init__(self, place: str, found: Mapping[str, list[Any]]) -> None:
         self._place, self._found = place, found
 
     def __contains__(self, name: object) -> bool:
@@ -30,8 +27,8 @@ class OwnBlocks(Collection[str]):
     def __len__(self) -> int:
         return len(self._found)
 
-    def by_name(self, named: Iterable[str]) -> dict[str, type[nn.Module]]:
-        """Every class. Raises UsageError where a block that is `named` is not one class alone."""
+    def by_name(self, named: Iterable[str]) -> dict[str, Any]:
+        """Every one of them. Raises UsageError where what is `named` is not one alone."""
         for name in named:
             places = [block.__module__ for block in self._found.get(name, ())]
             if len(places) > 1:
@@ -60,7 +57,7 @@ def load_blocks(path: str | Path) -> OwnBlocks:
     is_folder = place.is_dir()
     modules = (run_folder if is_folder else run_file)(place, flag="--blocks")
     modules = modules if isinstance(modules, tuple) else (modules,)
-    found: dict[str, list[type[nn.Module]]] = {}
+    found: dict[str, list[Any]] = {}
     for module in modules:
         for name, block in _blocks_of(module):
             if block not in found.setdefault(name, []):
@@ -74,12 +71,13 @@ def load_blocks(path: str | Path) -> OwnBlocks:
     return OwnBlocks(place.name, found)
 
 
-def _blocks_of(module: ModuleType) -> Iterator[tuple[str, type[nn.Module]]]:
+def _blocks_of(module: ModuleType) -> Iterator[tuple[str, Any]]:
     """What it defines or imports, and what is not torch's or ours anyway."""
     from torch import nn
 
     for name, found in vars(module).items():
-        if not (isinstance(found, type) and issubclass(found, nn.Module)) or name.startswith("_"):
+        is_class = isinstance(found, type) and issubclass(found, nn.Module)
+        if not (is_class or isinstance(found, FunctionType)) or name.startswith("_"):
             continue
         if found.__module__.split(".")[0] not in ("torch", "detrbench"):
             yield name, found

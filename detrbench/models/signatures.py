@@ -53,6 +53,12 @@ class Call:
     times: int
 
 
+def reads_channels(block: Callable[..., Any]) -> bool:
+    """Whether the input channels stand first: in all classes, and in functions that call them c1. A
+    function that makes a whole backbone knows what an image has."""
+    return isinstance(block, type) or next(iter(inspect.signature(block).parameters), "") == "c1"
+
+
 def call_of(block: Callable[..., Any], args: tuple[Any, ...], repeats: int) -> Call:
     """How `args` and `repeats` of a row reach a user's block.
 
@@ -130,7 +136,7 @@ def _unclear(name: str, at: int, repeats: int, args: tuple[Any, ...]) -> Unclear
         f"whether the {repeats} of the row's repeats is the argument {name}, "
         f"or whether {list(args)} are all its arguments and it is repeated in series, "
         "the class does not say",
-        _declare("repeats_arg", at - 1, name, "repeats in series"),
+        _declare("repeats_arg", max(at - 1, 0), name, "repeats in series"),
     )
 
 

@@ -60,6 +60,24 @@ def test_a_file_that_only_imports_its_blocks(tmp_path: Path) -> None:
     assert set(load_blocks(tmp_path / "blocks.py")) == {"Gate"}
 
 
+@pytest.mark.parametrize(
+    ("function", "row"),
+    [
+        ("def make(pretrained=False):\n    return nn.Conv2d(16, 32, 1)\n", "make, []"),
+        ("def make(c1, c2):\n    return nn.Conv2d(c1, c2, 1)\n", "make, [32]"),
+    ],
+)
+def test_a_function_may_make_the_block(function: str, row: str, tmp_path: Path) -> None:
+    """It gets the input channels where it calls them c1; a whole backbone does not."""
+    blocks = files(tmp_path, own=f"from torch import nn\n{function}") / "own.py"
+    text = TINY.replace("[2, 1, Conv, [32, 1, 1]]", f"[2, 1, {row}]")
+    detector = build(write(tmp_path, text), blocks=blocks, device="meta")
+    assert detector.model[5].weight.shape == (32, 16, 1, 1)
+    files(tmp_path, own="def make(c1, *args):\n    return 1\n")
+    with pytest.raises(SpecError, match=r"row 5 .*make.*returned a int, not an nn\.Module"):
+        build(write(tmp_path, text), blocks=blocks, device="meta")
+
+
 def test_two_classes_of_one_name_are_told_where_they_are_named(tmp_path: Path) -> None:
     folder = files(tmp_path / "own", a=GATE, b=GATE, c=GATE.replace("Gate", "Other"))
     with pytest.raises(UsageError, match=r"more than one Gate: in a and in b"):

@@ -86,7 +86,7 @@ def test_repeats_go_where_the_signature_has_them(
         (layers, (64,), 1, "num_layers", 1),  # two by default, or one
         (layers, (64,), 3, "num_layers", 1),
         (third, (64, 3, True), 1, "n", 1),  # three layers, or one and shortcut=3
-        (opaque, (64,), 3, "*args", -1),
+        (opaque, (64,), 3, "*args", 0),
     ],
 )
 def test_what_both_readings_count_differently_is_refused_by_name(
