@@ -43,6 +43,8 @@ def counted(name: str, size: int) -> Trace:
         options["init_weights"] = False
     if plain == "googlenet":  # as with weights, which come without the auxiliary classifiers
         options["aux_logits"] = False
+    if plain.startswith("vit_"):
+        options["image_size"] = size
     try:
         with torch.device("meta"):
             return trace(get_model(name, weights=None, **options).eval(), size, in_place=True)

@@ -244,7 +244,10 @@ def trace(
     if not CAN_COPY:
         return _traced_here(model, shape)
     try:
-        return call_apart(lambda: _traced_in_copy(model, shape), _classes(model), _OF_ONE_PROCESS)
+        caches = _caches_of_tensors()
+        return call_apart(
+            lambda: _traced_in_copy(model, shape, caches), _classes(model), _OF_ONE_PROCESS
+        )
     except Unfinished as error:
         raise TraceError(str(error), where=type(model).__name__) from None
     except OSError:  # no memory or no processes left for a copy
@@ -260,9 +263,11 @@ _OF_ONE_PROCESS = (torch.SymInt, torch.SymFloat, torch.SymBool, torch.Generator)
 """Arguments that mean nothing outside of it: symbols of values, states of chance."""
 
 
-def _traced_in_copy(model: nn.Module, shape: tuple[int, ...]) -> Trace:
+def _traced_in_copy(model: nn.Module, shape: tuple[int, ...], caches: list[Any]) -> Trace:
+    gc.freeze()  # to look for garbage among what was there before would copy all of its memory
     torch.set_num_threads(1)  # the threads of the original's pools are not here
-    forget_cached_tensors()
+    for one in caches:
+        one.cache_clear()
     return _traced(model, shape)
 
 
@@ -295,11 +300,18 @@ def _traced(model: nn.Module, shape: tuple[int, ...], in_place: bool = False) ->
 def forget_cached_tensors() -> None:
     """Empty the `functools` caches that hold tensors, wherever they are: what they hold is of
     another call, with values or without, and they make it again."""
+    for one in _caches_of_tensors():
+        one.cache_clear()
+
+
+def _caches_of_tensors() -> list[Any]:
+    found = []
     for one in gc.get_objects():
         if type(one) is functools._lru_cache_wrapper and not _is_of_torch(one):
             held = (value for value in gc.get_referents(one) if not callable(value))
             if any(isinstance(leaf, Tensor) for leaf in tree_leaves(list(held))):
-                one.cache_clear()
+                found.append(one)
+    return found
 
 
 def _is_of_torch(function: Any) -> bool:
