@@ -265,7 +265,10 @@ _OF_ONE_PROCESS = (torch.SymInt, torch.SymFloat, torch.SymBool, torch.Generator)
 
 def _traced_in_copy(model: nn.Module, shape: tuple[int, ...], caches: list[Any]) -> Trace:
     gc.freeze()  # to look for garbage among what was there before would copy all of its memory
-    torch.set_num_threads(1)  # the threads of the original's pools are not here
+    # The threads of the original's pools are not here; a model that asks is told of them.
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    torch.get_num_threads = lambda: threads
     for one in caches:
         one.cache_clear()
     return _traced(model, shape)

@@ -204,6 +204,7 @@ CASES = st.builds(
         st.none() | st.text(min_size=1, max_size=5),
         st.none() | st.text(min_size=1, max_size=5),
         st.none() | st.text(min_size=1, max_size=5),
+        st.none() | st.text(min_size=1, max_size=5),
         st.booleans(),
         st.integers(0, 9),
         st.lists(st.builds(File, st.text(max_size=5), st.text(max_size=5))).map(tuple),

@@ -33,6 +33,7 @@ READ: list[tuple[str, str, Any]] = [
     ("imgsz", "480x640", (480, 640)),
     ("batch", "8", 8),
     ("nc", "1", 1),
+    ("scale", "n", "n"),
     ("fused", "true", True),
     ("fused", "No", False),
     ("device", "cuda:1", "cuda:1"),

@@ -286,8 +286,8 @@ def _counts(network: Network, batch: int) -> Counts:
     from detrbench.models.shapes import ShapesOnly
 
     with torch.device("meta"), ShapesOnly():
-        built = make(network.guideline, network.arguments, batch)
-    traced = trace(built, SIDE, batch)
+        built = make(network.guideline, network.arguments, batch).eval()
+    traced = trace(built, SIDE, batch, in_place=True)
     return {key: getattr(traced, key) for key in COUNTED}
 
 

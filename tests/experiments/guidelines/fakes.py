@@ -48,8 +48,8 @@ def all_networks() -> list[paper.Network]:
 
 def traced(network: paper.Network, batch: int = 1) -> Trace:
     with torch.device("meta"), ShapesOnly():
-        built = networks.make(network.guideline, network.arguments, batch)
-    return trace(built, paper.SIDE, batch)
+        built = networks.make(network.guideline, network.arguments, batch).eval()
+    return trace(built, paper.SIDE, batch, in_place=True)
 
 
 def model(callable: str, *, seed: int = 0) -> Model:

@@ -96,7 +96,10 @@ def test_a_complete_run_leaves_no_folder(tmp_path: Path, monkeypatch: pytest.Mon
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_budget_is_divided_and_progress_is_of_everything(tmp_path: Path) -> None:
+def test_the_budget_is_divided_and_progress_is_of_everything(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(measuring, "_counts", lambda network, batch: {"params": 1})
     told: list[Progress] = []
     budgets: list[float | None] = []
     measure = replicated(lambda name: 1.0)
