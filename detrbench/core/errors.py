@@ -70,6 +70,11 @@ def near(word: str, known: Iterable[str]) -> str:
     return f"did you mean {' or '.join(close)}?" if close else ""
 
 
+def first_line(error: BaseException) -> str:
+    """Of what an error says; empty where it says nothing."""
+    return next(iter(str(error).strip().splitlines()), "")
+
+
 def shorten(text: str, limit: int = 60) -> str:
     """Text that fits into a message."""
     return text if len(text) <= limit else text[: limit - 3] + "..."

@@ -12,7 +12,7 @@ from dataclasses import replace
 from math import prod
 from typing import Any
 
-from detrbench.core.errors import DetrbenchError, UsageError
+from detrbench.core.errors import DetrbenchError, UsageError, first_line
 from detrbench.counting.tracing import COUNTED
 from detrbench.reports.case import Case
 from detrbench.reports.metrics import CONVENTION_METRICS
@@ -103,7 +103,7 @@ def _read(case: Case) -> Any:
             "its graph does not have one input of images (B, C, H, W)", where=where
         ) from None
     except Exception as error:  # the bytes of any file may make the reader stumble in any way
-        first, *_ = str(error).strip().splitlines() or [type(error).__name__]
+        first = first_line(error) or type(error).__name__
         raise UsageError(f"it is not an ONNX graph: {first}", where=where) from error
     dims = image.type.tensor_type.shape.dim
     asked = (case.execution.batch, None, *case.execution.imgsz)

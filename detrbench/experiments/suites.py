@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import json
+import math
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -360,6 +361,7 @@ class _Run:
         self._counted: dict[tuple[Any, ...], Result] = {}
         self._timed: dict[Case, Result] = {}
         self._comparisons: tuple[Comparison, ...] = ()
+        self._given_s = 0.0 if ends is None else ends - time.monotonic()
         self._late = False
         self._save_s = 0.0  # what it took the last time
 
@@ -409,7 +411,7 @@ class _Run:
         if self._announce:
             self._announce(
                 f"the budget was over; go on with: {called_as()} run --resume {self._folder} "
-                "--budget SECONDS"
+                f"--budget {math.ceil(4 * self._given_s)}"
             )
 
     def count(self, cases: Sequence[Case], save: bool = True) -> None:

@@ -19,7 +19,13 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from detrbench.core.errors import DetrbenchError, DetrbenchWarning, SpecError, UsageError
+from detrbench.core.errors import (
+    DetrbenchError,
+    DetrbenchWarning,
+    SpecError,
+    UsageError,
+    first_line,
+)
 from detrbench.models.catalog import asked_scale, find_model
 from detrbench.models.detector import Detector
 from detrbench.models.folding import Foldable, run_to_fold
@@ -295,7 +301,7 @@ def _blaming(
     except DetrbenchError:
         raise
     except Exception as error:  # a block may be the user's, and may fail in any way
-        first, *_ = str(error).strip().splitlines() or [type(error).__name__]
+        first = first_line(error) or type(error).__name__
         reads = f"; it reads {', '.join(map(_shape, inputs))}" if inputs else ""
         raise spec.error(row, f"{first}{reads}", _cure(row, block, error)) from error
 

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from detrbench.core.errors import UsageError
+from detrbench.core.errors import UsageError, first_line
 from detrbench.models.detector import Detector
 from detrbench.models.weights import some
 
@@ -97,7 +97,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     try:
         content = _load(path)
     except Exception as error:  # the bytes of any file may make the reader stumble in any way
-        first, *_ = str(error).splitlines() or [type(error).__name__]
+        first = first_line(error) or type(error).__name__
         raise UsageError(
             f"it cannot be read as weights: {first}",
             where=str(path),

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from detrbench.core.errors import DetrbenchWarning, UsageError
+from detrbench.core.errors import DetrbenchWarning, UsageError, first_line
 from detrbench.models.detector import Detector
 
 SHOWN = 5  # names listed in a message before "and N more"
@@ -61,7 +61,7 @@ def _read(path: Path) -> dict[str, Tensor]:
     try:
         content: Any = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # the bytes of any file may make the reader stumble in any way
-        first, *_ = str(error).splitlines() or [type(error).__name__]
+        first = first_line(error) or type(error).__name__
         raise UsageError(
             f"the file is not a plain state_dict: {first}",
             where=str(path),

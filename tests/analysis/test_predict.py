@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import dataclasses
-import functools
 import io
 import json
 import re
@@ -46,7 +45,6 @@ from detrbench.cli.predict import predict as predict_command
 from detrbench.core.errors import DetrbenchError, UsageError
 from detrbench.core.units import show_imgsz, show_part
 from detrbench.counting import profiling
-from detrbench.counting.tracing import Trace
 from detrbench.machine.circumstances import (
     Circumstances,
     circumstances_from,
@@ -54,11 +52,11 @@ from detrbench.machine.circumstances import (
 )
 from detrbench.machine.threads import allowed_threads
 from detrbench.machine.validity import Entry
-from detrbench.models.sources.built import Built
 from detrbench.render import FORMATS
 from detrbench.reports.case import Case
 from detrbench.reports.parse_cases import make_cases
 from detrbench.reports.report import Report, Result
+from tests.counting.once import counted_once
 
 VALUES = {"convolution": 100e9, "matmul": 50e9, "memory": 10e9, "cache": 40e9, "dispatch": 10e-6}
 CEILINGS = Ceilings(
@@ -87,18 +85,7 @@ KNOWN = {WIDE: 1.2, POINTWISE: 1.5, GROUPED: 3.0, PRODUCTS: 1.4, MOVED: 2.0, LAU
 @pytest.fixture(autouse=True, scope="module")
 def each_case_is_counted_once() -> Iterator[None]:
     """Whoever asks: every lesson wants the floors of the same models again."""
-    real = profiling.trace_case
-    known: dict[tuple[Case, Any], Trace] = {}
-
-    def trace_case(case: Case, built: Built) -> Trace:
-        key = (case, next(built.module.parameters()).dtype)
-        if key not in known:
-            known[key] = real(case, built)
-        return known[key]
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(profiling, "build_to_count", functools.cache(profiling.build_to_count))
-        patch.setattr(profiling, "trace_case", trace_case)
+    with counted_once(profiling):
         yield
 
 

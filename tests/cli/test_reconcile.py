@@ -16,9 +16,7 @@ import torch
 from detrbench.cli import main
 from detrbench.counting import reconcile
 from detrbench.counting.conventions import CONVENTIONS
-from detrbench.counting.tracing import Trace
-from detrbench.models.sources.built import Built
-from detrbench.reports.case import Case
+from tests.counting.once import counted_once
 
 
 @pytest.fixture(autouse=True)
@@ -30,17 +28,7 @@ def one_size(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(autouse=True, scope="module")
 def each_case_is_counted_once() -> Iterator[None]:
     """A search asks for the same few cases again and again, and its answer is tested elsewhere."""
-    real = reconcile.trace_case
-    known: dict[Case, Trace] = {}
-
-    def trace_case(case: Case, built: Built | None = None) -> Trace:
-        if case not in known:
-            known[case] = real(case, built)
-        return known[case]
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(reconcile, "build_to_count", functools.cache(reconcile.build_to_count))
-        patch.setattr(reconcile, "trace_case", trace_case)
+    with counted_once(reconcile):
         yield
 
 

@@ -430,7 +430,7 @@ def test_what_there_was_no_time_to_count_fails_and_says_how_to_go_on(
         *["the budget was over before it was counted"] * (2 - counted),
     ]
     assert laboratory.timings == []
-    assert f"run --resume {laboratory.folder} --budget " in said[-1]
+    assert f"run --resume {laboratory.folder} --budget 240" in said[-1]
     assert Report.load(laboratory.folder / "run.json") == report
     assert not (laboratory.folder / "report.html").exists(), "it takes seconds that are not there"
 

@@ -7,12 +7,11 @@ import torch
 from torch import Tensor, nn
 
 from detrbench.models.nn.conv import Conv
+from detrbench.models.nn.ghost import GhostConv
 
 
-class GSConv(nn.Module):
-    """As a Ghost module, then the channels at even places before those at odd ones."""
-
-    width_arg = 0
+class GSConv(GhostConv):
+    """A Ghost module, then the channels at even places before those at odd ones."""
 
     def __init__(
         self,
@@ -23,15 +22,12 @@ class GSConv(nn.Module):
         g: int = 1,
         act: bool | nn.Module = True,
     ) -> None:
-        super().__init__()
         if c2 % 4:
             raise ValueError(f"the width {c2} cannot be split into two halves of pairs")
-        self.cv1 = Conv(c1, c2 // 2, k, s, None, g, act=act)
-        self.cv2 = Conv(c2 // 2, c2 // 2, 5, 1, None, c2 // 2, act=act)
+        super().__init__(c1, c2, k, s, g, act)
 
     def forward(self, x: Tensor) -> Tensor:
-        y = self.cv1(x)
-        y = torch.cat((y, self.cv2(y)), 1)
+        y = super().forward(x)
         batch, channels, height, width = y.shape
         pairs = y.view(batch, channels // 2, 2, height, width)
         return pairs.transpose(1, 2).reshape(batch, channels, height, width)

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from detrbench.core.errors import UsageError
+from detrbench.core.errors import UsageError, first_line
 from detrbench.models.model import Model, hashed
 from detrbench.models.sources.built import Built, described, refuse_settings
 from detrbench.models.sources.inputs import of_example
@@ -72,7 +72,7 @@ class ExportedPrograms:
             program = torch.export.load(model.reference)
             module = torch.export.unflatten(program)
         except Exception as error:  # the bytes of any file may make the reader stumble in any way
-            first, *_ = str(error).strip().splitlines() or [""]
+            first = first_line(error)
             raise UsageError(
                 f"torch cannot read it: {type(error).__name__}: {first}",
                 where=model.reference,

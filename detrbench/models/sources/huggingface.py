@@ -15,7 +15,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from detrbench.core.errors import UsageError, nearest
+from detrbench.core.errors import UsageError, first_line, nearest
 from detrbench.models.model import Model, hashed
 from detrbench.models.sources.built import Built, described, refuse_settings
 
@@ -89,7 +89,7 @@ class HuggingFace:
             try:
                 module, notes = _made(read, file, model.nc, bool(weights))
             except (Exception, SystemExit) as error:
-                first, *_ = str(error).strip().splitlines() or [""]
+                first = first_line(error)
                 raise UsageError(
                     f"transformers cannot build it: {type(error).__name__}: {first}",
                     where=str(file),

@@ -14,7 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from detrbench.core.errors import UsageError
+from detrbench.core.errors import UsageError, first_line
 from detrbench.models.model import Model, hashed
 from detrbench.models.sources.built import Built, described, refuse_settings
 
@@ -71,7 +71,7 @@ class Ultralytics:
             try:
                 module = _made(_file(model), model.nc, model.seed)
             except (Exception, SystemExit) as error:
-                first, *_ = str(error).strip().splitlines() or [""]
+                first = first_line(error)
                 raise UsageError(
                     f"ultralytics cannot build it: {type(error).__name__}: {first}",
                     where=model.reference,
