@@ -131,12 +131,14 @@ class RunPlan:
 
     Attributes:
         processes: at most, those already measured included.
-        short: rounds of those before the first look, which a large difference ends.
-        rounds: of each process still to come after it.
+        rounds: of each process still to come, those before the first look left out.
         process_s: expected seconds of each of them.
         left_s: expected seconds until the end, if no look ends it before.
         half_width: expected, of the ratio's interval; infinite with a single process.
         early: whether looks may end it.
+        short: rounds of those before the first look, which a large difference ends.
+        short_s: expected seconds of each of them.
+        shorts: how many of them are still to come.
     """
 
     processes: int
@@ -147,6 +149,8 @@ class RunPlan:
     margin: float = MARGIN
     early: bool = True
     short: int = LEAST_ROUNDS
+    short_s: float = 0.0
+    shorts: int = 0
 
     @property
     def cannot_reach(self) -> tuple[Verdict, ...]:
@@ -158,11 +162,12 @@ class RunPlan:
 
     def sentences(self) -> tuple[str, ...]:
         """The plan in words, for the person who waits."""
-        said = [
-            f"plan: {self.processes} processes of {self.rounds} rounds, about "
-            f"{show_eta(self.process_s)} each, {show_eta(self.left_s)} left"
-            f"{'; less where the difference is clear' if self.early else ''}"
-        ]
+        less = "; less where the difference is clear" if self.early else ""
+        each = f"of {self.rounds} rounds, about {show_eta(self.process_s)} each"
+        if self.shorts and self.short < self.rounds:
+            short = f"of {self.short} rounds, about {show_eta(self.short_s)} each"
+            each = f"in all: {self.shorts} more {short}, then those {each}"
+        said = [f"plan: {self.processes} processes {each}; {show_eta(self.left_s)} left{less}"]
         if self.processes < FEWEST_PROCESSES:
             missing = FEWEST_PROCESSES - self.processes
             said.append(
@@ -226,6 +231,7 @@ def plan_run(
     sd = math.hypot(between_sd, noise / math.sqrt(rounds))
     fit = _fitting(left_s, shorts, short_s, pilot.seconds(rounds))
     processes = max(done, _processes(budget, done, fit, sd))
+    shorts = min(shorts, processes - done)
     longs = processes - done - shorts
     if fitting and budget.budget_s is not None and longs > 0:
         longer = _rounds_in((left_s - shorts * short_s) / longs, pilot)
@@ -235,11 +241,13 @@ def plan_run(
         processes=processes,
         rounds=rounds,
         process_s=process_s,
-        left_s=min(shorts, processes - done) * short_s + max(0, longs) * process_s,
+        left_s=shorts * short_s + longs * process_s,
         half_width=expected_half_width(sd, processes),
         margin=budget.margin,
         early=budget.looks,
         short=short if shorts else rounds,
+        short_s=short_s,
+        shorts=shorts,
     )
 
 

@@ -103,7 +103,12 @@ def test_time_left_over_makes_the_last_processes_longer() -> None:
     plan = plan_run(Budget(budget_s=70.0), pilot, done=1)
     # Four rounds make a process of 8 s: eight fit. Two of them are before the first look; 54 s are
     # left for six, 9 s each, which is one more whole block.
-    assert (plan.processes, plan.short, plan.rounds) == (9, 4, 6)
+    assert (plan.processes, plan.shorts, plan.short, plan.rounds) == (9, 2, 4, 6)
+    assert plan.left_s == 2 * 8 + 6 * 9
+    assert plan.sentences()[0] == (
+        "plan: 9 processes in all: 2 more of 4 rounds, about 8 s each, then those of 6 rounds, "
+        "about 9 s each; 1 min 10 s left; less where the difference is clear"
+    )
     plan = plan_run(Budget(budget_s=69.9), pilot, done=1, spent_s=0.0)
     assert (plan.processes, plan.rounds) == (9, 4)
     # Of three processes asked for, two are left for 87 s: 6 + 0.7 r <= 43.5, in whole blocks.
