@@ -4,7 +4,8 @@ The model is copied onto the `meta` device (shapes without values), called once,
 is recorded below autograd by a dispatch mode. Models that look at values, that insist on a device,
 or that choose types by it (autocast) are traced again with fake tensors. The caller's process is
 never touched: where the system can copy one, the forward runs in a copy of it, and what it caches,
-draws or hands to hooks is gone with that; elsewhere it runs on a copy of the model.
+draws or hands to hooks is gone with that; elsewhere, and where there is nothing of the kind, it
+runs on a copy of the model.
 """
 
 from __future__ import annotations
@@ -15,11 +16,11 @@ import gc
 import logging
 import sys
 import weakref
-from collections import defaultdict
+from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, fields, replace
-from functools import cache
+from functools import cache, partial
 from itertools import count
 from math import prod
 from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
@@ -43,6 +44,7 @@ from detrbench.counting.formulas import (
     TensorInfo,
     memory_access_elements,
 )
+from detrbench.counting.keeping import keeps_nothing
 from detrbench.models.shapes import ShapesOnly, attends_in_one_kernel, normalise_groups, on_shapes
 
 if TYPE_CHECKING:
@@ -224,7 +226,8 @@ def trace(
     Linux that copy lives in a copy of the process, so that caches of the whole process, random
     states and what the model's hooks collect stay as they are, too; the hooks are called there,
     with tensors without values, since they may be part of the work. Elsewhere the hooks of the
-    copied model are called in this process.
+    copied model are called in this process. Models of torch's and torchvision's modules alone keep
+    nothing and have no hooks: they are copied within this process everywhere.
 
     Args:
         model: any module whose forward takes one image tensor, on any device, `meta` included.
@@ -240,18 +243,32 @@ def trace(
     if min(shape) < 1:
         raise UsageError(f"an image batch of shape {shape} has no elements", where="imgsz")
     if in_place:
-        return _traced(model, shape, in_place)
+        return _traced(model, shape, _itself)
+    if keeps_nothing(model):
+        with suppress(_Untraceable):  # what is wrong, or wanted, is found out below
+            return _trace_with(_meta, model, shape)
     if not CAN_COPY:
         return _traced_here(model, shape)
     try:
-        caches = _caches_of_tensors()
-        return call_apart(
-            lambda: _traced_in_copy(model, shape, caches), _classes(model), _OF_ONE_PROCESS
-        )
+        return _traced_apart(model, shape)
     except Unfinished as error:
         raise TraceError(str(error), where=type(model).__name__) from None
     except OSError:  # no memory or no processes left for a copy
         return _traced_here(model, shape)
+
+
+def _traced_apart(model: nn.Module, shape: tuple[int, ...]) -> Trace:
+    """The trace, made in a copy of the process. Most models need neither the copy of themselves
+    there nor a search through everything that the process holds: that comes second.
+
+    Raises TraceError as `trace`, Unfinished and OSError as `call_apart`.
+    """
+    classes = _classes(model)
+    quick = call_apart(lambda: _traced_quickly(model, shape), classes, _OF_ONE_PROCESS)
+    if quick is not None:
+        return quick
+    caches = _caches_of_tensors()
+    return call_apart(lambda: _traced_in_copy(model, shape, caches), classes, _OF_ONE_PROCESS)
 
 
 def _classes(model: nn.Module) -> list[type]:
@@ -263,12 +280,26 @@ _OF_ONE_PROCESS = (torch.SymInt, torch.SymFloat, torch.SymBool, torch.Generator)
 """Arguments that mean nothing outside of it: symbols of values, states of chance."""
 
 
-def _traced_in_copy(model: nn.Module, shape: tuple[int, ...], caches: list[Any]) -> Trace:
+def _settle_in_copy() -> None:
     gc.freeze()  # to look for garbage among what was there before would copy all of its memory
     # The threads of the original's pools are not here; a model that asks is told of them.
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     torch.get_num_threads = lambda: threads
+
+
+def _traced_quickly(model: nn.Module, shape: tuple[int, ...]) -> Trace | None:
+    """The trace of the model itself, which lives in a copy of the process; None where that fails,
+    or needs a tensor that neither the model holds nor an operator made: a cached one, perhaps."""
+    _settle_in_copy()
+    held: set[int] = set()
+    with suppress(Exception):
+        return _trace_with(_meta, model, shape, partial(_emptied, held=held), held)
+    return None
+
+
+def _traced_in_copy(model: nn.Module, shape: tuple[int, ...], caches: list[Any]) -> Trace:
+    _settle_in_copy()
     for one in caches:
         one.cache_clear()
     return _traced(model, shape)
@@ -282,9 +313,9 @@ def _traced_here(model: nn.Module, shape: tuple[int, ...]) -> Trace:
         forget_cached_tensors()
 
 
-def _traced(model: nn.Module, shape: tuple[int, ...], in_place: bool = False) -> Trace:
+def _traced(model: nn.Module, shape: tuple[int, ...], ready: Readier | None = None) -> Trace:
     try:
-        return _trace_with(_meta, model, shape, in_place)
+        return _trace_with(_meta, model, shape, ready or _shadow)
     except _Untraceable as on_meta:
         try:
             return _trace_with(_fake, model, shape)
@@ -359,6 +390,9 @@ class _Untraceable(Exception):
 Placer = Callable[[ExitStack], str]
 """Enters whatever contexts shape-only tensors need; returns the device they are made on."""
 
+Readier = Callable[[nn.Module, str], nn.Module]
+"""Makes of a model what is called in its place, with tensors on that device."""
+
 
 def _meta(stack: ExitStack) -> str:
     stack.enter_context(torch.device("meta"))  # tensors that the forward creates
@@ -399,14 +433,72 @@ def _fake(stack: ExitStack) -> str:
     return "cpu"
 
 
+def _shadow(model: nn.Module, device: str) -> nn.Module:
+    """A copy of the model whose tensors have shapes only, in evaluation mode."""
+    _refuse_torchscript(model)
+    memo: dict[int, Any] = {}
+    try:
+        for tensor in tensors_in(model):
+            memo[id(tensor)] = _twin(tensor, device)
+        return _uncompiled(copy.deepcopy(model, memo)).eval()
+    except Exception as error:
+        raise TraceError(
+            f"the model cannot be copied: {error}",
+            where=type(model).__name__,
+            hint="Remove what cannot be deep-copied (open files, locks, generators) first, and "
+            "call a lazy module once.",
+        ) from error
+
+
+def _refuse_torchscript(model: nn.Module) -> None:
+    """Raises TraceError where a part of the model is a TorchScript module."""
+    for name, module in model.named_modules():
+        if isinstance(module, torch.jit.ScriptModule):
+            raise TraceError(
+                "a TorchScript module does not tell what it calls",
+                where=name or type(module).__name__,
+                hint="Give the module that it was made from.",
+            )
+
+
+def _twin(tensor: Tensor, device: str) -> Tensor:
+    """A tensor of the same shape, layout and type."""
+    layout = tensor.shape, tensor.stride()
+    twin = torch.empty_strided(*layout, dtype=tensor.dtype, device=device)
+    is_parameter = isinstance(tensor, nn.Parameter)
+    return nn.Parameter(twin, tensor.requires_grad) if is_parameter else twin
+
+
+def _itself(model: nn.Module, device: str) -> nn.Module:
+    return model
+
+
+def _emptied(model: nn.Module, device: str, held: set[int]) -> nn.Module:
+    """The model itself, which keeps the shapes of its tensors and loses their values, in evaluation
+    mode. `held` takes the addresses of their storages. Raises what torch raises where somebody else
+    refers to a tensor, too."""
+    _refuse_torchscript(model)
+    for tensor in list(tensors_in(model)):
+        twin = _twin(tensor, device)
+        torch.utils.swap_tensors(tensor, twin)  # type: ignore[no-untyped-call]
+        held.add(tensor.untyped_storage()._cdata)
+    return _uncompiled(model).eval()
+
+
 def _trace_with(
-    placer: Placer, model: nn.Module, shape: tuple[int, ...], in_place: bool = False
+    placer: Placer,
+    model: nn.Module,
+    shape: tuple[int, ...],
+    ready: Readier = _shadow,
+    held: Set[int] | None = None,
 ) -> Trace:
+    """The trace of the model made `ready`. Where it is said what the model holds, by addresses of
+    storages, tensors from anywhere else are not followed."""
     with ExitStack() as stack:
         if placer is _meta and any(map(torch.is_autocast_enabled, ("cpu", "cuda"))):
             raise _Untraceable("", _NeedsDevice("autocast chooses types by the device"))
         device = placer(stack)
-        shadow = model if in_place else _shadow(model, device)
+        shadow = ready(model, device)
         images = stack.enter_context(_evaluation(shadow, shape, device))
         recorder = _Recorder(shadow, images)
         stack.callback(recorder.let_go)
@@ -419,7 +511,10 @@ def _trace_with(
             if not (recorder.ops and _depends_on_values(error)):
                 raise _Untraceable(recorder.path, error) from error
             recorder.leave_off("a decision")
-        return recorder.finish(output)
+        traced = recorder.finish(output)
+        if held is not None and recorder.storages.strangers - held:
+            raise _Untraceable("", ValueError("a tensor is from somewhere else"))
+        return traced
 
 
 def _depends_on_values(error: BaseException | None) -> bool:
@@ -442,32 +537,6 @@ def _evaluation(model: nn.Module, shape: tuple[int, ...], device: str) -> Iterat
     images = torch.empty(shape, dtype=dtype, device=device)
     with attention_in_full(), _compiling_nothing(), torch.inference_mode():
         yield images
-
-
-def _shadow(model: nn.Module, device: str) -> nn.Module:
-    """A copy of the model whose tensors have shapes only, in evaluation mode."""
-    for name, module in model.named_modules():
-        if isinstance(module, torch.jit.ScriptModule):
-            raise TraceError(
-                "a TorchScript module does not tell what it calls",
-                where=name or type(module).__name__,
-                hint="Give the module that it was made from.",
-            )
-    memo: dict[int, Any] = {}
-    try:
-        for tensor in tensors_in(model):
-            layout = tensor.shape, tensor.stride()
-            twin = torch.empty_strided(*layout, dtype=tensor.dtype, device=device)
-            is_parameter = isinstance(tensor, nn.Parameter)
-            memo[id(tensor)] = nn.Parameter(twin, tensor.requires_grad) if is_parameter else twin
-        return _uncompiled(copy.deepcopy(model, memo)).eval()
-    except Exception as error:
-        raise TraceError(
-            f"the model cannot be copied: {error}",
-            where=type(model).__name__,
-            hint="Remove what cannot be deep-copied (open files, locks, generators) first, and "
-            "call a lazy module once.",
-        ) from error
 
 
 def _uncompiled(model: nn.Module) -> nn.Module:
@@ -499,24 +568,35 @@ def tensors_in(value: Any) -> Iterator[Tensor]:
     """All tensors that a value holds, each once: in collections, dataclasses, modules and any other
     objects, such as a model's outputs or its cached anchors."""
     seen: set[int] = set()
+    slots: dict[type, tuple[str, ...]] = {}
     waiting = [value]
     while waiting:
         one = waiting.pop()
-        if id(one) in seen or isinstance(one, _HOLDS_NOTHING):
+        kind = type(one)
+        if kind in _PLAIN or (kind in _DICTS and not one) or isinstance(one, _HOLDS_NOTHING):
+            continue
+        if id(one) in seen:
             continue
         seen.add(id(one))
         if isinstance(one, Tensor):
             yield one
             continue
-        if isinstance(one, Mapping):
+        if kind in _DICTS or isinstance(one, Mapping):
             waiting.extend(reversed(list(one.values())))
         elif isinstance(one, (list, tuple, set, frozenset)):
             waiting.extend(reversed(list(one)))
         held = getattr(one, "__dict__", {})
         waiting.extend(reversed(list(held.values())))
-        slots = (name for kind in type(one).__mro__ for name in getattr(kind, "__slots__", ()))
-        waiting.extend(getattr(one, name, None) for name in slots if name != "__dict__")
+        if kind not in slots:
+            names = (name for base in kind.__mro__ for name in getattr(base, "__slots__", ()))
+            slots[kind] = tuple(name for name in names if name != "__dict__")
+        waiting.extend(getattr(one, name, None) for name in slots[kind])
 
+
+_PLAIN = frozenset({int, float, bool, str, bytes, type(None), torch.dtype, torch.device})
+"""What holds no tensors, told at a glance."""
+
+_DICTS = frozenset({dict, OrderedDict})
 
 _HOLDS_NOTHING = (
     *(str, bytes, int, float, complex, type(None), type),
@@ -602,7 +682,7 @@ class _Recorder(ShapesOnly):  # type: ignore[no-untyped-call]  # torch leaves it
         self.parameters: dict[str, int] = {}
         self._handles: list[RemovableHandle] = []
         self._follow(model)
-        self.image = self.storages.see(images)
+        self.image = self.storages.see(images, made=True)
         self.touched: dict[int, int] = {}
 
     @property
@@ -647,7 +727,10 @@ class _Recorder(ShapesOnly):  # type: ignore[no-untyped-call]  # torch leaves it
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """The result of one operator, which is written down."""
-        kwargs = kwargs or {}
+        with torch._C.DisableTorchFunction():  # nobody need be asked how large a tensor is
+            return self._follow_operator(func, args, kwargs or {})
+
+    def _follow_operator(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if func.namespace == "prim":  # a fake tensor asked where it lives: no operator of a model
             return func(*args, **kwargs)
         operator = _operator(func)
@@ -664,8 +747,7 @@ class _Recorder(ShapesOnly):  # type: ignore[no-untyped-call]  # torch leaves it
             self.leave_off(qualified(operator.name))
             return result
         sources = {k: value for k, value in kwargs.items() if k not in operator.destinations}
-        with torch._C.DisableTorchFunction():  # nobody need be asked how large a tensor is
-            self._record(operator, args, sources, result)
+        self._record(operator, args, sources, result)
         return result
 
     def _in_parts(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -683,8 +765,10 @@ class _Recorder(ShapesOnly):  # type: ignore[no-untyped-call]  # torch leaves it
     ) -> None:
         inputs: list[TensorInfo] = []
         outputs: list[TensorInfo] = []
-        seen_args, seen_kwargs = self._see((args, kwargs), inputs)
-        self._see(result, outputs, written=operator.writes)
+        fresh = operator.name == "lift_fresh"  # what it is given was made of numbers just now
+        seen_args = self._see(args, inputs, fresh)
+        seen_kwargs = self._see(kwargs, inputs, fresh) if kwargs else kwargs
+        self._see(result, outputs, True, operator.writes)
         known = {t.storage for t in inputs}
         is_view = outputs and not operator.writes and all(t.storage in known for t in outputs)
         formula = operator.formula
@@ -710,18 +794,23 @@ class _Recorder(ShapesOnly):  # type: ignore[no-untyped-call]  # torch leaves it
             )
         )
 
-    def _see(self, value: Any, seen: list[TensorInfo], *, written: bool = False) -> Any:
+    def _see(
+        self, value: Any, seen: list[TensorInfo], made: bool = False, written: bool = False
+    ) -> Any:
         """`value`, an operator's arguments or results, with each tensor described; also in `seen`.
         What torch's own `tree_map` does here takes longer than everything else."""
+        kind = type(value)
+        if kind in _PLAIN:
+            return value
         if isinstance(value, Tensor):
-            info = self.storages.see(value, written=written)
+            info = self.storages.see(value, made=made, written=written)
             seen.append(info)
             return info
         if isinstance(value, (tuple, list)):
-            kind = tuple if isinstance(value, tuple) else list
-            return kind(self._see(one, seen, written=written) for one in value)
+            items = [self._see(one, seen, made, written) for one in value]
+            return tuple(items) if isinstance(value, tuple) else items
         if isinstance(value, dict):
-            return {key: self._see(one, seen, written=written) for key, one in value.items()}
+            return {key: self._see(one, seen, made, written) for key, one in value.items()}
         return value
 
     def finish(self, output: Any) -> Trace:
@@ -764,6 +853,8 @@ class _Storages:
         self._known: dict[int, tuple[int, weakref.ref[Any]]] = {}
         self._versions: dict[int, int] = {}
         self._parameters: set[int] = set()
+        # Addresses of those that no operator made: the model holds them, or somebody else does.
+        self.strangers: set[int] = set()
 
     def keep(self, tensor: Tensor, *, parameter: bool) -> int:
         """Know a parameter or buffer beforehand; the name of its storage."""
@@ -772,26 +863,30 @@ class _Storages:
             self._parameters.add(number)
         return number
 
-    def see(self, tensor: Tensor, *, written: bool = False) -> TensorInfo:
-        """Describe a tensor, admitting its storage when it is new."""
+    def see(self, tensor: Tensor, *, made: bool = False, written: bool = False) -> TensorInfo:
+        """Describe a tensor, admitting its storage when it is new; `made` says that an operator has
+        just made it, if it is."""
         storage = tensor.untyped_storage()
-        if storage._cdata in self._known:
-            number = self._known[storage._cdata][0]
+        address, size = storage._cdata, storage.nbytes()
+        if address in self._known:
+            number = self._known[address][0]
             self._versions[number] += written
         else:
-            number = self._admit(storage, storage.nbytes())
+            number = self._admit(storage, size)
+            if not made:
+                self.strangers.add(address)
         shape, itemsize = tuple(tensor.shape), tensor.itemsize
         plain = tensor.is_contiguous()
         distinct = tensor.numel() if plain else _distinct(shape, tensor.stride())
         return TensorInfo(
-            shape=shape,
-            itemsize=itemsize,
-            distinct=distinct,
-            storage=number,
+            shape,
+            itemsize,
+            distinct,
+            number,
             offset=int(tensor.storage_offset()),
             version=self._versions[number],
             parameter=number in self._parameters,
-            whole=distinct * itemsize >= storage.nbytes(),
+            whole=distinct * itemsize >= size,
             is_complex=tensor.is_complex(),
         )
 
