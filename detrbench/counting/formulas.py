@@ -113,19 +113,45 @@ class Formula:
     reads: Count = _read_inputs
     knows: Callable[[Call], bool] = _always
 
+    def holds(self, call: Call) -> bool:
+        """Whether it counts all of this call."""
+        return self.knows(call) and self._real_flops(call) is not None
+
+    def _real_flops(self, call: Call) -> int | None:
+        """How many operations on real numbers one of those in `elementwise` is; None where that is
+        not known."""
+        if not _is_complex(call):
+            return 1
+        if self.kind in (CONVOLUTION, MATMUL):  # of these it counts sums
+            return COMPLEX_FLOPS["add"]
+        return COMPLEX_FLOPS.get(call.name, None if self.elementwise(call) else 0)
+
     def cost(self, call: Call) -> Cost:
-        complex_ = any(t.is_complex for t in call.inputs)
+        """Of a call for which it holds."""
         return Cost(
-            macs=self.macs(call) * (COMPLEX_MACS if complex_ else 1),
-            # Of two numbers each; the cross terms of products and quotients are not told apart.
-            elementwise_flops=self.elementwise(call) * (2 if complex_ else 1),
+            macs=self.macs(call) * (COMPLEX_MACS if _is_complex(call) else 1),
+            elementwise_flops=self.elementwise(call) * (self._real_flops(call) or 0),
             read_bytes=self.reads(call),
             write_bytes=sum(t.nbytes for t in call.outputs),
         )
 
 
+def _is_complex(call: Call) -> bool:
+    """Also where only its result is: a real tensor times i is promoted first."""
+    return any(t.is_complex for t in (*call.inputs, *call.outputs))
+
+
 COMPLEX_MACS = 4
 """(a + bi)(c + di) takes four real products, and as many sums with those before."""
+
+COMPLEX_FLOPS: Mapping[str, int] = {
+    **dict.fromkeys(("add", "sub", "rsub", "neg", "sum", "mean", "cumsum"), 2),
+    **dict.fromkeys(("eq", "ne", "where", "masked_fill"), 2),
+    "mul": 6,  # four products, two sums
+    "div": 11,  # times the conjugate (6), the squared length (3), two quotients
+    "abs": 4,  # two squares, their sum, its root
+}
+"""Operations on real numbers that one on complex numbers takes. Others are not counted."""
 
 
 def memory_access_elements(call: Call, kind: str) -> int:

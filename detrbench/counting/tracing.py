@@ -776,7 +776,7 @@ class _Recorder(ShapesOnly):  # type: ignore[no-untyped-call]  # torch leaves it
             return
         made = tuple(t for t in outputs if t.distinct)
         call = Call(operator.name, seen_args, seen_kwargs, tuple(inputs), made)
-        if not formula.knows(call):
+        if not formula.holds(call):
             formula = UNCOUNTED
         for tensor in inputs:
             self.touched.setdefault(tensor.storage, len(self.ops))

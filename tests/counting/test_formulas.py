@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import prod
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 
 from detrbench import trace
 from detrbench.counting.conventions import CONVENTIONS
+from detrbench.counting.formulas import FORMULAS, UNCOUNTED, Call, TensorInfo
 from detrbench.counting.tracing import Op
 
 
@@ -340,6 +342,45 @@ def test_a_complex_product_is_four() -> None:
     found = ops(multiply)
     assert sum(op.cost.macs for op in found) == 4 * 10 * 20 * 10
     assert CONVENTIONS["torch"].flops(found) == 2 * 10 * 20 * 10  # FlopCounterMode takes it for one
+
+
+def on_complex(name: str, shape: tuple[int, ...] = (10, 20)) -> Call:
+    """A call on two complex matrices of 10 x 20, of 8 bytes an element."""
+    z = TensorInfo((10, 20), 8, 200, 0, 0, 0, False, True, is_complex=True)
+    out = z._replace(shape=shape, distinct=prod(shape), storage=1)
+    return Call(name, (z, z), {}, (z, z), (out,))
+
+
+@pytest.mark.parametrize(
+    ("name", "flops"),
+    [("add", 2), ("sub", 2), ("mul", 4 + 2), ("div", (4 + 2) + 3 + 2), ("abs", 2 + 1 + 1)],
+)
+def test_elementwise_work_on_complex_numbers(name: str, flops: int) -> None:
+    call = on_complex(name)
+    assert FORMULAS[name].holds(call)
+    assert FORMULAS[name].cost(call).elementwise_flops == flops * 10 * 20
+
+
+def test_complex_sums_and_moves() -> None:
+    assert FORMULAS["sum"].cost(on_complex("sum", ())).elementwise_flops == 2 * 10 * 20
+    assert FORMULAS["cat"].holds(on_complex("cat", (20, 20)))
+    assert FORMULAS["cat"].cost(on_complex("cat", (20, 20))).elementwise_flops == 0
+
+
+@pytest.mark.parametrize("name", ["exp", "sigmoid", "prod", "addcmul"])
+def test_no_other_formula_holds_for_complex_numbers(name: str) -> None:
+    assert not FORMULAS[name].holds(on_complex(name))
+
+
+def test_a_real_tensor_times_i_is_complex() -> None:
+    assert ops(lambda x: x.new_zeros(10, 20) * 1j)[-1].cost.elementwise_flops == 6 * 10 * 20
+
+
+def test_what_has_no_formula_for_complex_numbers_is_named() -> None:
+    def calculate(x: Tensor) -> Tensor:
+        return torch.zeros(10, 20, dtype=torch.complex64, device=x.device).prod()
+
+    assert ops(calculate)[-1].kind == UNCOUNTED.kind
 
 
 @pytest.mark.parametrize("modulated", [True, False])
