@@ -26,6 +26,8 @@ os.environ["YOLO_OFFLINE"] = "true"
 os.environ["YOLO_CONFIG_DIR"] = str(Path(__file__).parent / ".venv")  # its settings, out of $HOME
 os.environ["YOLO_VERBOSE"] = "false"
 
+from against_torch import by_torch
+
 from detrbench.counting.conventions import CONVENTIONS
 from detrbench.counting.installed_counters import run_counter
 from detrbench.counting.tracing import Trace, trace
@@ -64,23 +66,6 @@ def peer_model(fused: bool) -> nn.Module:
     return model.fuse(verbose=False).eval() if fused else model
 
 
-def mem_tracker_peak(model: nn.Module) -> int:
-    """Peak live bytes of activations and input by torch's own MemTracker, on fake tensors."""
-    from torch._subclasses.fake_tensor import FakeTensorMode
-    from torch.distributed._tools.mem_tracker import MemTracker, _MemRefType
-
-    with FakeTensorMode(allow_non_fake_inputs=True), torch.no_grad():
-        images = torch.empty(1, 3, *IMGSZ)
-        model.requires_grad_()  # the tracker hooks gradients, which fused weights do not ask for
-        tracker = MemTracker()
-        tracker.track_external(model, images)
-        with tracker:
-            model(images)
-        (peak,) = tracker.get_tracker_snapshot("peak").values()
-    kinds = (_MemRefType.ACT, _MemRefType.TEMP, _MemRefType.OTH)
-    return sum(peak[kind] for kind in kinds)
-
-
 FIGURES = (
     ("flops", "FLOPs"),
     ("kernels", "kernels"),
@@ -103,8 +88,7 @@ def tie_out() -> bool:
             a, b = getattr(theirs, name), getattr(ours, name)
             print(f"{title:<24} {a:>18,} {b:>18,} {b / a:>7.3f}")
         print(f"{'convolutions only, B':<24} {_conv(theirs):>18,} {_conv(ours):>18,}")
-        real = run_counter("torch", peer, IMGSZ).flops
-        tracked = mem_tracker_peak(peer)
+        real, tracked = by_torch(peer, IMGSZ)
         print(f"FlopCounterMode on the peer: {real:,} ({_equal(real, theirs.flops)})")
         print(
             f"MemTracker on the peer: {tracked:,} ({_equal(tracked, theirs.peak_activation_bytes)})"

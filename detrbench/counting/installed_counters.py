@@ -54,6 +54,8 @@ def run_counter(name: str, model: nn.Module, imgsz: tuple[int, int], batch: int 
 def _torch(model: nn.Module, images: Tensor) -> Counted:
     from torch.utils.flop_counter import FlopCounterMode
 
+    # It hooks the gradients of what a module is given, which a view of a parameter does not have.
+    model.requires_grad_(False)
     with FlopCounterMode(display=False) as counter:
         model(images)
     return Counted("torch", f"torch {torch.__version__}", counter.get_total_flops())

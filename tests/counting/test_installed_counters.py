@@ -27,6 +27,24 @@ def test_torch_counts_two_per_multiply_accumulate() -> None:
     assert counted == Counted("torch", f"torch {torch.__version__}", 2 * 8 * 8 * 3 * 4)
 
 
+def test_a_view_of_a_parameter_may_be_given_to_a_module() -> None:
+    """As pooling by attention does; torch's counter would hook the view's gradient and fail."""
+
+    class Query(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.learned = nn.Parameter(torch.ones(1, 3))
+            self.linear = nn.Linear(3, 2)
+
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            out: torch.Tensor = self.linear(self.learned.expand(len(images), -1))
+            return out
+
+    model = Query()
+    assert run_counter("torch", model, (8, 8)).flops == 2 * 3 * 2
+    assert model.learned.requires_grad
+
+
 @pytest.mark.parametrize("name", list(COUNTERS))
 def test_the_model_is_left_alone(name: str) -> None:
     model = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4)).train()
