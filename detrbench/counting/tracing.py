@@ -340,12 +340,17 @@ def forget_cached_tensors() -> None:
 
 def _caches_of_tensors() -> list[Any]:
     found = []
-    for one in gc.get_objects():
-        if type(one) is functools._lru_cache_wrapper and not _is_of_torch(one):
+    # What refers to the class is its instances: all objects there are would be twice the work.
+    for one in gc.get_referrers(functools._lru_cache_wrapper):
+        if type(one) is functools._lru_cache_wrapper and _may_hold_tensors(one):
             held = (value for value in gc.get_referents(one) if not callable(value))
             if any(isinstance(leaf, Tensor) for leaf in tree_leaves(list(held))):
                 found.append(one)
     return found
+
+
+def _may_hold_tensors(cache: Any) -> bool:
+    return not _is_of_torch(cache) and cache.cache_info().currsize > 0
 
 
 def _is_of_torch(function: Any) -> bool:
