@@ -18,6 +18,7 @@ import sysconfig
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import cache
 from importlib.machinery import EXTENSION_SUFFIXES, ModuleSpec, PathFinder, SourceFileLoader
 from pathlib import Path
 from types import ModuleType
@@ -258,8 +259,14 @@ def _origin(found: ModuleType | ModuleSpec | None) -> Path | None:
     if not isinstance(spec, ModuleSpec):
         return None
     if spec.has_location and spec.origin is not None:
-        return Path(spec.origin).resolve()
-    return next((Path(each).resolve() for each in spec.submodule_search_locations or ()), None)
+        return _resolved(Path.cwd() / spec.origin)
+    places = spec.submodule_search_locations or ()
+    return next((_resolved(Path.cwd() / each) for each in places), None)
+
+
+@cache  # hundreds of modules are asked about after each file that is run, and always the same
+def _resolved(path: Path) -> Path:
+    return path.resolve()
 
 
 def _content(file: Path) -> str:

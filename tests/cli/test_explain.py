@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -56,14 +57,17 @@ def test_a_size_that_the_strides_do_not_divide(capsys: pytest.CaptureFixture[str
 
 
 @pytest.fixture
-def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+def patient(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Half a second is for the rounds alone: on a busy machine nothing would begin in it."""
     from detrbench.analysis.explain import measuring, remedies
+    from tests.analysis.probe.quick import quick_probes
 
     pair, tries = measuring.explain_pair, remedies.measure_tries
     monkeypatch.setattr("detrbench.cli.explain.within", lambda seconds: nullcontext())
     monkeypatch.setattr(measuring, "explain_pair", lambda *a, deadline, **k: pair(*a, **k))
     monkeypatch.setattr(remedies, "measure_tries", lambda *a, deadline, **k: tries(*a, **k))
+    with quick_probes():
+        yield
 
 
 @pytest.mark.usefixtures("patient")
@@ -96,10 +100,12 @@ def test_rounds_are_kept_and_more_are_added(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from detrbench.reports.report import Report
+    from tests.analysis.explain.nets import a_file
 
     quick = ["--imgsz", "64", "--threads", "1", "--budget", "0.5", "--by", "op"]
     first, second, folder = tmp_path / "1.json", tmp_path / "2.json", str(tmp_path / "kept")
-    pair = ["shufflev2-x0.5", "shufflev2-x0.5@memory_format=channels_last"]
+    one = f"{a_file(tmp_path)}:any_number"
+    pair = [one, f"{one}@memory_format=channels_last"]
     assert main(["explain", *pair, *quick, "--folder", folder, "-o", str(first)]) == 0
     assert main(["explain", "--resume", folder, "--budget", "0.5", "-o", str(second)]) == 0
     before, after = (

@@ -17,6 +17,7 @@ from detrbench.core.errors import UsageError
 from detrbench.core.units import show
 from detrbench.counting.conventions import CONVENTIONS, find_convention
 from detrbench.counting.installed_counters import CounterMissing, run_counter
+from detrbench.counting.tracing import Trace
 from detrbench.models.detector import Detector
 
 GOLDEN = Path(__file__).parents[1] / "data" / "golden" / "ultralytics_thop.json"
@@ -29,10 +30,15 @@ STATES = [
 ]
 
 
-@lru_cache(maxsize=1)  # the counters take turns at each
+@lru_cache(maxsize=1)  # the counters take turns at each, and its trace stays, too
 def detector(name: str, nc: int, fused: bool, device: str = "cpu") -> Detector:
     model = build(name, nc, device=device)
     return model.fuse() if fused else model
+
+
+@lru_cache(maxsize=1)
+def traced_once(model: nn.Module, size: tuple[int, int], batch: int) -> Trace:
+    return trace(model, size, batch)
 
 
 def assert_equals_real(
@@ -42,7 +48,7 @@ def assert_equals_real(
         real = run_counter(counter, model, size, batch)
     except CounterMissing as missing:
         pytest.skip(str(missing))
-    emulated = find_convention(real.convention).flops(trace(model, size, batch).ops)
+    emulated = find_convention(real.convention).flops(traced_once(model, size, batch).ops)
     assert emulated == real.flops, real
 
 
@@ -164,18 +170,18 @@ def test_ultralytics_thop_equals_what_the_peers_script_kept() -> None:
     assert [(r["model"], r["nc"], r["fused"]) for r in golden["rows"]] == STATES
     for row in golden["rows"]:
         model = detector(row["model"], row["nc"], row["fused"], "meta")
-        assert rule.flops(trace(model).ops) == row["flops"], row
+        assert rule.flops(trace(model, in_place=True).ops) == row["flops"], row
 
 
 def test_the_articles_digits_are_thops() -> None:
     for name, printed in (("rtdetr-l", "108.0"), ("shufflev2", "62.8")):
-        traced = trace(detector(name, 1, fused=False, device="meta"))
+        traced = trace(detector(name, 1, fused=False, device="meta"), in_place=True)
         assert show(CONVENTIONS["thop"].flops(traced.ops), "FLOP") == printed
 
 
 def test_where_every_mac_is() -> None:
     """Components of the reference, in MACs; they add up to each convention's figure."""
-    traced = trace(detector("rtdetr-l", 80, fused=False, device="meta"))
+    traced = trace(detector("rtdetr-l", 80, fused=False, device="meta"), in_place=True)
     core = CONVENTIONS["core"].components(traced.ops)
     assert core["attention products"] == 2 * 400 * 400 * 256 + 6 * 2 * 300 * 300 * 256
     assert core["attention projections"] == 4 * 256 * 256 * (400 + 6 * 300)

@@ -20,6 +20,7 @@ from detrbench.timing.process import Request, measure_process
 from detrbench.timing.records import Outcome
 from detrbench.timing.replication import replicate
 from detrbench.timing.rows import latency_report
+from detrbench.timing.stop_rules import Plan
 from tests.runtimes.toy import Sleep
 
 NETS = """
@@ -43,6 +44,10 @@ def wide():
 """
 
 
+AT_ONCE = Plan(warmup_s=0.0, most_windows=2)
+"""A sleeper need not warm up. How many rounds there are is the budget's matter."""
+
+
 @pytest.fixture(autouse=True)
 def one_line_in_the_table(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(RUNTIMES, "sleep", "tests.runtimes.toy:Sleep")
@@ -60,7 +65,7 @@ def test_more_flops_are_slower_and_fewer_are_faster(tmp_path: Path) -> None:
     names = [f"{tmp_path}/nets.py:{name}" for name in ("middle", "wide", "narrow")]
     cases = make_cases(names, {"runtime": ["sleep"], "imgsz": [(32, 32)]})
     budget = Budget(budget_s=None, processes=6, rounds=4, early=False)
-    run = replicate(Request(cases), budget, tmp_path, launch=in_this_process)
+    run = replicate(Request(cases, plan=AT_ONCE), budget, tmp_path, launch=in_this_process)
     report = latency_report(run)
     assert [row.status for row in report.rows] == ["ok"] * 3
     wide, narrow = report.comparisons
@@ -83,7 +88,7 @@ def test_two_runtimes_are_two_cases(tmp_path: Path) -> None:
         [f"{tmp_path}/nets.py:wide"], {"runtime": ["eager", "sleep"], "imgsz": [(32, 32)]}
     )
     budget = Budget(budget_s=None, processes=1, rounds=2)
-    run = replicate(Request(cases), budget, tmp_path, launch=in_this_process)
+    run = replicate(Request(cases, plan=AT_ONCE), budget, tmp_path, launch=in_this_process)
     report = latency_report(run)
     assert [row.settings["runtime"] for row in report.rows] == ["eager", "sleep"]
     assert [row.samples["clock"] for row in report.rows] == ["perf_counter_ns", "the sleeper's own"]
@@ -95,7 +100,7 @@ def test_cases_with_threads_of_their_own_ran_in_one_environment(tmp_path: Path) 
     (tmp_path / "nets.py").write_text(NETS)
     cases = make_cases([f"{tmp_path}/nets.py:wide"], {"threads": [1, 2], "imgsz": [(32, 32)]})
     budget = Budget(budget_s=None, processes=2, rounds=2)
-    run = replicate(Request(cases), budget, tmp_path, launch=in_this_process)
+    run = replicate(Request(cases, plan=AT_ONCE), budget, tmp_path, launch=in_this_process)
     report = latency_report(run)
     assert [row.settings["threads"] for row in report.rows] == [1, 2]
     (pair,) = report.comparisons

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +19,21 @@ from detrbench.timing.process import Request
 from detrbench.timing.stop_rules import Plan
 from tests.analysis.explain.nets import a_file
 from tests.analysis.explain.pairs import text_of
+from tests.analysis.probe.quick import quick_probes
+
+FOUR_ROUNDS = Plan(budget_s=None, rounds=4, warmup_s=0.0, most_windows=2)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def probes_take_no_time() -> Iterator[None]:
+    with quick_probes():
+        yield
 
 
 def explained(*references: str, by: Any = "stage", **settings: Any) -> Explained:
     shared = {"imgsz": (64, 64), "threads": 1, **settings}
     cases = make_cases(references, {key: [value] for key, value in shared.items()})
-    return explain_pair(Request(cases, plan=Plan(budget_s=1.0)), by)
+    return explain_pair(Request(cases, plan=FOUR_ROUNDS), by)
 
 
 @pytest.fixture(scope="module", params=["stage", "module", "op"])
