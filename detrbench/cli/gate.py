@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -44,13 +44,18 @@ def gate(
     ] = None,
     new: Annotated[
         list[str] | None,
-        options.taking(
-            "MODEL", "A model that the revision does not have; any other such is INVALID."
-        ),
+        options.taking("MODEL", "A model that the past does not have; any other such is INVALID."),
     ] = None,
     max_latency_increase: Annotated[
         str | None,
         options.taking("SHARE", "How much slower a model may be, such as 5%.  [default: 5%]"),
+    ] = None,
+    max_reference_increase: Annotated[
+        str | None,
+        options.taking(
+            "SHARE",
+            "How much slower what both runs measure with may be itself.  [default: not judged]",
+        ),
     ] = None,
     max_increase: Annotated[
         list[str] | None,
@@ -66,11 +71,18 @@ def gate(
         ),
     ] = None,
     max_params: Annotated[str | None, options.taking("N", "The same as --max params=N.")] = None,
-    max_gflops: Annotated[str | None, options.taking("N", "The same as --max flops=N.")] = None,
+    max_gflops: Annotated[
+        str | None,
+        options.taking("N", "The same as --max flops=N: those that the report's table shows."),
+    ] = None,
+    model: Annotated[
+        list[str] | None,
+        options.taking("MODEL", "What --max limits are for; may be given again.  [default: all]"),
+    ] = None,
     policy: Annotated[
         Path | None,
         options.taking(
-            "FILE.yaml", "Limits: max_latency_increase, max_increase and max. Flags override it."
+            "FILE.yaml", "Limits, by the names of these flags and `models`. Flags override it."
         ),
     ] = None,
     counts_only: Annotated[
@@ -112,25 +124,26 @@ def gate(
     """Check a report, or models, against a baseline and against limits, for continuous integration.
 
     Counts (what the report's table shows of them) are exact, and may not grow unless a limit allows
-    it. Time is compared as the ratio to the model that both runs timed first, and decides only when
-    its whole interval lies on one side of the limit. With --rev, both revisions are timed in the
-    same rounds; what looks slower, or may be, is timed again, and must be slower in every run
-    before it fails. On GitHub Actions the result is appended to the job's summary, and annotations
-    name the models' files.
+    it. Time is compared as the ratio to the model that both runs timed first, which must be the
+    same one, and decides only when its whole interval lies on one side of the limit. With --rev,
+    both revisions are timed in the same rounds; what looks slower, or may be, is timed again, and
+    must be slower in every run before it fails. On GitHub Actions the result is appended to the
+    job's summary, and annotations name the models' files.
 
     \b
     Exit codes:
       0  pass: every figure is within its limit
-      1  regression: one is beyond its limit
+      1  regression, or limit exceeded: one is beyond its limit
       2  a usage error: flags, or the policy
       3  inconclusive: an interval reaches across a limit, or nothing can decide
-      4  invalid: a file, a model or a figure is missing, or the runs do not compare
+      4  invalid: a file, a model or a figure is missing on either side, a report does not agree
+         with itself, or the runs do not compare
 
     \b
     Examples:
       detrbench gate run.json --baseline base.json
       detrbench gate run.json --baseline base.json --max-increase kernels=5% --junit gate.xml
-      detrbench gate run.json --max-params 20M --max-gflops 65
+      detrbench gate run.json --model shufflev2 --max-params 20M --max-gflops 65
       detrbench gate --rev origin/main models/mine.yaml --blocks my_blocks.py
       detrbench gate --rev HEAD~1 models/mine.py:build --counts-only
     """
@@ -144,14 +157,14 @@ def gate(
     named = {"params": max_params, "flops": max_gflops}
     most = [*(max or []), *(f"{key}={text}" for key, text in named.items() if text is not None)]
     slower = "any" if counts_only else max_latency_increase
-    asked = policy_of(slower, max_increase or (), most)
+    asked = policy_of(slower, max_increase or (), most, max_reference_increase, model or ())
     limits = (Policy() if policy is None else load_policy(policy)).overridden_by(asked)
     if rev is None:
         _check_given(context, _OF_REV)
-        _check_asked(subjects, baseline, limits)
-        result, report = _of_reports(subjects[0], baseline, limits)
+        _check_asked(subjects, baseline, limits, new)
+        result, report = _of_reports(subjects[0], baseline, limits, new or ())
     else:
-        _check_given(context, ("baseline",), rev)
+        _check_given(context, ("baseline", "max_reference_increase"), rev)
         with ProgressLine() as progress:
             request = _request(subjects, context)
             told = frozenset(new or ()), budget, counts_only, progress
@@ -173,7 +186,7 @@ def gate(
 
 _OF_REV = (
     "device", "imgsz", "batch", "nc", "scale", "fuse", "threads", "blocks", "backbone_weights",
-    "weights", "trust", "budget", "run", "new",
+    "weights", "trust", "budget", "run",
 )  # fmt: skip
 """Parameters that mean something only where models are built."""
 
@@ -191,7 +204,7 @@ def _check_given(context: typer.Context, names: tuple[str, ...], rev: str | None
 
 
 def _of_reports(
-    file: str, baseline: Path | None, limits: Policy
+    file: str, baseline: Path | None, limits: Policy, new: Collection[str]
 ) -> tuple[GateResult, Report | None]:
     """A saved report against another."""
     from detrbench.compare.gate import gate as check
@@ -202,7 +215,7 @@ def _of_reports(
     try:
         report = Report.load(file)
         compared = None if baseline is None else Report.load(baseline)
-        return check(report, compared, limits, known=_resolutions(report)), report
+        return check(report, compared, limits, known=_resolutions(report), new=new), report
     except ReportError as error:
         return unreadable(error), report
 
@@ -240,7 +253,9 @@ def _of_revision(
     return result, dataclasses.replace(versus.report, command=options.command_line())
 
 
-def _check_asked(subjects: list[str], baseline: Path | None, limits: Policy) -> None:
+def _check_asked(
+    subjects: list[str], baseline: Path | None, limits: Policy, new: list[str] | None
+) -> None:
     if len(subjects) > 1:
         raise UsageError(
             f"{len(subjects)} reports are named",
@@ -252,7 +267,16 @@ def _check_asked(subjects: list[str], baseline: Path | None, limits: Policy) -> 
             "there is nothing to check the report against",
             hint="Give --baseline BASE.json, or a limit such as --max-params 20M.",
         )
-    if baseline is None and (limits.max_increase or limits.max_latency_increase is not None):
+    if limits.models and not limits.max:
+        raise UsageError(
+            "--model says what limits are for, and there is none",
+            hint="Give one, such as --max-params 20M.",
+        )
+    if baseline is None and new:
+        hint = "Give --baseline BASE.json, or --rev."
+        raise UsageError("--new is about a baseline, and there is none", hint=hint)
+    increases = limits.max_latency_increase, limits.max_reference_increase
+    if baseline is None and (limits.max_increase or increases != (None, None)):
         raise UsageError(
             "a limit on an increase needs something it is an increase over",
             hint="Give --baseline BASE.json.",

@@ -58,7 +58,8 @@ def collect(folder: Path) -> tuple[dict[str, Report], list[str]]:
             left_out.append(f"{name} is left out: {error.what}")
     if not found:
         hint = "Make one: detrbench run article."
-        raise UsageError(f"no saved report is below {folder}", hint=hint)
+        why = f": {'; '.join(left_out)}" if left_out else ""
+        raise UsageError(f"no saved report is below {folder}{why}", hint=hint)
     return found, left_out
 
 

@@ -108,7 +108,9 @@ def gate_revision(
         for name, why in versus.broken.items()
     ]
     checks = [*_absent(asked, versus), *broken, *timed]
-    return gate(versus.now, versus.then, policy, timed=checks), versus
+    # Those without a past have their own checks.
+    new = {row.model for row in versus.now.rows}
+    return gate(versus.now, versus.then, policy, timed=checks, new=new), versus
 
 
 def _absent(asked: Asked, versus: Versus) -> Iterator[Check]:

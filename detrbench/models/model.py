@@ -34,6 +34,22 @@ class Model:
     files: tuple[File, ...] = ()  # every file that it comes from
 
 
+def file_differences(one: Model, other: Model) -> dict[str, tuple[str, str]]:
+    """Name of a file -> how its content begins here and there, of what is not the same in both; a
+    file that one of them is without is "none" there."""
+    here, there = _contents(one), _contents(other)
+    both = {name: (here.get(name, "none"), there.get(name, "none")) for name in {**here, **there}}
+    return {name: shas for name, shas in both.items() if shas[0] != shas[1]}
+
+
+def _contents(model: Model) -> dict[str, str]:
+    """Name of a file -> how its content begins; of several that are called so, of all."""
+    found: dict[str, list[str]] = {}
+    for file in model.files:
+        found.setdefault(Path(file.path).name, []).append(file.sha256[:12])
+    return {name: " ".join(sorted(shas)) for name, shas in found.items()}
+
+
 def hashed(path: str | Path) -> File:
     """`path` with what is in it now. Raises UsageError where it cannot be read."""
     digest = hashlib.sha256()

@@ -26,6 +26,7 @@ from detrbench.reports.case import Case
 from detrbench.reports.comparison import OF_THE_MODEL, Comparison
 from detrbench.reports.metrics import METRICS, metric
 from detrbench.reports.schemas import first_problem
+from detrbench.reports.soundness import contradictions
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -168,12 +169,15 @@ class Report:
                 wrong type, a number that is not finite, or a row that stands twice.
         """
         try:
-            plain = json.loads(text, parse_constant=_finite, parse_float=_finite)
+            plain = json.loads(
+                text, parse_constant=_finite, parse_float=_finite, object_pairs_hook=_once
+            )
         except (ValueError, RecursionError) as error:
             raise ReportError(
                 f"not JSON ({error})", where=where, hint="is the file complete?"
             ) from error
         _check(plain, where)
+        _check_schema_1(plain, where)
         cases = {case["id"]: Case.from_dict(case) for case in _plain_cases(plain)}
         pairs = [Comparison.from_dict(pair, cases) for pair in plain.get("comparisons", ())]
         rows = [_result(row, cases) for row in plain["rows"]]
@@ -181,16 +185,26 @@ class Report:
 
     @classmethod
     def load(cls, path: Path | str) -> Report:
-        """Read a saved report.
+        """Read a saved report, and look whether it agrees with itself.
 
         Raises:
-            ReportError: as `from_json`, or the file cannot be read.
+            ReportError: as `from_json`; or the file cannot be read; or what it says does not follow
+                from its samples, or from the rest of it.
         """
         try:
             text = Path(path).read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise ReportError(f"cannot be read: {error}", where=str(path)) from error
-        return cls.from_json(text, where=str(path))
+        report = cls.from_json(text, where=str(path))
+        found = list(contradictions(report.rows, report.comparisons, report.environment))
+        if found:
+            more = f"; {show_many(len(found) - 1, 'more place')} like it" if found[1:] else ""
+            raise ReportError(
+                f"{found[0][0]}: {found[0][1]}{more}",
+                where=str(path),
+                hint=f"It does not agree with itself. {_AS_WRITTEN}",
+            )
+        return report
 
     def save(self, path: Path | str) -> None:
         """Write the report as JSON; the file is either the old one or the whole new one."""
@@ -370,6 +384,33 @@ def _finite(text: str) -> float:
     return value
 
 
+_AS_WRITTEN = "Give the file as detrbench wrote it."
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of a file: of two values of a key, a reader would see one and a gate another."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise ValueError(f"the key {twice!r} stands twice in one object")
+    return found
+
+
+def _check_schema_1(plain: Mapping[str, Any], where: str) -> None:
+    """Raise ReportError where a report says that it is of schema 1, and is not."""
+    if plain["schema_version"] > 1:
+        return
+    for key, entries in (("rows", plain["rows"]), ("comparisons", plain.get("comparisons", []))):
+        for index, entry in enumerate(entries):
+            if isinstance(entry, dict) and entry.get("case") is not None:
+                raise ReportError(
+                    f"{key}[{index}].case is there, and schema_version 1 knows no cases",
+                    where=where,
+                    hint=_AS_WRITTEN,
+                )
+
+
 def _check(plain: Any, where: str) -> None:
     """Raise ReportError unless `plain` is a report this version can read."""
     if not isinstance(plain, dict) or "schema_version" not in plain:
@@ -380,7 +421,7 @@ def _check(plain: Any, where: str) -> None:
         )
     _check_version(plain["schema_version"], where)
     if problem := first_problem(plain, plain["schema_version"]):
-        raise ReportError(problem, where=where)
+        raise ReportError(problem, where=where, hint=_AS_WRITTEN)
     ids: set[str] = set()
     for index, case in enumerate(_plain_cases(plain)):
         if case["id"] in ids:
@@ -410,7 +451,8 @@ def _plain_cases(plain: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def _check_version(version: Any, where: str) -> None:
     if not isinstance(version, int) or isinstance(version, bool) or version < 1:
-        raise ReportError(f"schema_version is {version!r}, not a whole number from 1", where=where)
+        said = f"schema_version is {version!r}, not a whole number from 1"
+        raise ReportError(said, where=where, hint=_AS_WRITTEN)
     if version > SCHEMA_VERSION:
         raise ReportError(
             f"written by a newer detrbench: schema_version {version}, and this one reads up to "

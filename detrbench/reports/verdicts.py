@@ -165,6 +165,36 @@ def _beyond(found: Judgement, margin: float) -> bool:
     return verdict in (Verdict.FASTER, Verdict.SLOWER)
 
 
+def intervals_of(
+    log_ratios: Sequence[float], confidence: float | None = None
+) -> tuple[Interval, ...]:
+    """Those that `judge` may have given a ratio, so sure: few processes may have either of two."""
+    alpha = ALPHA if confidence is None else 1 - confidence
+    found = [_interval(log_ratios, alpha)]
+    if len(log_ratios) < LEAST_PROCESSES:
+        found = [_interval(log_ratios, ALPHA), _interval(log_ratios, FEW_ALPHA, FEW_SD)]
+    return tuple(one for one in found if one is not None)
+
+
+def follows(verdict: str, interval: Interval | None, processes: int, margin: float | None) -> bool:
+    """Whether `judge` can have said `verdict` of so many processes with such an interval.
+
+    What takes the meaning from a run, or disturbs it, is not known here: INVALID always can be.
+    """
+    said = Verdict(verdict)
+    if said is Verdict.INVALID:
+        return True
+    if said is Verdict.TOO_FEW:
+        return processes < LEAST_PROCESSES
+    few = processes < LEAST_PROCESSES
+    least = FEWEST_PROCESSES if said in (Verdict.FASTER, Verdict.SLOWER) else LEAST_PROCESSES
+    if interval is None or processes < least:
+        return False
+    if said is Verdict.BUSY:
+        return _where(interval, BUSY_MARGIN)[0] not in (Verdict.FASTER, Verdict.SLOWER)
+    return few or margin is None or _where(interval, margin)[0] is said
+
+
 def check_margin(margin: float) -> float:
     """`margin`, if a verdict can be about it.
 

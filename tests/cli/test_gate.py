@@ -48,6 +48,14 @@ USAGE: dict[str, tuple[list[str], list[str]]] = {
     "junit folder": (["run.json", "--max-params", "1M", "--junit", "no/x.xml"], ["--junit", "no"]),
     "bencher folder": (["run.json", "--max-params", "1M", "--bencher", "."], ["--bencher"]),
     "models without rev": (["run.json", "--max-params", "1M", "--batch", "2"], ["--batch"]),
+    "model without a limit": (["run.json", "--baseline", "base.json", "--model", "mine"],
+                              ["--model", "--max-params"]),
+    "new of nothing": (["run.json", "--max-params", "1M", "--new", "m"], ["--new", "--baseline"]),
+    "reference of nothing": (
+        ["run.json", "--max-params", "1M", "--max-reference-increase", "5%"], ["--baseline"]
+    ),
+    "reference with rev": (["m.yaml", "--rev", "HEAD", "--max-reference-increase", "5%"],
+                           ["--max-reference-increase"]),
     "rev and baseline": (["m.yaml", "--rev", "HEAD", "--baseline", "base.json"], ["--baseline"]),
     "a name with rev": (["rtdetr-l", "--rev", "HEAD"], ["rtdetr-l: there is no", "files"]),
     "no such callable": (["no.py:build", "--rev", "HEAD"], ["no.py:build: there is no such file"]),
@@ -148,6 +156,7 @@ def test_json_holds_every_check_and_the_policy(
     assert (found["outcome"], found["exit_code"]) == ("REGRESSION", 1)
     assert found["policy"] == {
         "max_latency_increase": 0.03, "max_increase": {"kernels": "any"}, "max": {},
+        "max_reference_increase": "any", "models": [],
     }  # fmt: skip
     (latency,) = [each for each in found["checks"] if each["metric"] == "latency_median_s"]
     assert latency["ratio"] == pytest.approx(1.125)
@@ -170,6 +179,28 @@ def test_absolute_limits_need_no_baseline(files: Path, capsys: pytest.CaptureFix
     assert main(["gate", "run.json", "--max-params", "33M"]) == 0
     assert main(["gate", "run.json", "--max-gflops", "65"]) == 1
     assert "109,536,153,600 is more than 65,000,000,000" in capsys.readouterr().out
+
+
+ARTICLE = str(Path("reports/2026-11-24-amd-epyc-2cpu-article/run.json").resolve())
+
+
+@pytest.mark.parametrize(
+    ("flags", "code", "word"),
+    [
+        (["--model", "shufflev2", "--max-params", "20M", "--max-gflops", "65"], 0, "PASS"),
+        (["--baseline", ARTICLE, "--max-increase", "kernels=5%"], 0, "PASS"),
+        (["--max-params", "20M"], 1, "LIMIT EXCEEDED"),
+        (["--model", "shufflev2", "--max-gflops", "62"], 1, "62,839,392,000"),
+    ],
+)
+def test_the_readme_s_examples_on_the_report_of_its_demo(
+    flags: list[str], code: int, word: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["gate", ARTICLE, *flags]) == code
+    said = " ".join(capsys.readouterr().out.split())
+    assert word in said
+    if "--max-gflops" in flags:
+        assert "FLOPs (thop)" in said, "what its table shows"
 
 
 def test_every_output_of_one_call(files: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -16,7 +16,12 @@ from detrbench.compare.revisions import file_of
 from detrbench.core.errors import DetrbenchWarning, UsageError
 from detrbench.reports.parse_cases import split_reference
 
-_LEVELS = {Outcome.REGRESSION: "error", Outcome.INVALID: "error", Outcome.INCONCLUSIVE: "warning"}
+_LEVELS = {
+    Outcome.REGRESSION: "error",
+    Outcome.EXCEEDED: "error",
+    Outcome.INVALID: "error",
+    Outcome.INCONCLUSIVE: "warning",
+}
 """Which annotation an outcome has; a pass has none."""
 
 

@@ -14,6 +14,7 @@ from detrbench.compare.gate.tables import change, figure, headline, limit, subje
 
 _ELEMENTS = {
     Outcome.REGRESSION: "failure",
+    Outcome.EXCEEDED: "failure",
     Outcome.INVALID: "error",
     Outcome.INCONCLUSIVE: "skipped",
 }

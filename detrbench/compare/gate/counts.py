@@ -8,17 +8,25 @@ from detrbench.compare.gate.outcomes import Check, Outcome, judged
 from detrbench.compare.gate.pairs import pairs_of, spoilt
 from detrbench.compare.gate.policy import ANY, Policy
 from detrbench.compare.gate.rows import TIME, invalid_row, no_value
+from detrbench.core.errors import nearest
 from detrbench.core.stats import Interval
 from detrbench.core.units import show_count, show_part, show_quantity
 from detrbench.render.layout import summary_metrics
-from detrbench.reports.metrics import METRICS, Metric, metric
+from detrbench.reports.metrics import CONVENTION_METRICS, METRICS, Metric, metric
 from detrbench.reports.report import Report, Result, missing_value
 
 
 def count_checks(before: Result, now: Result, policy: Policy) -> list[Check]:
-    """Every count that a report's table shows and the baseline has, and those the policy names."""
-    shares = policy.max_increase
-    keys = [key for key in dict.fromkeys([*_shown(before), *shares]) if shares.get(key) != ANY]
+    """Every count that either report's table shows, and those the policy names: what only one of
+    them has is no pass."""
+    conventions = [row.settings.get("convention") for row in (before, now)]
+    if None not in conventions and conventions[0] != conventions[1]:
+        reason = "the tables show FLOPs of other conventions (baseline, this run): "
+        hint = "Count both alike: --convention."
+        return [invalid_row(now, reason + ", ".join(map(str, conventions)), hint)]
+    shares = {_as_shown(key, now): share for key, share in policy.max_increase.items()}
+    shown = [*_shown(before), *_shown(now)] if _shown(before) else []
+    keys = [key for key in dict.fromkeys([*shown, *shares]) if shares.get(key) != ANY]
     checks = [_increase(before, now, METRICS[key], shares.get(key, 0.0)) for key in keys]
     if not checks and not _shown(before) and before.metrics.get(TIME.key) is None:
         nothing = "the baseline has no figure of it"
@@ -27,10 +35,30 @@ def count_checks(before: Result, now: Result, policy: Policy) -> list[Check]:
 
 
 def value_checks(report: Report, policy: Policy) -> Iterator[Check]:
-    """Every row against the policy's absolute limits."""
+    """Every row against the policy's absolute limits, or those rows that they are for."""
+    named = {name: [row for row in report.rows if _is_called(row, name, report)]
+             for name in policy.models}  # fmt: skip
+    for name in [name for name, rows in named.items() if not rows]:
+        near = nearest(name, {row.model for row in report.rows})
+        reason = "the limits are for it, and this run does not have it"
+        yield Check(Outcome.INVALID, name, reasons=(reason,), hint=f"Measure it too; {near}")
     for row in report.rows:
-        for key, limit in policy.max.items() if row.status == "ok" else ():
-            yield _value(row, metric(key), limit, report)
+        if row.status != "ok" or (named and not any(row in rows for rows in named.values())):
+            continue
+        for key, limit in policy.max.items():
+            yield _value(row, metric(_as_shown(key, row)), limit, report)
+
+
+def _is_called(row: Result, name: str, report: Report) -> bool:
+    """Whether a user who says `name` may mean `row`: its model, its case, or the model's file."""
+    reference = row.case and row.case.model.reference
+    return name in (row.model, report.label(row), reference)
+
+
+def _as_shown(key: str, row: Result) -> str:
+    """FLOPs are those that the table of `row` shows, by its own convention."""
+    convention = row.settings.get("convention")
+    return CONVENTION_METRICS.get(convention or "core", key) if key == "flops" else key
 
 
 def _shown(row: Result) -> list[str]:
@@ -51,6 +79,9 @@ def _increase(before: Result, now: Result, one: Metric, limit: float) -> Check:
         reason = no_value(now, one.key, "this run")
     elif min(old, new) < 0:
         reason = "a count cannot be negative"
+    elif 0 in (old, new) and old != new:
+        which = "this run" if new == 0 else "the baseline"
+        reason = f"it is 0 in {which}, where nothing of it can have been counted"
     elif _beyond(old, new, limit):
         allowed = f"{show_part(limit)} more is" if limit else "no increase is"
         reason = f"{_exactly(old, one)} before, {_exactly(new, one)} now, and {allowed} allowed"
@@ -80,16 +111,19 @@ def _value(row: Result, one: Metric, limit: float, report: Report) -> Check:
         outcome, reasons = Outcome.INVALID, (no_value(row, one.key, "this run"),)
     elif value < 0:
         outcome, reasons = Outcome.INVALID, ("it cannot be negative",)
+    elif value == 0:
+        outcome, reasons = Outcome.INVALID, ("it is 0: nothing of it can have been counted",)
     elif one.measured:
         interval, invalid = _interval(row, one, report)
         outcome, reasons = judged(interval, limit, invalid)
+        outcome = Outcome.EXCEEDED if outcome is Outcome.REGRESSION else outcome
     elif value > limit:
-        outcome = Outcome.REGRESSION
+        outcome = Outcome.EXCEEDED
         reasons = (f"{_exactly(value, one)} is more than {_exactly(limit, one)}",)
     else:
         outcome = Outcome.PASS
     hints = {
-        Outcome.REGRESSION: f"Make it smaller, or raise the limit: --max {one.key}=VALUE.",
+        Outcome.EXCEEDED: f"Make it smaller, or raise the limit: --max {one.key}=VALUE.",
         Outcome.INVALID: "Measure again, and everything that is limited.",
         Outcome.INCONCLUSIVE: "Measure longer: --budget.",
     }

@@ -16,15 +16,17 @@ class Outcome(str, Enum):
     """What became of a check, the one that decides a gate first."""
 
     REGRESSION = "REGRESSION"
+    EXCEEDED = "LIMIT EXCEEDED"
     INVALID = "INVALID"
     INCONCLUSIVE = "INCONCLUSIVE"
     PASS = "PASS"
 
     @property
     def exit_code(self) -> int:
-        """What a command ends with: 0 pass, 1 regression, 3 inconclusive, 4 invalid; 2 is left to
-        usage errors. Stable."""
-        return {"PASS": 0, "REGRESSION": 1, "INCONCLUSIVE": 3, "INVALID": 4}[self.value]
+        """What a command ends with: 0 pass, 1 regression or limit exceeded, 3 inconclusive, 4
+        invalid; 2 is left to usage errors. Stable."""
+        codes = {Outcome.PASS: 0, Outcome.INCONCLUSIVE: 3, Outcome.INVALID: 4}
+        return codes.get(self, 1)
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from detrbench.reports.comparison import Comparison, Side
 from detrbench.reports.report import Report, ReportError
+from detrbench.reports.soundness import LARGEST_LOG_RATIO, SUREST
 from detrbench.reports.verdicts import ALPHA, Verdict
 
 
@@ -51,21 +52,14 @@ def error_of(pair: Comparison) -> float:
     return ALPHA if pair.confidence is None else 1 - pair.confidence
 
 
-_LARGEST = 20.0
-"""Of a log-ratio: a latency of five hundred million others is a fault of the file."""
-
-_SUREST = 1 - 1e-6
-"""No run is more confident: the error is shared out to at most some dozen looks."""
-
-
 def _problem(pair: Comparison) -> str | None:
     """Why it is none: nothing has looked into its values so far."""
     unusable = [*pair.unusable, *(["verdict"] if pair.verdict is None else [])]
     if unusable:
         return f"has no usable {unusable[0]}"
-    if not all(abs(value) <= _LARGEST for value in pair.process_log_ratios):
+    if not all(abs(value) <= LARGEST_LOG_RATIO for value in pair.process_log_ratios):
         return "process_log_ratios holds no ratios"
-    if pair.confidence is not None and not 0 < pair.confidence <= _SUREST:
+    if pair.confidence is not None and not 0 < pair.confidence <= SUREST:
         return f"confidence is {pair.confidence!r}, which is none"
     if pair.verdict not in {one.value for one in Verdict}:
         return f"verdict is {pair.verdict!r}"

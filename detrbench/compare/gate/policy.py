@@ -3,8 +3,10 @@
 From flags, or from a file that a team keeps beside its models:
 
     max_latency_increase: 5%
+    max_reference_increase: 20%
     max_increase: {kernels: 10%, traffic_fused_bytes: any}
     max: {params: 20M, flops: 65}
+    models: [shufflev2]
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from detrbench.core.errors import UsageError, nearest
-from detrbench.core.reading import mapping, scalar
+from detrbench.core.reading import mapping, one_or_more, scalar
 from detrbench.core.strict_yaml import Node, read_yaml
 from detrbench.core.units import UNITS, parse_part, parse_printed, printed_factor
 from detrbench.reports.metrics import METRICS, Metric
@@ -37,12 +39,18 @@ class Policy:
             is LATENCY_INCREASE for whatever the baseline has timed.
         max_increase: metric key -> how far a count may grow, 0.02 for 2 %. Counts that are not
             named here may not grow at all.
-        max: metric key -> the largest value, in base units.
+        max: metric key -> the largest value, in base units. FLOPs are those that a report's table
+            shows, by its convention.
+        max_reference_increase: of the time of what both runs measure the others with; `None` leaves
+            that unjudged.
+        models: those that `max` is for; empty for all.
     """
 
     max_latency_increase: float | None = None
     max_increase: Mapping[str, float] = field(default_factory=dict)
     max: Mapping[str, float] = field(default_factory=dict)
+    max_reference_increase: float | None = None
+    models: tuple[str, ...] = ()
 
     @property
     def latency_limit(self) -> float:
@@ -51,25 +59,36 @@ class Policy:
         return LATENCY_INCREASE if asked is None else asked
 
     @property
+    def reference_limit(self) -> float | None:
+        """The increase of a reference's own time that is allowed; `None` where it is not judged."""
+        asked = self.max_reference_increase
+        return None if asked == ANY else asked
+
+    @property
     def judges_time(self) -> bool:
         """Whether time is gated at all."""
         return self.latency_limit != ANY
 
     def overridden_by(self, other: Policy) -> Policy:
         """This policy, with the last word to whatever `other` names."""
-        asked = other.max_latency_increase
+        asked, reference = other.max_latency_increase, other.max_reference_increase
         return Policy(
             self.max_latency_increase if asked is None else asked,
             {**self.max_increase, **other.max_increase},
             {**self.max, **other.max},
+            self.max_reference_increase if reference is None else reference,
+            other.models or self.models,
         )
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data; no limit is "any"."""
+        reference = self.reference_limit
         return {
             "max_latency_increase": _plain(self.latency_limit),
             "max_increase": {key: _plain(share) for key, share in self.max_increase.items()},
             "max": dict(self.max),
+            "max_reference_increase": _plain(ANY if reference is None else reference),
+            "models": list(self.models),
         }
 
 
@@ -81,6 +100,8 @@ def load_policy(path: Path) -> Policy:
     """
     readers: dict[str, Callable[[Node], Any]] = {
         "max_latency_increase": lambda node: _increase(_text(node), node.where),
+        "max_reference_increase": lambda node: _increase(_text(node), node.where),
+        "models": lambda node: tuple(map(_model, one_or_more(node))),
         "max_increase": lambda node: _limits(node, _increase_limit),
         "max": lambda node: _limits(node, _value_limit),
     }
@@ -92,17 +113,21 @@ def policy_of(
     max_latency_increase: str | None = None,
     max_increase: Iterable[str] = (),
     max: Iterable[str] = (),
+    max_reference_increase: str | None = None,
+    models: Iterable[str] = (),
 ) -> Policy:
     """The policy that flags ask for: shares such as "5%", and limits such as "params=20M".
 
     Raises:
         UsageError: a limit that cannot be read, or on a metric that cannot have one.
     """
-    latency = max_latency_increase
+    latency, reference = max_latency_increase, max_reference_increase
     return Policy(
         None if latency is None else _increase(latency, "--max-latency-increase"),
         dict(_assignment(text, "--max-increase", _increase_limit) for text in max_increase),
         dict(_assignment(text, "--max", _value_limit) for text in max),
+        None if reference is None else _increase(reference, "--max-reference-increase"),
+        tuple(models),
     )
 
 
@@ -171,6 +196,10 @@ def _limits(node: Node, read: Reader) -> dict[str, float]:
 
 def _text(node: Node) -> str:
     return scalar(node, "a limit", "Write 5%, or 20M.")
+
+
+def _model(node: Node) -> str:
+    return scalar(node, "a model", "Write what its row is called.")
 
 
 def _plain(share: float) -> float | str:

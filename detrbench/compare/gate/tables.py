@@ -14,6 +14,7 @@ from detrbench.reports.settings import settings_text
 _HEADLINES = {
     Outcome.PASS: "within the limits in all of {all} checks",
     Outcome.REGRESSION: "beyond the limit in {some} of {all} checks",
+    Outcome.EXCEEDED: "above the limit in {some} of {all} checks",
     Outcome.INVALID: "nothing can be said in {some} of {all} checks",
     Outcome.INCONCLUSIVE: "undecided in {some} of {all} checks",
 }

@@ -7,17 +7,21 @@ log-ratios to the reference, with Welch's interval over the processes of both.
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
+import math
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from detrbench.compare.gate.outcomes import Check, Outcome, judged
 from detrbench.compare.gate.pairs import error_of, pairs_of, reference_of, spoilt
 from detrbench.compare.gate.policy import Policy
 from detrbench.compare.gate.rows import NOT_OF_TIME, TIME, Match, differing, no_value
-from detrbench.core.stats import Interval, welch_interval
+from detrbench.core.stats import Interval, median, welch_interval
 from detrbench.core.units import show_many
-from detrbench.reports.comparison import Comparison
+from detrbench.models.model import file_differences
+from detrbench.reports.comparison import Comparison, Side
 from detrbench.reports.merge import in_words, machine_differences
 from detrbench.reports.metrics import METRICS
 from detrbench.reports.report import Report, Result, setting_differences, value_differences
@@ -97,19 +101,23 @@ def time_checks(
 ) -> Iterator[Check]:
     """The latency of every row that the baseline has one of, from two runs.
 
-    A reference's own time is what the others are measured with, and has no check; where there is
-    nothing else, that is said by a check that does not pass.
+    A reference's own time is what the others are measured with, and has a check only where the
+    policy limits it; where there is nothing else, that is said by a check that does not pass.
     """
-    timed = [
-        both
-        for one in matches
-        if (both := one.both) is not None and both[0].metrics.get(TIME.key) is not None
-    ]
+    whole = [both for one in matches if (both := one.both) is not None]
+    timed = [both for both in whole if both[0].metrics.get(TIME.key) is not None]
+    for before, now in whole:
+        if before.metrics.get(TIME.key) is None and now.metrics.get(TIME.key) is not None:
+            yield _untimed(before, now)
     runs = _Runs(baseline, report, policy, known)
-    judgeable = [(before, now) for before, now in timed if not runs.only_refer_to(before, now)]
-    for before, now in judgeable:
-        yield runs.check(before, now)
-    if timed and not judgeable:
+    references = [both for both in timed if runs.only_refer_to(*both)]
+    judgeable = [both for both in timed if both not in references]
+    for both in judgeable:
+        yield runs.check(*both)
+    limit = policy.reference_limit
+    if limit is not None:
+        yield from runs.reference_checks(references, limit)
+    elif timed and not judgeable:
         yield _undecided(timed[0][1], "it is what others are measured with, and there is no other")
     elif not timed and policy.max_latency_increase is not None:
         yield Check(
@@ -160,6 +168,39 @@ class _Runs:
             reference=reference_of(b),
         )
 
+    def reference_checks(
+        self, references: Sequence[tuple[Result, Result]], limit: float
+    ) -> Iterator[Check]:
+        """Whether what both runs measured others with has become slower itself: by its own seconds,
+        so that what the machine did between the runs counts too."""
+        if not references:
+            yield Check(
+                Outcome.INVALID,
+                metric=TIME.key,
+                limit=limit,
+                reasons=("a limit on the reference's time is asked for, and both runs have none",),
+                hint="In both runs, time a model that does not change first.",
+            )
+        for before, now in references:
+            then, today = ([math.log(one) for one in _medians(row)] for row in (before, now))
+            check = time_check(
+                now,
+                welch_interval(then, today),
+                limit,
+                processes=(len(then), len(today)),
+                spoilt=[*self._not_comparable(before, now), *self._other_reference(before, now)],
+                values=(before.metrics.get(TIME.key), now.metrics.get(TIME.key)),
+            )
+            if check.outcome is Outcome.REGRESSION:
+                hint = "See what the machine did; or allow it: --max-reference-increase."
+                check = dataclasses.replace(check, hint=hint)
+            yield check
+
+    def _other_reference(self, before: Result, now: Result) -> list[str]:
+        pairs = ((a, b) for a in self._then for b in self._today
+                 if a.baseline.is_of(before) and b.baseline.is_of(now))  # fmt: skip
+        return list(dict.fromkeys(why for a, b in pairs for why in self._changed(a, b)))
+
     def _not_comparable(self, before: Result, now: Result) -> Iterator[str]:
         for which, report in (("the baseline", self._baseline), ("this run", self._report)):
             if not (report.environment.get("processor") and report.environment.get("torch")):
@@ -179,18 +220,63 @@ class _Runs:
                 f"{reference} was timed under other settings (baseline, this run): "
                 f"{in_words(settings)}"
             )
+        yield from self._other_files(reference, then.baseline, today.baseline)
         counts = {one.key for one in METRICS.values() if not one.measured}
-        references = itertools.product(
-            [row for row in self._baseline.rows if then.baseline.is_of(row)],
-            [row for row in self._report.rows if today.baseline.is_of(row)],
-        )
-        for before, now in references:
+        for before, now in self._rows_of(then.baseline, today.baseline):
             found = {} if differing(before, now, NOT_OF_TIME) else value_differences(before, now)
             if changed := {key: values for key, values in found.items() if key in counts}:
                 yield (
                     f"{reference} is not the same model in both runs (baseline, this run): "
                     f"{in_words(changed)}"
                 )
+
+    def _rows_of(self, then: Side, today: Side) -> Iterator[tuple[Result, Result]]:
+        yield from itertools.product(
+            [row for row in self._baseline.rows if then.is_of(row)],
+            [row for row in self._report.rows if today.is_of(row)],
+        )
+
+    def _other_files(self, reference: str, then: Side, today: Side) -> Iterator[str]:
+        """By the content of the files it is built of, or where a report of schema 1 does not have
+        that, by its counts; a model of the user's own without either is not known to be the same.
+        """
+        if then.case is not None and today.case is not None:
+            if differing := file_differences(then.case.model, today.case.model):
+                yield (
+                    f"{reference} is not the same in both runs (baseline, this run): "
+                    f"{in_words(differing)}"
+                )
+        elif _is_own(today.model) and not any(
+            {*before.metrics, *now.metrics} >= {"params", "macs"}
+            for before, now in self._rows_of(then, today)
+        ):
+            yield (
+                f"{reference} is not known to be the same model in both runs: a report of schema 1 "
+                "says neither what is in its files nor, here, what it counts"
+            )
+
+
+def _is_own(model: str) -> bool:
+    """Whether rows call a model so that is in a file of the user's, which may have changed."""
+    return any(sign in model for sign in "/\\:") or bool(PurePath(model).suffix)
+
+
+def _medians(row: Result) -> list[float]:
+    """Of each process, in seconds; what a row does not say is no process."""
+    processes = row.samples.get("latency_s")
+    return [median(each) for each in processes if each] if isinstance(processes, list) else []
+
+
+def _untimed(before: Result, now: Result) -> Check:
+    return Check(
+        Outcome.INVALID,
+        now.model,
+        now.settings,
+        TIME.key,
+        value=now.metrics.get(TIME.key),
+        reasons=(no_value(before, TIME.key, "the baseline"),),
+        hint="Time both, detrbench latency -o run.json; or leave time out: --counts-only.",
+    )
 
 
 def _other_settings(then: Comparison, today: Comparison) -> dict[str, tuple[Any, Any]]:

@@ -39,4 +39,4 @@ def test_no_count_passes_that_is_missing_or_beyond(
     now = counted(**{key: value})
     passes = outcome(counted(), now, Policy(max_increase={key: limit})) is Outcome.PASS
     allowed = COUNTS[key] * (1 + limit)
-    assert passes == (value is not None and 0 <= value <= allowed * (1 + 1e-12 * bool(limit)))
+    assert passes == (value is not None and 0 < value <= allowed * (1 + 1e-12 * bool(limit)))

@@ -27,9 +27,13 @@ from tests.compare.gates import (
     modern,
     outcome,
     pair,
+    plain_row,
     report,
     run,
+    seconds,
+    timed,
 )
+from tests.compare.gates import run as of
 
 Change = Callable[[Plain, Plain], None]
 
@@ -41,14 +45,23 @@ Change = Callable[[Plain, Plain], None]
 
 def ratio(now: float, noise: tuple[float, ...] = NOISE) -> Change:
     def change(base: Plain, run: Plain) -> None:
-        run["comparisons"] = [pair(now, noise=noise)]
+        run |= of(now, noise=noise)
+
+    return change
+
+
+def before(noise: tuple[float, ...]) -> Change:
+    def change(base: Plain, run: Plain) -> None:
+        base |= of(noise=noise)
 
     return change
 
 
 def counts(**values: float | None) -> Change:
     def change(base: Plain, run: Plain) -> None:
-        run["rows"][1]["metrics"].update(values)
+        row = run["rows"][1]
+        row["metrics"].update(values)
+        row["missing"] |= {key: "not said" for key, value in values.items() if value is None}
 
     return change
 
@@ -74,7 +87,7 @@ def without_times(base: Plain, run: Plain) -> None:
     for plain in (base, run):
         plain["comparisons"] = []
         for row in plain["rows"]:
-            row["metrics"] = dict(COUNTS)
+            row.update(metrics=dict(COUNTS), samples={}, missing={})
 
 
 def other_machine_no_times(base: Plain, run: Plain) -> None:
@@ -102,15 +115,21 @@ def only(model: str) -> Change:
 
 def a_chain(base: Plain, run: Plain) -> None:
     """ref measures mine, and mine a third: a reference, and judged all the same."""
-    run["comparisons"] = [pair(0.9)]
-    for plain in (base, run):
-        plain["rows"].append({**copy.deepcopy(plain["rows"][1]), "model": "third"})
+    run |= of(0.9)
+    for plain, ratio in ((base, 0.8), (run, 0.9)):
+        third = timed("third", seconds(ratio * 0.9, [2 * away for away in NOISE]))
+        plain["rows"].append(plain_row(third))
         plain["comparisons"].append(pair(0.9, model="third", baseline="mine"))
 
 
 def only_the_reference(base: Plain, run: Plain) -> None:
     for plain in (base, run):
-        del plain["rows"][1]["metrics"]["latency_median_s"]
+        plain["rows"][1].update(metrics=dict(COUNTS), samples={})
+        plain["comparisons"] = [pair(1.0, "other")]
+        plain["rows"].append(plain_row(timed("other", seconds())))
+    for plain in (base, run):  # nothing but the reference is left of what was timed
+        plain["rows"].pop()
+        plain["comparisons"] = [pair(0.8, noise=())]
 
 
 def other_reference(base: Plain, run: Plain) -> None:
@@ -122,12 +141,67 @@ def other_reference(base: Plain, run: Plain) -> None:
 
 
 def reference_changed(base: Plain, run: Plain) -> None:
-    for key in ("params", "flops"):
+    for key in ("params", "macs", "flops", "flops"):
         run["rows"][0]["metrics"][key] -= 1_000_000
 
 
 def new_row(base: Plain, run: Plain) -> None:
     run["rows"].append({**copy.deepcopy(run["rows"][1]), "model": "newcomer"})
+
+
+def both_of(*changes: Change) -> Change:
+    def change(base: Plain, run: Plain) -> None:
+        for each in changes:
+            each(base, run)
+
+    return change
+
+
+def nowhere(base: Plain, run: Plain) -> None:
+    for row in run["rows"]:
+        row["metrics"].update(kernels=0, flops=0, macs=0)
+    for each in (*base["rows"], *run["rows"]):
+        for key in ("flops", "macs", "flops_thop"):
+            del each["metrics"][key]
+
+
+def slow_machine(base: Plain, run: Plain) -> None:
+    slow = [[1.5 * one for one in each] for each in run["rows"][0]["samples"]["latency_s"]]
+    run["rows"] = [
+        plain_row(timed("ref", slow)), plain_row(timed("mine", seconds(0.8, at=0.75)))
+    ]  # fmt: skip
+
+
+def exchanged(base: Plain, run: Plain) -> None:
+    base["created"] = "2026-01-03T03:04:05+00:00"
+
+
+def renamed(base: Plain, run: Plain) -> None:
+    run["rows"][1]["model"] = run["comparisons"][0]["model"] = "mine2"
+
+
+def interrupted(base: Plain, run: Plain) -> None:
+    run["rows"][1].update(status="interrupted", reason="by Ctrl-C")
+
+
+def empty_base(base: Plain, run: Plain) -> None:
+    base.update(rows=[], comparisons=[])
+
+
+def bare_base(base: Plain, run: Plain) -> None:
+    base["comparisons"] = []
+    base["rows"][1].update(metrics={"params_unused": 1}, samples={}, missing={})
+
+
+class Twice(dict[str, Any]):
+    """What is written with a key two times."""
+
+    def items(self) -> Any:
+        return [("params", 1), *super().items()]
+
+
+def twice(base: Plain, run: Plain) -> None:
+    run["rows"][1]["metrics"] = Twice(run["rows"][1]["metrics"])
 
 
 def minimal_old_file(base: Plain, run: Plain) -> None:
@@ -145,13 +219,16 @@ def sideways(base: Plain, run: Plain) -> None:
 
 
 def all_failed(base: Plain, run: Plain) -> None:
+    run["comparisons"] = []
     for row in run["rows"]:
-        row.update(status="failed", reason="out of memory", metrics={})
+        row.update(status="failed", reason="out of memory", metrics={}, missing={}, samples={})
 
 
 def nothing(base: Plain, run: Plain) -> None:
     """The case changes nothing."""
 
+
+MACS = counts(macs=10**12, flops=2 * 10**12)
 
 CASES: dict[str, tuple[Change, list[str], int, list[str]]] = {
     # Time.
@@ -166,18 +243,16 @@ CASES: dict[str, tuple[Change, list[str], int, list[str]]] = {
     "limit at zero noise": (ratio(0.84, (0.0,) * 6), ["--max-latency-increase", "4.9%"], 3, []),
     "slower, but time left out": (ratio(0.9), ["--counts-only"], 0, ["PASS"]),
     "five processes now": (ratio(0.8, NOISE[:5]), [], 4, ["INVALID", "5 processes have"]),
-    "one process before": (
-        in_base("comparisons", 0, "process_log_ratios", to=[-0.2]), [], 4, ["1 process has"]
-    ),
+    "one process before": (before(NOISE[:1]), [], 4, ["TOO FEW: faster in 1 of 1 process"]),
     "zero samples": (
-        in_run("comparisons", 0, "process_log_ratios", to=[]), [], 4, ["0 processes have"]
+        in_run("comparisons", 0, "process_log_ratios", to=[]), [], 4, ["comparisons[0].ratio"]
     ),
     "verdict INVALID before": (
         in_base("comparisons", 0, to=pair(0.8, verdict="INVALID", reasons=["throttled"])),
         [], 4, ["throttled"],
     ),
     "verdict INVALID now": (
-        in_run("comparisons", 0, to=pair(0.9, verdict="INVALID", reasons=["contended"])),
+        in_run("comparisons", 0, to=pair(0.8, verdict="INVALID", reasons=["contended"])),
         [], 4, ["contended"],
     ),
     "no ratios at all": (in_run("comparisons", to=[]), [], 3, ["no reference in common", "ref"]),
@@ -189,7 +264,8 @@ CASES: dict[str, tuple[Change, list[str], int, list[str]]] = {
         without_times, ["--max-latency-increase", "5%"], 4, ["has timed nothing"]
     ),
     "latency missing now": (
-        in_run("rows", 1, "metrics", "latency_median_s", to=None), [], 4, ["Latency", "no value"]
+        in_run("rows", 1, "metrics", "latency_median_s", to=None), [], 4,
+        ["rows[1].metrics.latency_median_s"],
     ),
     "environment differs": (
         in_run("environment", "processor", to="Xeon"), [], 4, ["processor (AMD EPYC, Xeon)"]
@@ -207,8 +283,10 @@ CASES: dict[str, tuple[Change, list[str], int, list[str]]] = {
     ),
     "beyond the allowed share": (counts(kernels=780), ["--max-increase", "kernels=2%"], 1, []),
     "a count that is not gated": (counts(kernels=9999), ["--max-increase", "kernels=any"], 0, []),
-    "macs only when asked": (counts(macs=10**12), [], 0, []),
-    "macs asked": (counts(macs=10**12), ["--max-increase", "macs=0"], 1, ["MACs"]),
+    "macs only when asked": (MACS, ["--max-increase", "flops=any"], 0, []),
+    "macs asked": (
+        MACS, ["--max-increase", "flops=any", "--max-increase", "macs=0"], 1, ["MACs"]
+    ),
     "asked, and nowhere": (nothing, ["--max-increase", "elementwise_flops=1%"], 4, ["no value"]),
     "a count missing now": (counts(params=None), [], 4, ["Params", "no value"]),
     "a count negative": (counts(params=-1), [], 4, ["cannot be negative"]),
@@ -224,16 +302,40 @@ CASES: dict[str, tuple[Change, list[str], int, list[str]]] = {
     "latency straddling": (nothing, ["--max", "latency_median_s=505"], 3, ["reaches across"]),
     "latency without interval": (
         in_run("rows", 1, "metrics", "latency_median_low_s", to=None),
-        ["--max", "latency_median_s=900"], 4, ["no interval"],
+        ["--max", "latency_median_s=900"], 4, ["latency_median_low_s: it has no value"],
     ),
     "limited, and nowhere": (nothing, ["--max", "traffic_min_bytes=900"], 4, ["no value"]),
+    "limits of one model": (
+        counts(params=33_000_000), ["--max-increase", "params=any", "--model", "ref",
+                                    "--max-params", "32.98M"], 0, ["ref"]
+    ),
+    "limits of a model that is not there": (
+        nothing, ["--model", "mien", "--max-params", "1G"], 4, ["does not have it", "mine?"]
+    ),
+    "a limit, and nothing counted": (
+        nowhere, ["--max-increase", "kernels=any", "--max", "kernels=900"], 4, ["it is 0"]
+    ),
+    "nothing counted now": (nowhere, [], 4, ["it is 0 in this run"]),
+    "nulled in the baseline": (
+        both_of(in_base("rows", 1, "metrics", "params", to=None),
+                in_base("rows", 1, "missing", "params", to="not measured")),
+        [], 4, ["the baseline has no value: not measured"],
+    ),
+    # The reference's own time.
+    "reference unjudged": (slow_machine, [], 0, ["whose own time is not judged"]),
+    "reference slower": (slow_machine, ["--max-reference-increase", "20%"], 1, ["ref", "+50.0%"]),
+    "reference within": (slow_machine, ["--max-reference-increase", "80%"], 0, ["+50.0%"]),
+    "reference of no one": (
+        without_times, ["--max-reference-increase", "80%"], 4, ["both runs have none"]
+    ),
+    "exchanged": (exchanged, [], 0, ["the baseline was made after this run"]),
     # Rows.
     "missing model": (only("ref"), [], 4, ["mine", "does not have this model"]),
     "renamed model": (
-        in_run("rows", 1, "model", to="mine2"), [], 4, ["mine", "did you mean mine2?"]
+        renamed, [], 4, ["mine", "did you mean mine2?"]
     ),
     "settings that are not said": (
-        in_run("rows", 1, "settings", to={}), [], 4, ["other settings", "imgsz (640x640, None)"]
+        in_run("rows", 1, "settings", to={}), [], 4, ["comparisons[0].case: no row is of"]
     ),
     "environment of wrong types": (
         in_run("environment", "memory_bytes", to="much"), [], 4,
@@ -247,18 +349,20 @@ CASES: dict[str, tuple[Change, list[str], int, list[str]]] = {
     ),
     "a failed row": (all_failed, [], 4, ["failed: out of memory"]),
     "a failed row before": (
-        in_base("rows", 1, "status", to="failed"), [], 4, ["in the baseline, failed"]
+        in_base("rows", 1, "status", to="failed"), [], 4, ["rows[1].reason: the row is failed"]
     ),
     "an interrupted row": (
-        in_run("rows", 1, "status", to="interrupted"), [], 4, ["interrupted: no reason"]
+        interrupted, [], 4, ["interrupted: by Ctrl-C"]
     ),
-    "a new row": (new_row, [], 0, ["not in the baseline", "newcomer"]),
+    "a new row": (new_row, [], 4, ["the baseline does not have it", "--new newcomer"]),
+    "a new row, said to be": (new_row, ["--new", "newcomer"], 0, ["not in the baseline"]),
     "a new row beyond a limit": (new_row, ["--max-params", "20M"], 1, ["newcomer"]),
     "empty run": (in_run("rows", to=[]), [], 4, ["INVALID"]),
-    "empty baseline": (in_base("rows", to=[]), [], 4, ["nothing to check"]),
-    "row without figures": (
-        in_base("rows", 1, "metrics", to={"params_unused": 1}), [], 4, ["no figure of it"]
-    ),
+    "empty baseline": (in_base("rows", to=[]), [], 4, ["comparisons[0].baseline: no row is of"]),
+    "empty baseline, wholly": (empty_base, ["--max-params", "1000M"], 4, [
+        "the baseline holds no rows"
+    ]),
+    "row without figures": (bare_base, [], 4, ["no figure of it"]),
     # Files.
     "older schema": (minimal_old_file, [], 0, ["PASS"]),
     "newer schema": (in_run("schema_version", to=99), [], 4, ["newer detrbench", "99"]),
@@ -270,12 +374,13 @@ CASES: dict[str, tuple[Change, list[str], int, list[str]]] = {
     "ratios that are none": (
         in_run("comparisons", 0, "process_log_ratios", to=[1e300] * 6), [], 4, ["no ratios"]
     ),
+    "a key twice": (twice, [], 4, ["not JSON", "'params' stands twice"]),
     "comparison of text": (
         in_run("comparisons", to=["x"]), [], 4,
         ["run.json: comparisons[0] is a text, not an object"],
     ),
     "verdict unknown": (in_run("comparisons", 0, "verdict", to="FINE"), [], 4, ["FINE"]),
-    "confidence of 2": (in_run("comparisons", 0, "confidence", to=2), [], 4, ["confidence is 2"]),
+    "confidence of 2": (in_run("comparisons", 0, "confidence", to=2), [], 4, ["confidence: 2"]),
     "model stands twice": (
         lambda base, run: run["rows"].append(run["rows"][0]), [], 4, ["stands twice"]
     ),
@@ -298,7 +403,9 @@ def test_the_table(
     told = " ".join(captured.out.split())
     for word in words:
         assert word in told
-    assert captured.out.startswith({0: "PASS", 1: "REGR", 3: "INCO", 4: "INVA"}[code])
+    assert captured.out.startswith(
+        {0: "PASS", 1: ("REGRESSION:", "LIMIT EXCEEDED:"), 3: "INCO", 4: "INVA"}[code]
+    )
     assert "Traceback" not in captured.err
 
 

@@ -11,7 +11,7 @@ from detrbench.compare.gate.policy import Policy, policy_of
 from detrbench.core.stats import Interval, welch_interval
 from detrbench.reports.report import Result
 from detrbench.timing.resolution import Resolution
-from tests.compare.gates import LONG, SETTINGS, Plain, modern, outcome, pair, report, run
+from tests.compare.gates import COUNTS, LONG, SETTINGS, Plain, modern, outcome, pair, report, run
 
 KNOWN = Resolution(0.02, 0.01, 9.0, 120.0, 0.08, "rtdetr-l", "320x320", "2026-01-02")
 
@@ -108,6 +108,39 @@ def test_a_reference_under_other_settings_is_another_one() -> None:
 def test_a_baseline_of_schema_1_compares_with_a_run_of_schema_2() -> None:
     for now, expected in ((0.8, Outcome.PASS), (0.9, Outcome.REGRESSION)):
         assert outcome(run(), modern(run(now))) is expected
+
+
+def built_of(sha256: str) -> Plain:
+    """A run whose reference is built of a file with that content."""
+    now = modern(run())
+    now["cases"][0]["model"]["files"] = [{"path": "nets/ref.yaml", "sha256": sha256}]
+    return now
+
+
+def test_a_reference_of_other_files_is_another_one() -> None:
+    assert outcome(built_of("a" * 64), built_of("a" * 64)) is Outcome.PASS
+    result = gate(report(built_of("b" * 64)), report(built_of("a" * 64)))
+    assert result.outcome is Outcome.INVALID
+    (check,) = [each for each in result.checks if each.metric == "latency_median_s"]
+    assert "ref.yaml (aaaaaaaaaaaa, bbbbbbbbbbbb)" in check.reasons[0]
+    assert outcome(built_of("a" * 64), modern(run())) is Outcome.INVALID, "a file that one lacks"
+
+
+def test_what_a_reference_of_schema_1_was_built_of_is_told_by_its_counts() -> None:
+    def own(counted: bool) -> Plain:
+        plain = run()
+        plain["rows"][0]["model"] = plain["comparisons"][0]["baseline"] = "./ref.yaml"
+        if not counted:
+            for key in COUNTS:
+                del plain["rows"][0]["metrics"][key]
+        return plain
+
+    assert outcome(own(True), own(True)) is Outcome.PASS
+    limit = policy_of(max_increase=[f"{key}=any" for key in COUNTS])
+    result = gate(report(own(False)), report(own(False)), limit)
+    assert result.outcome is Outcome.INVALID
+    said = [why for check in result.checks for why in check.reasons]
+    assert any("./ref.yaml is not known to be the same model" in why for why in said)
 
 
 log_ratios = st.lists(st.floats(-1.0, 1.0), min_size=0, max_size=12)
