@@ -288,8 +288,8 @@ def _resolutions(report: Report) -> dict[str, Resolution]:
     from detrbench.machine.environment import Environment
 
     here, there = Environment.read(), Environment.from_dict(report.environment)
-    facts = ("processor", "logical_cpus", "cpu_quota", "memory_bytes", "torch")
-    if any(getattr(here, fact) != getattr(there, fact) for fact in facts):
+    facts = {"processor", "logical_cpus", "cpu_quota", "memory_bytes", "torch"}
+    if facts & here.differences(there).keys():
         return {}
     return _known({str(row.settings["device"]) for row in report.rows if "device" in row.settings})
 

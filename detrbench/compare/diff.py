@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 from detrbench.core.units import header, show_change
 from detrbench.render.layout import Document, Line, Table, change_of, columns, value_text
-from detrbench.reports.merge import is_measured, machine_differences
+from detrbench.reports.merge import is_measured, machine_differences, shown_differences
 from detrbench.reports.metrics import METRICS, Metric, metric
 from detrbench.reports.report import Report, Result, metric_keys, missing_value, setting_differences
 
@@ -46,18 +46,19 @@ def difference(here: Report, there: Report, names: tuple[str, str] = ("A", "B"))
         for label, one, other in both
         if (differing := setting_differences(one.settings, other.settings, unsaid=True))
     }
-    facts = machine_differences(here, there)
+    facts, shown = machine_differences(here, there), shown_differences(here, there)
     tables = [_values(pairs, names, measured=is_measured(here) and is_measured(there))]
     if settings:
         tables.append(_settings(settings))
-    if facts:
-        tables.append(_environment(facts))
+    if facts or shown:
+        tables.append(_environment(facts, shown))
     data = {
         "a": names[0],
         "b": names[1],
         "values": records,
         "settings": {label: _by_name(differing) for label, differing in settings.items()},
         "environment": _by_name(facts),
+        "environment_shown": _by_name(shown),
     }
     return Document(tuple(tables), records, data)
 
@@ -137,9 +138,14 @@ def _settings(settings: Mapping[str, Mapping[str, tuple[Any, Any]]]) -> Table:
     )
 
 
-def _environment(facts: Mapping[str, tuple[Any, Any]]) -> Table:
+def _environment(
+    facts: Mapping[str, tuple[Any, Any]], shown: Mapping[str, tuple[Any, Any]]
+) -> Table:
     lines = [
-        Line(fact, tuple("unknown" if value is None else str(value) for value in values))
-        for fact, values in facts.items()
+        Line(fact, (*("unknown" if value is None else str(value) for value in values), judged))
+        for judged, found in (("may move it", facts), ("no", shown))
+        for fact, values in found.items()
     ]
-    return Table("Environments that differ.", columns("lll", "Fact", "A", "B"), tuple(lines))
+    titles = ("Fact", "A", "B", "Judged")
+    caption = "Environments that differ." if facts else "Environments that compare, and differ in:"
+    return Table(caption, columns("llll", *titles), tuple(lines))

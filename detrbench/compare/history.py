@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,10 +92,13 @@ def history(
     if not entries:
         of = f" of {', '.join(models)}" if models else ""
         raise UsageError(f"no saved run has {metric}{of}", hint="Choose another --metric or model.")
-    groups: dict[str, list[_Entry]] = {}
+    groups: list[list[_Entry]] = []
     for entry in sorted(entries, key=lambda each: (each.report.created, each.file)):
-        groups.setdefault(_key(entry, shown), []).append(entry)
-    tables = [_table(group, shown) for group in groups.values()]
+        alike = next((group for group in groups if _compares(group[0], entry, shown)), None)
+        if alike is None:
+            groups.append(alike := [])
+        alike.append(entry)
+    tables = [_table(group, shown) for group in groups]
     if len(tables) > 1:
         apart = "Runs of different environments or settings stand apart: no change is drawn "
         notes = (f"{apart}between them.", *notes)
@@ -111,16 +113,16 @@ def history(
             "machine": entry.environment.one_line(),
             "settings": settings_text(entry.settings),
         }
-        for number, group in enumerate(groups.values(), 1)
+        for number, group in enumerate(groups, 1)
         for entry in group
     ]
     return Document(tuple(tables), records, records)
 
 
-def _key(entry: _Entry, shown: Metric) -> str:
-    """What must be equal for two runs to stand in one table; a count belongs to no machine."""
-    machine = entry.environment.lasting() if shown.measured else {}
-    return json.dumps([machine, entry.settings], sort_keys=True, default=str)
+def _compares(first: _Entry, entry: _Entry, shown: Metric) -> bool:
+    """Whether two runs may stand in one table; a count belongs to no machine."""
+    apart = shown.measured and first.environment.differences(entry.environment)
+    return first.settings == entry.settings and not apart
 
 
 def _table(group: list[_Entry], shown: Metric) -> Table:

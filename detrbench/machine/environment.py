@@ -6,9 +6,11 @@ imported only when a device is named.
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 import sys
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
 from importlib import metadata
 from pathlib import Path
@@ -18,9 +20,50 @@ from detrbench.core.units import show_many, show_size
 from detrbench.machine.system import load_average, output, own_cpus, text
 from detrbench.machine.threads import cpu_quotas
 
+MEMORY_SHARE = 0.05
+"""Two machines of one kind differ by some pages of memory; no model's time does."""
+
+Reading = Callable[[Any], Any]
+
+
+def _itself(value: Any) -> Any:
+    return value
+
+
+def _minor(version: Any) -> Any:
+    """ "CPython 3.11.7" as "CPython 3.11": patches of Python move no time."""
+    return str(version).rpartition(".")[0] or version
+
+
+def _kernel(platform: Any) -> Any:
+    """ "Linux 6.18.44-fc-v657 x86_64" as "Linux x86_64": the release is a build number."""
+    words = str(platform).split()
+    return f"{words[0]} {words[-1]}" if words else platform
+
+
+JUDGED: Mapping[str, Reading] = {
+    "detrbench": _itself,
+    "python": _minor,
+    "torch": _itself,
+    "platform": _kernel,
+    "processor": _itself,
+    "logical_cpus": _itself,
+    "cpu_quota": _itself,
+    "threads": _itself,
+    "memory_bytes": _itself,
+    "accelerator": _itself,
+    "accelerator_driver": _itself,
+    "accelerator_memory_bytes": _itself,
+    "torch_cuda": _itself,
+    "cudnn": _itself,
+    "flags": _itself,
+}
+"""Fact that moves times or counts -> what of it does. Bytes are the same to MEMORY_SHARE. All else
+is shown, and nothing is held against it: the load of the moment, the working directory, which may
+move on even while a run does, a kernel's build number."""
+
 VOLATILE = frozenset({"load_average", "revision"})
-"""Facts that say nothing against comparing two runs: the load of the moment, and the working
-directory, which may move on even while a run does."""
+"""Facts that are not even shown as a difference."""
 
 
 @dataclass(frozen=True)
@@ -85,12 +128,24 @@ class Environment:
 
     def differences(self, other: Environment) -> dict[str, tuple[Any, Any]]:
         """Fact -> (here, there) for every fact that differs and matters to a comparison."""
-        here, there = self.lasting(), other.lasting()
-        return {name: (here[name], there[name]) for name in here if here[name] != there[name]}
+        return {
+            name: values for name, values in self._differing(other).items()
+            if name in JUDGED and not _alike(name, *values)
+        }  # fmt: skip
 
-    def lasting(self) -> dict[str, Any]:
-        """Every fact that matters to a comparison, None for what this machine does not offer."""
-        return {name: fact for name, fact in asdict(self).items() if name not in VOLATILE}
+    def unjudged(self, other: Environment) -> dict[str, tuple[Any, Any]]:
+        """The same of facts that differ, and matter to none."""
+        judged = self.differences(other)
+        found = self._differing(other)
+        return {name: values for name, values in found.items() if name not in judged}
+
+    def _differing(self, other: Environment) -> dict[str, tuple[Any, Any]]:
+        here, there = asdict(self), asdict(other)
+        return {
+            name: (here[name], there[name])
+            for name in here
+            if name not in VOLATILE and here[name] != there[name]
+        }
 
     def one_line(self) -> str:
         """The machine in one line, for captions."""
@@ -110,6 +165,16 @@ class Environment:
             f"driver {self.accelerator_driver}" if self.accelerator_driver else None,
         ]
         return ", ".join(filter(None, facts))
+
+
+def _alike(fact: str, here: Any, there: Any) -> bool:
+    """Whether a fact is the same on both, as far as it moves anything; unknown is another."""
+    if here is None or there is None:
+        return here is there
+    if fact.endswith("_bytes"):
+        return math.isclose(here, there, rel_tol=MEMORY_SHARE)
+    reading = JUDGED[fact]
+    return bool(reading(here) == reading(there))
 
 
 def installed_version(distribution: str) -> str | None:

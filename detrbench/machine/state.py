@@ -9,6 +9,7 @@ there, or not ours, is as good as an empty one. What was measured is kept with i
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,7 +17,7 @@ from typing import Any
 
 from detrbench.core.files import write_atomically
 from detrbench.machine.circumstances import Circumstances, circumstances_from
-from detrbench.machine.environment import Environment
+from detrbench.machine.environment import MEMORY_SHARE, Environment
 
 CIRCUMSTANCES = "circumstances"
 """Of an entry: the key of those that it was measured in."""
@@ -33,7 +34,9 @@ def remember(name: str, device: str, entry: Mapping[str, Any], detail: str = "")
     """
     path = state_file(name)
     path.parent.mkdir(parents=True, exist_ok=True)
-    entries = {**_entries(path), machine(device, detail): dict(entry)}
+    here = machine(device, detail)
+    others = {key: kept for key, kept in _entries(path).items() if not _same(key, here)}
+    entries = {**others, here: dict(entry)}
     write_atomically(path, json.dumps(entries, indent=1) + "\n")
     return path
 
@@ -61,8 +64,27 @@ def remember_quieter(
 
 def remembered(name: str, device: str, detail: str = "") -> dict[str, Any] | None:
     """What was last kept so; `None` if nothing was."""
-    entry = _entries(state_file(name)).get(machine(device, detail))
+    here = machine(device, detail)
+    found = (kept for key, kept in _entries(state_file(name)).items() if _same(key, here))
+    entry = next(found, None)
     return entry if isinstance(entry, dict) else None
+
+
+def _same(key: str, other: str) -> bool:
+    """Whether two keys are of one machine, whose memory is not the same to the page each time."""
+    here, there = ([part.strip() for part in each.split(_BETWEEN)] for each in (key, other))
+    if len(here) != len(there):
+        return False
+    memory = _OF_KEY.index("memory_bytes")
+    one, two = here.pop(memory), there.pop(memory)
+    near = one == two or (one.isdecimal() and two.isdecimal() and math.isclose(
+        int(one), int(two), rel_tol=MEMORY_SHARE
+    ))  # fmt: skip
+    return near and here == there
+
+
+_BETWEEN = " | "
+_OF_KEY = ("processor", "logical_cpus", "cpu_quota", "memory_bytes", "torch")
 
 
 def state_file(name: str) -> Path:
@@ -77,9 +99,8 @@ def machine(device: str, detail: str = "") -> str:
     """What makes two runs comparable, as far as it can be said without importing torch."""
     environment = Environment.read()
     kind = "cuda:0" if device == "cuda" else device
-    names = ("processor", "logical_cpus", "cpu_quota", "memory_bytes", "torch")
-    facts = [*(getattr(environment, name) for name in names), kind, *([detail] if detail else [])]
-    return " | ".join(map(str, facts))
+    known = (getattr(environment, name) for name in _OF_KEY)
+    return _BETWEEN.join(map(str, [*known, kind, *([detail] if detail else [])]))
 
 
 def _entries(path: Path) -> dict[str, Any]:

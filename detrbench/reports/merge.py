@@ -76,6 +76,12 @@ def machine_differences(here: Report, there: Report) -> dict[str, tuple[Any, Any
     return one.differences(other)
 
 
+def shown_differences(here: Report, there: Report) -> dict[str, tuple[Any, Any]]:
+    """The same of what differs between them and is held against no comparison."""
+    one, other = (Environment.from_dict(report.environment) for report in (here, there))
+    return one.unjudged(other)
+
+
 def is_measured(report: Report) -> bool:
     """Whether the report holds times, which belong to a machine, beside counts, which do not."""
     return any(

@@ -75,6 +75,17 @@ def test_settings_and_environments_that_differ_are_named_with_both_values() -> N
     assert len(document.tables) == 3
 
 
+def test_facts_that_are_not_judged_are_shown_as_such() -> None:
+    kernel = {**MACHINE, "platform": "Linux 1.2-3 x86_64"}
+    document = difference(
+        Report((row(),), kernel), Report((row(),), {**kernel, "platform": "Linux 1.2-4 x86_64"})
+    )
+    assert document.data["environment"] == {}
+    assert list(document.data["environment_shown"]) == ["platform"]
+    (line,) = document.tables[-1].lines
+    assert line.cells[-1] == "no"
+
+
 def test_a_value_that_is_missing_says_why() -> None:
     gone = Result("a", "a", SETTINGS, {"params": None}, missing={"params": "no such thing"})
     assert "n/a: no such thing" in shown(Report((row(),), MACHINE), Report((gone,), MACHINE))

@@ -10,7 +10,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from detrbench.machine.environment import Environment, git_revision, processor_model
+import pytest
+
+from detrbench.machine.environment import VOLATILE, Environment, git_revision, processor_model
 
 
 def test_reading_needs_no_torch_unless_a_device_is_named() -> None:
@@ -49,6 +51,65 @@ def test_differences_name_both_values_and_forgive_the_load() -> None:
     there = dataclasses.replace(here, torch="2.14.1", load_average=9.0)
     assert here.differences(there) == {"torch": ("2.6.0", "2.14.1")}
     assert here.differences(here) == {}
+
+
+HERE = Environment(
+    detrbench="0.1.0", python="CPython 3.11.7", torch="2.14.1", processor="AMD EPYC",
+    platform="Linux 6.18.44-fc-v657 x86_64", logical_cpus=2, cpu_quota=1.5, threads=2,
+    memory_bytes=25_276_502_016, accelerator="H100", accelerator_driver="570.1", torch_cuda="13.0",
+    accelerator_memory_bytes=80 * 10**9, cudnn=91002, flags={"deterministic": False},
+    load_average=0.1, revision="a",
+)  # fmt: skip
+
+JUDGED: dict[str, tuple[object, object]] = {
+    "detrbench": ("0.1.0", "0.2.0"),
+    "python": ("CPython 3.11.7", "CPython 3.12.7"),
+    "torch": ("2.14.1", "2.14.2"),
+    "platform": ("Linux 6.18.44-fc-v657 x86_64", "Linux 6.18.44-fc-v657 aarch64"),
+    "processor": ("AMD EPYC", "Xeon"),
+    "logical_cpus": (2, 4),
+    "cpu_quota": (1.5, 2.0),
+    "threads": (2, 1),
+    "memory_bytes": (25_276_502_016, 20 * 10**9),
+    "accelerator": ("H100", "H200"),
+    "accelerator_driver": ("570.1", "570.2"),
+    "torch_cuda": ("13.0", "12.9"),
+    "accelerator_memory_bytes": (80 * 10**9, 40 * 10**9),
+    "cudnn": (91002, 91003),
+    "flags": ({"deterministic": False}, {"deterministic": True}),
+}
+
+
+@pytest.mark.parametrize("fact", JUDGED)
+def test_what_moves_times_or_counts_is_judged(fact: str) -> None:
+    here, there = JUDGED[fact]
+    one, other = (dataclasses.replace(HERE, **{fact: value}) for value in (here, there))
+    assert one.differences(other) == {fact: (here, there)}
+    assert one.unjudged(other) == {}
+    unknown = dataclasses.replace(HERE, **{fact: None})
+    assert list(one.differences(unknown)) == [fact]
+
+
+@pytest.mark.parametrize(
+    ("fact", "there"),
+    [
+        ("platform", "Linux 6.18.44-fc-v669 x86_64"),
+        ("python", "CPython 3.11.9"),
+        ("memory_bytes", 25_276_510_208),
+        ("memory_bytes", 26_000_000_000),
+        ("accelerator_memory_bytes", 80 * 10**9 + 8192),
+    ],
+)
+def test_what_moves_nothing_is_shown_and_not_judged(fact: str, there: object) -> None:
+    other = dataclasses.replace(HERE, **{fact: there})
+    assert HERE.differences(other) == {}
+    assert HERE.unjudged(other) == {fact: (getattr(HERE, fact), there)}
+
+
+def test_the_load_and_the_folder_of_the_moment_are_not_even_shown() -> None:
+    other = dataclasses.replace(HERE, load_average=9.0, revision="b")
+    assert (HERE.differences(other), HERE.unjudged(other)) == ({}, {})
+    assert {*JUDGED, *VOLATILE} == {one.name for one in dataclasses.fields(Environment)}
 
 
 def test_one_line() -> None:

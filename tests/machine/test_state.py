@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from detrbench.machine.circumstances import Circumstances, Noted
+from detrbench.machine.environment import Environment
 from detrbench.machine.state import remember, remember_quieter, remembered, state_file
 
 QUIET = Circumstances()
@@ -53,3 +54,20 @@ def test_it_takes_the_place_of_what_was_no_better_or_is_not_known(before: dict[s
     remember("x", "cpu", before)
     assert "marked" in remember_quieter("x", "cpu", kept(2), BUSY)
     assert (remembered("x", "cpu") or {})["value"] == 2
+
+
+def test_some_pages_of_memory_make_no_other_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    def told(memory: int) -> None:
+        here = Environment(processor="AMD EPYC", logical_cpus=2, memory_bytes=memory, torch="2")
+        monkeypatch.setattr(Environment, "read", classmethod(lambda cls: here))
+
+    told(25_276_502_016)
+    remember("x", "cpu", {"found": 1})
+    told(25_276_510_208)
+    assert remembered("x", "cpu") == {"found": 1}
+    remember("x", "cpu", {"found": 2})
+    told(25_276_502_016)
+    assert remembered("x", "cpu") == {"found": 2}, "in its place, not beside it"
+    told(20 * 10**9)
+    assert remembered("x", "cpu") is None
+    assert remembered("x", "cuda:0") is None

@@ -16,7 +16,7 @@ from detrbench.compare.gate.policy import Policy
 from detrbench.compare.gate.rows import TIME, invalid_row, match, missing, unfinished
 from detrbench.compare.gate.times import Known, time_check, time_checks
 from detrbench.machine.environment import Environment
-from detrbench.reports.merge import in_words, machine_differences
+from detrbench.reports.merge import in_words, machine_differences, shown_differences
 from detrbench.reports.report import Report, Result
 
 __all__ = ["Check", "GateResult", "Outcome", "Policy", "gate", "time_check", "unreadable"]
@@ -102,6 +102,8 @@ def _notes(
         yield f"times are measured by {', '.join(references)}{said}"
     if _made_after(baseline, report):
         yield f"the baseline was made after this run, {baseline.created}: are the two exchanged?"
+    if shown := shown_differences(baseline, report):
+        yield f"differs, and moves neither times nor counts: {in_words(shown)}"
     facts = machine_differences(baseline, report)
     versions = {name: values for name, values in facts.items() if name in ("detrbench", "torch")}
     if versions:
