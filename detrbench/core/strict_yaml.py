@@ -11,6 +11,7 @@ import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -23,6 +24,7 @@ from detrbench.core.errors import SpecError, shorten
 MAX_BYTES = 256 * 1024
 MAX_NODES = 10_000  # with every alias written out
 MAX_DEPTH = 16
+MAX_DIGITS = 64  # of a number: reading one in base 60 takes time as the square of its length
 MAX_INTEGER = 2**31 - 1  # no size, stride or index lies beyond, and products of two still fit
 
 Scalar: TypeAlias = "bool | int | float | str | None"
@@ -77,7 +79,11 @@ def read_yaml(path: Path) -> Node:
     Raises:
         SpecError: it cannot be read, is not UTF-8 or not one document, or goes beyond the bounds.
     """
-    text, place = _read_text(path), shown(path)
+    return _parse(_read_text(path), shown(path))
+
+
+@lru_cache(maxsize=8)  # whoever names a file, checks it and reads it needs the same tree
+def _parse(text: str, place: str) -> Node:
     try:
         loader = _Loader(text)  # the reader rejects control characters at once
         return _Document(loader, place).root()
@@ -234,12 +240,16 @@ class _Document:
         if tag == _TAG + "bool":
             return bool(self._loader.construct_yaml_bool(scalar))
         if tag == _TAG + "int":
-            return self._within(event, self._loader.construct_yaml_int(scalar))
+            return self._number(event, self._loader.construct_yaml_int)
         if tag == _TAG + "float":
-            return self._within(event, self._loader.construct_yaml_float(scalar))
+            return self._number(event, self._loader.construct_yaml_float)
         raise self._tag_error(event)
 
-    def _within(self, event: Any, number: float) -> float:
+    def _number(self, event: Any, read: Callable[[yaml.ScalarNode], float]) -> float:
+        if len(event.value) > MAX_DIGITS:
+            what = f"{shorten(event.value)} is longer than any number that a layer can use"
+            raise self._error(event, what, f"stay within {MAX_DIGITS} characters.")
+        number = read(yaml.ScalarNode(event.tag, event.value))
         if not math.isfinite(number) or abs(number) > MAX_INTEGER:
             what = f"{shorten(event.value)} is beyond any number that a layer can use"
             raise self._error(event, what, f"stay within +-{MAX_INTEGER}.")

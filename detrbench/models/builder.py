@@ -26,6 +26,7 @@ from detrbench.core.errors import (
     UsageError,
     first_line,
 )
+from detrbench.models.bounds import Bounded
 from detrbench.models.catalog import asked_scale, find_model
 from detrbench.models.detector import Detector
 from detrbench.models.folding import Foldable, run_to_fold
@@ -80,10 +81,12 @@ def _draw(spec: ModelSpec, extra: Mapping[str, type[nn.Module]]) -> _Drawn:
     """Build every row on `meta` and run it once."""
     outputs: dict[int, Any] = {-1: torch.empty(1, 3, DRY_RUN_SIZE, DRY_RUN_SIZE, device="meta")}
     laid: list[_Laid] = []
-    with torch.no_grad(), ShapesOnly():
+    with torch.no_grad(), Bounded(spec, extra) as bounds:
         for row in spec.rows:
+            bounds.row = row
             inputs = [outputs[source] for source in row.sources]
             laid.append(_lay(spec, row, inputs, extra))
+            bounds.admit([laid[-1].module])
             outputs[row.index] = laid[-1].output
     last = spec.rows[-1]
     _check_detections(spec, last, outputs[last.index])
@@ -121,7 +124,7 @@ def _map_widths(spec: ModelSpec, extra: Mapping[str, type[nn.Module]]) -> tuple[
     """The widths of the maps that the first row returns; empty where it is one, or too many to be
     counted as rows. Raises SpecError where it cannot be built."""
     images = torch.empty(1, 3, DRY_RUN_SIZE, DRY_RUN_SIZE, device="meta")
-    with torch.no_grad(), ShapesOnly():
+    with torch.no_grad(), Bounded(spec, extra):
         maps = _lay(spec, spec.rows[0], [images], extra).output
     is_several = isinstance(maps, list | tuple) and 1 < len(maps) <= COUNTED_MAPS
     return _channels(maps) if is_several and all(isinstance(m, Tensor) for m in maps) else ()

@@ -34,10 +34,15 @@ COUNTED_MAPS = 5
 """The public forks count a backbone that is one row and returns a list of maps as rows 0 to 4,
 whatever it returns: the last map is row 4, and the row behind it is row 5."""
 
-MAX_REPEATS = 1_000  # far beyond any network; a typing error should not build for an hour
+# What one file may ask for. The largest layer lists in use have 260 rows, and the largest detectors
+# here 33 rows of 91 blocks; a typing error should not build for an hour.
+MAX_ROWS = 500
+MAX_BLOCKS = 500  # of all rows, with their repeats
+MAX_ARGUMENT = 1_000_000  # of a block here or of torch; so many classes are its largest number
 MAX_CLASSES = 1_000_000
 
 _ROW_FORM = "a row is [from, repeats, module, args], e.g. [-1, 1, Conv, [256, 3, 2]]."
+_SMALLER = "name a detector; nothing of this size is one."
 _MODULE_NAME = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*\Z")  # dotted Python identifiers
 _LITERALS: Mapping[str, Any] = {"None": None, "True": True, "False": False}
 
@@ -462,7 +467,7 @@ class _Rows:
             if not listed:
                 raise top[section].error(f"`{section}` has no rows", _ROW_FORM)
             for node in listed:
-                rows.append(self._row(node, len(rows), stage))
+                rows.append(self._row(node, len(rows), stage, sum(row.repeats for row in rows)))
                 if len(rows) == 1 and self.maps:
                     rows += self._maps_as_rows(rows[0])
         rows[-1] = replace(rows[-1], stage="decoder")
@@ -488,9 +493,12 @@ class _Rows:
             what = f"`from` is {min(sources)}, and the maps of row 0 are rows {first} to 4"
             raise node.error(what, f"read {first} or a later row.")
 
-    def _row(self, node: Node, index: int, stage: str) -> Row:
+    def _row(self, node: Node, index: int, stage: str, blocks: int) -> Row:
+        """The row at `index`, which `blocks` blocks stand before, repeats counted."""
         name = None
         try:
+            if index >= MAX_ROWS:
+                raise node.error(f"the file has more than {MAX_ROWS} rows", _SMALLER)
             if not isinstance(node.value, tuple):
                 raise node.error(f"{node.kind} stands where a row belongs", _ROW_FORM)
             if len(node.value) != 4:
@@ -503,9 +511,9 @@ class _Rows:
                 index=index,
                 sources=sources,
                 listed=isinstance(source.value, tuple),
-                repeats=self._repeats(repeats),
+                repeats=self._repeats(repeats, blocks),
                 module=name,
-                args=self._args(args),
+                args=self._args(args, name),
                 stage=stage,
                 line=node.line,
             )
@@ -526,23 +534,30 @@ class _Rows:
             raise node.error(f"{node.kind} is not the name of a block", hint)
         return name
 
-    def _repeats(self, node: Node) -> int:
-        repeats = _integer(node, "repeats", 1, MAX_REPEATS, _ROW_FORM)
+    def _repeats(self, node: Node, before: int) -> int:
+        repeats = _integer(node, "repeats", 1, MAX_BLOCKS, _ROW_FORM)
         scaled = max(round(repeats * self.depth), 1) if repeats > 1 else 1
-        if scaled > MAX_REPEATS:
+        if scaled > MAX_BLOCKS:
             what = f"{repeats} repeats by the depth multiple {self.depth:g} are {scaled}"
-            raise node.error(what, f"stay within {MAX_REPEATS}.")
+            raise node.error(what, f"stay within {MAX_BLOCKS}.")
+        if before + scaled > MAX_BLOCKS:
+            what = f"with its {scaled} repeats, the file has more than {MAX_BLOCKS} blocks"
+            raise node.error(what, _SMALLER)
         return scaled
 
-    def _args(self, node: Node) -> tuple[Any, ...]:
+    def _args(self, node: Node, module: str) -> tuple[Any, ...]:
         if not isinstance(node.value, tuple):
             hint = f"write them in brackets; {_ROW_FORM}"
             raise node.error(f"the arguments are {node.kind}, not a list", hint)
-        return tuple(map(self._argument, node.value))
+        bounded = module in BLOCKS or module.startswith("nn.")
+        return tuple(self._argument(each, bounded) for each in node.value)
 
-    def _argument(self, node: Node) -> Any:
+    def _argument(self, node: Node, bounded: bool) -> Any:
         if isinstance(node.value, tuple):
-            return tuple(map(self._argument, node.value))
+            return tuple(self._argument(each, bounded) for each in node.value)
+        if bounded and isinstance(node.value, int | float) and abs(node.value) > MAX_ARGUMENT:
+            what = f"the argument {shorten(node.text)} is beyond what any layer has"
+            raise node.error(what, f"stay within +-{MAX_ARGUMENT}.")
         if isinstance(node.value, Mapping):
             hint = "blocks take their arguments by position: write numbers, text or lists."
             raise node.error("an argument is a mapping", hint)
