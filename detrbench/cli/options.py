@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from detrbench.core.errors import UsageError, nearest
+from detrbench.core.files import is_ordinary
 from detrbench.render import FORMATS
 from detrbench.reports.settings import SETTINGS
 from detrbench.runtimes import RUNTIMES
@@ -196,7 +197,7 @@ def check_choice(value: str, known: Collection[str], *, flag: str) -> str:
 
 def check_file(path: Path | None, *, flag: str) -> None:
     """Refuse a path, where one is given, that is not a file that can be read."""
-    if path is not None and not (path.is_file() and os.access(path, os.R_OK)):
+    if path is not None and not (is_ordinary(path) and os.access(path, os.R_OK)):
         raise UsageError(
             f"{path} is not a file that can be read", where=flag, hint="Check the path."
         )

@@ -13,6 +13,42 @@ from detrbench.core.errors import UsageError
 
 _Kept = TypeVar("_Kept")
 
+MOST_BYTES = 64 * 2**20
+"""Of a file of ours that is read whole; the largest reports here, samples and all, have 0.2 MB."""
+
+_OF_THE_SYSTEM = ("/proc", "/sys")
+
+
+def check_ordinary(path: Path | str, most: int | None = None) -> None:
+    """Raises OSError, before anything is read, where `path` is no ordinary file, or has more than
+    `most` bytes. A pipe would wait, a device never end, and files of the system tell of it."""
+    found = Path(path).stat()
+    if stat.S_ISDIR(found.st_mode):
+        raise OSError("it is a folder, not a file")
+    if not stat.S_ISREG(found.st_mode) or found.st_dev in _system_devices():
+        raise OSError("it is a pipe, a device or a file of the system, not an ordinary file")
+    if most is not None and found.st_size > most:
+        raise OSError(f"it has more than {most:,} bytes")
+
+
+def is_ordinary(path: Path | str) -> bool:
+    """Whether there is an ordinary file."""
+    try:
+        check_ordinary(path)
+    except (OSError, ValueError):  # ValueError: a NUL in the path
+        return False
+    return True
+
+
+def read_text(path: Path | str, encoding: str = "utf-8") -> str:
+    """What stands in a file. Raises OSError as `check_ordinary`, and UnicodeDecodeError."""
+    check_ordinary(path, MOST_BYTES)
+    return Path(path).read_text(encoding=encoding)
+
+
+def _system_devices() -> set[int]:
+    return {Path(place).stat().st_dev for place in _OF_THE_SYSTEM if Path(place).is_dir()}
+
 
 def write_atomically(path: Path | str, text: str) -> None:
     """Write `text` to `path` so that a reader sees the old file or the whole new one.
@@ -45,10 +81,10 @@ def read_kept(path: Path, parse: Callable[[str], _Kept], *, what: str, hint: str
         UsageError: it is not there, or `parse` cannot make anything of it.
     """
     try:
-        return parse(path.read_text(encoding="utf-8"))
+        return parse(read_text(path))
     except OSError as error:
         raise UsageError(
-            f"holds no {what} that can go on: it has no {path.name}",
+            f"holds no {what} that can go on: it has no {path.name} that can be read",
             where=str(path.parent),
             hint=hint,
         ) from error

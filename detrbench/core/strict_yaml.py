@@ -18,6 +18,7 @@ from typing import Any, TypeAlias
 import yaml
 
 from detrbench.core.errors import SpecError, shorten
+from detrbench.core.files import is_ordinary
 
 # The largest model files in use have 10 KB, 60 rows and 4 levels. These bounds leave room for any
 # real one and keep a hostile one from costing more than a moment.
@@ -112,7 +113,7 @@ def _read_text(path: Path) -> str:
     if path.is_dir():
         raise refuse("this is a folder, not a file", "name a YAML file in it.")
     try:
-        if path.exists() and not path.is_file():  # a pipe would block, a device never end
+        if path.exists() and not is_ordinary(path):
             raise refuse("this is not a regular file", "name a YAML file.")
         with path.open("rb") as file:
             content = file.read(MAX_BYTES + 1)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from detrbench.core.errors import UsageError, shorten
+from detrbench.core.files import check_ordinary
 from detrbench.core.units import Printed, parse_printed, printed_factor
 from detrbench.reports.case import Case
 
@@ -63,6 +64,7 @@ def read_table(path: Path) -> tuple[PublishedRow, ...]:
     """The rows of a CSV file with commas, semicolons or tabs. Raises UsageError with file, row and
     column where it cannot be read."""
     try:
+        check_ordinary(path)
         if path.stat().st_size > _MOST_BYTES:
             raise UsageError("no published table is so large", where=str(path), hint=_FORM)
         text = path.read_text(encoding="utf-8-sig")

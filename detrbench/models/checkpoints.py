@@ -17,6 +17,7 @@ from torch import Tensor
 
 from detrbench.core.errors import UsageError, first_line
 from detrbench.models.detector import Detector
+from detrbench.models.packed import check_weights
 from detrbench.models.weights import some
 
 _HOLDERS = ("ema", "model", "module", "state_dict", "net", "weights")
@@ -94,6 +95,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     be read so, or holds none."""
     if not path.is_file():
         raise UsageError("there is no such file", where=str(path), hint="Check --weights.")
+    check_weights(path)
     try:
         content = _load(path)
     except Exception as error:  # the bytes of any file may make the reader stumble in any way

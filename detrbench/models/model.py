@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from detrbench.core.errors import UsageError
+from detrbench.core.files import check_ordinary
 
 
 @dataclass(frozen=True)
@@ -53,9 +54,8 @@ def _contents(model: Model) -> dict[str, str]:
 def hashed(path: str | Path) -> File:
     """`path` with what is in it now. Raises UsageError where it cannot be read."""
     digest = hashlib.sha256()
-    if Path(path).exists() and not Path(path).is_file():  # a pipe would wait, a device never end
-        raise UsageError("it is not a file", where=str(path), hint="Check the path.")
     try:
+        check_ordinary(path)
         with Path(path).open("rb") as file:
             while block := file.read(1 << 20):
                 digest.update(block)

@@ -24,6 +24,7 @@ from pathlib import Path
 from types import ModuleType
 
 from detrbench.core.errors import UsageError
+from detrbench.core.files import is_ordinary
 from detrbench.models.model import File, hashed
 
 _INSTALLED = frozenset(("site-packages", "dist-packages"))
@@ -39,7 +40,7 @@ def run_file(file: Path, *, flag: str) -> ModuleType:
     """The module that a Python file makes; the same one each time, as long as it and what it
     imports are the same files. Raises UsageError where there is no such file, or running it fails.
     """
-    if not file.is_file():
+    if not is_ordinary(file):
         raise UsageError("there is no such file", where=str(file), hint=f"check {flag}.")
     path = file.resolve()
     with beside(path.parent):

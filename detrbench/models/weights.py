@@ -12,6 +12,7 @@ from torch import Tensor
 
 from detrbench.core.errors import DetrbenchWarning, UsageError, first_line
 from detrbench.models.detector import Detector
+from detrbench.models.packed import check_weights
 
 SHOWN = 5  # names listed in a message before "and N more"
 
@@ -58,6 +59,7 @@ def load_backbone(detector: Detector, path: str | Path) -> None:
 def _read(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise UsageError("there is no such file", where=str(path), hint="check --backbone-weights.")
+    check_weights(path)
     try:
         content: Any = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # the bytes of any file may make the reader stumble in any way

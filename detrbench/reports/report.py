@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from detrbench.core.errors import UsageError
-from detrbench.core.files import write_atomically
+from detrbench.core.files import read_text, write_atomically
 from detrbench.core.units import column_name, is_finite, parse_imgsz, show_imgsz, show_many
 from detrbench.reports import VIEWS
 from detrbench.reports.case import Case
@@ -192,7 +192,7 @@ class Report:
                 from its samples, or from the rest of it.
         """
         try:
-            text = Path(path).read_text(encoding="utf-8")
+            text = read_text(path)
         except (OSError, UnicodeDecodeError) as error:
             raise ReportError(f"cannot be read: {error}", where=str(path)) from error
         report = cls.from_json(text, where=str(path))

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from detrbench.core.errors import DetrbenchError
+from detrbench.core.files import is_ordinary
 
 
 class Journal:
@@ -79,7 +80,7 @@ def read_journal(path: Path) -> Told:
 
 
 def _lines(path: Path) -> list[dict[str, Any]]:
-    if not path.is_file():
+    if not is_ordinary(path):
         return []
     whole = path.read_text(encoding="utf-8").split("\n")[:-1]  # what follows the last is torn off
     try:

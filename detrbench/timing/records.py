@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from detrbench.core.errors import UsageError
-from detrbench.core.files import write_atomically
+from detrbench.core.files import read_text, write_atomically
 from detrbench.core.units import show_many
 from detrbench.timing.journal import read_journal
 from detrbench.timing.plan import Budget, RunPlan
@@ -206,8 +206,8 @@ def load_end(folder: Path) -> End | None:
 
 def _read(path: Path, parse: Callable[[str], _Part]) -> _Part:
     try:
-        return parse(path.read_text(encoding="utf-8"))
-    except (ValueError, KeyError, TypeError) as error:
+        return parse(read_text(path))
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise UsageError(
             f"cannot be read as part of a run: {type(error).__name__}: {error}",
             where=str(path),

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from detrbench.analysis.probe.ceilings import Ceilings
 from detrbench.core.errors import DetrbenchError, UsageError
-from detrbench.core.files import write_atomically
+from detrbench.core.files import read_text, write_atomically
 from detrbench.core.version import __version__
 from detrbench.machine import state
 from detrbench.machine.circumstances import Circumstances, circumstances_from, circumstances_of
@@ -132,7 +132,7 @@ class DeviceProfile:
     def load(cls, path: Path | str) -> DeviceProfile:
         """Read a saved profile. Raises UsageError where there is none that can be read."""
         try:
-            plain = json.loads(Path(path).read_text(encoding="utf-8"))
+            plain = json.loads(read_text(path))
         except (OSError, ValueError) as error:
             raise UsageError(f"cannot be read: {error}", where=str(path)) from error
         return cls.from_dict(plain, str(path))

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from detrbench.core.errors import UsageError, nearest
+from detrbench.core.files import is_ordinary
 from detrbench.models.model import Model
 from detrbench.models.sources.built import Built, described, refuse_settings
 from detrbench.models.usercode import beside, closure, module_file, run_file, run_module
@@ -79,7 +80,7 @@ def _place(reference: str) -> tuple[str, str, Path, Path]:
     if not place.endswith(".py"):
         return place, name, *module_file(place)
     file = Path(place)
-    if not file.is_file():
+    if not is_ordinary(file):
         raise UsageError("there is no such file", where=place, hint="Check the path.")
     return place, name, file.resolve().parent, file
 

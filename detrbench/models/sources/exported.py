@@ -16,7 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from detrbench.core.errors import UsageError, first_line
+from detrbench.core.files import is_ordinary
 from detrbench.models.model import Model, hashed
+from detrbench.models.packed import check_size, check_weights, unpacked_bytes
 from detrbench.models.sources.built import Built, described, refuse_settings
 from detrbench.models.sources.inputs import of_example
 from detrbench.models.sources.strangers import read_pickle
@@ -45,10 +47,11 @@ class ExportedPrograms:
     """Builds the modules of an exported program."""
 
     def claims(self, reference: str) -> bool:
-        return reference.endswith(".pt2") and Path(reference).is_file() and _is_program(reference)
+        return reference.endswith(".pt2") and is_ordinary(reference) and _is_program(reference)
 
     def resolve(self, model: Model) -> Model:
         refuse_settings(model, _NOT_TAKEN)
+        check_weights(Path(model.reference))
         doubt = None if model.trust else next(_doubts(model.reference), None)
         if doubt is not None:
             raise UsageError(
@@ -142,6 +145,7 @@ def _entries(read: Any) -> Iterator[tuple[str, Any]]:
 
 def _doubts_of_tensors(name: str, content: bytes) -> Iterator[str]:
     try:
+        check_size(len(content), unpacked_bytes(io.BytesIO(content)), name)
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             pickles = [each for each in archive.namelist() if each.endswith(".pkl")]
             names = [n for each in pickles for n in read_pickle(archive.open(each)).names]

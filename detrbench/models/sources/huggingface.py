@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from detrbench.core.errors import UsageError, first_line, nearest
+from detrbench.core.files import is_ordinary
 from detrbench.models.model import Model, hashed
 from detrbench.models.sources.built import Built, described, refuse_settings
 
@@ -107,7 +108,7 @@ def _config_file(reference: str) -> Path | None:
     try:
         path = Path(reference)
         file = path if path.name == "config.json" else path / "config.json"
-        return file if file.is_file() else None
+        return file if is_ordinary(file) else None
     except (OSError, ValueError):  # ValueError: a NUL in the path
         return None
 

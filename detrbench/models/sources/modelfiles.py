@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from detrbench.core.errors import UsageError
+from detrbench.core.files import is_ordinary
 from detrbench.models.catalog import STRIDE, asked_scale, data_root, find_model
-from detrbench.models.model import Model, hashed
+from detrbench.models.model import File, Model, hashed
 from detrbench.models.nn import BLOCKS
+from detrbench.models.packed import check_weights
 from detrbench.models.sources.built import Built, described
 from detrbench.models.usercode import beside, closure, imports_from, modules_in
 from detrbench.models.yaml_spec import load_model_spec
@@ -35,9 +37,9 @@ class ModelFiles:
             found = [closure(file, imports_from(blocks)) for file in modules_in(blocks)]
             files.extend(dict.fromkeys(file for each in found for file in each))
         if model.backbone_weights is not None:
-            files.append(hashed(_readable(model.backbone_weights, "--backbone-weights")))
+            files.append(_weights(model.backbone_weights, "--backbone-weights"))
         if model.weights is not None:
-            files.append(hashed(_readable(model.weights, "--weights")))
+            files.append(_weights(model.weights, "--weights"))
         return dataclasses.replace(model, files=tuple(files))
 
     def runs_code(self, model: Model) -> bool:
@@ -78,8 +80,14 @@ def _with_weights(built: Built, detector: Detector, path: str) -> Built:
     return dataclasses.replace(built, notes=(*built.notes, *notes))
 
 
+def _weights(path: str, flag: str) -> File:
+    file = _readable(path, flag)
+    check_weights(file)
+    return hashed(file)
+
+
 def _readable(path: str, flag: str, *, or_folder: bool = False) -> Path:
-    if not Path(path).is_file() and not (or_folder and Path(path).is_dir()):
+    if not is_ordinary(path) and not (or_folder and Path(path).is_dir()):
         raise UsageError(
             f"{path} is not a file that can be read", where=flag, hint="Check the path."
         )

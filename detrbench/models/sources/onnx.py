@@ -7,7 +7,9 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from detrbench.core.errors import UsageError
+from detrbench.core.files import is_ordinary
 from detrbench.models.model import Model, hashed
+from detrbench.models.packed import check_weights
 from detrbench.models.sources.built import Built, refuse_settings
 
 _NOT_TAKEN = {
@@ -32,6 +34,7 @@ class OnnxGraphs:
                 where=model.reference,
                 hint='pip install "detrbench[onnx]"',
             )
+        check_weights(Path(model.reference))
         return dataclasses.replace(model, files=(hashed(model.reference),))
 
     def runs_code(self, model: Model) -> bool:
@@ -50,4 +53,4 @@ class OnnxGraphs:
 
 def is_graph(reference: str) -> bool:
     """Whether a reference is an ONNX file's."""
-    return reference.lower().endswith(".onnx") and Path(reference).is_file()
+    return reference.lower().endswith(".onnx") and is_ordinary(reference)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import IO
 
 from detrbench.core.errors import SpecError, UsageError, shorten
+from detrbench.core.files import is_ordinary
 from detrbench.core.strict_yaml import Node, read_yaml
 from detrbench.models.catalog import model_names
 from detrbench.models.model import Model
@@ -89,7 +90,7 @@ def recognised(reference: str) -> Kind | None:
     try:
         if path.is_dir():
             return _folder(path) if "/" in reference or "\\" in reference else None
-        return _file(path) if path.is_file() else None
+        return _file(path) if is_ordinary(path) else None
     except (OSError, ValueError):  # ValueError: a NUL in the path
         return None
 

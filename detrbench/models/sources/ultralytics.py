@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from detrbench.core.errors import UsageError, first_line
+from detrbench.core.files import is_ordinary
 from detrbench.models.model import Model, hashed
+from detrbench.models.packed import check_weights
 from detrbench.models.sources.built import Built, described, refuse_settings
 
 PREFIX = "ultralytics:"
@@ -86,10 +88,11 @@ class Ultralytics:
 
 def _file(model: Model) -> Path:
     file = Path(model.reference.removeprefix(PREFIX))
-    if not file.is_file():
+    if not is_ordinary(file):
         raise UsageError(
             "there is no such file", where=str(file), hint="Check the path; nothing is fetched."
         )
+    check_weights(file)
     return file
 
 
