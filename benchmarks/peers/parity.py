@@ -74,6 +74,15 @@ BLOCKS: tuple[tuple[str, int, tuple[Any, ...], int | None], ...] = (
     ("RepNCSPELAN4", 8, (12, 8, 6, 2), None),
     ("PSA", 128, (128,), None),
     ("C2PSA", 128, (128,), 2),
+    ("Bottleneck", 8, (8,), None),
+    ("Bottleneck", 8, (12, False), None),
+    ("C2", 8, (12, False), 2),
+    ("AConv", 8, (12,), None),
+    ("ELAN1", 8, (12, 8, 6), None),
+    ("SPP", 8, (12, (3, 5)), None),
+    ("A2C2f", 64, (128, True, 4), 1),
+    ("A2C2f", 128, (128, True, 1, True, 1.2), 1),
+    ("A2C2f", 64, (64, False, -1), 2),
 )
 
 

@@ -147,7 +147,7 @@ def _lay(
     is_own = row.module in extra
     takes_channels = reads_channels(block)
     if row.module.startswith("nn."):
-        takes_channels = issubclass(block, nn.BatchNorm2d)
+        takes_channels = issubclass(block, nn.BatchNorm2d) or block is nn.ConvTranspose2d
     call = _call(spec, row, block, is_own)
 
     makers: list[Maker] = []
@@ -187,6 +187,8 @@ def _made(maker: Maker) -> nn.Module:
 
 def _call(spec: ModelSpec, row: Row, block: type[nn.Module], is_own: bool) -> Call:
     """How the row's arguments and repeats reach its block."""
+    if block is nn.ConvTranspose2d:  # torch's own that has a width, as the format reads it
+        return Call(_scale_width(spec, 0, row.args), {}, row.repeats)
     if row.module.startswith("nn.") or not reads_channels(block):
         return Call(row.args, {}, row.repeats)
     if not is_own:
@@ -329,7 +331,8 @@ def _check_arguments(spec: ModelSpec, row: Row, maker: Maker) -> None:
 def _arguments_hint(name: str, block: Callable[..., nn.Module]) -> str:
     """A block's row arguments as one writes them: "HGBlock [cm, c2, k=3]"."""
     parameters = list(inspect.signature(block).parameters.values())
-    if not name.startswith("nn.") and reads_channels(block):
+    given = block is nn.ConvTranspose2d or not name.startswith("nn.")
+    if given and reads_channels(block):
         parameters = parameters[1:]  # c1 comes from the rows it reads
     shown = [
         p.name if p.default is p.empty else f"{p.name}={p.default!r}"
@@ -343,7 +346,7 @@ def _channels(x: Any) -> Any:
     """The width of a tensor (dimension 1), or a tuple of them, of each tensor of a list."""
     if isinstance(x, Tensor):
         return x.shape[1] if x.dim() > 1 else x.shape[0]
-    return tuple(t.shape[1] for t in x)
+    return tuple(map(_channels, x))
 
 
 def _shape(x: Any) -> str:

@@ -56,6 +56,8 @@ def test_the_tiny_detector_that_the_mistakes_are_made_in(tmp_path: Path) -> None
          ["row 2 (line 5: HGBlock)", "HGBlock [cm, c2, k=3, lightconv=False, shortcut=False]"]),
         ("[-1, 1, Conv, [16, 3, 2]]", "[-1, 1, Concat, [1, 2, 3]]", ["too many", "Concat [dim"]),
         ("[-1, 1, Conv, [16, 3, 2]]", "[-1, 1, nn.MaxPool2d, []]", ["nn.MaxPool2d [kernel_size"]),
+        ("[2, 1, Conv, [32, 1, 1]]", "[2, 1, nn.ConvTranspose2d, []]",
+         ["nn.ConvTranspose2d [out_channels, kernel_size"]),
         # Arguments that are no such thing.
         ("[-1, 1, Conv, [16, 3, 2]]", "[-1, 1, Conv, [wide, 3, 2]]", ["row 2 (line 5: Conv)"]),
         ("[-1, 1, Conv, [16, 3, 2]]", "[-1, 1, Conv, [-16, 3, 2]]", ["row 2 (line 5: Conv)"]),
@@ -130,6 +132,14 @@ def test_torch_blocks_stand_in_rows(tmp_path: Path) -> None:
     assert isinstance(detector.model[2], nn.MaxPool2d)
     assert detector.model[7].num_features == 32
     assert detector(torch.rand(1, 3, 32, 32)).boxes.shape == (1, 20, 4)
+
+
+def test_a_transposed_convolution_stands_as_the_format_has_it(tmp_path: Path) -> None:
+    """Without its input channels, and with a width that a scale multiplies."""
+    text = TINY.replace("[2, 1, Conv, [32, 1, 1]]", "[2, 1, nn.ConvTranspose2d, [64, 1, 1]]")
+    row = build(write(tmp_path, f"scales: {{s: [1, 0.5, 1024]}}\n{text}"), device="meta").model[5]
+    assert isinstance(row, nn.ConvTranspose2d)
+    assert (row.in_channels, row.out_channels, row.kernel_size) == (8, 32, (1, 1))
 
 
 def test_importing_the_table_imports_no_torch() -> None:

@@ -25,6 +25,8 @@ class Bottleneck(nn.Module):
     """Two convolutions with kernels `k`, the input added where `shortcut` says so and the widths
     agree. `e`: inner width over `c2`; `g`: groups of the second one."""
 
+    width_arg = 0
+
     def __init__(
         self,
         c1: int,
@@ -73,6 +75,26 @@ class C2f(Fan):
         self, c1: int, c2: int, shortcut: bool = False, g: int = 1, e: float = 0.5, *, n: int = 1
     ) -> None:
         super().__init__(c1, c2, e, n, lambda c: Bottleneck(c, c, shortcut, g, e=1.0))
+
+
+class C2(nn.Module):
+    """`C2f` of which only the last unit's output is joined."""
+
+    width_arg = 0
+
+    def __init__(
+        self, c1: int, c2: int, shortcut: bool = True, g: int = 1, e: float = 0.5, *, n: int = 1
+    ) -> None:
+        super().__init__()
+        inner = int(c2 * e)
+        self.cv1 = Conv(c1, 2 * inner)
+        self.cv2 = Conv(2 * inner, c2)
+        self.m = nn.Sequential(*(Bottleneck(inner, inner, shortcut, g, e=1.0) for _ in range(n)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        mixed, passed = self.cv1(x).chunk(2, 1)
+        y: Tensor = self.cv2(torch.cat((self.m(mixed), passed), 1))
+        return y
 
 
 class C3(nn.Module):
@@ -238,17 +260,21 @@ class RepCSP(C3):
         self._join(c1, c2, 0.5, n, RepBottleneck)
 
 
-class RepNCSPELAN4(nn.Module):
-    """GELAN's block: one half of `c3` channels goes through two `RepCSP` of `n` units, each with a
-    3x3 convolution behind, of width `c4`; both halves and both outputs are joined."""
+class ELAN1(nn.Module):
+    """One half of `c3` channels goes through two 3x3 convolutions of width `c4`; both halves and
+    both outputs are joined."""
 
     width_arg = 0
 
-    def __init__(self, c1: int, c2: int, c3: int, c4: int, n: int = 1) -> None:
+    def __init__(self, c1: int, c2: int, c3: int, c4: int) -> None:
         super().__init__()
+        self._branch(c1, c2, c3, c4, Conv(c3 // 2, c4, 3), Conv(c4, c4, 3))
+
+    def _branch(
+        self, c1: int, c2: int, c3: int, c4: int, first: nn.Module, second: nn.Module
+    ) -> None:
         self.cv1 = Conv(c1, c3)
-        self.cv2 = nn.Sequential(RepCSP(c3 // 2, c4, n=n), Conv(c4, c4, 3))
-        self.cv3 = nn.Sequential(RepCSP(c4, c4, n=n), Conv(c4, c4, 3))
+        self.cv2, self.cv3 = first, second
         self.cv4 = Conv(c3 + 2 * c4, c2)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -257,3 +283,12 @@ class RepNCSPELAN4(nn.Module):
             parts.append(branch(parts[-1]))
         y: Tensor = self.cv4(torch.cat(parts, 1))
         return y
+
+
+class RepNCSPELAN4(ELAN1):
+    """GELAN's block: `ELAN1` with a `RepCSP` of `n` units before each of the two convolutions."""
+
+    def __init__(self, c1: int, c2: int, c3: int, c4: int, n: int = 1) -> None:
+        nn.Module.__init__(self)
+        first = nn.Sequential(RepCSP(c3 // 2, c4, n=n), Conv(c4, c4, 3))
+        self._branch(c1, c2, c3, c4, first, nn.Sequential(RepCSP(c4, c4, n=n), Conv(c4, c4, 3)))

@@ -25,6 +25,20 @@ class SCDown(nn.Module):
         return y
 
 
+class AConv(nn.Module):
+    """Averaged 2x2, then a 3x3 convolution (YOLOv9, arXiv 2402.13616)."""
+
+    width_arg = 0
+
+    def __init__(self, c1: int, c2: int) -> None:
+        super().__init__()
+        self.cv1 = Conv(c1, c2, 3, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.cv1(F.avg_pool2d(x, 2, 1))
+        return y
+
+
 class ADown(nn.Module):
     """Averaged 2x2, then one half of the channels through a 3x3 convolution, the other through max
     pooling and a 1x1 convolution (YOLOv9, arXiv 2402.13616)."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -14,7 +15,7 @@ from detrbench.models.nn.conv import Conv
 LEAK = 0.1  # of ScalSeq's activation
 
 
-def _check_listed(block: nn.Module, c1: Sequence[int], count: int | None = None) -> None:
+def _check_listed(block: nn.Module, c1: Sequence[Any], count: int | None = None) -> None:
     """Raises ValueError where a row reads one map, or not `count` of them."""
     name = type(block).__name__
     if isinstance(c1, int):
@@ -109,3 +110,36 @@ class Zoom_cat(nn.Module):
         size = (middle.shape[2], middle.shape[3])
         pooled = F.adaptive_max_pool2d(fine, size).add_(F.adaptive_avg_pool2d(fine, size))
         return torch.cat((pooled, middle, F.interpolate(coarse, size)), 1)
+
+
+class CBLinear(nn.Module):
+    """One map made into several of widths `c2s`, for `CBFuse` to read (YOLOv9-E, arXiv 2402.13616;
+    composite backbones, arXiv 1909.03625)."""
+
+    def __init__(self, c1: int, c2s: Sequence[int], k: int = 1, s: int = 1) -> None:
+        super().__init__()
+        self.widths = list(c2s)
+        self.conv = nn.Conv2d(c1, sum(c2s), k, s, k // 2)
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """(B, c1, h, w) -> of each width (B, width, h / s, w / s)."""
+        return list(self.conv(x).split(self.widths, 1))
+
+
+class CBFuse(nn.Module):
+    """The last of its maps, and of each `CBLinear` before it the one at its place in `index`, at
+    the last one's size, summed."""
+
+    def __init__(self, c1: Sequence[Any], index: Sequence[int]) -> None:
+        super().__init__()
+        _check_listed(self, c1)
+        if len(index) != len(c1) - 1:
+            raise ValueError(f"{len(index)} indices for the {len(c1) - 1} rows before the last one")
+        self.index = list(index)
+
+    def forward(self, rows: Sequence[Any]) -> Tensor:
+        *several, last = rows
+        y: Tensor = last
+        for maps, index in zip(several, self.index, strict=True):
+            y = y + F.interpolate(maps[index], last.shape[2:])
+        return y

@@ -3,12 +3,32 @@ one cell sees objects of several sizes. Inputs and outputs are (B, C, H, W)."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
 from detrbench.models.nn.conv import Conv
 
 POOLINGS = 3
+
+
+class SPP(nn.Module):
+    """The block of YOLOv3: poolings of several sizes side by side, at half the input's width."""
+
+    width_arg = 0
+
+    def __init__(self, c1: int, c2: int, k: Sequence[int] = (5, 9, 13)) -> None:
+        super().__init__()
+        inner = c1 // 2
+        self.cv1 = Conv(c1, inner)
+        self.cv2 = Conv((1 + len(k)) * inner, c2)
+        self.m = nn.ModuleList(nn.MaxPool2d(size, 1, size // 2) for size in k)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.cv1(x)
+        y: Tensor = self.cv2(torch.cat((x, *(pool(x) for pool in self.m)), 1))
+        return y
 
 
 class SPPF(nn.Module):

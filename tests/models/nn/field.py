@@ -145,7 +145,43 @@ CSP = [
     # 8>4 and all four maps of 4 to 16.
     *(
         Fixture(name, row, ONE, (1, 16, 16, 16), 32 + 8 + 256 + 32, (32 + 256) * CELLS)
-        for name, row in (("SPPF", (16,)), ("SPPELAN", (16, 4)))
+        for name, row in (("SPP", (16,)), ("SPPF", (16,)), ("SPPELAN", (16, 4)))
+    ),
+    # 3x3 8>6 and 6>12.
+    Fixture(
+        "Bottleneck",
+        (12,),
+        ONE,
+        (1, 12, 16, 16),
+        params=(432 + 12) + (648 + 24),
+        macs=(432 + 648) * CELLS,
+    ),
+    # 8>8, a unit of 3x3 4>4 twice, 8>8.
+    Fixture(
+        "C2",
+        (8,),
+        ONE,
+        (1, 8, 16, 16),
+        params=2 * (64 + 16) + 2 * (144 + 8),
+        macs=(2 * 64 + 2 * 144) * CELLS,
+    ),
+    # 8>8, 3x3 4>4 twice, 8 + 4 + 4 > 8.
+    Fixture(
+        "ELAN1",
+        (8, 8, 4),
+        ONE,
+        (1, 8, 16, 16),
+        params=(64 + 16) + 2 * (144 + 8) + (128 + 16),
+        macs=(64 + 2 * 144 + 128) * CELLS,
+    ),
+    # 8>8 and 8 + 8 > 16; a unit of 8>4 twice, 3x3 4>4 four times, 8>8.
+    Fixture(
+        "A2C2f",
+        (16, False, -1),
+        ONE,
+        (1, 16, 16, 16),
+        params=(64 + 16) + 2 * (32 + 8) + 4 * (144 + 8) + (64 + 16) + (256 + 32),
+        macs=(64 + 2 * 32 + 4 * 144 + 64 + 256) * CELLS,
     ),
 ]
 
@@ -167,6 +203,32 @@ PSA = [
     for name, blocks in (("PSA", 1), ("C2PSA", 2))
 ]
 
+# One head of 32: to 3 x 32, back from 32, 7x7 over 32, without the feed-forward network.
+AREA = (3072 + 192) + (1024 + 64) + (1568 + 64)
+AREA_MACS = 3072 + 1024 + 1568
+
+AREAS = [
+    # 8>32 and 32 + 32 > 64; two units with 32>64>32, whose strips are a quarter of the map.
+    Fixture(
+        "A2C2f",
+        (64, True, 4),
+        ONE,
+        (1, 64, 16, 16),
+        params=(256 + 64) + 2 * (AREA + (2048 + 128) + (2048 + 64)) + (4096 + 128),
+        macs=(256 + 2 * (AREA_MACS + 4096) + 4096) * CELLS + 2 * 64 * CELLS * (32 + 32),
+    ),
+    # 64>32 and back; 32>38>32, and 64 weights for what is added.
+    Fixture(
+        "A2C2f",
+        (64,),
+        ((1, 64, 4, 4),),
+        (1, 64, 4, 4),
+        params=(2048 + 64) + 2 * (AREA + (1216 + 76) + (1216 + 64)) + (4096 + 128) + 64,
+        macs=(2048 + 2 * (AREA_MACS + 2432) + 4096) * 16 + 2 * 16 * 16 * (32 + 32),
+        options=(("large", 1),),
+    ),
+]
+
 DOWN = [
     Fixture(
         "SCDown",
@@ -178,6 +240,7 @@ DOWN = [
     ),
     # Half of the channels each: 3x3 4>8, 4>8.
     Fixture("ADown", (16,), ONE, (1, 16, 8, 8), (288 + 16) + (32 + 16), (288 + 32) * 64),
+    Fixture("AConv", (16,), ONE, (1, 16, 8, 8), 1152 + 32, 1152 * 64),
     # 3x3 over 4 x 8 channels.
     Fixture("SPDConv", (16,), ONE, (1, 16, 8, 8), 4608 + 32, 4608 * 64),
 ]
@@ -251,4 +314,4 @@ JOINING = [
     ),
 ]
 
-FIXTURES = [*PRESNET, *CSP, *PSA, *DOWN, *CHEAP, *UP, *JOINING]
+FIXTURES = [*PRESNET, *CSP, *PSA, *AREAS, *DOWN, *CHEAP, *UP, *JOINING]

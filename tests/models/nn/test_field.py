@@ -12,9 +12,18 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from detrbench.models.nn import resolve
+from detrbench.models.nn.area import A2C2f, AreaAttention
 from detrbench.models.nn.downsampling import SPDConv
 from detrbench.models.nn.dysample import DySample
-from detrbench.models.nn.joining import Add, GetIndexOutput, Multiply, ScalSeq, Zoom_cat
+from detrbench.models.nn.joining import (
+    Add,
+    CBFuse,
+    CBLinear,
+    GetIndexOutput,
+    Multiply,
+    ScalSeq,
+    Zoom_cat,
+)
 from detrbench.models.nn.psa import MapAttention
 from detrbench.models.nn.slimneck import GSConv, VoVGSCSP
 from tests.models.filling import fill, uniform
@@ -76,6 +85,59 @@ def test_attention_one_pair_of_cells_at_a_time() -> None:
     values = mixed[:, 64:].reshape(1, 128, 2, 3)
     expected = module.proj(read.view(1, 128, 2, 3) + module.pe(values))
     torch.testing.assert_close(module(x), expected)
+
+
+def test_area_attention_is_attention_within_each_strip() -> None:
+    """Of four rows two make a strip: what the other strip holds changes nothing but places."""
+    module = filled(AreaAttention(32, 2))
+    x = drawn("x", 1, 32, 4, 3)
+    halves = x.chunk(2, 2)
+    module.pe.bn.weight.zero_(), module.pe.bn.bias.zero_()
+    alone = filled(AreaAttention(32, 1))
+    alone.load_state_dict(module.state_dict())
+    torch.testing.assert_close(module(x), torch.cat([alone(half) for half in halves], 2))
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        ((64, 32), "16 channels are no whole number of heads"),
+        ((32, 64, True, 1, True), "32 and 64"),
+    ],
+)
+def test_a2c2f_refuses(args: tuple[Any, ...], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        A2C2f(*args)
+
+
+def test_area_attention_needs_equal_strips() -> None:
+    with pytest.raises(ValueError, match="3 x 3 cells are not 2 equal strips"):
+        AreaAttention(32, 2)(torch.zeros(1, 32, 3, 3))
+
+
+def test_large_scales_of_yolo12_add_the_input() -> None:
+    large = {scale: A2C2f.told_by(set(), scale)["large"] for scale in (None, *"nsmlx")}
+    assert [scale for scale, is_so in large.items() if is_so] == ["l", "x"]
+    block = filled(A2C2f(64, 64, large=True))
+    x = drawn("x", 1, 64, 4, 4)
+    with torch.no_grad():
+        block.gamma.zero_()
+        assert torch.equal(block(x), x)
+
+
+def test_maps_of_a_composite_backbone_are_summed_at_the_size_of_the_last() -> None:
+    split = filled(CBLinear(3, [4, 6]))
+    x, last = drawn("x", 1, 3, 2, 3), drawn("last", 1, 6, 4, 6)
+    four, six = split(x)
+    torch.testing.assert_close(torch.cat((four, six), 1), split.conv(x))
+    assert sum(p.numel() for p in split.parameters()) == 3 * 10 + 10
+    grown = six.repeat_interleave(2, 2).repeat_interleave(2, 3)
+    torch.testing.assert_close(CBFuse(((4, 6), 6), [1])([(four, six), last]), last + grown)
+
+
+def test_composite_maps_need_an_index_each() -> None:
+    with pytest.raises(ValueError, match="2 indices for the 1 rows before the last one"):
+        CBFuse(((4, 6), 6), [0, 1])
 
 
 def test_spdconv_takes_four_neighbours_for_channels() -> None:
