@@ -118,7 +118,7 @@ def compare(
     model: Path, machine: Machine, models: Sequence[Path] = (), blocks: str | None = None,
     **more: Any,
 ) -> Versus:  # fmt: skip
-    asked = Asked(request_of(*(models or [model]), blocks=blocks), "main", budget_s=45, **more)
+    asked = Asked(request_of(*(models or [model]), blocks=blocks), "main", budget_s=4500, **more)
     return compare_with_revision(asked, replicate=machine.replicate, count=count_here)
 
 
@@ -142,7 +142,7 @@ def test_both_sides_are_counted_and_timed_in_one_run(model: Path) -> None:
     assert past.execution == present.execution
     assert Path(past.model.reference).name == "mine.yaml"
     assert Path(past.model.reference) != model
-    assert (budget.budget_s, budget.margin) == (pytest.approx(22.5, abs=5), 0.05)
+    assert (budget.budget_s, budget.margin) == (pytest.approx(2250, abs=60), 0.05)
     assert budget.least == 6, "what fails a build has been seen by six processes"
     (pair,) = versus.report.comparisons
     assert (pair.baseline.model, pair.model) == (f"{model}@main", str(model))
@@ -218,7 +218,7 @@ def test_a_run_without_the_processes_of_a_verdict_goes_on_in_the_time_of_a_secon
     machine = Busy(1.0, 1.0)
     versus = compare(model, machine)
     (_, first), (_, second) = machine.asked
-    assert first.budget_s == pytest.approx(22.5, abs=5)
+    assert first.budget_s == pytest.approx(2250, abs=60)
     assert second.budget_s == pytest.approx(2 * first.budget_s)
     assert machine.folders[0] == machine.folders[1]
     (pair,) = versus.report.comparisons
