@@ -387,6 +387,24 @@ def test_what_depends_on_values_is_named_and_the_rest_counted() -> None:
     assert not traced.complete
 
 
+def test_what_is_left_of_overlapping_boxes_depends_on_values() -> None:
+    ops = pytest.importorskip("torchvision.ops", reason="torchvision is not installed")
+
+    class Detects(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(3, 4, 1, bias=False)
+
+        def forward(self, images: Tensor) -> Tensor:
+            boxes = self.conv(images)[0].flatten(1).T
+            return boxes[ops.nms(boxes, boxes[:, 0], 0.5)]
+
+    traced = trace(Detects(), 8)
+    assert traced.macs == 64 * 3 * 4
+    assert traced.unfollowed == "torchvision.nms in the forward itself"
+    assert not traced.complete
+
+
 REFUSED: dict[str, Callable[[Tensor], Tensor]] = {
     "in place, too small": lambda x: F.avg_pool2d(x, 2).add_(x),
     "linear of two types": lambda x: F.linear(x, torch.zeros(4, 8).double().to(x.device)),
@@ -596,6 +614,24 @@ def test_caches_of_the_process_are_left_as_they_were() -> None:
     assert trace(model, 8) == first
     assert by_name["last"] is images
     assert positions.cache_info().misses == misses
+    assert torch.equal(model(images), expected)
+
+
+@pytest.mark.skipif(not CAN_COPY, reason="this system does not copy processes")
+def test_a_cache_in_the_model_is_left_as_it_was() -> None:
+    class Keeps(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.steps = functools.lru_cache(lambda n: torch.arange(n, dtype=torch.float32))
+
+        def forward(self, images: Tensor) -> Tensor:
+            return images + self.steps(images.shape[-1])
+
+    model, images = Keeps(), torch.rand(1, 3, 8, 8)
+    first = trace(model, 8)
+    expected = model(images)
+    assert trace(model, 8) == first
+    assert type(model(images)) is Tensor
     assert torch.equal(model(images), expected)
 
 
