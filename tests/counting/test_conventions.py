@@ -52,20 +52,21 @@ def assert_equals_real(
     assert emulated == real.flops, real
 
 
-@pytest.mark.parametrize(("name", "nc", "fused"), STATES)
 @pytest.mark.parametrize("counter", ["thop", "fvcore", "torch"])
+@pytest.mark.parametrize(("name", "nc", "fused"), STATES)
 def test_equals_the_real_counter_on_detectors(
     counter: str, name: str, nc: int, fused: bool
 ) -> None:
     assert_equals_real(counter, detector(name, nc, fused), SMALL)
 
 
-@pytest.mark.parametrize("name", ["rtdetr-l", "shufflev2"])
 @pytest.mark.parametrize("counter", ["thop", "fvcore", "torch"])
+@pytest.mark.parametrize("name", ["rtdetr-l", "shufflev2"])
 def test_equals_the_real_counter_at_full_size(counter: str, name: str) -> None:
     assert_equals_real(counter, detector(name, 1, fused=False), (640, 640))
 
 
+@pytest.mark.parametrize("counter", ["thop", "fvcore", "torch"])
 @pytest.mark.parametrize(
     "name",
     [
@@ -78,7 +79,6 @@ def test_equals_the_real_counter_at_full_size(counter: str, name: str) -> None:
         "shufflenet_v2_x1_0",
     ],
 )
-@pytest.mark.parametrize("counter", ["thop", "fvcore", "torch"])
 def test_equals_the_real_counter_on_torchvision_models(counter: str, name: str) -> None:
     pytest.importorskip("torchvision", reason="torchvision is not installed")
     assert_equals_real(counter, torchvision_model(name), (64, 96))
@@ -150,11 +150,15 @@ LAYERS: dict[str, Callable[[], nn.Module]] = {
 }
 
 
-@pytest.mark.parametrize("name", LAYERS)
 @pytest.mark.parametrize("counter", ["thop", "fvcore", "torch"])
+@pytest.mark.parametrize("name", LAYERS)
 def test_equals_the_real_counter_on_a_layer(counter: str, name: str) -> None:
-    model = nn.Sequential(nn.Conv2d(3, 8, 1, bias=False), LAYERS[name]()).eval()
-    assert_equals_real(counter, model, (20, 12))
+    assert_equals_real(counter, layer(name), (20, 12))
+
+
+@lru_cache(maxsize=1)
+def layer(name: str) -> nn.Module:
+    return nn.Sequential(nn.Conv2d(3, 8, 1, bias=False), LAYERS[name]()).eval()
 
 
 @pytest.mark.parametrize("counter", ["thop", "fvcore", "torch"])
