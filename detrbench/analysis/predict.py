@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from detrbench.counting.tracing import Op
+    from detrbench.counting.tracing import Op, Trace
 
 WIDE, POINTWISE, GROUPED = "k x k convolutions", "1 x 1 convolutions", "group convolutions"
 PRODUCTS, MOVED, LAUNCHED = "matrix products", "element-wise and moving", "launches"
@@ -188,6 +188,7 @@ class Prediction(OfCase):
     high: float | None  # None as well where the bar has no end
     by_class: dict[str, float]  # what `seconds` is the sum of; empty without it
     missing: str | None = None  # why there is no number
+    lacking: tuple[str, ...] = ()  # what is not in the floors, so that it takes longer
 
 
 # --- floors of a model -------------------------------------------------------------------------
@@ -196,6 +197,11 @@ class Prediction(OfCase):
 def floors_of(case: Case, profile: DeviceProfile) -> dict[str, float]:
     """Seconds by class that a case takes at least, as traced in the profile's number format. Raises
     UsageError where there is no such model, or it does not fit its settings."""
+    return class_floors(_traced(case, profile).ops, profile.ceilings)
+
+
+def _traced(case: Case, profile: DeviceProfile) -> Trace:
+    """Of a case, in the profile's number format; raises as `floors_of`."""
     import torch
 
     from detrbench.counting.profiling import build_to_count, trace_case
@@ -203,7 +209,7 @@ def floors_of(case: Case, profile: DeviceProfile) -> dict[str, float]:
     dtype: torch.dtype = getattr(torch, profile.settings["dtype"])
     built = build_to_count(case)
     built = dataclasses.replace(built, module=built.module.to(dtype))
-    return class_floors(trace_case(case, built).ops, profile.ceilings)
+    return trace_case(case, built)
 
 
 def class_floors(ops: Sequence[Op], ceilings: Ceilings) -> dict[str, float]:
@@ -353,14 +359,19 @@ def _by_class(coefficients: Mapping[str, float], floors: Mapping[str, float]) ->
 def predict(case: Case, profile: DeviceProfile, lesson: Lesson | None) -> Prediction:
     """How long one forward pass takes on the profile's device. Raises UsageError where there is no
     such model, it does not fit its settings, or the profile is of others."""
+    from detrbench.counting.profiling import not_counted
+
     _check_settings(case, profile)
-    floors = floors_of(case, profile)
+    traced = _traced(case, profile)
+    lacking = not_counted(traced)
+    floors = class_floors(traced.ops, profile.ceilings)
     if lesson is None and profile.doubt is not None:
-        return Prediction(case, None, None, None, {}, f"ceilings measured {profile.doubt}")
+        why = f"ceilings measured {profile.doubt}"
+        return Prediction(case, None, None, None, {}, why, lacking)
     by_class = _by_class(lesson.coefficients, floors) if lesson else floors
     seconds = sum(by_class.values())
-    if lesson is None:
-        return Prediction(case, seconds, None, None, by_class)
+    if lesson is None or lacking:  # no model that was learned from lacked anything
+        return Prediction(case, seconds, None, None, by_class, None, lacking)
     # Errors are relative to what was measured, so the bar is of quotients too.
     low, high = seconds / (1 + lesson.bar), seconds / (1 - lesson.bar) if lesson.bar < 1 else None
     return Prediction(case, seconds, low, high, by_class)
@@ -408,7 +419,7 @@ def measured_in(
                 continue
             try:
                 _check_code(case, row)
-                floors_of(case, profile)
+                _check_whole(case, profile)
             except DetrbenchError as error:
                 left.append(f"{name}: {row.model}: {error.what}")
                 continue
@@ -460,6 +471,14 @@ def _case_of(row: Result) -> Case:
         model.blocks,
         model.scale,
     )
+
+
+def _check_whole(case: Case, profile: DeviceProfile) -> None:
+    """Raises DetrbenchError where a part of the case is not in its floors; else as `floors_of`."""
+    from detrbench.counting.profiling import not_counted
+
+    if lacking := not_counted(_traced(case, profile)):
+        raise DetrbenchError("; ".join(lacking))
 
 
 def _check_code(case: Case, row: Result) -> None:

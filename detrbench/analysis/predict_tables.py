@@ -9,6 +9,7 @@ from typing import Any
 from detrbench.analysis.predict import CLASSES, SHARE, Lesson, Prediction, short_text
 from detrbench.analysis.probe.device_profile import DeviceProfile
 from detrbench.core.units import show, show_change, show_number, show_part, show_range, show_share
+from detrbench.counting.profiling import completeness
 from detrbench.machine.environment import Environment
 from detrbench.render.layout import Document, Line, Marks, Table, columns
 from detrbench.reports.settings import settings_text
@@ -40,6 +41,7 @@ def document(
             **{f"{name}_s": one.by_class.get(name) for name in CLASSES},
             "missing": one.missing,
             "conditions": told,
+            **completeness(one.lacking),
         }
         for one in predictions
     ] or [
@@ -55,10 +57,15 @@ def document(
     ]
     data = {
         "profile": profile.to_dict(),
-        "predictions": [one.to_dict() for one in predictions],
+        "predictions": [_with_status(one) for one in predictions],
         "conditions": list(cautions(profile, lesson)),
     }
     return Document(tuple(tables), tuple(records), data)
+
+
+def _with_status(one: Prediction) -> dict[str, Any]:
+    plain = one.to_dict()
+    return plain | completeness(plain.pop("lacking"))
 
 
 def cautions(profile: DeviceProfile, lesson: Lesson | None) -> tuple[str, ...]:
@@ -99,8 +106,9 @@ def _cells(one: Prediction, marks: Marks) -> Iterator[str]:
     if one.seconds is None:
         yield f"n/a {marks.mark(f'n/a: {one.missing}')}"
     else:
+        marked = "".join(f" {marks.mark(f'partial: {each}')}" for each in one.lacking)
         bar = f" {show_range(one.low, one.high, 's')}" if one.low and one.high else ""
-        yield show(one.seconds, "s") + bar
+        yield show(one.seconds, "s") + bar + marked
     for name in CLASSES:
         seconds = one.by_class.get(name)
         yield "" if seconds is None else show(seconds, "s")

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from detrbench.cli import options
-from detrbench.cli.output import show_document
+from detrbench.cli.output import FAILED, OK, show_document
 from detrbench.core.processes import importing_torch
 from detrbench.core.units import parse_part
 
@@ -58,9 +58,11 @@ def lint(
         from detrbench.counting.lint import lint as lint_trace
         from detrbench.counting.lint import time_shares
         from detrbench.counting.lint_tables import document
-        from detrbench.counting.profiling import build_to_count, trace_case
+        from detrbench.counting.profiling import build_to_count, not_counted, trace_case
 
     built = build_to_count(case)
     shares, timed = time_shares(measured, case.model.name) if measured else ({}, None)
-    found = lint_trace(trace_case(case, built), shares)
-    show_document(document(found, case, built, timed, smallest), format, output)
+    traced = trace_case(case, built)
+    found, lacking = lint_trace(traced, shares), not_counted(traced)
+    show_document(document(found, case, built, timed, smallest, lacking), format, output)
+    raise typer.Exit(FAILED if lacking else OK)

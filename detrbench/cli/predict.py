@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from detrbench.cli import options
-from detrbench.cli.output import say, show_document
+from detrbench.cli.output import FAILED, OK, say, show_document
 from detrbench.core.errors import UsageError
 from detrbench.core.version import __version__
 
@@ -92,6 +92,7 @@ def predict(
     notes = made({}, __version__, "", options.command_line())
     page = document(profile, predictions, lesson, learned_now=bool(learn), notes=notes)
     show_document(page, format, output)
+    raise typer.Exit(FAILED if any(one.lacking for one in predictions) else OK)
 
 
 def _profile(path: Path | None) -> tuple[DeviceProfile, str]:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from detrbench.cli import options
-from detrbench.cli.output import ProgressLine, show_document
+from detrbench.cli.output import FAILED, OK, ProgressLine, show_document
 from detrbench.core.errors import UsageError
 from detrbench.core.processes import importing_torch
 from detrbench.core.units import Printed, parse_printed, printed_factor
@@ -78,15 +78,21 @@ def reconcile(
 
     with ProgressLine() as progress:
         if table is not None:
-            document = tables.table_document(explain_table(table, asked, progress.show))
+            explained = explain_table(table, asked, progress.show)
+            lacking = any(row.found.not_counted for row in explained.rows)
+            document = tables.table_document(explained)
         elif case is not None and wanted:
             found = counting.search(
                 case, wanted.get("parameter"), wanted.get("FLOP"), progress.show
             )
+            lacking = bool(found.not_counted)
             document = tables.search_document(found, params, gflops)
         elif case is not None:
-            document = tables.components_document(counting.reconcile(case, progress.show), case)
+            counts = counting.reconcile(case, progress.show)
+            lacking = bool(counts.not_counted)
+            document = tables.components_document(counts, case)
     show_document(document, format, output)
+    raise typer.Exit(FAILED if lacking else OK)
 
 
 def _figure(text: str, factor: float, flag: str) -> Printed:

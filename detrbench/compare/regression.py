@@ -30,6 +30,7 @@ from detrbench.counting.worker import Past, count_apart
 from detrbench.machine.environment import Environment
 from detrbench.models.model import Model
 from detrbench.models.sources import resolve
+from detrbench.models.sources.onnx import is_graph
 from detrbench.reports.case import Case
 from detrbench.reports.comparison import Comparison, Side
 from detrbench.reports.merge import join
@@ -153,6 +154,11 @@ def compare_with_revision(
     if unnamed:
         hint = "Name models of this run."
         raise UsageError(f"{unnamed[0]} is not among the models", where="--new", hint=hint)
+    graph = next((c.name for c in cases if is_graph(c.model.reference)), None)
+    if graph is not None and not asked.counts_only:
+        said = "an ONNX graph is counted, and not executed here, so that it has no time"
+        hint = "Give --counts-only, or the module that it was made from: ./FILE.py:NAME."
+        raise UsageError(said, where=graph, hint=hint)
     began = now()
     with unpacked(asked.revision, file_of(cases[0].model.reference)) as revision:
         going = _Runner(asked, revision, replicate, count, now, progress, announce)

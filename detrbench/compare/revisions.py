@@ -17,6 +17,8 @@ from pathlib import Path
 from detrbench.core.errors import UsageError
 from detrbench.models.sources import source_of
 from detrbench.models.sources.callables import Callables
+from detrbench.models.sources.huggingface import HuggingFace
+from detrbench.models.sources.ultralytics import PREFIX
 from detrbench.models.usercode import module_file
 
 
@@ -61,20 +63,21 @@ class Revision:
             UsageError: as `counterpart` and `file_of`.
         """
         there = self.counterpart(file_of(reference))
-        _, name = _parts(reference)
-        return None if there is None else f"{there}:{name}" if name else str(there)
+        prefix, _, name = _parts(reference)
+        return None if there is None else f"{prefix}{there}:{name}" if name else f"{prefix}{there}"
 
 
 def file_of(reference: str) -> Path:
-    """The file of the user's that a reference names, be it a model file or a callable in one.
+    """The file of the user's that a reference names, be it a model's or a callable's, or the folder
+    of transformers.
 
     Raises:
         UsageError: it names none, or a module of a package, which is more than a file.
     """
-    place, name = _parts(reference)
+    _, place, name = _parts(reference)
     if name and not place.endswith(".py"):
         return _module(place, name)
-    if not Path(place).is_file():
+    if not Path(place).is_file() and not isinstance(source_of(place), HuggingFace):
         hint = "With --rev, models are named by their files in the repository."
         raise UsageError("there is no such file", where=reference, hint=hint)
     return Path(place)
@@ -90,22 +93,25 @@ def _module(dotted: str, name: str) -> Path:
     return file
 
 
-def _parts(reference: str) -> tuple[str, str]:
-    """The file or module of a reference, and the callable in it; none in a model file."""
+def _parts(reference: str) -> tuple[str, str, str]:
+    """Who builds it, where that is said; its file or module; the callable in it, if it is one."""
+    if reference.startswith(PREFIX):
+        return PREFIX, reference.removeprefix(PREFIX), ""
     if not isinstance(source_of(reference), Callables):
-        return reference, ""
+        return "", reference, ""
     place, _, name = reference.rpartition(":")
-    return place, name
+    return "", place, name
 
 
 @contextmanager
 def unpacked(revision: str, beside: Path) -> Iterator[Revision]:
-    """`revision` of the repository that holds the file `beside`, until the block ends.
+    """`revision` of the repository that holds the file or folder `beside`, until the block ends.
 
     Raises:
         UsageError: no git, no repository, or no such revision in it.
     """
-    repository = Path(_git(beside.resolve().parent, "rev-parse", "--show-toplevel", of=beside))
+    start = beside.resolve() if beside.is_dir() else beside.resolve().parent
+    repository = Path(_git(start, "rev-parse", "--show-toplevel", of=beside))
     commit = _commit(repository, revision)
     with tempfile.TemporaryDirectory(prefix="detrbench-revision-") as folder:
         where = Path(folder).resolve()

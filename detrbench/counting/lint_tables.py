@@ -7,6 +7,7 @@ from typing import Any
 
 from detrbench.core.units import show_part, show_share
 from detrbench.counting.lint import GUIDELINES, Finding
+from detrbench.counting.profiling import completeness
 from detrbench.models.sources.built import Built
 from detrbench.models.yaml_spec import ModelSpec
 from detrbench.render.layout import Column, Document, Line, Table
@@ -16,13 +17,20 @@ from detrbench.reports.settings import settings_text
 
 
 def document(
-    found: Sequence[Finding], case: Case, built: Built, timed: Result | None, least: float
+    found: Sequence[Finding],
+    case: Case,
+    built: Built,
+    timed: Result | None,
+    least: float,
+    lacking: Sequence[str] = (),
 ) -> Document:
-    """The findings that cost at least `least` of the model as a table, and all of them as data."""
+    """The findings that cost at least `least` of the model as a table, and all of them as data;
+    what they are made of may be `lacking` something, as `not_counted` tells."""
     settings = case.settings_of_counts(built.nc)
     spec = None if built.detector is None else built.detector.spec
     name = case.model.name if spec is None else spec.name
-    records = [_record(finding, spec) for finding in found]
+    whole = completeness(lacking)
+    records = [_record(finding, spec) | whole for finding in found]
     shown = [finding for finding in found if finding.share >= least]
     left_out = (
         f"{len(found) - len(shown)} more cost less than {show_part(least)} of the model each: "
@@ -44,6 +52,7 @@ def document(
         ),
         lines=tuple(_line(finding, timed is not None) for finding in shown),
         notes=(
+            *(f"partial: {one}" for one in lacking),
             *(
                 f"{key}: {one.rule}; cost: {one.cost}"
                 for key, one in GUIDELINES.items()
@@ -58,6 +67,7 @@ def document(
         "model": name,
         "settings": settings,
         "timed_at": timed.settings if timed else None,
+        **whole,
         "guidelines": {
             key: {"rule": one.rule, "cost": one.cost, "unit": one.unit, "share_of": one.total}
             for key, one in GUIDELINES.items()
@@ -67,7 +77,8 @@ def document(
             for record, finding in zip(records, found, strict=True)
         ],
     }
-    return Document((table,), records, data)
+    # Without a finding there is still to say that not everything was looked at.
+    return Document((table,), records or ([whole] if lacking else []), data)
 
 
 def _record(finding: Finding, spec: ModelSpec | None) -> dict[str, Any]:

@@ -143,11 +143,9 @@ def counted(case: Case, by: Grouping | None, convention: str, module: Made | Non
         return replace(blank, status="failed", reason=str(error))
     ours = {one: metrics_of(traced, traced.ops) for one, traced in traces.items()}
     traced = traces[asked]
-    unknown = not_counted(traced)
     return replace(
         blank,
-        status="partial" if unknown else "ok",
-        reason="; ".join(unknown) or None,
+        **completeness(not_counted(traced)),
         metrics=ours[asked],
         parts={by: _parts(traced, by)} if by else {},
         published=[
@@ -184,6 +182,11 @@ def not_counted(traced: Trace) -> tuple[str, ...]:
         f"from {traced.unfollowed} on, what is done depends on the values of the images: it is "
         "not in the figures, and parameters that only it uses count as unused",
     )
+
+
+def completeness(lacking: Sequence[str]) -> dict[str, Any]:
+    """Status and reason of figures that lack what `not_counted` told, as rows and records say."""
+    return {"status": "partial" if lacking else "ok", "reason": "; ".join(lacking) or None}
 
 
 def _likewise(figure: dict[str, Any], case: Case) -> Case:

@@ -156,8 +156,8 @@ class Way(NamedTuple):
     imgsz: int | None
     convention: str | None
     doubled: bool | None
-    nc_low: int
-    nc_high: int
+    nc_low: int | None
+    nc_high: int | None
 
     @classmethod
     def of(cls, match: Match, counted: bool) -> Way:
@@ -172,8 +172,13 @@ class Way(NamedTuple):
         pairs = zip(self[:4], other[:4], strict=True)
         if any(one != two and None not in (one, two) for one, two in pairs):
             return None
-        low, high = max(self.nc_low, other.nc_low), min(self.nc_high, other.nc_high)
         told = self if other.imgsz is None else other
+        # A model with classes of its own says nothing of those of others.
+        lows = [way.nc_low for way in (self, other) if way.nc_low is not None]
+        highs = [way.nc_high for way in (self, other) if way.nc_high is not None]
+        if not lows or not highs:
+            return told._replace(nc_low=None, nc_high=None)
+        low, high = max(lows), min(highs)
         return told._replace(nc_low=low, nc_high=high) if low <= high else None
 
 

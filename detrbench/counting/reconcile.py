@@ -11,7 +11,7 @@ from detrbench.core.errors import UsageError
 from detrbench.core.units import Printed
 from detrbench.counting.conventions import CONVENTIONS
 from detrbench.counting.installed_counters import COUNTERS, Counted, CounterMissing, run_counter
-from detrbench.counting.profiling import build_to_count, trace_case
+from detrbench.counting.profiling import build_to_count, not_counted, trace_case
 from detrbench.models.sources import build_model
 from detrbench.models.sources.built import Built
 from detrbench.reports.case import Case
@@ -32,6 +32,7 @@ class Reconciliation:
     components: dict[str, dict[str, int]]  # component -> conventions that know it -> MACs
     counted: tuple[Counted, ...]  # the real counters that ran here
     missing: dict[str, str]  # why others did not, by import name
+    not_counted: tuple[str, ...] = ()  # what is in no component, in words
 
     def total(self, convention: str) -> int:
         """MACs of all components."""
@@ -68,7 +69,8 @@ def reconcile(case: Case, progress: Progress = lambda text, phase: None) -> Reco
             counted.append(run_counter(name, real.module, how.imgsz, how.batch))
         except CounterMissing as error:
             missing[name] = str(error)
-    return Reconciliation(_title(case, real), real.nc, components, tuple(counted), missing)
+    unknown = not_counted(traced)
+    return Reconciliation(_title(case, real), real.nc, components, tuple(counted), missing, unknown)
 
 
 # --- searching ---------------------------------------------------------------------------------
@@ -91,11 +93,12 @@ class Settings(NamedTuple):
 
 @dataclass(frozen=True)
 class Match:
-    """Class counts `nc_low` to `nc_high` under one way to count, with the figures at both."""
+    """Class counts `nc_low` to `nc_high` under one way to count, with the figures at both; None
+    where nobody can change the model's own."""
 
     settings: Settings
-    nc_low: int
-    nc_high: int
+    nc_low: int | None
+    nc_high: int | None
     params: tuple[int, int]
     flops: tuple[int, int]  # MACs where not doubled
 
@@ -109,6 +112,8 @@ class Search:
     closest: Match  # where none does, the one whose worst relative deviation is least
     deviation: float  # that deviation
     sizes: tuple[int, ...]  # the image sizes tried
+    not_counted: tuple[str, ...] = ()  # what is in no figure that was tried, in words
+    fixed: tuple[str, ...] = ()  # what could not be tried: "classes", "fusing"
 
 
 def search(
@@ -129,24 +134,32 @@ def search(
     lines = list(_lines(case, progress, everything=gflops is not None))
     matches, tried = [], []
     for line in lines:
-        fitting = [nc for nc in range(1, MOST_CLASSES + 1) if line.prints(nc, params, gflops)]
+        most = MOST_CLASSES if line.has_classes else 1
+        fitting = [nc for nc in range(1, most + 1) if line.prints(nc, params, gflops)]
         matches += [line.match(run[0], run[-1]) for run in _runs(fitting)]
-        likely = (1, 80, line.nearest(params, gflops))
+        likely = (1, 80, line.nearest(params, gflops)) if line.has_classes else (1,)
         tried += [(line.deviation(nc, params, gflops), line.match(nc, nc)) for nc in likely]
     # Every stride divides 640, so there is at least one line.
     deviation, closest = min(tried, key=lambda pair: pair[0])
     confirmed = tuple(match for match in matches if _confirmed(case, match))
     sizes = tuple(dict.fromkeys(line.settings.imgsz for line in lines))
-    return Search(_title(case, build_to_count(case)), confirmed, closest, deviation, sizes)
+    built = build_to_count(case)
+    unknown = not_counted(trace_case(case.replace(imgsz=(sizes[0], sizes[0])), built))
+    fixed = [] if any(line.has_classes for line in lines) else ["classes"]
+    fixed += [] if any(line.settings.fused for line in lines) else ["fusing"]
+    title = _title(case, built)
+    return Search(title, confirmed, closest, deviation, sizes, unknown, tuple(fixed))
 
 
 @dataclass(frozen=True)
 class _Line:
-    """Figures over the class count: those at one class, and what each further class adds."""
+    """Figures over the class count: those at one class, and what each further class adds; or those
+    of a model that has its own."""
 
     settings: Settings
     params: tuple[int, int]
     flops: tuple[int, int]
+    has_classes: bool = True
 
     def at(self, nc: int) -> tuple[int, int]:
         (params, per_class), (flops, more) = self.params, self.flops
@@ -170,22 +183,26 @@ class _Line:
 
     def match(self, low: int, high: int) -> Match:
         params, flops = zip(self.at(low), self.at(high), strict=True)
+        if not self.has_classes:
+            return Match(self.settings, None, None, params, flops)
         return Match(self.settings, low, high, params, flops)
 
 
 def _lines(case: Case, progress: Progress, everything: bool) -> Iterator[_Line]:
     for fused in (False, True):
-        pair = [case.with_classes(nc).replace(fused=fused) for nc in (1, 2)]
-        builts = [build_to_count(one) for one in pair]
+        pair, builts = _varied(case.replace(fused=fused))
+        if not builts:
+            continue
         stride = 1 if builts[0].detector is None else builts[0].detector.stride
         fitting = [size for size in SIZES if size % stride == 0]
         for size in fitting if everything else fitting[:1]:
             state = "fused" if fused else "unfused"
             progress(f"tracing {state} at {size}x{size}", "searching settings")
-            one, two = (
+            traces = [
                 trace_case(one.replace(imgsz=(size, size)), built)
                 for one, built in zip(pair, builts, strict=True)
-            )
+            ]
+            one, two = traces[0], traces[-1]
             rules = CONVENTIONS.items() if everything else [("core", CONVENTIONS["core"])]
             for (name, rule), doubled in product(rules, (True, False) if everything else (True,)):
                 at_one, at_two = (rule.flops(t.ops) // (1 if doubled else 2) for t in (one, two))
@@ -193,7 +210,23 @@ def _lines(case: Case, progress: Progress, everything: bool) -> Iterator[_Line]:
                     Settings(fused, size, name, doubled),
                     (one.params, two.params - one.params),
                     (at_one, at_two - at_one),
+                    len(traces) > 1,
                 )
+
+
+def _varied(case: Case) -> tuple[list[Case], list[Built]]:
+    """The case with one and with two classes, or as it is, where nobody can change these; nothing
+    where it cannot be fused. Raises UsageError where it cannot be built at all."""
+    refused: UsageError | None = None
+    for cases in ([case.with_classes(nc) for nc in (1, 2)], [case.with_classes(None)]):
+        try:
+            return cases, [build_to_count(one) for one in cases]
+        except UsageError as error:
+            refused = refused or error
+    if case.execution.fused:
+        return [], []
+    assert refused is not None
+    raise refused
 
 
 def _title(case: Case, built: Built) -> str:

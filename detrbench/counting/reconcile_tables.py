@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from detrbench.core.units import show, show_change, show_count, show_many
 from detrbench.counting.conventions import CONVENTIONS
+from detrbench.counting.profiling import completeness
 from detrbench.counting.published_table import ExplainedRow, ExplainedTable, Way
 from detrbench.counting.reconcile import Match, Reconciliation, Search
 from detrbench.render.layout import Column, Document, Line, Table
@@ -14,8 +15,9 @@ from detrbench.reports.case import Case
 
 
 def components_document(result: Reconciliation, case: Case) -> Document:
+    whole = completeness(result.not_counted)
     records = [
-        {"component": part} | {f"{name}_macs": booked.get(name) for name in CONVENTIONS}
+        {"component": part} | {f"{name}_macs": booked.get(name) for name in CONVENTIONS} | whole
         for part, booked in result.components.items()
     ]
     settings = case.settings_of_counts(result.nc)
@@ -32,6 +34,7 @@ def components_document(result: Reconciliation, case: Case) -> Document:
             for c in result.counted
         },
         "missing": result.missing,
+        **whole,
     }
     return Document((_components_table(result, settings),), records, data)
 
@@ -60,6 +63,7 @@ def _components_table(result: Reconciliation, settings: dict[str, Any]) -> Table
         columns=(Column("Component", "left"), *map(Column, names)),
         lines=lines,
         notes=(
+            *_partial(result.not_counted),
             *(f"{c.convention}: {c.counter} was run here" for c in result.counted),
             *(f"{name} did not run: {reason}" for name, reason in result.missing.items()),
             *(f"{r.name} ({r.stands_for}): {r.explanation}" for r in CONVENTIONS.values()),
@@ -69,6 +73,7 @@ def _components_table(result: Reconciliation, settings: dict[str, Any]) -> Table
 
 def search_document(found: Search, params: str | None, gflops: str | None) -> Document:
     shown = found.matches or (found.closest,)
+    whole = completeness(found.not_counted)
     records = [_record(match) for match in shown]
     answer = _sentence(found, params, gflops)
     data = {
@@ -76,9 +81,10 @@ def search_document(found: Search, params: str | None, gflops: str | None) -> Do
         "answer": answer,
         "exact": bool(found.matches),
         "sizes_tried": found.sizes,
+        **whole,
         "settings": records,
     }
-    return Document((_search_table(found, shown, answer),), records, data)
+    return Document((_search_table(found, shown, answer),), [r | whole for r in records], data)
 
 
 def _record(match: Match) -> dict[str, Any]:
@@ -100,13 +106,14 @@ def _sentence(found: Search, params: str | None, gflops: str | None) -> str:
     wanted = " and ".join(
         text for text in (params and f"{params} parameters", gflops and f"{gflops} GFLOPs") if text
     )
+    partly = " (partial: not all of it is counted)" if found.not_counted else ""
     if found.matches:
         ways = "; or ".join(_words(match, gflops is not None) for match in found.matches)
-        return f"{found.model} prints exactly {wanted} when {ways}."
+        return f"{found.model}{partly} prints exactly {wanted} when {ways}."
     off = show_change(1 + found.deviation).lstrip("+")
     return (
-        f"Nothing that was tried prints exactly {wanted} for {found.model}; the closest is off by "
-        f"{off}: {_words(found.closest, gflops is not None)}."
+        f"Nothing that was tried prints exactly {wanted} for {found.model}{partly}; the closest is "
+        f"off by {off}: {_words(found.closest, gflops is not None)}."
     )
 
 
@@ -116,10 +123,10 @@ def _words(match: Match, counted: bool) -> str:
 
 
 def _way_words(way: Way) -> str:
-    classes = f"nc={way.nc_low}"
-    if way.nc_high > way.nc_low:
-        classes = f"nc from {way.nc_low} to {way.nc_high}"
-    said = f"{'fused' if way.fused else 'unfused'}, {classes}"
+    classes = "" if way.nc_low is None else f", nc={way.nc_low}"
+    if way.nc_high != way.nc_low:
+        classes = f", nc from {way.nc_low} to {way.nc_high}"
+    said = f"{'fused' if way.fused else 'unfused'}{classes}"
     if way.convention is None:
         return said
     per_mac = "2 FLOPs per MAC" if way.doubled else "MACs called FLOPs"
@@ -134,7 +141,7 @@ def _span(low: object, high: object) -> str:
 def _search_table(found: Search, shown: tuple[Match, ...], answer: str) -> Table:
     lines = tuple(
         Line(
-            _span(m.nc_low, m.nc_high),
+            "its own" if m.nc_low is None else _span(m.nc_low, m.nc_high),
             (
                 "yes" if m.settings.fused else "no",
                 f"{m.settings.imgsz}x{m.settings.imgsz}",
@@ -153,13 +160,19 @@ def _search_table(found: Search, shown: tuple[Match, ...], answer: str) -> Table
             *map(Column, ("Fused", "Image", "Convention", "FLOPs per MAC", "Params (M)", "GFLOPs")),
         ),
         lines=lines,
-        notes=(_tried(found.sizes),),
+        notes=(*_partial(found.not_counted), _tried(found.sizes, found.fixed)),
     )
 
 
-def _tried(sizes: Iterable[int]) -> str:
+def _partial(lacking: Iterable[str]) -> list[str]:
+    return [f"partial: {one}" for one in lacking]
+
+
+def _tried(sizes: Iterable[int], fixed: Collection[str] = ()) -> str:
     of = ", ".join(map(str, sizes))
-    return f"Tried: 1 to 1,300 classes, fused and not, every convention, images of {of}."
+    classes = "its own classes" if "classes" in fixed else "1 to 1,300 classes"
+    fused = "unfused alone" if "fusing" in fixed else "fused and not"
+    return f"Tried: {classes}, {fused}, every convention, images of {of}."
 
 
 # --- a published table -------------------------------------------------------------------------
@@ -204,6 +217,7 @@ def _row_data(one: ExplainedRow) -> dict[str, Any]:
         "model": one.row.model,
         **printed,
         "exact": bool(one.found.matches),
+        **completeness(one.found.not_counted),
         "settings": [_record(match) for match in shown],
     }
 
@@ -233,6 +247,11 @@ def _table_notes(found: ExplainedTable) -> list[str]:
     silent = [f"row {one.row.line} ({one.row.model})" for one in found.rows if not one.ways]
     if silent:
         notes.append(f"of {', '.join(silent)} nothing can be said: no settings print its figures")
+    notes += [
+        f"row {one.row.line} ({one.row.model}) is {lacking}, and what prints it may be wrong"
+        for one in found.rows
+        for lacking in _partial(one.found.not_counted)
+    ]
     if len(found.explained) > 1 and found.common:
         ways = "; or ".join(map(_way_words, found.common[:MOST_WAYS]))
         more = len(found.common) - MOST_WAYS

@@ -30,6 +30,7 @@ from detrbench.machine.devices import parse_device
 from detrbench.machine.environment import Environment
 from detrbench.models.catalog import find_suite
 from detrbench.models.sources import check_unchanged
+from detrbench.models.sources.ultralytics import PREFIX
 from detrbench.render import render
 from detrbench.reports.case import Case
 from detrbench.reports.comparison import Comparison
@@ -130,7 +131,7 @@ def _reader(one: Setting, folder: Path) -> Callable[[Node], Any]:
     """What reads a value of a setting; a file is looked for beside the suite first."""
 
     def path(written: str) -> str:
-        file = _beside(folder, one.parse(written))
+        file = _setting_beside(folder, one.key, one.parse(written))
         is_there = Path(file).exists() if one.key == "blocks" else Path(file).is_file()
         if not is_there:
             raise UsageError(f"{written} is not a file that can be read", hint="Check the path.")
@@ -171,16 +172,26 @@ def _reference(written: str, folder: Path) -> str:
     found = _beside(folder, reference)
     if place.endswith(".py"):
         found = f"{_beside(folder, place)}{colon}{name}"
+    if reference.startswith(PREFIX):
+        found = f"{PREFIX}{_beside(folder, name)}"
     told = {
-        key: _beside(folder, value) if SETTINGS[key].is_file else value
+        key: _setting_beside(folder, key, value) if SETTINGS[key].is_file else value
         for key, value in own.items()
     }
     return named(found, told)
 
 
 def _beside(folder: Path, written: str) -> str:
-    """A path that starts at `folder`, if it leads to a file from there."""
-    return str(folder / written) if (folder / written).is_file() else written
+    """A path that starts at `folder`, if it leads to a model from there: a file, or a folder of
+    transformers, which another folder may be called like."""
+    path = folder / written
+    return str(path) if path.is_file() or (path / "config.json").is_file() else written
+
+
+def _setting_beside(folder: Path, key: str, written: str) -> str:
+    """The same of a setting's file; blocks may also be a folder of modules."""
+    path = folder / written
+    return str(path) if path.is_file() or (key == "blocks" and path.is_dir()) else written
 
 
 # --- running ----------------------------------------------------------------------------------

@@ -32,7 +32,7 @@ from detrbench.models.detector import Detector
 from detrbench.models.folding import Foldable, run_to_fold
 from detrbench.models.nn import BLOCKS, resolve
 from detrbench.models.nn.decoder import RTDETRDecoder
-from detrbench.models.ownblocks import NO_BLOCKS, load_blocks
+from detrbench.models.ownblocks import NO_BLOCKS, file_name, load_blocks
 from detrbench.models.shapes import ShapesOnly
 from detrbench.models.signatures import (
     Call,
@@ -316,7 +316,16 @@ def _cure(row: Row, block: Callable[..., nn.Module], error: Exception) -> str:
         return "forward must not read values of tensors: shapes alone decide what is computed."
     if row.listed and isinstance(error, TypeError | AttributeError):
         return f"`from` is a list: join its rows with Concat before {row.module}."
-    return _arguments_hint(row.module, block)
+    return _shadowing(row.module, block) + _arguments_hint(row.module, block)
+
+
+def _shadowing(name: str, block: Callable[..., nn.Module]) -> str:
+    """That a class of the user's stands in the place of ours, which may not be meant."""
+    found = BLOCKS.get(name, "").partition(":")[0]
+    module = getattr(block, "__module__", "")
+    if not found or module.startswith("detrbench."):
+        return ""
+    return f"this {name} is {file_name(module)}'s, in place of detrbench's own; "
 
 
 def _check_arguments(spec: ModelSpec, row: Row, maker: Maker) -> None:

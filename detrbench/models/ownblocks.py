@@ -83,6 +83,11 @@ def _blocks_of(module: ModuleType) -> Iterator[tuple[str, Any]]:
             yield name, found
 
 
+def file_name(module: str) -> str:
+    """The file that a module is, as far as its name says."""
+    return f"{_shown(module).replace('.', '/')}.py"
+
+
 def _shown(module: str) -> str:
     """A module's name, without what `run_file` puts around a file's."""
     if not module.startswith(RUN_AS):

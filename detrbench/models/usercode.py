@@ -68,9 +68,11 @@ def _way_out(error: BaseException) -> str | None:
     """What lies in the current folder is not imported unasked: any file may be called like a module
     that somebody else needs."""
     name = error.name if isinstance(error, ModuleNotFoundError) else None
-    here = Path((name or "").partition(".")[0])
-    if not name or not (here.is_dir() or here.with_suffix(".py").is_file()):
+    top = (name or "").partition(".")[0]
+    if not top:
         return None
+    if not (Path(top).is_dir() or Path(top).with_suffix(".py").is_file()):
+        return f"{top} is not installed here, nor does it lie beside the file: install it first."
     return f"{name} lies in the current folder: put PYTHONPATH=. before the command, or move it."
 
 
@@ -320,7 +322,9 @@ def _import(dotted: str, where: str) -> ModuleType:
         return importlib.import_module(dotted)
     except (Exception, SystemExit) as error:
         raise UsageError(
-            f"importing {dotted} failed: {type(error).__name__}: {error}", where=where
+            f"importing {dotted} failed: {type(error).__name__}: {error}",
+            where=where,
+            hint=_way_out(error),
         ) from error
 
 

@@ -48,7 +48,8 @@ _LITERALS: Mapping[str, Any] = {"None": None, "True": True, "False": False}
 
 _WAYS_OUT = (
     "A block of your own comes from your file or folder: --blocks FILE.py. A model that Python "
-    "builds is named by its function: my_model.py:build."
+    "builds is named by its function: my_model.py:build. What the installed ultralytics knows, or "
+    "a fork of it, that builds: ultralytics:FILE.yaml."
 )
 # As the public readers of the format guess a scale from a file's name.
 _SCALE_IN_NAME = re.compile(r"yolo(?:e-)?v?\d+([nslmx])(?![a-z0-9])")

@@ -34,6 +34,7 @@ PARTS = ("stage", "module", "op")
 
 MEASURED = tuple(one for one in METRICS.values() if one.spread)
 _PRINTED_TIMES = tuple(one for one in METRICS.values() if one.measured and one.published_as)
+_SAID_IN = {"latency_ms": "ms", "fps": "images/s"}
 
 
 @dataclass(frozen=True)
@@ -354,14 +355,14 @@ def _published_lines(
 ) -> Iterator[Line]:
     """What was printed; ours at its settings, unless `row` is that; by how much ours is off."""
     printed = tuple(figure.get(one.published_as or "") or "" for one in shown)
-    if not any(printed):
+    if not any(printed) and not _times_of(figure):
         return
     ours = [_ours(figure, one, row) for one in shown]
     deviations = tuple(
         "" if one.measured and not _names_device(figure) else deviation_text(figure, one, value)
         for one, value in zip(shown, ours, strict=True)
     )
-    mark = marks.mark(published_note(figure, likewise=any(deviations)) + _times_note(figure))
+    mark = marks.mark(published_note(figure, likewise=any(deviations)) + _times_note(figure, shown))
     yield Line(f"published {mark}", printed, level=1)
     own = [row.metrics.get(one.key) for one in shown]
     if any(value not in (None, here) for value, here in zip(ours, own, strict=True)):
@@ -385,15 +386,26 @@ def published_note(figure: Mapping[str, Any], likewise: bool = True) -> str:
     return f"{label}, {source}{set_up}" if source else f"{label}{set_up}"
 
 
-def _times_note(figure: Mapping[str, Any]) -> str:
-    """What its times are of: who times other images, elsewhere, must not take them for a goal."""
-    if not any(figure.get(one.published_as or "") for one in _PRINTED_TIMES):
+def _times_of(figure: Mapping[str, Any]) -> list[Metric]:
+    return [one for one in _PRINTED_TIMES if figure.get(one.published_as or "")]
+
+
+def _times_note(figure: Mapping[str, Any], shown: Sequence[Metric]) -> str:
+    """What its times are of: who times other images, elsewhere, must not take them for a goal. And
+    which, where they have no column, because nothing was timed."""
+    times = _times_of(figure)
+    if not times:
         return ""
+    names = [one.published_as or "" for one in times if one not in shown]
+    told = ", ".join(f"{figure[name]} {_SAID_IN[name]}" for name in names)
+    told = f" ({told})" if told else ""
     size = (figure.get("settings") or {}).get("imgsz")
     of = [f"images of {size}"] if size else []
     if not _names_device(figure):
         of.append("a machine that it does not name")
-    return f"; its times are of {', on '.join(of)}" if of else ""
+    if of:
+        return f"; its times{told} are of {', on '.join(of)}"
+    return f"; its times{told}" if told else ""
 
 
 def _names_device(figure: Mapping[str, Any]) -> bool:

@@ -500,6 +500,45 @@ def test_code_is_run_for_a_report_only_if_it_is_what_was_measured(tmp_path: Path
         assert "is not the code that was measured" in why
 
 
+UNKNOWN = """
+import torch
+from torch import nn
+
+class Net(nn.Conv2d):
+    def __init__(self):
+        super().__init__(3, 8, 3)
+
+    def forward(self, x):
+        return torch.special.i0e(super().forward(x))
+"""
+
+
+def test_a_model_that_is_not_wholly_counted_teaches_nothing(tmp_path: Path) -> None:
+    (tmp_path / "net.py").write_text(UNKNOWN)
+    (case,) = make_cases([f"{tmp_path}/net.py:Net"], {"imgsz": [(64, 64)]})
+    row = dataclasses.replace(a_row(case.model.name, nc=None), case=case)
+    found, (why,), _ = measured_in({"a.json": Report((row,))}, PROFILE)
+    assert not found
+    assert "no formula for aten.special_i0e: 1 of 2 kernels" in why
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_a_prediction_of_what_is_not_wholly_counted_says_so(
+    format: str, lesson: Lesson, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "net.py").write_text(UNKNOWN)
+    dataclasses.replace(PROFILE, learned=lesson.to_dict()).save(tmp_path / "device.json")
+    command = ["predict", f"{tmp_path}/net.py:Net", "--imgsz", "64"]
+    command += ["--device-profile", str(tmp_path / "device.json"), "--format", format]
+    assert main(command) == 4
+    told = " ".join(capsys.readouterr().out.split())
+    assert "partial" in told
+    assert "special" in told
+    if format == "json":
+        (one,) = json.loads(told)["predictions"]
+        assert (one["status"], one["low"], one["high"]) == ("partial", None, None)
+
+
 def test_another_machine_s_report_is_refused() -> None:
     other = Report((a_row(),), environment={"processor": "y"})
     with pytest.raises(UsageError, match=r"processor \(y, x\)"):

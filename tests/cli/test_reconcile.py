@@ -16,6 +16,7 @@ import torch
 from detrbench.cli import main
 from detrbench.counting import reconcile
 from detrbench.counting.conventions import CONVENTIONS
+from detrbench.render import FORMATS
 from tests.counting.once import counted_once
 
 
@@ -131,7 +132,8 @@ def test_components_as_csv_and_text(
     assert main([*command, "-o", str(file)]) == 0
     assert capsys.readouterr().out == ""
     rows = list(csv.DictReader(io.StringIO(file.read_text(encoding="utf-8"))))
-    assert list(rows[0]) == ["component", *(f"{name}_macs" for name in CONVENTIONS)]
+    columns = ["component", *(f"{name}_macs" for name in CONVENTIONS), "status", "reason"]
+    assert list(rows[0]) == columns
     assert rows[0]["component"] == "convolutions"
     assert main(command) == 0
     text = capsys.readouterr().out
@@ -208,3 +210,44 @@ def test_nothing_can_be_found_for_zero(
 ) -> None:
     assert main(["reconcile", "shufflev2-x0.5", flag, figure]) == 2
     assert flag in capsys.readouterr().err
+
+
+# --- what is not counted ---
+
+UNKNOWN = """
+import torch
+from torch import nn
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.a, self.b = nn.Conv2d(3, 8, 3, 2, 1), nn.Conv2d(8, 80, 1)
+
+    def forward(self, x):
+        return self.b(torch.special.i0e(self.a(x)))
+"""
+
+
+@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("way", ["components", "search", "table", "lint"])
+def test_what_is_not_counted_is_said_in_every_format(
+    way: str, format: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "net.py").write_text(UNKNOWN, encoding="utf-8")
+    net = f"{tmp_path}/net.py:Net"
+    (tmp_path / "paper.csv").write_text(f"model,params\n{net},944\n", encoding="utf-8")
+    command = {
+        "components": ["reconcile", net, "--imgsz", "64"],
+        "search": ["reconcile", net, "--params", "0.000944M"],
+        "table": ["reconcile", "--table", str(tmp_path / "paper.csv")],
+        "lint": ["lint", net, "--imgsz", "64"],
+    }[way]
+    assert main([*command, "--format", format]) == 4
+    told = " ".join(capsys.readouterr().out.split())
+    assert "partial" in told
+    assert "special" in told
+    assert "1 of 3 kernels" in told
+    if (way, format) == ("search", "table"):
+        assert "net.py:Net (partial: not all of it is counted) prints exactly" in told
+        assert "when unfused." in told
+        assert "Tried: its own classes, unfused alone, every" in told

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 import random
 import signal
@@ -21,10 +22,11 @@ from detrbench.counting.profiling import profile
 from detrbench.counting.worker import Past
 from detrbench.models.catalog import find_model
 from detrbench.models.model import hashed
+from detrbench.models.sources import huggingface, onnx
 from detrbench.reports.case import Case
 from detrbench.reports.metrics import METRICS
 from detrbench.reports.parse_cases import make_cases
-from detrbench.reports.report import Report
+from detrbench.reports.report import Report, Result
 from detrbench.timing.plan import Budget
 from detrbench.timing.process import Request
 from detrbench.timing.records import Outcome as Process
@@ -262,6 +264,38 @@ def test_what_is_said_to_be_new_must_be_named(model: Path) -> None:
     asked = Asked(request_of(model), "main", new=frozenset(["other.yaml"]))
     with pytest.raises(UsageError, match=r"--new: other\.yaml is not among the models"):
         gated(asked, Policy(), Machine())
+
+
+def test_a_folder_of_transformers_is_compared_with_what_it_was(
+    model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever builds it, here nobody: its past is resolved, and counted from the revision's."""
+    monkeypatch.setattr(huggingface, "find_spec", lambda name: name)
+    folder = model.with_name("detr")
+    folder.mkdir()
+    (folder / "config.json").write_text('{"model_type": "detr", "d_model": 1}')
+    git(model.parent, "add", ".")
+    git(model.parent, "commit", "--quiet", "-m", "a folder")
+    (folder / "config.json").write_text('{"model_type": "detr", "d_model": 2}')
+
+    def count(cases: Sequence[Case], past: Past | None = None) -> Report:
+        (case,) = cases
+        read = json.loads((Path(case.model.reference) / "config.json").read_text())
+        name, settings = case.model.name, case.settings_of_counts(None)
+        return Report((Result(name, name, settings, {"params": read["d_model"]}, case=case),))
+
+    asked = Asked(request_of(folder), "main", counts_only=True)
+    versus = compare_with_revision(asked, count=count)
+    assert [row.metrics["params"] for row in (*versus.then.rows, *versus.now.rows)] == [1, 2]
+
+
+def test_a_graph_is_gated_by_counts_alone(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(onnx, "find_spec", lambda name: name)
+    graph = model.with_name("net.onnx")
+    graph.write_bytes(b"any")
+    with pytest.raises(UsageError, match="ONNX graph is counted") as caught:
+        compare(model, Machine(), [graph])
+    assert "--counts-only" in (caught.value.hint or "")
 
 
 def test_a_moved_model_is_compared_with_what_it_was(model: Path) -> None:

@@ -88,6 +88,33 @@ def test_a_reference_leads_to_what_the_revision_had_under_it(repository: Path) -
         assert revision.reference(f"{models}/new.py:build") is None
 
 
+@pytest.mark.parametrize(
+    ("reference", "there"),
+    [
+        ("{0}/detr", "{1}/detr"),
+        ("{0}/detr/config.json", "{1}/detr/config.json"),
+        ("{0}/net.pt2", "{1}/net.pt2"),
+        ("{0}/net.onnx", "{1}/net.onnx"),
+        ("ultralytics:{0}/mine.yaml", "ultralytics:{1}/mine.yaml"),
+    ],
+)
+def test_models_of_every_source_are_found_in_the_revision(
+    reference: str, there: str, repository: Path
+) -> None:
+    models = repository / "models"
+    (models / "detr").mkdir()
+    (models / "detr" / "config.json").write_text('{"model_type": "detr"}')
+    for name in ("net.pt2", "net.onnx"):
+        (models / name).write_bytes(b"any")
+    git(repository, "add", ".")
+    git(repository, "commit", "--quiet", "-m", "all kinds")
+    asked = reference.format(models)
+    with unpacked("main", file_of(asked)) as revision:
+        assert revision.reference(asked) == there.format(models, revision.folder / "models")
+    with unpacked("main~1", file_of(asked)) as revision:
+        assert (revision.reference(asked) is None) is not asked.endswith("mine.yaml")
+
+
 def test_a_plain_module_s_file_is_found_from_here(
     repository: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

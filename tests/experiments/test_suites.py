@@ -26,6 +26,7 @@ from detrbench.experiments.suites import (
 )
 from detrbench.machine.environment import Environment
 from detrbench.models.model import File, Model
+from detrbench.models.sources import huggingface, ultralytics
 from detrbench.reports.case import Case, Execution
 from detrbench.reports.comparison import Comparison, Side
 from detrbench.reports.parse_cases import make_cases
@@ -131,6 +132,25 @@ def test_files_of_every_kind_start_at_the_suite(tmp_path: Path) -> None:
     assert first.backbone_weights == f"{tmp_path}/weights.pth"
     assert (first.seed, second.seed) == (0, 7)
     assert len(first.files) == 3
+
+
+def test_folders_and_what_others_build_start_at_the_suite(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for source in (huggingface, ultralytics):
+        monkeypatch.setattr(source, "find_spec", lambda name: name)
+    for folder in ("detr", "shufflev2", "blocks"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "detr" / "config.json").write_text('{"model_type": "detr"}')
+    (tmp_path / "blocks" / "parts.py").write_text("")
+    (tmp_path / "fork.yaml").write_text("")
+    path = write(tmp_path, "models: [detr, 'ultralytics:fork.yaml', shufflev2]\n")
+    assert [case.model.reference for case in load_suite(path).cases] == [
+        f"{tmp_path}/detr", f"ultralytics:{tmp_path}/fork.yaml", "shufflev2",
+    ]  # fmt: skip
+    path = write(tmp_path, "models: ['rtdetr-l@blocks=blocks']\nsettings: {blocks: ./blocks}\n")
+    (case,) = load_suite(path).cases
+    assert case.model.blocks == f"{tmp_path}/blocks"
 
 
 @pytest.mark.parametrize("spelling", ["fuse", "fused"])

@@ -315,6 +315,7 @@ def test_everything_unknown_is_said_at_once_with_the_ways_out(write: Write) -> N
     assert "Fuze:" not in message  # nothing is near
     assert "--blocks FILE.py" in message
     assert "my_model.py:build" in message
+    assert "ultralytics:FILE.yaml" in message
 
 
 def test_top_level_variables_stand_in_rows(write: Write) -> None:

@@ -252,6 +252,22 @@ def test_images_per_second_are_shown_where_somebody_published_them() -> None:
     assert "Images per second" not in line_of(quiet, "m")
 
 
+@pytest.mark.parametrize("format", ["table", "markdown", "latex", "html", "json"])
+def test_published_times_are_said_where_nothing_was_timed(format: str) -> None:
+    """As of a model that is counted: a column of times would be empty."""
+    figure = {"label": "Theirs", "latency_ms": "9.31", "fps": "107", "settings": {"imgsz": 640}}
+    row = Result("m", "m", {"imgsz": "640x640"}, {"params": 1}, published=[figure])
+    text = render(Report((row,)), format)
+    assert "9.31" in text
+    assert "107" in text
+    if format == "table":
+        assert "published [1]" in text
+        assert "its times (9.31 ms, 107 images/s) are of images of 640" in " ".join(text.split())
+    named = {**figure, "settings": {"device": "cuda"}}
+    other = dataclasses.replace(row, published=[named])
+    assert "; its times (9.31 ms, 107 images/s)" in document(Report((other,))).tables[0].notes[0]
+
+
 def test_counts_at_several_settings_stand_in_one_table_times_in_one_for_each() -> None:
     sizes = {"imgsz": [(320, 320), (640, 640)], "batch": [1]}
     cases = make_cases(["rtdetr-l", "shufflev2"], sizes)

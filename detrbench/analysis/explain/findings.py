@@ -93,6 +93,7 @@ class TimedModel:
     whole: TimedPart  # the uninstrumented forward pass; its floor is not used, see `floor_s`
     parts: tuple[TimedPart, ...]  # in the order of the model
     scale: float = 1.0  # of the parts' times, to add up to the whole; 1: timed as they are
+    lacking: str | None = None  # what is not in its counts and floors
 
     @property
     def seconds(self) -> float:

@@ -204,6 +204,7 @@ def _sides(
             whole=_part(dissected.whole, whole, found),
             parts=tuple(_part(counted, each, found) for counted, each in pairs),
             scale=scale,
+            lacking=dissected.lacking,
         )
 
 

@@ -15,7 +15,7 @@ from detrbench.analysis.explain.findings import Counted
 from detrbench.analysis.explain.replay import Calls, module_calls, stage_calls
 from detrbench.analysis.probe.ceilings import work_of
 from detrbench.core.errors import UsageError, nearest
-from detrbench.counting.profiling import MODULE_DEPTH, metrics_of
+from detrbench.counting.profiling import MODULE_DEPTH, metrics_of, not_counted
 from detrbench.counting.tracing import (
     GROUPINGS,
     Grouping,
@@ -51,6 +51,7 @@ class Dissected:
     parts: tuple[Counted, ...]
     steps: tuple[Step, ...]  # one that times each part; by operator there is one for them all
     readings: Sequence[Mapping[str, float]] = ()  # of operators, by name, for every call of that
+    lacking: str | None = None  # what is in no count
 
 
 def dissect(
@@ -72,9 +73,10 @@ def dissect(
     if by not in GROUPINGS:
         raise UsageError(f"cannot take a model apart by {by!r}", hint=nearest(by, GROUPINGS))
     whole = _counted("whole", "whole", traced, traced.ops)
+    lacking = "; ".join(not_counted(traced)) or None
     if by == "op":
         timer = OperatorTimes(model, images, clock)
-        return Dissected(whole, _operators(traced), (timer,), timer.readings)
+        return Dissected(whole, _operators(traced), (timer,), timer.readings, lacking)
     there = {part.name: part for part in traced.parts(by, MODULE_DEPTH) if part.ops}
     if len(there) < 2:
         raise UsageError(
@@ -93,6 +95,7 @@ def dissect(
             for part in (there[path],)
         ),
         tuple(make(call, clock) for call in calls.values()),
+        lacking=lacking,
     )
 
 

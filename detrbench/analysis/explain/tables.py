@@ -133,7 +133,8 @@ def _side(row: Result, by: str, whole: Mapping[str, Any]) -> TimedModel:
     work = Work(**whole["work"])
     # A whole's own floor is never looked at, for it is the sum of its parts'.
     own = TimedPart("whole", "whole", work, counts, Floor(0.0, 0.0, 0.0), timed)
-    return TimedModel(_name(row), own, parts, float(whole["scale"]))
+    lacking = row.reason if row.status == "partial" else None
+    return TimedModel(_name(row), own, parts, float(whole["scale"]), lacking)
 
 
 def _name(row: Result) -> str:
@@ -164,8 +165,11 @@ def all_tries(explanation: Explanation) -> tuple[Try, ...]:
 
 def row_of(cell: Result, side: TimedModel, explanation: Explanation) -> Result:
     """A timed row with what was counted of the model, its floors and its parts."""
+    partial = cell.status == "ok" and side.lacking is not None
     return dataclasses.replace(
         cell,
+        status="partial" if partial else cell.status,
+        reason=side.lacking if partial else cell.reason,
         metrics={**cell.metrics, **side.whole.counts, **_floors(side)},
         parts={explanation.by: [_entry(part) for part in side.parts]},
         notes=(*cell.notes, *_side_notes(side, explanation)),
@@ -208,6 +212,8 @@ _NO_COUNTS = _entry(_NOTHING).keys()
 
 
 def _side_notes(side: TimedModel, explanation: Explanation) -> Iterator[str]:
+    if side.lacking is not None:
+        yield f"partial: {side.lacking}"
     if side.scale != 1.0:
         yield (
             f"operators are timed inside the pass, which takes {show_quantity(side.seconds, 's')} "

@@ -72,6 +72,11 @@ def _doubts(explanation: Explanation) -> Iterator[str]:
     elif seen.disturbed:
         yield f"Measured {seen.disturbed}: what follows is rough."
     for side in (explanation.baseline, explanation.variant):
+        if side.lacking is not None:
+            yield (
+                f"The counts of {side.model} are partial ({side.lacking}): what follows is rough, "
+                "and FLOPs do not compare."
+            )
         if not side.reconciled:
             much = _compared(side.parts_s / side.seconds, "less", "more", "as much")
             yield (

@@ -76,12 +76,20 @@ class Bench:
         )
 
     def cost(self, model: str, other: str, key: str) -> float | None:
-        """A count of `model` over that of `other`; `None` where either is missing."""
+        """A count of `model` over that of `other`; `None` where either is missing or not whole."""
         here, there = (
-            self.rows[name].metrics.get(key) if name in self.rows else None
+            self.rows[name].metrics.get(key)
+            if name in self.rows and name not in self.partial
+            else None
             for name in (model, other)
         )
         return here / there if here and there else None
+
+    @property
+    def partial(self) -> dict[str, str]:
+        """Models whose counts lack something -> what."""
+        rows = ((name, row) for name, row in self.rows.items() if row.status == "partial")
+        return {name: row.reason or "no reason was recorded" for name, row in rows}
 
     def has(self, *models: str) -> bool:
         """Whether all of them were timed here."""

@@ -238,7 +238,7 @@ def _access(bench: Bench) -> _Found:
     flops, access = (bench.cost(V1, V2, key) for key in ("flops", "memory_access_elements"))
     judged = bench.versus(V1, V2)
     if flops is None or access is None:
-        return Ruling.NOT_MEASURED, "The report holds no counts of both.", {}
+        return Ruling.NOT_MEASURED, "The report holds no whole counts of both.", {}
     return (
         Ruling.SUPPORTED if access > flops else Ruling.NOT_SUPPORTED,
         f"{_on(bench)}, the detector with {V1} against that with {V2}: memory access "
@@ -420,7 +420,16 @@ def _over(
         return Part(text, Ruling.NOT_MEASURED, f"Not measured: {lacking}{hint}.")
     rulings, said, figures = zip(*map(judge, able), strict=True)
     by_bench = dict(zip(map(_on, able), figures, strict=True))
-    return Part(text, combine(rulings), " ".join(said), by_bench)
+    partial_counts = dict.fromkeys(each for bench in able for each in _lacking(bench, models))
+    return Part(text, combine(rulings), " ".join((*said, *partial_counts)), by_bench)
+
+
+def _lacking(bench: Bench, models: Sequence[str]) -> Iterator[str]:
+    """Sentences on those of `models`, or of all where none is named, that are not wholly counted.
+    No ruling rests on their counts."""
+    for name, why in bench.partial.items():
+        if name in (models or bench.models):
+            yield f"The counts of {name} are partial, and are left out: {why}."
 
 
 def _ruling(judged: Judgement, claimed: Verdict) -> Ruling:

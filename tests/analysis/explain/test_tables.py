@@ -189,3 +189,18 @@ def test_what_spoils_a_run_is_a_reason_of_its_comparison() -> None:
     (pair,) = with_samples(explanation, BEFORE, AFTER).comparisons
     assert pair.verdict is None
     assert pair.reasons[1].startswith("contended: this process waited 90% of the time")
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_what_is_not_counted_is_said_in_every_format(format: str) -> None:
+    explanation = CASES["part of it"]
+    variant = dataclasses.replace(explanation.variant, lacking="no formula for aten.special_i0e")
+    report = a_report(dataclasses.replace(explanation, variant=variant))
+    assert report.exit_code == 4
+    assert [row.status for row in report.rows] == ["ok", "partial"]
+    shown = " ".join(render(Report.from_json(report.to_json()), format).split())
+    assert "partial" in shown
+    assert "special" in shown
+    if format == "table":
+        said = "The counts of small are partial (no formula for aten.special_i0e): what follows is"
+        assert said in shown

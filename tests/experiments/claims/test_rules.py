@@ -203,6 +203,27 @@ def test_memory_access_that_was_not_counted() -> None:
     assert "all of shufflev1" in part(judged(report({V2: 0.6})), 3, "a").evidence
 
 
+def test_no_ruling_rests_on_counts_that_are_not_whole() -> None:
+    counts = {
+        BASE: {"flops": 100.0},
+        V2: {"flops": 60.0, "memory_access_elements": 1.0},
+        V1: {"flops": 50.0, "memory_access_elements": 3.0},
+    }
+    whole = report({V2: 0.6, V1: 0.7}, counts)
+    lacking = [
+        replace(row, status="partial", reason="no formula for aten.foo") if row.model == V1 else row
+        for row in whole.rows
+    ]
+    claims = judged(replace(whole, rows=tuple(lacking)))
+    assert part(judged(whole), 3, "a").ruling is SUPPORTED
+    access, per_flop = part(claims, 3, "a"), part(claims, 1, "a")
+    assert access.ruling is NOT_MEASURED
+    assert "of 1 pairs" in per_flop.evidence, "those without it are left"
+    for one in (access, per_flop):
+        said = f"The counts of {V1} are partial, and are left out: no formula for aten.foo."
+        assert said in one.evidence
+
+
 @pytest.mark.parametrize(
     ("changed", "letter", "ruling"),
     [
