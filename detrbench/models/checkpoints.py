@@ -1,8 +1,7 @@
 """Weights for a whole detector, from files of others that are only ever read as data.
 
 Understood are state_dicts, the checkpoints of official RT-DETR (Apache-2.0), whose names are
-translated row by row, and Ultralytics' checkpoints. The latter pickle a whole model: its classes
-are stood in for by empty ones, so that nothing but tensors and their names is taken from it.
+translated row by row, and Ultralytics' checkpoints.
 """
 
 from __future__ import annotations
@@ -15,13 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from detrbench.core.errors import UsageError, first_line
+from detrbench.core.errors import UsageError
 from detrbench.models.detector import Detector
-from detrbench.models.packed import check_weights
-from detrbench.models.weights import some
-
-_HOLDERS = ("ema", "model", "module", "state_dict", "net", "weights")
-"""Keys under which training programs keep a model; averaged weights are what they evaluate."""
+from detrbench.models.tensors import read_tensors, some
 
 
 def load_weights(detector: Detector, path: str | Path) -> tuple[str, ...]:
@@ -67,92 +62,6 @@ def _left(
     ):
         if names:
             yield f"{len(names)} {what}: {some(names)}"
-
-
-# --- reading -----------------------------------------------------------------------------------
-
-
-class _Husk:
-    """Stands in for every class and function that a pickle names: keeps what it is given, and does
-    nothing."""
-
-    def __new__(cls, *args: Any, **options: Any) -> _Husk:
-        return super().__new__(cls)
-
-    def __init__(self, *args: Any, **options: Any) -> None:
-        pass
-
-    def __setstate__(self, state: object) -> None:
-        if isinstance(state, dict):
-            self.__dict__.update(state)
-
-    def __setitem__(self, key: object, value: object) -> None:
-        pass
-
-
-def read_tensors(path: Path) -> dict[str, Tensor]:
-    """The tensors of a file by their names. No code in it is run. Raises UsageError where it cannot
-    be read so, or holds none."""
-    if not path.is_file():
-        raise UsageError("there is no such file", where=str(path), hint="Check --weights.")
-    check_weights(path)
-    try:
-        content = _load(path)
-    except Exception as error:  # the bytes of any file may make the reader stumble in any way
-        first = first_line(error) or type(error).__name__
-        raise UsageError(
-            f"it cannot be read as weights: {first}",
-            where=str(path),
-            hint="Save only tensors: torch.save(model.state_dict(), path).",
-        ) from error
-    found = dict(_tensors(_held(content)))
-    if not found:
-        raise UsageError(
-            "it holds no tensors with names",
-            where=str(path),
-            hint="Save them: torch.save(model.state_dict(), path).",
-        )
-    return found
-
-
-def _load(path: Path) -> object:
-    if path.suffix == ".safetensors":
-        from safetensors.torch import load_file
-
-        return load_file(path)
-    try:
-        names = torch.serialization.get_unsafe_globals_in_checkpoint(path)
-    except ValueError:  # an old file, without an archive around it
-        names = []
-    husks: list[Any] = [(_Husk, name) for name in names]
-    with torch.serialization.safe_globals(husks):
-        return torch.load(path, map_location="cpu", weights_only=True)
-
-
-def _held(content: object) -> object:
-    """The model in what a training program saved beside it."""
-    while isinstance(content, Mapping):
-        holders = [key for key in _HOLDERS if isinstance(content.get(key), (Mapping, _Husk))]
-        if not holders:
-            return content
-        content = content[holders[0]]
-    return content
-
-
-def _tensors(held: object, prefix: str = "") -> Iterator[tuple[str, Tensor]]:
-    """Of a state_dict, or of a module's husk as its state_dict would have them."""
-    if isinstance(held, Mapping):
-        yield from ((key, each) for key, each in held.items() if isinstance(each, Tensor))
-        return
-    parts = vars(held) if isinstance(held, _Husk) else {}
-    for kind in ("_parameters", "_buffers"):
-        for name, each in dict(parts.get(kind) or {}).items():
-            if isinstance(each, Tensor) and name not in parts.get(
-                "_non_persistent_buffers_set", ()
-            ):
-                yield f"{prefix}{name}", each.detach()
-    for name, each in dict(parts.get("_modules") or {}).items():
-        yield from _tensors(each, f"{prefix}{name}.")
 
 
 # --- names -------------------------------------------------------------------------------------

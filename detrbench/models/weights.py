@@ -5,16 +5,12 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
-import torch
 from torch import Tensor
 
-from detrbench.core.errors import DetrbenchWarning, UsageError, first_line
+from detrbench.core.errors import DetrbenchWarning, UsageError
 from detrbench.models.detector import Detector
-from detrbench.models.packed import check_weights
-
-SHOWN = 5  # names listed in a message before "and N more"
+from detrbench.models.tensors import read_tensors, some
 
 Tensors = Mapping[str, Tensor]
 
@@ -24,13 +20,13 @@ def load_backbone(detector: Detector, path: str | Path) -> None:
 
     Understood are torchvision's state_dicts, where the model file maps their prefixes to rows
     (`backbone_weights`) or the backbone is a TorchVision row, and this model's own `model.<row>.`
-    keys. The file is loaded with `weights_only=True`: no code in it is run.
+    keys. No code in the file is run.
 
     Raises UsageError where the file cannot be read, or a tensor is missing or of another shape.
     Warns (DetrbenchWarning) of entries that were not used, such as a classifier's.
     """
     where = str(path)
-    offered = _read(Path(path))
+    offered = read_tensors(Path(path), flag="--backbone-weights")
     rows = [row.index for row in detector.spec.rows if row.stage == "backbone"]
     foreign = _prefixes(detector, rows)
     prefixes = foreign | {f"model.{row}": f"model.{row}" for row in rows}
@@ -54,32 +50,6 @@ def load_backbone(detector: Detector, path: str | Path) -> None:
             DetrbenchWarning,
             stacklevel=2,
         )
-
-
-def _read(path: Path) -> dict[str, Tensor]:
-    if not path.is_file():
-        raise UsageError("there is no such file", where=str(path), hint="check --backbone-weights.")
-    check_weights(path)
-    try:
-        content: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # the bytes of any file may make the reader stumble in any way
-        first = first_line(error) or type(error).__name__
-        raise UsageError(
-            f"the file is not a plain state_dict: {first}",
-            where=str(path),
-            hint="save only tensors: torch.save(model.state_dict(), path).",
-        ) from error
-    if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
-        content = content["state_dict"]
-    if not isinstance(content, Mapping) or not all(
-        isinstance(k, str) and isinstance(v, Tensor) for k, v in content.items()
-    ):
-        raise UsageError(
-            "the file holds no state_dict: names with tensors",
-            where=str(path),
-            hint="save one: torch.save(model.state_dict(), path).",
-        )
-    return dict(content)
 
 
 def _own_key(prefixes: Mapping[str, str], key: str) -> str | None:
@@ -130,9 +100,3 @@ def _check(wanted: Tensors, renamed: Mapping[str, str], offered: Tensors, where:
             where=where,
             hint="the file must be of the same backbone, of the same width.",
         )
-
-
-def some(names: Iterable[str]) -> str:
-    names = list(names)
-    more = len(names) - SHOWN
-    return ", ".join(names[:SHOWN]) + (f" and {more} more" if more > 0 else "")

@@ -13,10 +13,11 @@ from torch import Tensor, nn
 
 from detrbench import build
 from detrbench.core.errors import UsageError
-from detrbench.models.checkpoints import load_weights, read_tensors
+from detrbench.models.checkpoints import load_weights
 from detrbench.models.detector import Detector
 from detrbench.models.model import Model
 from detrbench.models.sources import build_model, resolve
+from detrbench.models.tensors import read_tensors
 
 
 @pytest.fixture(scope="module")

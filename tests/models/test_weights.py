@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from detrbench.core.errors import UsageError
+from detrbench.core.errors import DetrbenchWarning, UsageError
 from detrbench.models.builder import build
+from detrbench.models.tensors import read_tensors
 
 
 class Payload:
@@ -25,7 +26,7 @@ class Payload:
 def test_code_in_a_file_is_not_run(tmp_path: Path) -> None:
     trace = tmp_path / "was-run"
     torch.save({"conv1.0.weight": Payload(trace)}, tmp_path / "hostile.pth")
-    with pytest.raises(UsageError, match="not a plain state_dict"):
+    with pytest.raises(UsageError, match=r"pickled pathlib.* loading it runs code"):
         build("shufflev2-x0.5", backbone_weights=tmp_path / "hostile.pth")
     assert not trace.exists()
     with (tmp_path / "hostile.pth").open("rb") as file:
@@ -48,8 +49,35 @@ def test_not_a_checkpoint(content: bytes, tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", [[torch.zeros(1)], {"a": 1}, torch.zeros(1)])
 def test_not_a_state_dict(content: object, tmp_path: Path) -> None:
     torch.save(content, tmp_path / "odd.pth")
-    with pytest.raises(UsageError, match="no state_dict"):
+    with pytest.raises(UsageError, match="it holds no tensors with names"):
         build("shufflev2-x0.5", backbone_weights=tmp_path / "odd.pth")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("net.onnx", b"\x08\x08\x12\x07pytorch", "nothing that torch.save wrote"),
+        ("config.json", b'{"model_type": "detr"}', "nothing that torch.save wrote"),
+        ("net.engine", b"any", "this is a TensorRT engine"),
+        ("cut.pt", b"PK\3\4 and no more", "this is a zip archive that is broken or cut short"),
+    ],
+)
+def test_a_file_of_another_kind_is_told_without_torchs_advice_to_run_it(
+    name: str, content: bytes, said: str, tmp_path: Path
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(UsageError, match=f"it cannot be read as weights: .*{said}") as caught:
+        read_tensors(tmp_path / name)
+    assert "weights_only" not in str(caught.value)
+
+
+def test_weights_of_a_backbone_are_found_in_what_training_programs_save(tmp_path: Path) -> None:
+    source = build("shufflev2-x0.5", seed=1)
+    torch.save({"model": source, "ema": None, "train_args": {}}, tmp_path / "best.pt")
+    with pytest.warns(DetrbenchWarning, match="entries were not used"):
+        target = build("shufflev2-x0.5", backbone_weights=tmp_path / "best.pt")
+    key = "model.2.3.branch2.5.weight"
+    assert torch.equal(target.state_dict()[key], source.state_dict()[key])
 
 
 def test_nothing_that_belongs_here(tmp_path: Path) -> None:

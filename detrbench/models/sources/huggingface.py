@@ -233,7 +233,7 @@ def _made(
 
 
 def _unfit(info: Mapping[str, Any]) -> Iterator[str]:
-    from detrbench.models.weights import some
+    from detrbench.models.tensors import some
 
     told = {
         "missing_keys": "tensors are not in the file of weights, and random",
