@@ -72,6 +72,9 @@ def read_table(path: Path) -> tuple[PublishedRow, ...]:
         said = f"cannot be read: {error}"
         raise UsageError(said, where=str(path), hint="Save it as CSV in UTF-8.") from error
     first = text.partition("\n")[0]
+    if not any(map(first.count, ",;\t")) and any(map(first.count, "|&")):
+        kind = "Markdown" if "|" in first else "LaTeX"
+        raise UsageError(f"is a table in {kind}, not CSV", where=f"{path}, row 1", hint=_FORM)
     reader = csv.reader(text.splitlines(), delimiter=max(",;\t", key=first.count), strict=True)
     try:
         lines = [(reader.line_num, cells) for cells in reader if any(map(str.strip, cells))]

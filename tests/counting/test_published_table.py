@@ -58,6 +58,8 @@ def test_what_was_not_printed_is_none(tmp_path: Path) -> None:
     [
         ("", "paper.csv: holds no row beneath a header"),
         ("model,params\n", "paper.csv: holds no row"),
+        ("| model | params |\n| a | 3 |\n", "paper.csv, row 1: is a table in Markdown, not CSV"),
+        ("model & params \\\\\na & 3 \\\\\n", "paper.csv, row 1: is a table in LaTeX, not"),
         ("model,size\na,3\n", "paper.csv, row 1: there must be a column of models, and one of"),
         ("params,GFLOPs\n3,4\n", "paper.csv, row 1: there must be a column of models"),
         ("model,FLOPs,GFLOPs\na,3,4\n", "paper.csv, row 1: both 'FLOPs' and 'GFLOPs' are gflops"),
