@@ -345,9 +345,8 @@ _BY_NAMES: Mapping[str, Formula] = {
     "native_layer_norm native_group_norm": Formula(LAYER_NORM, elementwise=_per_output(7)),
     # Maximum, subtract, exp, sum, divide.
     "_softmax _log_softmax _safe_softmax": Formula(SOFTMAX, elementwise=_per_output(5)),
-    "max_pool2d_with_indices max_pool2d avg_pool1d avg_pool2d avg_pool3d": Formula(
-        POOLING, elementwise=_pool
-    ),
+    """max_pool2d_with_indices max_pool2d max_pool3d_with_indices max_pool3d
+    avg_pool1d avg_pool2d avg_pool3d""": Formula(POOLING, elementwise=_pool),
     "adaptive_avg_pool2d _adaptive_avg_pool2d adaptive_max_pool2d": Formula(
         POOLING, elementwise=_per_input(1)
     ),

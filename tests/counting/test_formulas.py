@@ -243,6 +243,12 @@ def test_max_pool_writes_its_indices_too() -> None:
     assert op.cost.elementwise_flops == 4 * 4 * 4 * 4
 
 
+def test_max_pool_along_a_sequence_of_maps() -> None:
+    op = only(lambda x: F.max_pool3d(x.view(1, 1, 4, 8, 8), (2, 1, 1)))
+    assert op.kind == "pooling"
+    assert op.cost.elementwise_flops == 2 * (2 * 8 * 8)
+
+
 def test_average_pool_adds_up_its_windows() -> None:
     """ShuffleNet's 3x3 of stride 2 with padding, and DenseNet's 2x2."""
     op = only(nn.AvgPool2d(3, 2, 1))

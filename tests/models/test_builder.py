@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from detrbench.core.errors import SpecError, UsageError
+from detrbench.counting.tracing import trace
 from detrbench.models.builder import build
 
 HEAD = """
@@ -140,6 +141,25 @@ def test_a_transposed_convolution_stands_as_the_format_has_it(tmp_path: Path) ->
     row = build(write(tmp_path, f"scales: {{s: [1, 0.5, 1024]}}\n{text}"), device="meta").model[5]
     assert isinstance(row, nn.ConvTranspose2d)
     assert (row.in_channels, row.out_channels, row.kernel_size) == (8, 32, (1, 1))
+
+
+def test_a_decoder_may_stop_before_its_last_layer(tmp_path: Path) -> None:
+    """All layers are there, and two of the three run; in the same place others have a dropout."""
+    layers = {}
+    for arguments in ("2, 64", "3, 64, 1", "3, 64", "3, 64, 0.1"):
+        text = TINY.replace("1, 64]]", f"{arguments}]]")
+        traced = trace(build(write(tmp_path, text), device="meta"), 64, in_place=True)
+        layers[arguments] = (traced.params, traced.macs)
+    two, stopped, three, dropout = layers.values()
+    assert stopped == (three[0], two[1])
+    assert dropout == three != two
+
+
+@pytest.mark.parametrize("eval_idx", ["3", "0", "1.5"])
+def test_a_decoder_stops_at_a_layer_that_it_has(eval_idx: str, tmp_path: Path) -> None:
+    text = TINY.replace("1, 64]]", f"3, 64, {eval_idx}]]")
+    with pytest.raises(SpecError, match=f"{eval_idx} is neither a layer from 1 to 2"):
+        build(write(tmp_path, text), device="meta")
 
 
 def test_importing_the_table_imports_no_torch() -> None:

@@ -97,6 +97,18 @@ class Decoder(nn.Module):
         self.layers = nn.ModuleList(layers)
 
 
+def _layers_run(eval_idx: float, ndl: int) -> int:
+    """How many of `ndl` layers evaluation runs. Raises ValueError where that is not clear."""
+    if eval_idx == -1 or (isinstance(eval_idx, float) and 0 <= eval_idx < 1):
+        return ndl
+    if eval_idx not in range(1, ndl):
+        raise ValueError(
+            f"{eval_idx!r} is neither a layer from 1 to {ndl - 1}, the last to run, nor a dropout "
+            "such as 0.0"
+        )
+    return int(eval_idx) + 1
+
+
 class RTDETRDecoder(nn.Module):
     """Maps to boxes and scores.
 
@@ -104,6 +116,8 @@ class RTDETRDecoder(nn.Module):
         c1: widths of the maps, finest first; each map half the size of the one before.
         nc: classes; hd: width C; nq: queries, fewer where the maps have fewer cells.
         ndp: sampling points; nh: heads; ndl: layers; d_ffn: width of the feed-forward network.
+        eval_idx: the last layer that evaluation runs, -1 for all; or a fraction, 0.0 to below 1:
+            the dropout that others have in this place, which evaluation does not know.
         no_object: the embedding that only training reads knows one class more, as the forks have
             it: that is why their summaries print 256 parameters more, rtdetr-l 32,970,732.
     """
@@ -118,6 +132,7 @@ class RTDETRDecoder(nn.Module):
         nh: int = 8,
         ndl: int = 6,
         d_ffn: int = 1024,
+        eval_idx: float = -1,
         *,
         no_object: bool = False,
     ) -> None:
@@ -127,6 +142,7 @@ class RTDETRDecoder(nn.Module):
         if hd % nh:
             raise ValueError(f"the width {hd} is not a multiple of {nh} heads")
         self.nc, self.nq = nc, nq
+        self.layers_run = _layers_run(eval_idx, ndl)
         self.input_proj = nn.ModuleList(
             nn.Sequential(nn.Conv2d(c, hd, 1, bias=False), batch_norm(hd)) for c in c1
         )
@@ -182,10 +198,12 @@ class RTDETRDecoder(nn.Module):
         query = features.gather(1, index.expand(-1, -1, features.shape[2]))  # (B, Q, C)
         start = logits.expand(len(index), -1, -1).gather(1, index.expand(-1, -1, 4))
         boxes = self.enc_bbox_head(query).add_(start).sigmoid_()
-        for layer, box_head in zip(self.decoder.layers, self.dec_bbox_head, strict=True):
+        heads = zip(self.decoder.layers, self.dec_bbox_head, strict=True)
+        for layer, box_head in list(heads)[: self.layers_run]:
             query = layer(query, self.query_pos_head(boxes), boxes, memory, sizes)
             boxes = box_head(query).add_(inverse_sigmoid(boxes)).sigmoid_()
-        return Detections(boxes, self.dec_score_head[-1](query).sigmoid_()), selected
+        scores = self.dec_score_head[self.layers_run - 1](query).sigmoid_()
+        return Detections(boxes, scores), selected
 
     def _flatten(self, maps: Sequence[Tensor]) -> tuple[Tensor, Sizes]:
         """The maps as one sequence (B, L, C), and their sizes."""

@@ -11,7 +11,8 @@ from detrbench.models.nn.ghost import GhostConv
 
 
 class GSConv(GhostConv):
-    """A Ghost module, then the channels at even places before those at odd ones."""
+    """A Ghost module, then the channels at even places before those at odd ones. Its arguments are
+    those of `Conv`, in whose place it stands."""
 
     def __init__(
         self,
@@ -19,11 +20,17 @@ class GSConv(GhostConv):
         c2: int,
         k: int = 1,
         s: int = 1,
+        p: int | None = None,
         g: int = 1,
+        d: int = 1,
         act: bool | nn.Module = True,
     ) -> None:
         if c2 % 4:
             raise ValueError(f"the width {c2} cannot be split into two halves of pairs")
+        if isinstance(g, bool) or d != 1:
+            raise ValueError("the arguments are those of Conv, in this order, without a dilation")
+        if p not in (None, k // 2):
+            raise ValueError(f"its second half needs the size kept: a padding of {k // 2}")
         super().__init__(c1, c2, k, s, g, act)
 
     def forward(self, x: Tensor) -> Tensor:

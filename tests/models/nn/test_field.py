@@ -63,6 +63,20 @@ def test_gsconv_puts_even_channels_before_odd_ones() -> None:
     torch.testing.assert_close(block(x), joined[:, [0, 2, 4, 6, 1, 3, 5, 7]])
 
 
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        ((8, 8, 3, 1, 1, True), "those of Conv"),
+        ((8, 8, 3, 1, 1, 1, 2), "without a dilation"),
+        ((8, 8, 1, 1, 1), "padding of 0"),
+    ],
+)
+def test_gsconv_has_the_arguments_of_a_convolution(args: tuple[Any, ...], said: str) -> None:
+    assert GSConv(8, 8, 1, 1, None, 1, 1, False).cv1.conv.in_channels == 8
+    with pytest.raises(ValueError, match=said):
+        GSConv(*args)
+
+
 def test_what_vovgscsp_never_calls_is_loaded_and_changes_nothing() -> None:
     block = filled(VoVGSCSP(8, 16))
     x = drawn("x", 1, 8, 4, 4)
