@@ -159,10 +159,11 @@ def recount(row: dict[str, str]) -> bool:
     words = f"as said: {said[0]:+} parameters, {said[1]:+g} GFLOPs" if any(said) else "equal"
     verdict = words if holds else f"DIFFERENT: {params:,} and {gflops}"
     verdict += "" if same else "; its own list is ANOTHER"
+    kept = kept or WRITE in sys.argv
     verdict += "" if kept else "; the table holds OTHERS"
     title = f"{row['list']}{f' {scale}' if scale else ''}"
     print(f"{title:<24} {theirs[0]:>12,} {theirs[1]:>9}  {verdict}", flush=True)
-    return holds and (kept or WRITE in sys.argv)
+    return holds and kept
 
 
 def main() -> int:
