@@ -178,7 +178,7 @@ def _ultralytics_thop(op: Op) -> int:
 def _fvcore(op: Op) -> int:
     """fvcore 0.1.5: handles for a dozen operators, by name, wherever they are called."""
     out, first = op.out.numel, op.inputs[0].numel if op.inputs else 0
-    if op.part_of:  # attention in parts is one call to it, which it has no handle for
+    if op.part_of:  # attention and recurrence are one call to it, which it has no handle for
         return 0
     if op.kind == formulas.CONVOLUTION or op.name in ("mm", "bmm", "addmm"):
         return _products(op)
@@ -194,7 +194,10 @@ def _fvcore(op: Op) -> int:
 
 def _torch(op: Op) -> int:
     """FlopCounterMode: convolutions and matrix products; fused attention on a CPU counts 0, and
-    what a CPU does not fuse (other than four dimensions, unequal widths) as its products."""
+    what a CPU does not fuse (other than four dimensions, unequal widths) as its products. A CPU
+    fuses an LSTM in single precision, too (use_mkldnn in torch's RNN.cpp)."""
+    if op.part_of == "lstm" and op.out.itemsize == 4:
+        return 0
     products = ("mm", "addmm", "bmm", "baddbmm")
     return _products(op) if op.kind == formulas.CONVOLUTION or op.name in products else 0
 
@@ -231,7 +234,7 @@ CONVENTIONS: Mapping[str, Convention] = {
         Convention(
             "torch",
             "torch.utils.flop_counter.FlopCounterMode",
-            "convolutions and matrix products; fused attention on a CPU counts 0",
+            "convolutions and matrix products; what a CPU fuses (attention, an LSTM) counts 0",
             _torch,
         ),
     )

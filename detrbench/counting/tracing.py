@@ -628,6 +628,10 @@ _WHOLE = frozenset({"scaled_dot_product_attention", "adaptive_avg_pool2d"})
 """Composite operators kept whole, because other counters name them and their parts would not."""
 
 _ATTENTION = torch.ops.aten.scaled_dot_product_attention.default
+_LSTM = torch.ops.aten.lstm.input
+_RECURRENCES = ("lstm", "gru", "rnn_tanh", "rnn_relu")
+_RECURRENT = frozenset(getattr(torch.ops.aten, f).input for f in _RECURRENCES)
+"""Composite operators that other counters see whole."""
 
 
 def aten_name(func: Any) -> str:
@@ -739,14 +743,13 @@ class _Recorder(ShapesOnly):  # type: ignore[no-untyped-call]  # torch leaves it
         if func.namespace == "prim":  # a fake tensor asked where it lives: no operator of a model
             return func(*args, **kwargs)
         operator = _operator(func)
-        if operator.composite:
-            return self._in_parts(func, args, kwargs)
         if func is _ATTENTION and not attends_in_one_kernel(*args, **kwargs):
-            self.part_of = operator.name
-            try:
-                return self._in_parts(func, args, kwargs)
-            finally:
-                self.part_of = ""
+            return self._in_parts(func, args, kwargs, operator.name)
+        if operator.composite:
+            whole = operator.name if func in _RECURRENT else ""
+            if func is _LSTM and args[1][0].shape != args[1][1].shape:
+                whole += " with projections"
+            return self._in_parts(func, args, kwargs, whole)
         result = on_shapes(func, args, kwargs)
         if self.has_symbols and not _is_sized((args, kwargs, result)):
             self.leave_off(qualified(operator.name))
@@ -755,11 +758,17 @@ class _Recorder(ShapesOnly):  # type: ignore[no-untyped-call]  # torch leaves it
         self._record(operator, args, sources, result)
         return result
 
-    def _in_parts(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        with self:
-            if func is torch.ops.aten.group_norm.default:
-                return normalise_groups(*args, **kwargs)
-            return decomposed(func, args, kwargs)
+    def _in_parts(
+        self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], whole: str = ""
+    ) -> Any:
+        before, self.part_of = self.part_of, self.part_of or whole
+        try:
+            with self:
+                if func is torch.ops.aten.group_norm.default:
+                    return normalise_groups(*args, **kwargs)
+                return decomposed(func, args, kwargs)
+        finally:
+            self.part_of = before
 
     def leave_off(self, what: str) -> None:
         """Remember the first thing that depends on values."""

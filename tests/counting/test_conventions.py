@@ -161,6 +161,30 @@ def layer(name: str) -> nn.Module:
     return nn.Sequential(nn.Conv2d(3, 8, 1, bias=False), LAYERS[name]()).eval()
 
 
+class Recurrent(nn.Module):
+    """A sequence of the channels, through one recurrent layer."""
+
+    def __init__(self, layer: nn.RNNBase) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.layer(x.flatten(2))[0]
+        return out
+
+
+@pytest.mark.filterwarnings("ignore:LSTM with projections")
+@pytest.mark.parametrize("projected", [0, 2])
+@pytest.mark.parametrize("counter", ["fvcore", "torch"])
+def test_equals_the_real_counter_on_recurrence(counter: str, projected: int) -> None:
+    """A CPU runs an LSTM whole, but not with projections: then one counter sees the products."""
+    layer = nn.LSTM(6, 5, proj_size=projected, bidirectional=True, batch_first=True)
+    model = Recurrent(layer).eval()
+    assert_equals_real(counter, model, (2, 3))
+    each = 4 * 5 * (6 + (projected or 5)) + projected * 5  # gates, and the projection
+    assert trace(model, (2, 3)).macs == 2 * 3 * each
+
+
 @pytest.mark.parametrize("counter", ["thop", "fvcore", "torch"])
 def test_equals_the_real_counter_for_a_batch(counter: str) -> None:
     model = nn.Sequential(nn.Conv2d(3, 8, 1), nn.BatchNorm2d(8), nn.AvgPool2d(2)).eval()
