@@ -117,7 +117,7 @@ def gap_of(traced: Trace) -> dict[str, int]:
             elif name in COUNTER_KNOWS:  # then our own convention errs
                 name = f"(unexplained) {name}"
             missed[name] += left
-    return missed
+    return dict(missed)
 
 
 class _EvaluationTracker(MemTracker):
