@@ -466,7 +466,7 @@ def attends_in_one_kernel(
 ) -> bool:
     """Whether `scaled_dot_product_attention` runs fused; if not, it is made of matrix products.
     What a processor fuses: (B, H, N, D), or those of one image, of one type and one width, without
-    dropout, nothing broadcast but the mask (torch's sdp_utils_cpp.h)."""
+    dropout, nothing broadcast but the mask and a single head of keys (torch's sdp_utils_cpp.h)."""
     q, k, v = (tuple(t.shape) for t in (query, key, value))
     if not len(q) == len(k) == len(v) or len(q) not in (3, 4):
         return False
@@ -474,7 +474,8 @@ def attends_in_one_kernel(
         return False
     if len(q) == 3:
         q, k, v = ((1, *shape) for shape in (q, k, v))
-    heads = q[1] % k[1] == 0 if options.get("enable_gqa") and k[1] else q[1] == k[1]
+    shared = options.get("enable_gqa") or k[1] == 1  # one key for all heads, or for some each
+    heads = q[1] % k[1] == 0 if shared and k[1] else q[1] == k[1]
     alike = q[0] == k[0] == v[0] and k[1] == v[1] and heads and q[3] == k[3] == v[3]
     last = all(t.stride(-1) == 1 for t in (query, key, value))
     masked = attn_mask is None or attn_mask.dim() in (2, len(query.shape))

@@ -161,6 +161,19 @@ def layer(name: str) -> nn.Module:
     return nn.Sequential(nn.Conv2d(3, 8, 1, bias=False), LAYERS[name]()).eval()
 
 
+class OneKey(nn.Module):
+    """Eight heads of queries, one of keys and values, which a CPU fuses as well."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.scaled_dot_product_attention(x, x[:, :1], x[:, :1])
+
+
+def test_one_key_for_all_heads_is_fused_as_the_real_counter_sees() -> None:
+    model = nn.Sequential(nn.Conv2d(3, 8, 1, bias=False), OneKey())
+    assert_equals_real("torch", model, (5, 4))
+    assert trace(model, (5, 4)).macs == 5 * 4 * 3 * 8 + 8 * 2 * 5 * 5 * 4
+
+
 class Recurrent(nn.Module):
     """A sequence of the channels, through one recurrent layer."""
 
