@@ -11,6 +11,11 @@ from typing import TypeVar
 
 from detrbench.core.errors import UsageError
 
+UNREADABLE = (
+    ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError, RecursionError,
+)  # fmt: skip
+"""What a reader of plain data raises where it is of other kinds than those that were written."""
+
 _Kept = TypeVar("_Kept")
 
 MOST_BYTES = 64 * 2**20
@@ -88,8 +93,10 @@ def read_kept(path: Path, parse: Callable[[str], _Kept], *, what: str, hint: str
             where=str(path.parent),
             hint=hint,
         ) from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise UsageError(f"cannot be read: {error}", where=str(path)) from error
+    except UNREADABLE as error:
+        said = f"cannot be read: {type(error).__name__}: {error}"
+        hint = "Move it away, and begin anew."
+        raise UsageError(said, where=str(path), hint=hint) from error
 
 
 def _replace(target: Path, text: str) -> None:

@@ -1,10 +1,13 @@
 """Readers of what a YAML file holds: each takes a node and gives a value, or raises a SpecError
-with the file and the line."""
+with the file and the line; and whether what was made of a JSON file is of the kinds it says."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
-from typing import TypeGuard, TypeVar
+import math
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import is_dataclass
+from types import UnionType
+from typing import Any, Literal, TypeGuard, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from detrbench.core.errors import SpecError, UsageError, nearest, shorten
 from detrbench.core.strict_yaml import Node
@@ -117,6 +120,41 @@ def at(node: Node, call: Callable[[], Value]) -> Value:
         raise
     except UsageError as error:
         raise node.error(error.what, error.hint) from error
+
+
+def check_fields(made: Any) -> None:
+    """Raises TypeError where a field of a dataclass, or of one inside it, holds something else than
+    its annotation says."""
+    for key, hint in get_type_hints(type(made)).items():
+        value = getattr(made, key)
+        if not fits(value, hint):
+            raise TypeError(f"{key} is {shorten(repr(value))}")
+        for each in value if isinstance(value, tuple) else (value,):
+            if is_dataclass(each):
+                check_fields(each)
+
+
+def fits(value: Any, hint: Any) -> bool:
+    """Whether a value is of the kind that an annotation names; a whole number is a number too, and
+    NaN is none."""
+    kind, inside = get_origin(hint), get_args(hint)
+    if hint is Any:
+        return True
+    if kind in (Union, UnionType):
+        return any(fits(value, one) for one in inside)
+    if kind is Literal:
+        return value in inside
+    if kind is tuple:
+        return isinstance(value, tuple) and all(fits(each, inside[0]) for each in value)
+    if kind in (list, Sequence):
+        return isinstance(value, list) and all(fits(each, inside[0]) for each in value)
+    if kind in (dict, Mapping):
+        return isinstance(value, dict) and all(
+            fits(key, inside[0]) and fits(each, inside[1]) for key, each in value.items()
+        )
+    if hint is float:
+        return type(value) in (int, float) and not math.isnan(value)
+    return type(value) is int if hint is int else isinstance(value, hint)
 
 
 def is_whole(value: object, least: int, most: int | None = None) -> TypeGuard[int]:

@@ -12,7 +12,8 @@ import json
 import math
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -22,8 +23,19 @@ from typing import Any
 from detrbench.core.alarms import alarm
 from detrbench.core.errors import DetrbenchError, SpecError, TimeIsUp, UsageError
 from detrbench.core.files import read_kept, write_atomically
+from detrbench.core.locks import held
 from detrbench.core.processes import called_as
-from detrbench.core.reading import at, mapping, one_of, one_or_more, parsed, positive, text, whole
+from detrbench.core.reading import (
+    at,
+    check_fields,
+    mapping,
+    one_of,
+    one_or_more,
+    parsed,
+    positive,
+    text,
+    whole,
+)
 from detrbench.core.strict_yaml import Node, read_yaml
 from detrbench.core.version import __version__
 from detrbench.machine.devices import parse_device
@@ -281,15 +293,16 @@ def _end_of(budget_s: float | None) -> float | None:
 
 
 def _go(going: _Run) -> Report:
-    try:
-        for index, cases in enumerate(going.suite.workloads, 1):
-            going.count(cases)
-            going.time(cases, index)
-    except TimeIsUp:
-        going.give_up()
-    except KeyboardInterrupt:
-        going.save()  # every row already says how far it came
-    return going.report
+    with going.alone():
+        try:
+            for index, cases in enumerate(going.suite.workloads, 1):
+                going.count(cases)
+                going.time(cases, index)
+        except TimeIsUp:
+            going.give_up()
+        except KeyboardInterrupt:
+            going.save()  # every row already says how far it came
+        return going.report
 
 
 RUN, ASKED, PAGE = "run.json", "suite.json", "report.html"
@@ -306,7 +319,9 @@ def _load_asked(folder: Path) -> Suite:
 
     def parse(text: str) -> Suite:
         plain = json.loads(text)
-        return Suite(**{**plain, "cases": tuple(map(Case.from_dict, plain["cases"]))})
+        suite = Suite(**{**plain, "cases": tuple(map(Case.from_dict, plain["cases"]))})
+        check_fields(suite)
+        return suite
 
     hint = "Give the folder that `detrbench run` named."
     suite = read_kept(folder / ASKED, parse, what="run", hint=hint)
@@ -414,6 +429,18 @@ class _Run:
         _save_asked(self._folder, self.suite)
         report.save(self._folder / RUN)
         return report
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """No other run writes into the folder meanwhile; one that was refused leaves none."""
+        new = not self._folder.exists()
+        self._folder.mkdir(parents=True, exist_ok=True)
+        try:
+            with held(self._folder, self._announce):
+                yield
+        finally:
+            if new and not any(self._folder.iterdir()):
+                self._folder.rmdir()
 
     def give_up(self) -> None:
         """The time is over before everything was timed, or even counted."""

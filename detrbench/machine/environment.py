@@ -16,6 +16,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from detrbench.core.errors import UsageError
 from detrbench.core.units import show_many, show_size
 from detrbench.machine.system import load_average, output, own_cpus, text
 from detrbench.machine.threads import cpu_quotas
@@ -165,6 +166,23 @@ class Environment:
             f"driver {self.accelerator_driver}" if self.accelerator_driver else None,
         ]
         return ", ".join(filter(None, facts))
+
+
+VERSIONS = ("detrbench", "python", "torch")
+
+
+def check_versions(before: Mapping[str, Any], where: str) -> None:
+    """Raises UsageError where what runs here is of another version than what something was begun
+    with in `where`: what follows would be measured by something else."""
+    then, now = Environment.from_dict(dict(before)), Environment.read()
+    for fact in VERSIONS:
+        here, there = getattr(then, fact), getattr(now, fact)
+        if None not in (here, there) and not _alike(fact, here, there):
+            raise UsageError(
+                f"{fact} is {there}, and this was begun with {here}",
+                where=where,
+                hint="Install that version again, or measure anew.",
+            )
 
 
 def _alike(fact: str, here: Any, there: Any) -> bool:

@@ -8,8 +8,9 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import PurePath
-from typing import Any, get_args, get_type_hints
+from typing import Any
 
+from detrbench.core.reading import check_fields
 from detrbench.models.model import File, Model
 from detrbench.reports.settings import SETTINGS, plain_value
 
@@ -101,8 +102,7 @@ class Case:
         model["files"] = tuple(File(**file) for file in model.get("files", ()))
         height, width = execution.pop("imgsz")
         made = cls(plain["name"], Model(**model), Execution((height, width), **execution))
-        for each in (made, made.model, *made.model.files, made.execution):
-            _check_types(each)
+        check_fields(made)
         return made
 
     def settings(self) -> dict[str, Any]:
@@ -126,15 +126,6 @@ class Case:
     def replace(self, **changes: Any) -> Case:
         """The same model with other settings of its execution."""
         return dataclasses.replace(self, execution=dataclasses.replace(self.execution, **changes))
-
-
-def _check_types(made: Any) -> None:
-    """Raises TypeError where a field of a dataclass holds something else than it says."""
-    for key, hint in get_type_hints(type(made)).items():
-        value = getattr(made, key)
-        each = value if isinstance(value, tuple) else (value,)
-        if not all(type(one) in (get_args(hint) or (hint,)) for one in each):
-            raise TypeError(f"{key} is {value!r}")
 
 
 def baseline_of(case: Case, cases: Iterable[Case]) -> Case | None:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from detrbench.core.errors import DetrbenchError
-from detrbench.core.files import is_ordinary
+from detrbench.core.files import UNREADABLE, is_ordinary
+from detrbench.core.reading import check_fields
 
 
 class Journal:
@@ -60,9 +61,22 @@ def read_journal(path: Path) -> Told:
     Raises:
         DetrbenchError: it is not a journal.
     """
+    try:
+        told = _read(_lines(path))
+        check_fields(told)
+    except UNREADABLE as error:
+        raise DetrbenchError(
+            f"is not a journal: {type(error).__name__}: {error}",
+            where=str(path),
+            hint="Move it away to go on without it.",
+        ) from error
+    return told
+
+
+def _read(lines: Iterable[dict[str, Any]]) -> Told:
     at: str | None = None
     rounds: dict[str, dict[str, list[float]]] = {}
-    for line in _lines(path):
+    for line in lines:
         if "at" in line:
             at = line["at"]
         elif "channels" in line:
@@ -83,7 +97,4 @@ def _lines(path: Path) -> list[dict[str, Any]]:
     if not is_ordinary(path):
         return []
     whole = path.read_text(encoding="utf-8").split("\n")[:-1]  # what follows the last is torn off
-    try:
-        return [json.loads(line) for line in whole]
-    except ValueError as error:
-        raise DetrbenchError(f"is not a journal: {error}", where=str(path)) from error
+    return [json.loads(line) for line in whole]

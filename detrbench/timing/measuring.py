@@ -133,6 +133,7 @@ def resume_latency(
     """
     before = load_run(Path(folder))
     check_unchanged((case.model for case in before.request.cases), str(folder))
+    before.check_versions(str(folder))
     request, budget = before.request, before.budget
     if budget_s is not None:
         seconds = before.spent_s + budget_s

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -21,7 +22,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from detrbench.core.errors import UsageError
-from detrbench.core.files import read_text, write_atomically
+from detrbench.core.files import UNREADABLE, read_text, write_atomically
+from detrbench.core.reading import check_fields
 from detrbench.core.units import show_many
 from detrbench.timing.journal import read_journal
 from detrbench.timing.plan import Budget, RunPlan
@@ -132,9 +134,24 @@ def load_outcome(path: Path) -> Outcome:
     def parse(text: str) -> Outcome:
         plain = json.loads(text)
         measured = plain["measurement"]
-        return Outcome(**{**plain, "measurement": measured and Measurement.from_dict(measured)})
+        outcome = Outcome(**{**plain, "measurement": measured and Measurement.from_dict(measured)})
+        _check_outcome(outcome)
+        return outcome
 
     return _read(path, parse)
+
+
+def _check_outcome(outcome: Outcome) -> None:
+    """Raises TypeError or ValueError where it is none that a process can have left."""
+    check_fields(outcome)
+    measured = outcome.measurement
+    if measured is not None and len(measured.subjects) != len(measured.series):
+        raise ValueError(f"{len(measured.series)} series of {len(measured.subjects)} subjects")
+    series = () if measured is None else measured.series
+    channels = [*(one.samples for one in series), *outcome.rounds.values()]
+    for name, samples in ((name, each[name]) for each in channels for name in each):
+        if not all(0 < sample < math.inf for sample in samples):
+            raise ValueError(f"a sample of {name} is no time")
 
 
 def load_outcomes(folder: Path) -> tuple[Outcome, ...]:
@@ -142,8 +159,10 @@ def load_outcomes(folder: Path) -> tuple[Outcome, ...]:
     outcomes = map(load_outcome, folder.glob("process-*.json"))
     found = {outcome.index: outcome for outcome in outcomes}
     for path in folder.glob("process-*.part.jsonl"):
-        index = int(path.name.removeprefix("process-").removesuffix(".part.jsonl"))
-        found.setdefault(index, from_journal(folder, index, "the run was killed"))
+        number = path.name.removeprefix("process-").removesuffix(".part.jsonl")
+        if number.isdecimal():
+            index = int(number)
+            found.setdefault(index, from_journal(folder, index, "the run was killed"))
     return tuple(found[index] for index in sorted(found))
 
 
@@ -190,24 +209,43 @@ def load_request(folder: Path) -> tuple[Request, Budget, RunPlan | None]:
             f"{folder} is not the folder of a run: it has no request.json",
             hint="Give the folder that the run named on stderr.",
         )
-    plain = _read(path, json.loads)
-    return (
-        Request.from_dict(plain["request"]),
-        Budget(**plain["budget"]),
-        plain["plan"] and RunPlan(**plain["plan"]),
-    )
+
+    def parse(text: str) -> tuple[Request, Budget, RunPlan | None]:
+        plain = json.loads(text)
+        plan = plain["plan"]
+        made = (
+            Request.from_dict(plain["request"]),
+            Budget(**plain["budget"]),
+            None if plan is None else RunPlan(**plan),
+        )
+        for each in made:
+            if each is not None:
+                check_fields(each)
+        return made
+
+    return _read(path, parse)
 
 
 def load_end(folder: Path) -> End | None:
     """How the run in `folder` ended; `None` where it was killed before it could tell."""
-    plain = _read(request_path(folder), json.loads).get("end")
-    return plain and End(**plain)
+
+    def parse(text: str) -> End | None:
+        plain = json.loads(text).get("end")
+        if plain is None:
+            return None
+        end = End(**plain)
+        check_fields(end)
+        if not 0 < end.alpha < 1:
+            raise ValueError(f"alpha is {end.alpha}")
+        return end
+
+    return _read(request_path(folder), parse)
 
 
 def _read(path: Path, parse: Callable[[str], _Part]) -> _Part:
     try:
         return parse(read_text(path))
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, *UNREADABLE) as error:
         raise UsageError(
             f"cannot be read as part of a run: {type(error).__name__}: {error}",
             where=str(path),

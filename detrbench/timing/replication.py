@@ -15,11 +15,17 @@ from functools import partial
 from itertools import takewhile
 from pathlib import Path
 from statistics import stdev
+from typing import Any
 
 from detrbench.core.errors import UsageError
+from detrbench.core.locks import held
 from detrbench.core.stats import median, paired_log_ratios, robust_sd
 from detrbench.machine.circumstances import Circumstances, circumstances_of
+from detrbench.machine.environment import check_versions
+from detrbench.models.model import file_differences
 from detrbench.reports.case import Case
+from detrbench.reports.merge import in_words
+from detrbench.reports.report import setting_differences
 from detrbench.reports.verdicts import ALPHA, FEWEST_PROCESSES, LEAST_PROCESSES, Judgement, judge
 from detrbench.timing.plan import (
     BETWEEN_SD,
@@ -92,6 +98,12 @@ class Run:
     def spent_s(self) -> float:
         """Seconds that it has taken."""
         return self.startup_s + sum(outcome.took_s for outcome in self.outcomes)
+
+    def check_versions(self, where: str) -> None:
+        """Raises UsageError where what is installed is not what its processes ran with."""
+        measured = next((one.measurement for one in self.outcomes if one.measurement), None)
+        if measured is not None:
+            check_versions(measured.environment, where)
 
     def series(self, outcome: Outcome, name: str) -> Series | None:
         """What `outcome` has of the case, or the part of one, called `name`."""
@@ -193,17 +205,10 @@ def replicate(
     Raises:
         UsageError: the request cannot be carried out as given.
     """
-    run = Run(request, budget, outcomes=load_outcomes(folder))
-    if request_path(folder).is_file():
-        before = load_run(folder)
-        if before.request != request:
-            raise UsageError(
-                f"{folder} is of a run of other models or settings",
-                hint="Name another folder, or go on with that run: --resume.",
-            )
-        run = before if _same(before.budget, budget) else _longer(before, budget)
     between_sd = BETWEEN_SD if between_sd is None else between_sd
     with ExitStack() as stack:
+        stack.enter_context(held(folder, announce))
+        run = _begun(request, budget, folder)
         if launch is None:
             start = stack.enter_context(starting(request.cases))
             launch = partial(run_worker, start=start)
@@ -213,6 +218,32 @@ def replicate(
         except KeyboardInterrupt:
             run.stopped = "interrupted"
     return run
+
+
+def _begun(request: Request, budget: Budget, folder: Path) -> Run:
+    """What is in `folder` of the request, which may be nothing."""
+    if not request_path(folder).is_file():
+        return Run(request, budget, outcomes=load_outcomes(folder))
+    before = load_run(folder)
+    if before.request != request:
+        other = in_words(_differences(before.request, request))
+        raise UsageError(
+            f"{folder} is of a run of other models or settings{f': {other}' if other else ''}",
+            hint="Name another folder, or go on with that run: --resume.",
+        )
+    return before if _same(before.budget, budget) else _longer(before, budget)
+
+
+def _differences(before: Request, now: Request) -> dict[str, tuple[Any, Any]]:
+    """What is not the same: which cases, or of the first that differs, files and settings."""
+    if before.names != now.names:
+        return {"cases": (" ".join(before.names), " ".join(now.names))}
+    for one, other in zip(before.cases, now.cases, strict=True):
+        if files := file_differences(one.model, other.model):
+            return files
+        if settings := setting_differences(one.settings(), other.settings(), unsaid=True):
+            return settings
+    return {}
 
 
 def load_run(folder: Path) -> Run:

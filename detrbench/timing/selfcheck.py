@@ -154,6 +154,7 @@ def check_longer(
     """
     before = load_run(folder / _CHECK)
     check_unchanged((case.model for case in before.request.cases), str(folder))
+    before.check_versions(str(folder))
     unit = read_kept(
         folder / _UNIT,
         lambda text: float(json.loads(text)["share_of_a_unit"]),

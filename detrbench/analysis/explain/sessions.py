@@ -14,6 +14,7 @@ from typing import Any
 
 from detrbench.core.errors import UsageError
 from detrbench.core.files import read_kept, write_atomically
+from detrbench.core.reading import check_fields
 from detrbench.counting.tracing import Grouping
 from detrbench.machine.circumstances import Watched
 from detrbench.models.sources import check_unchanged
@@ -67,7 +68,9 @@ def load(folder: Path) -> Kept:
     def parse(text: str) -> Kept:
         plain = json.loads(text)
         sessions = tuple(map(Session.from_dict, plain["sessions"]))
-        return Kept(Request.from_dict(plain["request"]), plain["by"], sessions)
+        kept = Kept(Request.from_dict(plain["request"]), plain["by"], sessions)
+        check_fields(kept)
+        return kept
 
     hint = "Give the folder that `detrbench explain --folder` wrote."
     return read_kept(folder / _FILE, parse, what="explanation", hint=hint)

@@ -141,6 +141,7 @@ def resume_guidelines(
         for name in names
     }
     check_unchanged((case.model for case in first.request.cases), str(where))
+    first.check_versions(str(where))
     counts = _count_all(requests, widths, ends, progress)
     going = _Going(where, requests, first.budget, ends, replicate, progress, announce)
     return _report(requests, before | going.time_all(), counts, widths)

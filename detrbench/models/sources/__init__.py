@@ -12,7 +12,7 @@ from pkgutil import resolve_name
 from typing import Protocol
 
 from detrbench.core.errors import UsageError
-from detrbench.models.model import Model
+from detrbench.models.model import Model, file_differences
 from detrbench.models.sources.built import Built
 
 SOURCES: dict[str, str] = {
@@ -68,8 +68,10 @@ def check_unchanged(models: Iterable[Model], where: str) -> None:
     it in `where`: what follows would be of another model."""
     for model in models:
         for file in set(resolve(model).files) ^ set(model.files) if model.files else ():
+            differing = file_differences(model, resolve(model))
+            said = ", ".join(f"{name} ({one}, {two})" for name, (one, two) in differing.items())
             raise UsageError(
-                f"{file.path} has changed since this was begun",
+                f"{file.path} has changed since this was begun; SHA-256 then and now: {said}",
                 where=where,
                 hint="Put it back as it was, or measure anew.",
             )
