@@ -3,6 +3,7 @@ with the file and the line; and whether what was made of a JSON file is of the k
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import is_dataclass
@@ -125,13 +126,18 @@ def at(node: Node, call: Callable[[], Value]) -> Value:
 def check_fields(made: Any) -> None:
     """Raises TypeError where a field of a dataclass, or of one inside it, holds something else than
     its annotation says."""
-    for key, hint in get_type_hints(type(made)).items():
+    for key, hint in _hints(type(made)).items():
         value = getattr(made, key)
         if not fits(value, hint):
             raise TypeError(f"{key} is {shorten(repr(value))}")
         for each in value if isinstance(value, tuple) else (value,):
             if is_dataclass(each):
                 check_fields(each)
+
+
+@functools.cache
+def _hints(kind: type) -> dict[str, Any]:
+    return get_type_hints(kind)
 
 
 def fits(value: Any, hint: Any) -> bool:

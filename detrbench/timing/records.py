@@ -25,6 +25,8 @@ from detrbench.core.errors import UsageError
 from detrbench.core.files import UNREADABLE, read_text, write_atomically
 from detrbench.core.reading import check_fields
 from detrbench.core.units import show_many
+from detrbench.machine.environment import Environment
+from detrbench.machine.validity import Entry
 from detrbench.timing.journal import read_journal
 from detrbench.timing.plan import Budget, RunPlan
 from detrbench.timing.process import Measurement, Request
@@ -147,6 +149,10 @@ def _check_outcome(outcome: Outcome) -> None:
     measured = outcome.measurement
     if measured is not None and len(measured.subjects) != len(measured.series):
         raise ValueError(f"{len(measured.series)} series of {len(measured.subjects)} subjects")
+    if measured is not None:
+        check_fields(Environment.from_dict(measured.environment))
+        if measured.ledger is not None:
+            check_fields(Entry(**measured.ledger))
     series = () if measured is None else measured.series
     channels = [*(one.samples for one in series), *outcome.rounds.values()]
     for name, samples in ((name, each[name]) for each in channels for name in each):

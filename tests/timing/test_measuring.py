@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from detrbench.core.errors import UsageError
+from detrbench.machine.environment import Environment
 from detrbench.machine.validity import Entry
 from detrbench.models.model import File
 from detrbench.reports.report import Report
@@ -118,8 +119,31 @@ def test_a_model_that_has_changed_is_not_gone_on_with(
     cases = (dataclasses.replace(first, model=other), *run.request.cases[1:])
     save_request(tmp_path, Request(cases), run.budget, run.plan)
     going_on(monkeypatch, run)
-    with pytest.raises(UsageError, match=r"a\.yaml has changed since this was begun"):
+    with pytest.raises(UsageError, match=r"a\.yaml has changed since this was begun") as caught:
         resume_latency(tmp_path)
+    assert "a.yaml (0, " in caught.value.what, "what it was, and what it is"
+
+
+@pytest.mark.parametrize("fact", ["torch", "detrbench", "python"])
+def test_another_version_does_not_go_on_with_it(
+    fact: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = kept(tmp_path, processes=4, planned=4)
+    budgets = going_on(monkeypatch, run)
+    first = run.outcomes[0]
+    assert first.measurement is not None
+
+    def begun_with(version: str | None) -> None:
+        told = dataclasses.replace(first.measurement, environment={fact: version})
+        save_outcome(tmp_path, dataclasses.replace(first, measurement=told))
+
+    for version in (None, getattr(Environment.read(), fact)):
+        begun_with(version)
+        resume_latency(tmp_path)
+    begun_with("0.0.1")
+    with pytest.raises(UsageError, match=rf"{fact} is .*, and this was begun with 0\.0\.1"):
+        resume_latency(tmp_path)
+    assert len(budgets) == 2
 
 
 # --- what is said at the end ---------------------------------------------------------------------

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import copy
 import dataclasses
 import json
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,6 +15,7 @@ from detrbench.timing.journal import Journal, Told, read_journal
 from detrbench.timing.plan import Budget, RunPlan
 from detrbench.timing.process import Request
 from detrbench.timing.records import (
+    End,
     Outcome,
     journal_path,
     load_outcomes,
@@ -22,9 +26,11 @@ from detrbench.timing.records import (
     save_outcome,
     save_request,
 )
+from detrbench.timing.replication import load_run
 from detrbench.timing.rounds import OUT_OF_TIME, Progress
+from detrbench.timing.rows import latency_report
 from detrbench.timing.selfcheck import case_with_load
-from tests.timing.runs import case, measured, taken
+from tests.timing.runs import case, measured, run_of, taken
 
 REQUEST = Request((case("a", threads=2), case_with_load(case("a", threads=2), "b", 3)))
 ANY = Progress("timing", 0.0, None, None)
@@ -218,3 +224,80 @@ def test_without_anyone_to_tell_progress_is_what_it_is(tmp_path: Path) -> None:
     told = naming(tmp_path, lambda text: None, None)
     assert told is not None
     told(ANY)
+
+
+# --- what a file may hold instead ----------------------------------------------------------------
+
+OTHER_KINDS: tuple[Any, ...] = (None, "x", -1, [[]], {"a": []})
+
+
+def places(plain: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """The path of everything in plain data, of lists their first."""
+    if path:
+        yield path
+    entries = plain.items() if isinstance(plain, dict) else ()
+    for key, each in [*entries, *enumerate(plain[:1] if isinstance(plain, list) else ())]:
+        yield from places(each, (*path, key))
+
+
+def changed(plain: Any, path: tuple[Any, ...], to: Any) -> Any:
+    made = copy.deepcopy(plain)
+    at = made
+    for key in path[:-1]:
+        at = at[key]
+    at[path[-1]] = to
+    return made
+
+
+def begun(folder: Path) -> None:
+    run = run_of([taken(1.0), taken(1.1)])
+    plan, end = RunPlan(8, 6, 10.0, 70.0, 0.01), End(0.05)
+    save_request(folder, run.request, Budget(budget_s=33.0), plan, end)
+    save_outcome(folder, run.outcomes[0])
+
+
+def refusal(folder: Path) -> DetrbenchError | None:
+    try:
+        latency_report(load_run(folder)).to_json()
+    except DetrbenchError as error:
+        return error
+    return None
+
+
+@pytest.mark.parametrize(("name", "least"), [("request.json", 20), ("process-01.json", 30)])
+def test_a_file_of_other_kinds_is_refused_or_read_and_nothing_else(
+    name: str, least: int, tmp_path: Path
+) -> None:
+    begun(tmp_path)
+    assert refusal(tmp_path) is None
+    file = tmp_path / name
+    plain = json.loads(file.read_text())
+    refused = []
+    for path, value in zip(places(plain), itertools.cycle(OTHER_KINDS), strict=False):
+        file.write_text(json.dumps(changed(plain, path, value)))
+        refused.append(refusal(tmp_path))
+    told = [error for error in refused if error is not None]
+    assert len(told) > least
+    assert all(error.where or error.hint for error in told)
+
+
+JOURNALS = (
+    "[1]",
+    "7",
+    '{"at": 7}',
+    '{"channels": 3}',
+    '{"round": [1]}\n{}',
+    '{"channels": {"a": ["latency_s"]}}\n{"round": [["x"]]}',
+)
+
+
+@pytest.mark.parametrize("text", JOURNALS)
+def test_a_journal_of_other_kinds_is_said(text: str, tmp_path: Path) -> None:
+    journal_path(tmp_path, 1).write_text(f"{text}\n")
+    with pytest.raises(DetrbenchError, match="not a journal"):
+        load_outcomes(tmp_path)
+
+
+def test_what_is_of_no_process_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "process-x.part.jsonl").write_text("{]\n")
+    assert load_outcomes(tmp_path) == ()
