@@ -12,8 +12,14 @@ from typing import TypeVar
 from detrbench.core.errors import UsageError
 
 UNREADABLE = (
-    ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError, RecursionError,
-)  # fmt: skip
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    IndexError,
+    OverflowError,
+    RecursionError,
+)
 """What a reader of plain data raises where it is of other kinds than those that were written."""
 
 _Kept = TypeVar("_Kept")

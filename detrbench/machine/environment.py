@@ -130,9 +130,10 @@ class Environment:
     def differences(self, other: Environment) -> dict[str, tuple[Any, Any]]:
         """Fact -> (here, there) for every fact that differs and matters to a comparison."""
         return {
-            name: values for name, values in self._differing(other).items()
+            name: values
+            for name, values in self._differing(other).items()
             if name in JUDGED and not _alike(name, *values)
-        }  # fmt: skip
+        }
 
     def unjudged(self, other: Environment) -> dict[str, tuple[Any, Any]]:
         """The same of facts that differ, and matter to none."""

@@ -77,9 +77,11 @@ def _same(key: str, other: str) -> bool:
         return False
     memory = _OF_KEY.index("memory_bytes")
     one, two = here.pop(memory), there.pop(memory)
-    near = one == two or (one.isdecimal() and two.isdecimal() and math.isclose(
-        int(one), int(two), rel_tol=MEMORY_SHARE
-    ))  # fmt: skip
+    near = one == two or (
+        one.isdecimal()
+        and two.isdecimal()
+        and math.isclose(int(one), int(two), rel_tol=MEMORY_SHARE)
+    )
     return near and here == there
 
 

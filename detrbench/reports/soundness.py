@@ -59,8 +59,14 @@ LARGEST_LOG_RATIO = 20.0
 SUREST = 1 - 1e-6
 """No run is more confident: the error is shared out to at most some dozen looks."""
 
-_LEAST = {"logical_cpus": 1, "threads": 1, "memory_bytes": 1, "accelerator_memory_bytes": 1,
-          "cpu_quota": 1e-3, "load_average": 0}  # fmt: skip
+_LEAST = {
+    "logical_cpus": 1,
+    "threads": 1,
+    "memory_bytes": 1,
+    "accelerator_memory_bytes": 1,
+    "cpu_quota": 1e-3,
+    "load_average": 0,
+}
 """Facts of an environment that are numbers, and the smallest that each can be."""
 
 _WHOLE = frozenset({"parameter", "FLOP", "MAC", "B", "element", "count"})
@@ -183,8 +189,11 @@ def _values(place: str, values: Mapping[str, Any]) -> Iterator[Problem]:
             continue
         if problem := _of_value(one, value):
             yield f"{place}.{key}", problem
-    ends = [(low, key, high) for low, key, high in _ORDERED if None not in
-            (values.get(low), values.get(key), values.get(high))]  # fmt: skip
+    ends = [
+        (low, key, high)
+        for low, key, high in _ORDERED
+        if None not in (values.get(low), values.get(key), values.get(high))
+    ]
     for low, key, high in ends:
         if _numbers(values, low, key, high) and not values[low] <= values[key] <= values[high]:
             yield f"{place}.{key}", f"it is not between {low} and {high}"
@@ -261,8 +270,17 @@ def _relations(row: Row) -> Iterator[Problem]:
 
 # --- samples -------------------------------------------------------------------------------------
 
-_OF_PROCESSES = ("process_s", "process_status", "ledger", "timed_s", "build_s", "prepared",
-                 "overhead_s", "settled", "latency_s")  # fmt: skip
+_OF_PROCESSES = (
+    "process_s",
+    "process_status",
+    "ledger",
+    "timed_s",
+    "build_s",
+    "prepared",
+    "overhead_s",
+    "settled",
+    "latency_s",
+)
 _PREFIXES = ("warmup_", "first_")
 
 
@@ -281,9 +299,12 @@ def _of_samples(row: Row) -> Iterator[Problem]:
     if not _are_samples(processes):
         yield place, "it holds no seconds: a list of them is needed for each process"
         return
-    lengths = {key: len(values) for key, values in row.samples.items()
-               if key in _OF_PROCESSES or key.startswith(_PREFIXES)
-               if isinstance(values, list)}  # fmt: skip
+    lengths = {
+        key: len(values)
+        for key, values in row.samples.items()
+        if key in _OF_PROCESSES or key.startswith(_PREFIXES)
+        if isinstance(values, list)
+    }
     for key, length in lengths.items():
         if length != len(processes):
             what = f"it is of {length} processes, and latency_s of {len(processes)}"
@@ -333,9 +354,11 @@ def _worked_out(row: Row, processes: Sequence[Sequence[float]]) -> dict[str, int
         "latency_q1_s": quantile(rounds, 0.25),
         "latency_q3_s": quantile(rounds, 0.75),
         **({"latency_first_s": known[0]} if known else {}),
-        **{key: None if too_few_for(share, len(rounds)) else quantile(rounds, share)
-           for key, share in _SHARES.items()},
-    }  # fmt: skip
+        **{
+            key: None if too_few_for(share, len(rounds)) else quantile(rounds, share)
+            for key, share in _SHARES.items()
+        },
+    }
 
 
 _SHARES = {"latency_p90_s": 0.90, "latency_p95_s": 0.95, "latency_p99_s": 0.99}
@@ -407,16 +430,19 @@ def _of_interval(pair: Comparison) -> Iterator[Problem]:
             yield "ci_low", "it is missing, and process_log_ratios are enough for it"
     elif pair.ratio is not None and not pair.ci_low <= pair.ratio <= pair.ci_high:
         yield "ratio", f"it is not in its interval, {pair.ci_low!r} to {pair.ci_high!r}"
-    elif not any(_same_ends(one, ends) for one in intervals_of(pair.process_log_ratios,
-                                                               pair.confidence)):  # fmt: skip
+    elif not any(
+        _same_ends(one, ends) for one in intervals_of(pair.process_log_ratios, pair.confidence)
+    ):
         yield "ci_low", "the interval is not that of process_log_ratios"
 
 
 def _same_ends(interval: Interval, ends: tuple[float | None, float | None]) -> bool:
     low, high = ends
-    return low is not None and high is not None and (
-        _alike(interval.low, low) and _alike(interval.high, high)
-    )  # fmt: skip
+    return (
+        low is not None
+        and high is not None
+        and (_alike(interval.low, low) and _alike(interval.high, high))
+    )
 
 
 def _of_verdict(pair: Comparison) -> Iterator[Problem]:

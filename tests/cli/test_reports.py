@@ -16,13 +16,16 @@ SOUND = dataclasses.replace(
     REPORT,
     rows=(
         dataclasses.replace(_TIMED, metrics=_TIMED.metrics | {"latency_samples": 2}),
-        dataclasses.replace(_TOLD, metrics={
-            key: value for key, value in _TOLD.metrics.items() if key != "latency_samples"
-        }),
+        dataclasses.replace(
+            _TOLD,
+            metrics={
+                key: value for key, value in _TOLD.metrics.items() if key != "latency_samples"
+            },
+        ),
         *_REST,
     ),
     comparisons=(),
-)  # fmt: skip
+)
 """What a renderer must show, as far as a file may say it."""
 
 Capture = pytest.CaptureFixture[str]

@@ -54,12 +54,24 @@ def test_differences_name_both_values_and_forgive_the_load() -> None:
 
 
 HERE = Environment(
-    detrbench="0.1.0", python="CPython 3.11.7", torch="2.14.1", processor="AMD EPYC",
-    platform="Linux 6.18.44-fc-v657 x86_64", logical_cpus=2, cpu_quota=1.5, threads=2,
-    memory_bytes=25_276_502_016, accelerator="H100", accelerator_driver="570.1", torch_cuda="13.0",
-    accelerator_memory_bytes=80 * 10**9, cudnn=91002, flags={"deterministic": False},
-    load_average=0.1, revision="a",
-)  # fmt: skip
+    detrbench="0.1.0",
+    python="CPython 3.11.7",
+    torch="2.14.1",
+    processor="AMD EPYC",
+    platform="Linux 6.18.44-fc-v657 x86_64",
+    logical_cpus=2,
+    cpu_quota=1.5,
+    threads=2,
+    memory_bytes=25_276_502_016,
+    accelerator="H100",
+    accelerator_driver="570.1",
+    torch_cuda="13.0",
+    accelerator_memory_bytes=80 * 10**9,
+    cudnn=91002,
+    flags={"deterministic": False},
+    load_average=0.1,
+    revision="a",
+)
 
 JUDGED: dict[str, tuple[object, object]] = {
     "detrbench": ("0.1.0", "0.2.0"),

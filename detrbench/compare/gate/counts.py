@@ -36,8 +36,10 @@ def count_checks(before: Result, now: Result, policy: Policy) -> list[Check]:
 
 def value_checks(report: Report, policy: Policy) -> Iterator[Check]:
     """Every row against the policy's absolute limits, or those rows that they are for."""
-    named = {name: [row for row in report.rows if _is_called(row, name, report)]
-             for name in policy.models}  # fmt: skip
+    named = {
+        name: [row for row in report.rows if _is_called(row, name, report)]
+        for name in policy.models
+    }
     for name in [name for name, rows in named.items() if not rows]:
         near = nearest(name, {row.model for row in report.rows})
         reason = "the limits are for it, and this run does not have it"

@@ -197,8 +197,12 @@ class _Runs:
             yield check
 
     def _other_reference(self, before: Result, now: Result) -> list[str]:
-        pairs = ((a, b) for a in self._then for b in self._today
-                 if a.baseline.is_of(before) and b.baseline.is_of(now))  # fmt: skip
+        pairs = (
+            (a, b)
+            for a in self._then
+            for b in self._today
+            if a.baseline.is_of(before) and b.baseline.is_of(now)
+        )
         return list(dict.fromkeys(why for a, b in pairs for why in self._changed(a, b)))
 
     def _not_comparable(self, before: Result, now: Result) -> Iterator[str]:
