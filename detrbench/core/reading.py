@@ -126,7 +126,8 @@ def at(node: Node, call: Callable[[], Value]) -> Value:
 def check_fields(made: Any) -> None:
     """Raises TypeError where a field of a dataclass, or of one inside it, holds something else than
     its annotation says."""
-    for key, hint in _hints(type(made)).items():
+    kind: Any = type(made)
+    for key, hint in _hints(kind).items():
         value = getattr(made, key)
         if not fits(value, hint):
             raise TypeError(f"{key} is {shorten(repr(value))}")
