@@ -26,7 +26,7 @@ from detrbench.core.units import is_finite
 from detrbench.reports.case import Case, typed
 from detrbench.reports.comparison import Comparison, Side
 from detrbench.reports.metrics import CONVENTION_METRICS, METRICS, Metric
-from detrbench.reports.settings import SETTINGS, not_of, plain_value
+from detrbench.reports.settings import SETTINGS, plain_value
 from detrbench.reports.verdicts import Verdict, follows, intervals_of
 
 Problem = tuple[str, str]
@@ -126,6 +126,10 @@ def _of_row(row: Row) -> Iterator[Problem]:
         yield "reason", "the row is ok, and has a reason why it is not"
     yield from _missing(row)
     yield from _values("metrics", row.metrics)
+    for key, value in row.metrics.items():  # not of parts, of which some take no time
+        timed = key.startswith("latency") and key.endswith("_s")
+        if timed and _numbers(row.metrics, key) and 0 <= _n(row.metrics, key) < SHORTEST_S:
+            yield f"metrics.{key}", f"{value:g} s is no time that anything takes"
     for by, parts in row.parts.items():
         yield from _of_parts(by, parts, row.metrics)
     yield from _relations(row)
@@ -221,8 +225,6 @@ def _of_value(one: Metric, value: Any) -> str | None:
         return "it cannot be negative"
     if value > LARGEST[one.unit]:
         return f"{value:g} is beyond what any model has"
-    if one.unit == "s" and one.key.startswith("latency") and value < SHORTEST_S:
-        return f"{value:g} s is no time that anything takes"
     if one.unit in _WHOLE and value != int(value):
         return f"{value!r} is not a whole number"
     return None
@@ -368,8 +370,9 @@ _SHARES = {"latency_p90_s": 0.90, "latency_p95_s": 0.95, "latency_p99_s": 0.99}
 
 
 def _between_rows(rows: Sequence[Row]) -> Iterator[Problem]:
-    """Rows of the same model that differ in nothing that counts depend on have the same counts."""
-    ignored = not_of("counts")
+    """Rows of the same model that differ in nothing that counts depend on have the same counts.
+    What is explained is counted as it is executed, in its layout and type of number."""
+    ignored = {"threads", "convention", "stages", "device"}
     first: dict[str, int] = {}
     for index, row in enumerate(rows):
         kept = {key: value for key, value in row.settings.items() if key not in ignored}
@@ -377,7 +380,7 @@ def _between_rows(rows: Sequence[Row]) -> Iterator[Problem]:
         key = json.dumps([row.model, kept, model], sort_keys=True, default=str)
         other = rows[first.setdefault(key, index)]
         for name, value in row.metrics.items():
-            if name not in METRICS or METRICS[name].measured or name in _OF_DTYPE:
+            if name not in METRICS or METRICS[name].measured:
                 continue
             there = other.metrics.get(name)
             if None not in (value, there) and value != there:
@@ -385,9 +388,6 @@ def _between_rows(rows: Sequence[Row]) -> Iterator[Problem]:
                     f"rows[{index}].metrics.{name}",
                     f"it is {value!r}, and {there!r} in rows[{first[key]}], the same model",
                 )
-
-
-_OF_DTYPE: frozenset[str] = frozenset()
 
 
 # --- comparisons ---------------------------------------------------------------------------------
@@ -413,6 +413,8 @@ def _of_pair(pair: Comparison) -> Iterator[Problem]:
         return
     if pair.verdict is None and pair.explanation is None:
         yield "verdict", "it is missing"
+    if pair.explanation is not None:  # of the rounds of few processes, and no verdict
+        return
     if (pair.ratio is None) != (not values):
         yield "ratio", "it has to be there where process_log_ratios has values, and only there"
     elif pair.ratio is not None and not _alike(pair.ratio, pair.mean_ratio or 0.0):
@@ -475,6 +477,8 @@ def _of_sides(pair: Comparison, rows: Sequence[Row]) -> Iterator[Problem]:
     here, there = found["baseline"][0], found["case"][0]
     if here is there:
         yield "case", "it is its own baseline"
+        return
+    if pair.explanation is not None:
         return
     if "failed" in (here.status, there.status):
         if pair.process_log_ratios:
