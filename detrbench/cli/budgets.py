@@ -24,11 +24,18 @@ def begin(own_process: bool) -> None:
     _began = time.monotonic() - (age_s() if own_process else 0.0)
 
 
+MOST_S = 604_800.0
+"""A week."""
+
+
 def check_budget(seconds: float | None) -> None:
-    """Refuse a budget that leaves no time; NaN is one as well."""
-    if seconds is not None and not 0 < seconds < float("inf"):
+    """Refuse a budget that leaves no time, or never ends; NaN is one as well."""
+    if seconds is not None and not 0 < seconds <= MOST_S:
+        what = "leave no time" if not 0 < seconds < float("inf") else "never end"
         raise UsageError(
-            f"{seconds:g} seconds leave no time", where="--budget", hint="Give more than 0."
+            f"{seconds:g} seconds {what}",
+            where="--budget",
+            hint=f"Give more than 0, and up to {MOST_S:.0f}, a week.",
         )
 
 

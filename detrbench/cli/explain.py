@@ -87,12 +87,13 @@ def explain(
     """
     from detrbench.analysis.explain.pair import check_pair
     from detrbench.analysis.explain.remedies import measure_tries, with_remedy
-    from detrbench.analysis.explain.sessions import load
     from detrbench.render.layout import PARTS
     from detrbench.timing.process import Request
 
     check_budget(budget)
     if resume is not None:
+        from detrbench.analysis.explain.sessions import load
+
         free = ("budget", "tries", "pictures")
         options.check_alone(context, "resume", "The folder says what is explained", *free)
         kept = load(resume)

@@ -62,13 +62,19 @@ def latency(
     processes: Annotated[
         int | None,
         options.taking(
-            "N", "Exactly N fresh processes; without --budget, however long they take.", min=1
+            "N",
+            "Exactly N fresh processes; without --budget, however long they take.",
+            min=1,
+            max=options.MOST_PROCESSES,
         ),
     ] = None,
     rounds: Annotated[
         int | None,
         options.taking(
-            "N", "Timed rounds of each process.  [default: what the first process suggests]", min=1
+            "N",
+            "Timed rounds of each process.  [default: what the first process suggests]",
+            min=1,
+            max=options.MOST_ROUNDS,
         ),
     ] = None,
     target_ci: Annotated[

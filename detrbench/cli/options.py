@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from detrbench.reports.case import Case
 
 
+MOST_PROCESSES, MOST_ROUNDS = 1_000, 1_000_000
+
+
 def taking(metavar: str, help: str, *flags: str, **more: Any) -> Any:
     """An option that takes a value; its flag is its parameter's name, where none is given."""
     return typer.Option(*flags, metavar=metavar, help=help, **more)
@@ -127,7 +130,7 @@ def cases(references: Sequence[str], context: typer.Context) -> tuple[Case, ...]
     from detrbench.models.sources import source_of
     from detrbench.reports.parse_cases import make_cases
     from detrbench.runtimes import check_execution
-    from detrbench.runtimes.devices import check_present
+    from detrbench.runtimes.devices import check_machine
 
     told = {key: _values(key, said) for key, said in _told(context).items() if said is not None}
     executes = "device" in _told(context) and not context.params.get("counts_only")
@@ -135,7 +138,7 @@ def cases(references: Sequence[str], context: typer.Context) -> tuple[Case, ...]
     for case in made:
         check_execution(case.execution, where=case.name if "@" in case.name else None)
         if executes:
-            check_present(case.execution.device)
+            check_machine(case.execution)
         source_of(case.model.reference).check(case.model, case.execution.imgsz)
     return made
 
@@ -157,13 +160,14 @@ def values(context: typer.Context) -> dict[str, Any]:
     cases. Raises UsageError where one cannot be read, there are several, or the device is not
     there."""
     from detrbench.reports.parse_cases import parse_setting
-    from detrbench.runtimes.devices import check_present
+    from detrbench.runtimes.devices import check_present, check_threads
 
     told = {
         key: SETTINGS[key].default if said is None else parse_setting(key, said, SETTINGS[key].flag)
         for key, said in _told(context).items()
     }
     check_present(told.get("device") or "cpu")
+    check_threads(told.get("threads"))
     return told
 
 

@@ -42,7 +42,13 @@ def run(
         ),
     ] = None,
     processes: Annotated[
-        int | None, options.taking("N", "Exactly N processes for each image size and batch.", min=1)
+        int | None,
+        options.taking(
+            "N",
+            "Exactly N processes for each image size and batch.",
+            min=1,
+            max=options.MOST_PROCESSES,
+        ),
     ] = None,
     resume: options.Resume = None,
     format: Annotated[

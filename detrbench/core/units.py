@@ -12,7 +12,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from detrbench.core.errors import UsageError
+from detrbench.core.errors import UsageError, shorten
 
 Number = int | float
 
@@ -64,6 +64,9 @@ _PRINTED = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,15})?) ?([kKMGBT]?)(?:FLOPs|MAC
 _SEPARATED = re.compile(r"[0-9]{1,3}(?:,[0-9]{3}){1,5}", re.ASCII)
 # As millions or billions no model could have so much.
 _IN_FULL = re.compile(r"[0-9]{6,18}", re.ASCII)
+MAX_SIDE = 16_384
+"""Pixels; an image of so many by so many has 3.2 GB in float32."""
+
 _IMAGE_SIZE = re.compile(r"([0-9]{1,5})(?:[xX]([0-9]{1,5}))?", re.ASCII)
 
 
@@ -224,14 +227,14 @@ def parse_imgsz(text: str) -> tuple[int, int]:
     """Read an image size: one number for a square, or HEIGHTxWIDTH, in pixels.
 
     Raises:
-        UsageError: it is neither, or a side is 0.
+        UsageError: it is neither, or a side is not from 1 to MAX_SIDE.
     """
     match = _IMAGE_SIZE.fullmatch(text.strip())
     height = int(match[1]) if match else 0
     width = int(match[2] or match[1]) if match else 0
-    if not (height and width):
+    if not (0 < height <= MAX_SIDE and 0 < width <= MAX_SIDE):
         raise UsageError(
-            f"{text!r} is not an image size",
+            f"{shorten(text)!r} is not an image size of 1 to {MAX_SIDE} pixels a side",
             hint="write one number of pixels or HEIGHTxWIDTH, such as 640 or 480x640",
         )
     return height, width

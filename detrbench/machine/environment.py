@@ -111,7 +111,7 @@ class Environment:
             "processor": processor_model(),
             "logical_cpus": len(own_cpus()),
             "cpu_quota": min(cpu_quotas(), default=None),
-            "memory_bytes": _memory_bytes(),
+            "memory_bytes": memory_bytes(),
             "load_average": load_average(),
             "revision": git_revision(),
         }
@@ -255,7 +255,8 @@ def _nvidia_driver() -> str | None:
     return (output(query) or "").partition("\n")[0] or None
 
 
-def _memory_bytes() -> int | None:
+def memory_bytes() -> int | None:
+    """Of this machine; None where its system does not tell."""
     try:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError):  # not offered by this system

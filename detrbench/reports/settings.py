@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from detrbench.core.errors import UsageError, nearest
+from detrbench.core.errors import UsageError, nearest, shorten
 from detrbench.core.units import parse_imgsz, show_imgsz, show_many
 from detrbench.machine.devices import parse_device
 
@@ -87,8 +87,8 @@ def parse_whole(what: str, least: int = 1, most: int = 2**31 - 1) -> Callable[[s
 
     def parse(text: str) -> int:
         if not (text.isascii() and text.isdecimal()) or not least <= int(text[:20]) <= most:
-            said = f"{what} {text!r} is not a whole number from {least} to {most}"
-            raise UsageError(said, hint=f"Give {least} or more.")
+            said = f"{what} {shorten(text)!r} is not a whole number from {least} to {most}"
+            raise UsageError(said, hint=f"Give {least} to {most}.")
         return int(text)
 
     return parse
@@ -126,11 +126,12 @@ _ALL = (
         short=str, counts=True, comparable=False,
     ),
     Setting(
-        "batch", "execution", parse_whole("a batch of"), lambda batch: f"batch {batch}",
-        "Images per forward pass.", "N", 1, counts=True, comparable=False,
+        "batch", "execution", parse_whole("a batch of", most=65_536),
+        lambda batch: f"batch {batch}", "Images per forward pass.", "N", 1,
+        counts=True, comparable=False,
     ),
     Setting(
-        "nc", "model", parse_whole("a class count of"), lambda nc: f"nc={nc}",
+        "nc", "model", parse_whole("a class count of", most=1_000_000), lambda nc: f"nc={nc}",
         "Number of classes.  [default: from the file]", "N", counts=True,
     ),
     Setting(

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import re
 import sys
 from collections.abc import Callable
 from functools import partial
 from importlib.util import find_spec
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 from weakref import WeakSet
 
 from detrbench.core.errors import UsageError
+from detrbench.core.units import show_many, show_size
 from detrbench.machine.devices import parse_device
+from detrbench.machine.environment import memory_bytes
 from detrbench.machine.system import text as read_text
 from detrbench.runtimes.clocks import Clock, CudaClock, WallClock
 
@@ -22,6 +26,8 @@ if TYPE_CHECKING:
 
 # As triton's do_bench: larger than any L2 cache there is, so that nothing of before is left in it.
 FLUSH_BYTES = 256 * 2**20
+
+_PIXEL_BYTES = 3 * 4  # of an image in float32, before anything is made of it
 
 _Switches = tuple[bool, ...]  # TF32 in convolutions, TF32 in products, cuDNN's autotuner
 
@@ -163,6 +169,33 @@ def _no_gpu(wanted: str, version: str, cuda: str | None) -> UsageError:
     if cuda is None:
         why = f"torch {version} was built without CUDA"
     return UsageError(f"{wanted} was asked for, but {why}", hint="Use --device cpu.")
+
+
+def check_machine(execution: Execution) -> None:
+    """Raises UsageError for what this machine certainly cannot execute: its device is not there, or
+    it has fewer processors than threads, or less memory than the images need; no torch is needed.
+    """
+    check_present(execution.device)
+    check_threads(execution.threads)
+    needed = execution.batch * prod(execution.imgsz) * _PIXEL_BYTES
+    there = memory_bytes()
+    if there is not None and needed > there:
+        raise UsageError(
+            f"the images alone need {show_size(needed)}, and this machine has {show_size(there)}",
+            where="--batch",
+            hint="Give fewer or smaller images.",
+        )
+
+
+def check_threads(count: int | None) -> None:
+    """Raises UsageError for more threads than there are processors."""
+    there = os.cpu_count() or 1
+    if count is not None and count > there:
+        raise UsageError(
+            f"{count} threads are more than the {show_many(there, 'processor')} of this machine",
+            where="--threads",
+            hint=f"Give 1 to {there}.",
+        )
 
 
 def check_present(text: str) -> None:
