@@ -28,6 +28,10 @@ class Journal:
         """`model` is made ready from here on; `None`: all are."""
         self._write({"at": model})
 
+    def during(self, model: str | None) -> None:
+        """`model` is called from here on, in a timed round; `None`: none is."""
+        self._write({"during": model})
+
     def channels(self, channels: Mapping[str, Sequence[str]]) -> None:
         """What the rounds' readings are: model -> names, in the order of the readings."""
         self._write({"channels": channels})
@@ -49,10 +53,12 @@ class Journal:
 
 @dataclass(frozen=True)
 class Told:
-    """What a journal says: the model being made ready, and model -> channel -> seconds."""
+    """What a journal says: the model being made ready or warmed, model -> channel -> seconds, and
+    the model being called in a timed round."""
 
     at: str | None
     rounds: dict[str, dict[str, list[float]]]
+    during: str | None = None
 
 
 def read_journal(path: Path) -> Told:
@@ -75,10 +81,13 @@ def read_journal(path: Path) -> Told:
 
 def _read(lines: Iterable[dict[str, Any]]) -> Told:
     at: str | None = None
+    during: str | None = None
     rounds: dict[str, dict[str, list[float]]] = {}
     for line in lines:
         if "at" in line:
             at = line["at"]
+        elif "during" in line:
+            during = line["during"]
         elif "channels" in line:
             channels = line["channels"].items()
             rounds = {model: {name: [] for name in names} for model, names in channels}
@@ -90,7 +99,7 @@ def _read(lines: Iterable[dict[str, Any]]) -> Told:
             for taken, reading in zip(rounds.values(), line["round"], strict=True):
                 for samples, seconds in zip(taken.values(), reading or (), strict=False):
                     samples.append(seconds)
-    return Told(at, rounds)
+    return Told(at, rounds, during)
 
 
 def _lines(path: Path) -> list[dict[str, Any]]:

@@ -89,11 +89,17 @@ def opening() -> Iterator[Callable[[Case], Opened]]:
 
 
 class Ready(NamedTuple):
-    """A step that can be timed: what it is, and what it runs in."""
+    """A step that can be timed: what it is, what it runs in, and the case that it is of, where that
+    is called otherwise."""
 
     name: str
     step: Step
     runtime: Runtime
+    of: str | None = None
+
+    @property
+    def case(self) -> str:
+        return self.of or self.name
 
 
 class Watch(Observer):
@@ -117,17 +123,22 @@ class Watch(Observer):
         self._ledger = open_ledger(device)
         self.counting_since, self.timed_s = now(), 0.0
         self._began = self.counting_since
+        self._timed = False  # whether rounds are that may count
         self.entry: dict[str, Any] | None = None
 
     def first_call(self, index: int) -> None:
         if self._journal:
-            self._journal.at(self._ready[index].name)
+            self._journal.at(self._ready[index].case)
 
     def before(self, index: int) -> None:
+        if self._journal:  # what its call dies of is its own
+            tell = self._journal.during if self._timed else self._journal.at
+            tell(self._ready[index].case)
         self._ready[index].runtime.activate()
 
     def begin(self) -> None:
         self._began = self.counting_since = self._now()
+        self._timed = True
         if self._journal:
             self._journal.at(None)
             self._journal.channels({one.name: one.step.clock.channels for one in self._ready})
@@ -145,4 +156,6 @@ class Watch(Observer):
 
     def end(self) -> None:
         self.timed_s = self._now() - self._began
+        if self._journal:
+            self._journal.during(None)
         self.entry = dataclasses.asdict(self._ledger.stop())

@@ -174,7 +174,9 @@ def measure_process(
         in_time = partial(_before, deadline, now)
         _prepare_all(contenders, build, progress, journal, in_time)
         ready = [
-            Ready(name, step, one.runtime) for one in contenders for name, step in one.steps.items()
+            Ready(name, step, one.runtime, one.case.name)
+            for one in contenders
+            for name, step in one.steps.items()
         ]
         watch = Watch(ready, request.device, now, journal)
         if ready:

@@ -34,6 +34,8 @@ from detrbench.timing.rounds import OUT_OF_TIME, OnProgress, Progress
 
 _Part = TypeVar("_Part")
 
+_OWN_DEATHS = tuple(f"killed by SIG{name}" for name in ("SEGV", "BUS", "FPE", "ILL", "ABRT"))
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -44,7 +46,8 @@ class Outcome:
         status: "ok", "failed", "interrupted", or "cut" by the end of its time.
         reason: why it is not "ok".
         took_s: from its start to its end, as its parent saw it.
-        at: the model it was making ready when it ended; `None` where it was past that.
+        at: the model it was making ready or warming when it ended, or died of in a timed round;
+            `None` where no model is known to be the cause.
         measurement: what it measured; `None` if it did not come to tell.
         rounds: of a process that did not, from its journal: model -> channel -> seconds.
     """
@@ -266,4 +269,12 @@ def from_journal(folder: Path, index: int, reason: str, took_s: float = 0.0) -> 
     how_far = (
         f"while {told.at} was made ready" if told.at else f"after {show_many(done, 'timed round')}"
     )
-    return Outcome(index, "failed", f"{reason} {how_far}", took_s, told.at, rounds=told.rounds)
+    at = told.at
+    if told.during is not None and _is_own_death(reason):
+        at, how_far = told.during, f"while {told.during} ran, {how_far}"
+    return Outcome(index, "failed", f"{reason} {how_far}", took_s, at, rounds=told.rounds)
+
+
+def _is_own_death(reason: str) -> bool:
+    """Whether it died of what it did itself, and nobody ended it."""
+    return reason in _OWN_DEATHS

@@ -18,6 +18,7 @@ from detrbench.timing.process import Request
 from detrbench.timing.records import (
     End,
     Outcome,
+    from_journal,
     journal_path,
     load_outcomes,
     load_request,
@@ -82,6 +83,34 @@ def test_a_journal_knows_whose_making_it_was(tmp_path: Path) -> None:
     (outcome,) = load_outcomes(tmp_path)
     assert outcome.at == "b"
     assert outcome.reason == "the run was killed while b was made ready"
+
+
+def timed(folder: Path) -> None:
+    """A process that died while b ran, in its second timed round."""
+    journal = Journal(journal_path(folder, 1))
+    journal.at("a")
+    journal.at(None)
+    journal.channels({"a": ["latency_s"], "b": ["latency_s"]})
+    journal.during("a")
+    journal.during("b")
+    journal.round([[0.1], [0.2]])
+    journal.during("b")
+    journal.close()
+
+
+@pytest.mark.parametrize("name", ["SIGSEGV", "SIGABRT", "SIGBUS"])
+def test_a_crash_in_a_timed_round_is_of_the_model_that_ran(name: str, tmp_path: Path) -> None:
+    timed(tmp_path)
+    outcome = from_journal(tmp_path, 1, f"killed by {name}")
+    assert outcome.at == "b"
+    assert outcome.reason == f"killed by {name} while b ran, after 1 timed round"
+
+
+def test_nobody_is_blamed_for_a_process_that_was_killed(tmp_path: Path) -> None:
+    timed(tmp_path)
+    outcome = from_journal(tmp_path, 1, "killed by SIGKILL, out of memory,")
+    assert outcome.at is None
+    assert outcome.reason == "killed by SIGKILL, out of memory, after 1 timed round"
 
 
 def test_a_torn_last_line_costs_only_itself(tmp_path: Path) -> None:
