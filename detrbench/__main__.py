@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import sys
 from typing import NoReturn
 
-from detrbench.cli import main
-from detrbench.core.processes import end, forget_here
+from detrbench.core.processes import end, forget_here, forget_pythonpath
 
 
 def run() -> NoReturn:
     """Run the command line of this process, and end it."""
     forget_here()
+    if "--isolated" in sys.argv[1:]:  # before anything is imported that it may stand before
+        forget_pythonpath()
+    from detrbench.cli import main
+
     end(main())
 
 

@@ -32,6 +32,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except KeyboardInterrupt:
             say("interrupted")
             return INTERRUPTED
+        except OSError as error:
+            if error.filename is None:
+                return _report_unexpected(error)
+            say(f"error: {error.filename}: {error.strerror}")  # a full disk, a folder that is gone
+            return DetrbenchError.exit_code
         except Exception as error:  # the last resort: everything expected is a DetrbenchError
             return _report_unexpected(error)
 

@@ -68,6 +68,9 @@ def detrbench(
             "--version", callback=_print_version, is_eager=True, help="Print the version and exit."
         ),
     ] = False,
+    isolated: Annotated[
+        bool, typer.Option("--isolated", help="Import nothing from where PYTHONPATH leads.")
+    ] = False,
 ) -> None:
     """Parameters, FLOPs, memory access and latency of RT-DETR detectors, counted once and measured
     honestly."""

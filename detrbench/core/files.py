@@ -61,6 +61,18 @@ def _system_devices() -> set[int]:
     return {Path(place).stat().st_dev for place in _OF_THE_SYSTEM if Path(place).is_dir()}
 
 
+def make_folder(path: Path) -> None:
+    """Raises UsageError where `path` is no folder and cannot become one."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(
+            f"cannot be made a folder: {error.strerror or error}",
+            where=str(path),
+            hint="Name another one.",
+        ) from error
+
+
 def write_atomically(path: Path | str, text: str) -> None:
     """Write `text` to `path` so that a reader sees the old file or the whole new one.
 

@@ -34,6 +34,16 @@ def forget_here() -> None:
         del sys.path[0]
 
 
+def forget_pythonpath() -> None:
+    """Take what PYTHONPATH names, but this package's own place, from this process's path, and from
+    those of the processes that it starts."""
+    named = {
+        str(Path(each).resolve()) for each in os.environ.pop("PYTHONPATH", "").split(os.pathsep)
+    }
+    named.discard(str(_HOME))
+    sys.path[:] = [each for each in sys.path if str(Path(each).resolve()) not in named]
+
+
 _WITHOUT_HERE = """
 import sys
 sys.path[:] = [path for path in sys.path if path]

@@ -22,7 +22,7 @@ from typing import Any
 
 from detrbench.core.alarms import alarm
 from detrbench.core.errors import DetrbenchError, SpecError, TimeIsUp, UsageError
-from detrbench.core.files import read_kept, write_atomically
+from detrbench.core.files import make_folder, read_kept, write_atomically
 from detrbench.core.locks import held
 from detrbench.core.processes import called_as
 from detrbench.core.reading import (
@@ -425,7 +425,7 @@ class _Run:
 
     def _save_run(self) -> Report:
         report = self.report
-        self._folder.mkdir(parents=True, exist_ok=True)
+        make_folder(self._folder)
         _save_asked(self._folder, self.suite)
         report.save(self._folder / RUN)
         return report

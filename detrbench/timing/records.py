@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from detrbench.core.errors import UsageError
-from detrbench.core.files import UNREADABLE, read_text, write_atomically
+from detrbench.core.files import UNREADABLE, make_folder, read_text, write_atomically
 from detrbench.core.reading import check_fields
 from detrbench.core.units import show_many
 from detrbench.machine.environment import Environment
@@ -101,7 +101,7 @@ def run_folder(named: str | Path | None, command: str) -> Iterator[Path]:
     """
     new = named is None or not Path(named).exists()
     folder = Path(tempfile.mkdtemp(prefix=f"detrbench-{command}-") if named is None else named)
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     try:
         yield folder
     except UsageError:

@@ -18,7 +18,7 @@ from statistics import stdev
 from typing import Any
 
 from detrbench.core.errors import DetrbenchError
-from detrbench.core.files import read_kept, write_atomically
+from detrbench.core.files import make_folder, read_kept, write_atomically
 from detrbench.core.stats import mean_interval
 from detrbench.core.units import show_imgsz
 from detrbench.models.sources import check_unchanged
@@ -117,7 +117,7 @@ def check_machine(
 
     def run(others: tuple[Case, ...], seconds: float, name: str) -> Run:
         where = folder / name
-        where.mkdir(parents=True, exist_ok=True)
+        make_folder(where)
         checking = name == _CHECK
         # A trial ends with its second process; what it leaves of its time is for what follows.
         processes = None if checking else 2

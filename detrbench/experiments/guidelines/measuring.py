@@ -20,7 +20,7 @@ from typing import Any
 
 from detrbench.core.alarms import alarm
 from detrbench.core.errors import TimeIsUp, UsageError
-from detrbench.core.files import read_kept, write_atomically
+from detrbench.core.files import make_folder, read_kept, write_atomically
 from detrbench.core.processes import called_as
 from detrbench.core.version import __version__
 from detrbench.experiments.guidelines.paper import (
@@ -183,7 +183,7 @@ class _Going:
             range(len(self.requests), 0, -1), self.requests.items(), strict=True
         ):
             where = self.folder / guideline
-            where.mkdir(parents=True, exist_ok=True)
+            make_folder(where)
             tell(f"{guideline}: {GUIDELINES[guideline].title}")
             seconds = self._share_s(left)
             runs[guideline] = self.replicate(
