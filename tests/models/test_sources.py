@@ -244,7 +244,7 @@ def test_a_file_that_is_no_python(tmp_path: Path, text: bytes, part: str) -> Non
         ("rtdetr-1", "no model called 'rtdetr-1'\n.*did you mean .*rtdetr-l"),
         ("./absent.yaml", r"no model file \./absent\.yaml"),
         (".", "it is not a file|no model called"),
-        ("/dev/zero", "it is not a file"),
+        ("/dev/zero", "it is a pipe, a device"),
     ],
 )
 def test_a_reference_that_leads_nowhere(mine: str, reference: str, part: str) -> None:
