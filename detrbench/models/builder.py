@@ -38,12 +38,17 @@ from detrbench.models.signatures import (
     Call,
     Unclear,
     call_of,
+    channels_first,
     check_unscaled,
-    reads_channels,
+    names_channels,
+    required,
     scaled,
+    takes_each,
+    unclear_channels,
     width_arg,
 )
 from detrbench.models.weights import load_backbone
+from detrbench.models.work import work_of
 from detrbench.models.yaml_spec import COUNTED_MAPS, ModelSpec, Row, load_model_spec
 
 # The shapes in messages are those of this size; its maps are the familiar 80, 40 and 20.
@@ -144,28 +149,78 @@ def _lay(
         block = resolve(row.module, extra)
     except SpecError as error:
         raise spec.error(row, error.what, error.hint) from error
-    is_own = row.module in extra
-    takes_channels = reads_channels(block)
-    if row.module.startswith("nn."):
-        takes_channels = issubclass(block, nn.BatchNorm2d) or block is nn.ConvTranspose2d
-    call = _call(spec, row, block, is_own)
+    if row.module not in extra:
+        is_given = not row.module.startswith("nn.") or block is nn.ConvTranspose2d
+        takes_channels = is_given or issubclass(block, nn.BatchNorm2d)
+        return _laid(spec, row, block, inputs, _call(spec, row, block), takes_channels)
+    return _lay_own(spec, row, block, inputs, extra)
 
+
+def _lay_own(
+    spec: ModelSpec,
+    row: Row,
+    block: type[nn.Module],
+    inputs: list[Any],
+    extra: Mapping[str, type[nn.Module]],
+) -> _Laid:
+    """A row of the user's block. Raises SpecError where it can be read in two ways that differ."""
+    channels = _channels(inputs if row.listed else inputs[0])
+    try:
+        readings = channels_first(block, row.args, channels)
+        calls = {first: _own_call(spec, row, block, first) for first in readings}
+    except Unclear as error:
+        raise spec.error(row, error.what, error.hint) from error
+    laid: list[_Laid] = []
+    refused: list[SpecError] = []
+    for first, call in calls.items():
+        try:
+            laid.append(_laid(spec, row, block, inputs, call, first, extra))
+        except SpecError as error:
+            refused.append(error)
+    if not laid:
+        raise refused[0]
+    if len(laid) > 1:
+        works = [work_of(one.module, *_arguments(row, one.module, inputs)) for one in laid]
+        if works[0] != works[1]:
+            unclear = unclear_channels(block, row.args, channels)
+            raise spec.error(row, unclear.what, unclear.hint)
+    return laid[0]
+
+
+def _arguments(row: Row, module: nn.Module, inputs: list[Any]) -> tuple[Any, ...]:
+    """Of a module's forward, for what its row reads."""
+    if row.listed and takes_each(module.forward, len(inputs)):
+        return tuple(inputs)
+    return (inputs if row.listed else inputs[0],)
+
+
+def _laid(
+    spec: ModelSpec,
+    row: Row,
+    block: type[nn.Module],
+    inputs: list[Any],
+    call: Call,
+    takes_channels: bool,
+    extra: Mapping[str, type[nn.Module]] | None = None,
+) -> _Laid:
+    """One reading of a row. `extra` are all blocks of the user's, where this is one of them."""
     makers: list[Maker] = []
     modules: list[nn.Module] = []
     foldable: dict[str, Foldable] = {}
     x: Any = inputs if row.listed else inputs[0]
     for time in range(call.times):
         before = (_channels(x),) if takes_channels else ()
-        readings = [call.args, *(_with_classes(call.args, extra) if is_own else ())]
+        readings = [call.args, *(() if extra is None else _with_classes(call.args, extra))]
         whole = [(*before, *args) for args in readings]
         makers.append(_maker(spec, row, block, inputs, whole, call.options))
         with torch.device("meta"), _blaming(spec, row, block, inputs):
             modules.append(_made(makers[-1]).eval())
-        y, found = _run(spec, row, modules[-1], x, inputs, to_fold=is_own)
+        given = (x,) if time else _arguments(row, modules[-1], inputs)
+        y, found = _run(spec, row, modules[-1], given, inputs, to_fold=extra is not None)
         if found is not None:
             foldable[f".{time}" if call.times > 1 else ""] = found
-        if is_own and before and isinstance(y, Tensor):
-            _check_widths(spec, row, block, before, call.args, y)
+        if extra is not None and isinstance(y, Tensor):
+            _check_widths(spec, row, block, _channels(x), call.args, y, behind=takes_channels)
         x = y
     return _Laid(makers, _in_series(modules), x, foldable)
 
@@ -185,27 +240,28 @@ def _made(maker: Maker) -> nn.Module:
     return module
 
 
-def _call(spec: ModelSpec, row: Row, block: type[nn.Module], is_own: bool) -> Call:
-    """How the row's arguments and repeats reach its block."""
+def _call(spec: ModelSpec, row: Row, block: type[nn.Module]) -> Call:
+    """How the row's arguments and repeats reach its block of ours or of torch's."""
     if block is nn.ConvTranspose2d:  # torch's own that has a width, as the format reads it
         return Call(_scale_width(spec, 0, row.args), {}, row.repeats)
-    if row.module.startswith("nn.") or not reads_channels(block):
+    if row.module.startswith("nn."):
         return Call(row.args, {}, row.repeats)
-    if not is_own:
-        args = _scale_width(spec, getattr(block, "width_arg", None), row.args)
-        n = inspect.signature(block).parameters.get("n")
-        owns_repeats = n is not None and n.kind is n.KEYWORD_ONLY
-        told = _told(spec, block)
-        if owns_repeats:
-            return Call(args, {"n": row.repeats, **told}, 1)
-        return Call(args, told, row.repeats)
+    args = _scale_width(spec, getattr(block, "width_arg", None), row.args)
+    n = inspect.signature(block).parameters.get("n")
+    owns_repeats = n is not None and n.kind is n.KEYWORD_ONLY
+    told = _told(spec, block)
+    if owns_repeats:
+        return Call(args, {"n": row.repeats, **told}, 1)
+    return Call(args, told, row.repeats)
+
+
+def _own_call(spec: ModelSpec, row: Row, block: type[nn.Module], behind: bool) -> Call:
+    """The same of a block of the user's, `behind` the input channels or without them. Raises
+    Unclear where its class leaves that open."""
     at = getattr(block, "width_arg", None)
-    if _scales(spec):
+    if _scales(spec) and behind:
         at = width_arg(block, listed=row.listed)
-    try:
-        return call_of(block, _scale_width(spec, at, row.args), row.repeats)
-    except Unclear as error:
-        raise spec.error(row, error.what, error.hint) from error
+    return call_of(block, _scale_width(spec, at, row.args), row.repeats, behind=behind)
 
 
 def _scales(spec: ModelSpec) -> bool:
@@ -225,16 +281,18 @@ def _check_widths(
     spec: ModelSpec,
     row: Row,
     block: type[nn.Module],
-    inputs: tuple[Any, ...],
+    channels: Any,
     args: tuple[Any, ...],
     output: Tensor,
+    *,
+    behind: bool,
 ) -> None:
     """Raises SpecError where an argument of a user's block is a width that no one said scales."""
-    if not _scales(spec) or width_arg(block, listed=row.listed) is not None:
+    if not _scales(spec) or (behind and width_arg(block, listed=row.listed) is not None):
         return
     try:
         rescaled = partial(scaled, factor=spec.width, most=spec.max_channels)
-        check_unscaled(block, args, inputs[0], _channels(output), rescaled)
+        check_unscaled(block, args, channels, _channels(output), rescaled, behind=behind)
     except Unclear as error:
         raise spec.error(row, error.what, error.hint) from error
 
@@ -280,15 +338,21 @@ def _maker(
 
 
 def _run(
-    spec: ModelSpec, row: Row, module: nn.Module, x: Any, inputs: list[Any], *, to_fold: bool
+    spec: ModelSpec,
+    row: Row,
+    module: nn.Module,
+    given: tuple[Any, ...],
+    inputs: list[Any],
+    *,
+    to_fold: bool,
 ) -> tuple[Any, Foldable | None]:
-    """The module's output for `x`, checked against what the row and the block promise; and what can
-    be folded in it, where that is asked for."""
+    """The module's output for the arguments `given`, checked against what the row and the block
+    promise; and what can be folded in it, where that is asked for."""
     check = getattr(module, "check_inputs", None)
     with _blaming(spec, row, type(module), inputs):
         if check is not None:
             check([t.shape for t in inputs])
-        output, foldable = run_to_fold(module, x) if to_fold else (module(x), None)
+        output, foldable = run_to_fold(module, *given) if to_fold else (module(*given), None)
     declared = getattr(module, "out_channels", None)
     if declared is not None and isinstance(output, Tensor) and _channels(output) != declared:
         what = f"the row states {declared} output channels, but its output is {_shape(output)}"
@@ -315,8 +379,21 @@ def _cure(row: Row, block: Callable[..., nn.Module], error: Exception) -> str:
     if "meta" in str(error):  # what torch says where a tensor has no values
         return "forward must not read values of tensors: shapes alone decide what is computed."
     if row.listed and isinstance(error, TypeError | AttributeError):
-        return f"`from` is a list: join its rows with Concat before {row.module}."
+        return _listed_cure(row, block)
     return _shadowing(row.module, block) + _arguments_hint(row.module, block)
+
+
+def _listed_cure(row: Row, block: Callable[..., nn.Module]) -> str:
+    """Of a row that reads several, by a block whose forward may not."""
+    forward = getattr(block, "forward", None)
+    needed = 1 if forward is None else required(forward) - 1  # without `self`
+    if needed < 2:
+        return f"`from` is a list: join its rows with Concat before {row.module}."
+    if needed != len(row.sources):
+        return f"its forward takes {needed} inputs: list as many in `from`."
+    if row.repeats > 1:
+        return "each of its inputs is an argument of forward, so it cannot be repeated in series."
+    return _arguments_hint(row.module, block)
 
 
 def _shadowing(name: str, block: Callable[..., nn.Module]) -> str:
@@ -341,7 +418,7 @@ def _arguments_hint(name: str, block: Callable[..., nn.Module]) -> str:
     """A block's row arguments as one writes them: "HGBlock [cm, c2, k=3]"."""
     parameters = list(inspect.signature(block).parameters.values())
     given = block is nn.ConvTranspose2d or not name.startswith("nn.")
-    if given and reads_channels(block):
+    if given and names_channels(block):
         parameters = parameters[1:]  # c1 comes from the rows it reads
     shown = [
         p.name if p.default is p.empty else f"{p.name}={p.default!r}"

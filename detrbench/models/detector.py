@@ -7,8 +7,10 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from detrbench.core.errors import DetrbenchError, first_line
 from detrbench.models.folding import Foldable
 from detrbench.models.nn.detections import Detections
+from detrbench.models.signatures import takes_each
 from detrbench.models.yaml_spec import ModelSpec, Row
 
 
@@ -17,7 +19,8 @@ class Detector(nn.Module):
 
     spec: what was built. stride: image sizes must be multiples of it. detrbench_stages: path
     of each row's module -> "backbone", "neck" or "decoder", as the trace reads it of any module.
-    foldable: path of a module of the user's -> what `fuse` can fold in it.
+    foldable: path of a module of the user's -> what `fuse` can fold in it. deployed: what switched
+    to deploy as it was fused, "RepVGGBlock in model.3", as often as there are.
     """
 
     def __init__(
@@ -34,6 +37,14 @@ class Detector(nn.Module):
         self.detrbench_stages = {f"model.{row.index}": row.stage for row in spec.rows}
         self._release = _last_uses(spec.rows)
         self._foldable = foldable or {}
+        self._is_folded = False
+        self.deployed: tuple[str, ...] = ()
+        # The rows whose inputs are as many arguments.
+        self._apart = frozenset(
+            row.index
+            for row in spec.rows
+            if row.listed and takes_each(self.model[row.index].forward, len(row.sources))
+        )
 
     def forward(self, images: Tensor, selected: Tensor | None = None) -> Detections:
         """images: (B, 3, H, W). selected: (B, Q) cells the decoder starts from, instead of its
@@ -43,7 +54,7 @@ class Detector(nn.Module):
 
     def decode(self, inputs: Any, *selected: Tensor) -> Detections:
         """The last row's part of `forward`."""
-        return Detections(*self.model[-1](inputs, *selected))
+        return Detections(*self._call(self.spec.rows[-1], inputs, *selected))
 
     @property
     def selects_queries(self) -> bool:
@@ -78,23 +89,51 @@ class Detector(nn.Module):
         """Run `rows` on `outputs`, in place. An output goes once its last reader has run, and the
         last row's stays: it is the answer."""
         for row in rows:
-            outputs[row.index] = self.model[row.index](_gather(row, outputs))
+            outputs[row.index] = self._call(row, _gather(row, outputs))
             for index in self._release[row.index]:
                 if index != self.spec.rows[-1].index:
                     del outputs[index]
 
+    def _call(self, row: Row, inputs: Any, *more: Any) -> Any:
+        """A row's module, with its inputs as one argument, or as many."""
+        module = self.model[row.index]
+        return module(*inputs, *more) if row.index in self._apart else module(inputs, *more)
+
     def fuse(self) -> Detector:
         """Fold normalisations into convolutions and merge parallel ones, in place: the same outputs
         with fewer operators. Doing it twice does nothing more. Blocks of ours fold themselves, and
-        of the user's those with a method `fuse`; in the others, convolutions take in the batch
-        norms that they alone feed."""
+        of the user's those with a method `fuse` or `switch_to_deploy`; in the others, convolutions
+        take in the batch norms that they alone feed.
+
+        Raises SpecError where a block of the user's cannot, or computes something else then."""
+        own: set[int] = set()
+        for path, foldable in self._foldable.items():
+            module = self.get_submodule(path)
+            own.update(map(id, module.modules()))
+            if not self._is_folded:
+                self._fold_own(path, foldable)
         for module in list(self.modules()):
             fold = getattr(module, "fuse", None)
-            if fold is not None and module is not self:
+            if fold is not None and module is not self and id(module) not in own:
                 fold()
         for path, foldable in self._foldable.items():
             foldable.fold(self.get_submodule(path))
+        self._is_folded = True
         return self
+
+    def _fold_own(self, path: str, foldable: Foldable) -> None:
+        row = self.spec.rows[int(path.split(".")[1])]
+        try:
+            switched = foldable.fold_own(self.get_submodule(path))
+        except DetrbenchError:
+            raise
+        except Exception as error:  # the user's code, which may fail in any way
+            what = (
+                f"folding it by its own method failed: {first_line(error) or type(error).__name__}"
+            )
+            hint = "correct its `fuse` or `switch_to_deploy`, or leave --fuse out."
+            raise self.spec.error(row, what, hint) from error
+        self.deployed += tuple(f"{name} in model.{row.index}" for name in switched)
 
     def check_image_size(self, height: int, width: int) -> None:
         """Raises UsageError where the strides do not divide the size."""

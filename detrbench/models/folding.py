@@ -31,11 +31,36 @@ class Foldable:
 
     Attributes:
         pairs: path of a convolution in it -> path of its normalisation.
-        inputs: of its forward, on `meta`.
+        inputs: the arguments of its forward, on `meta`.
+        own: paths of what folds itself in it, outermost first; "" is the module.
     """
 
     pairs: Mapping[str, str]
-    inputs: Any
+    inputs: tuple[Any, ...]
+    own: tuple[str, ...] = ()
+
+    def fold_own(self, module: nn.Module) -> list[str]:
+        """Let what folds itself do so, once. Returns the class of each that switched to deploy.
+
+        Raises ValueError where the module computes something else afterwards: it is compared where
+        it takes these inputs, by shapes alone where it has no values.
+        """
+        inputs, before = None, None
+        with suppress(Exception):
+            inputs, before = self._called(module)
+        named = dict(module.named_modules())
+        keys = {path: {*named[path].state_dict()} for path in self.own if path in named}
+        switched = []
+        for path, as_built in keys.items():
+            each = dict(module.named_modules()).get(path)
+            if each is None or {*each.state_dict()} != as_built:
+                continue  # what it stands in has done it
+            own_method(each)()
+            if not hasattr(type(each), "fuse"):
+                switched.append(type(each).__name__)
+        if before is not None and not _are_same(before, _outputs(module, inputs)):
+            raise ValueError("what it computes is not the same afterwards")
+        return switched
 
     def fold(self, module: nn.Module) -> None:
         """Fold them in `module`, in place, if it computes the same afterwards; else leave all."""
@@ -56,7 +81,7 @@ class Foldable:
             for path in (*pairs, *pairs.values()):
                 module.set_submodule(path, named[path])
 
-    def _called(self, module: nn.Module) -> tuple[Any, list[Tensor]]:
+    def _called(self, module: nn.Module) -> tuple[tuple[Any, ...], list[Tensor]]:
         """Inputs, and what the module makes of them: maps of a quarter of the sides are enough to
         compare by, unless its code insists on those it was drawn with."""
         with suppress(Exception):
@@ -80,6 +105,20 @@ def _is_pair(convolution: nn.Module | None, normalisation: nn.Module | None) -> 
     return type(convolution) in _CONVOLUTIONS and type(normalisation) in _NORMALISATIONS
 
 
+def own_method(module: nn.Module) -> Any:
+    """The method by which a module folds itself, by either name that is used for it; None where it
+    has none. A layer of that name is none."""
+    for name in ("fuse", "switch_to_deploy"):
+        if callable(getattr(type(module), name, None)):
+            return getattr(module, name)
+    return None
+
+
+def that_fold_themselves(module: nn.Module) -> tuple[str, ...]:
+    """The paths of a module's parts, itself among them, that do so; outermost first."""
+    return tuple(p for p, each in module.named_modules() if own_method(each))
+
+
 def unfolded(module: nn.Module) -> list[str]:
     """The paths of the batch normalisations in a module, whatever their class."""
     kind = nn.modules.batchnorm._BatchNorm
@@ -88,7 +127,7 @@ def unfolded(module: nn.Module) -> list[str]:
 
 def _outputs(module: nn.Module, inputs: Any) -> list[Tensor]:
     """Of the same inputs each time, with values where the module has them."""
-    tensor = next(module.parameters())
+    tensor = next(module.parameters(), torch.empty(0, device="meta"))
     generator = torch.Generator().manual_seed(0)
 
     def filled(shape: Any) -> Any:
@@ -98,7 +137,7 @@ def _outputs(module: nn.Module, inputs: Any) -> list[Tensor]:
         return values.to(tensor.device, tensor.dtype)
 
     with torch.no_grad():
-        return [t.clone() for t in tree_leaves(module(tree_map(filled, inputs)))]
+        return [t.clone() for t in tree_leaves(module(*tree_map(filled, inputs)))]
 
 
 def _are_same(before: Sequence[Tensor], after: Sequence[Tensor]) -> bool:
@@ -183,16 +222,15 @@ def _is_watched_already(module: nn.Module) -> bool:
     return bool(module._forward_hooks or module._forward_pre_hooks)
 
 
-def run_to_fold(module: nn.Module, inputs: Any) -> tuple[Any, Foldable | None]:
+def run_to_fold(module: nn.Module, *inputs: Any) -> tuple[Any, Foldable | None]:
     """The module's output for `inputs` on `meta`, and what can be folded in it, if anything can."""
+    own = that_fold_themselves(module)
     if not any(type(each) in _NORMALISATIONS for each in module.modules()):
-        return module(inputs), None
+        return module(*inputs), Foldable({}, inputs, own) if own else None
     with _watched(module) as seen:
-        output = module(inputs)
+        output = module(*inputs)
     returned = {getattr(each, _MARK, None) for each in tree_leaves(output)}
     named = dict(module.named_modules())
-    own = [path for path, each in named.items() if path and hasattr(each, "fuse")]
-    whole = hasattr(module, "fuse")
     pairs = {
         convolution: normalisation
         for normalisation, convolution in seen.fed_by.items()
@@ -200,10 +238,10 @@ def run_to_fold(module: nn.Module, inputs: Any) -> tuple[Any, Foldable | None]:
         and convolution not in returned
         and seen.called[convolution] == seen.called[normalisation] == seen.read[convolution] == 1
         and _are_touched_once(named[convolution], named[normalisation], seen)
-        and not whole  # it folds by itself, and knows better
-        and not any(f"{convolution}.".startswith(f"{path}.") for path in own)
+        # What folds by itself knows better.
+        and not any(not path or f"{convolution}.".startswith(f"{path}.") for path in own)
     }
-    return output, Foldable(pairs, inputs) if pairs else None
+    return output, Foldable(pairs, inputs, own) if pairs or own else None
 
 
 def _are_touched_once(convolution: nn.Module, normalisation: Any, seen: _Seen) -> bool:

@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from detrbench.core.errors import SpecError
 from detrbench.counting.profiling import profile
 from detrbench.models.builder import build
 from detrbench.models.folding import run_to_fold, unfolded
@@ -103,8 +104,10 @@ def test_what_folds_by_itself_is_left_to_it() -> None:
         def fuse(self) -> None: ...
 
     own = Own(lambda self, x: self.norm(self.conv(x)))
-    assert run_to_fold(own, torch.rand(1, 4, 8, 8))[1] is None
-    assert run_to_fold(nn.Sequential(own), torch.rand(1, 4, 8, 8))[1] is None
+    for module, path in ((own, ""), (nn.Sequential(own), "0")):
+        _, foldable = run_to_fold(module, torch.rand(1, 4, 8, 8))
+        assert foldable is not None
+        assert (foldable.pairs, foldable.own) == ({}, (path,))
 
 
 def test_a_forks_blocks_are_folded_like_ours_and_what_is_left_is_said() -> None:
@@ -136,3 +139,92 @@ def test_a_fused_detector_computes_the_same(tmp_path: Path) -> None:
     assert [path for path in unfolded(detector) if path.startswith(("model.0", "model.1"))] == []
     torch.testing.assert_close(after.boxes, before.boxes, rtol=1e-9, atol=1e-9)
     torch.testing.assert_close(after.scores, before.scores, rtol=1e-9, atol=1e-9)
+
+
+REP = """
+from torch import nn
+
+class Rep(nn.Module):
+    def __init__(self, c1, c2):
+        super().__init__()
+        self.a, self.b = nn.Conv2d(c1, c2, 1), nn.Conv2d(c1, c2, 1)
+
+    def forward(self, x):
+        return self.a(x) + self.b(x) if hasattr(self, "b") else self.a(x)
+
+    def switch_to_deploy(self):
+        self.a.weight.data += self.b.weight.data * GAIN
+        self.a.bias.data += self.b.bias.data
+        del self.b
+
+class Outer(Rep):
+    def __init__(self, c1, c2):
+        super().__init__(c1, c2)
+        self.inner = Rep(c2, c2)
+
+    def forward(self, x):
+        return self.inner(super().forward(x))
+
+    def switch_to_deploy(self):
+        super().switch_to_deploy()
+        self.inner.switch_to_deploy()
+"""
+
+
+def with_reps(root: Path, gain: float) -> tuple[Path, Path]:
+    """A detector with a block that switches to deploy, and one with another inside."""
+    from tests.models.test_builder import TINY, write
+
+    text = TINY.replace("[3, 1, Conv, [32, 1, 1]]", "[3, 1, Outer, [32]]")
+    text = text.replace("[2, 1, Conv, [32, 1, 1]]", "[2, 2, Rep, [32]]")
+    (root / "own.py").write_text(f"GAIN = {gain}\n{REP}", encoding="utf-8")
+    return write(root, text), root / "own.py"
+
+
+def test_what_switches_to_deploy_does_so_once_and_computes_the_same(tmp_path: Path) -> None:
+    file, blocks = with_reps(tmp_path, 1.0)
+    detector = build(file, blocks=blocks)
+    x, y = torch.rand(1, 16, 8, 8), torch.rand(1, 24, 8, 8)
+    with torch.no_grad():
+        before = detector.model[5](x), detector.model[6](y)
+        detector.fuse().fuse()
+        after = detector.model[5](x), detector.model[6](y)
+    torch.testing.assert_close(after, before)
+    assert not any(name.split(".")[-2] == "b" for name in detector.state_dict())
+    assert detector.deployed == ("Rep in model.5", "Rep in model.5", "Outer in model.6")
+
+
+def test_a_row_says_what_switched_to_deploy(tmp_path: Path) -> None:
+    file, blocks = with_reps(tmp_path, 1.0)
+    report = profile([file, f"{file}@fused=false"], blocks=str(blocks), imgsz=64, fuse=True)
+    fused, built = report.rows
+    assert "fused by switch_to_deploy: 2 Rep in model.5, Outer in model.6" in fused.notes
+    # One of two convolutions, 16 > 32, 32 > 32, 24 > 32 and 32 > 32 again, and 4 of each parameter
+    # that a batch norm of ours had beside its convolution's.
+    of_rep = 16 * 32 + 32 * 32 + 24 * 32 + 32 * 32 + 4 * 32
+    assert built.metrics["params"] - fused.metrics["params"] - of_norms(file, blocks) == of_rep
+
+
+def of_norms(file: Path, blocks: Path) -> int:
+    """Parameters that folding takes out of our own blocks: a weight of each batch norm."""
+    detector = build(file, blocks=blocks, device="meta")
+    left = detector.spec.rows[-1].index
+    paths = [path for path in unfolded(detector) if not path.startswith(f"model.{left}.")]
+    return sum(detector.get_submodule(path).weight.numel() for path in paths)
+
+
+def test_what_switches_to_something_else_is_refused_with_its_row(tmp_path: Path) -> None:
+    file, blocks = with_reps(tmp_path, 2.0)
+    with pytest.raises(SpecError, match=r"row 5 .*Rep\)[\s\S]*not the same afterwards"):
+        build(file, blocks=blocks).fuse()
+
+
+def test_a_layer_that_is_called_fuse_folds_nothing() -> None:
+    class Joins(Pair):
+        def __init__(self) -> None:
+            super().__init__(lambda self, x: self.fuse(self.norm(self.conv(x))))
+            self.fuse = nn.Conv2d(4, 4, 1)
+
+    _, foldable = run_to_fold(Joins(), torch.rand(1, 4, 8, 8))
+    assert foldable is not None
+    assert (foldable.pairs, foldable.own) == ({"conv": "norm"}, ())

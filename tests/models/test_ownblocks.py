@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
 
 from detrbench.core.errors import SpecError, UsageError
 from detrbench.models.builder import build
@@ -192,3 +193,103 @@ def test_maps_are_counted_up_to_row_4(
     assert [detector.model[row].conv.in_channels for row in (5, 6, 7)] == widths
     first = 5 - maps
     assert detector.spec.notes == (f"the maps of row 0 are counted as rows {first} to 4",)
+
+
+OWN = """
+import torch
+from torch import nn
+
+class SimAM(nn.Module):
+    def __init__(self, e_lambda=1e-4):
+        super().__init__()
+        self.e_lambda = e_lambda
+
+    def forward(self, x):
+        return x * torch.sigmoid(x + self.e_lambda)
+
+class Grow(nn.Sequential):
+    def __init__(self, layers=2, c=16):
+        super().__init__(*(nn.Conv2d(c, c, 1) for _ in range(layers)))
+
+class Attention(nn.Module):
+    def __init__(self, channel=512, reduction=16):
+        super().__init__()
+        self.squeeze = nn.Conv2d(channel, reduction, 1)
+
+    def forward(self, x):
+        return x * self.squeeze(x).mean(1, keepdim=True)
+
+class Hidden(nn.Module):
+    def __init__(self, mid=64):
+        super().__init__()
+        self.layer = nn.Conv2d(16, mid, 1)
+
+    def forward(self, x):
+        return self.layer(x).mean(1, keepdim=True)
+
+class Declared(Hidden):
+    channels_arg = None
+
+class TwoIn(nn.Module):
+    def __init__(self, c1, c2):
+        super().__init__()
+        self.layer = nn.Conv2d(sum(c1), c2, 1)
+
+    def forward(self, x, y):
+        return self.layer(torch.cat([x, y], 1))
+
+class ThreeIn(TwoIn):
+    def forward(self, x, y, z):
+        return x
+"""
+
+
+@pytest.mark.parametrize(
+    ("row", "params"),
+    [
+        ("[2, 1, SimAM, []]", 0),
+        ("[2, 1, SimAM, [1.0e-3]]", 0),
+        ("[2, 1, Grow, []]", 2 * (16 * 16 + 16)),
+        ("[2, 2, Grow, [3]]", 6 * (16 * 16 + 16)),
+        ("[2, 1, Attention, []]", 16 * 16 + 16),  # of 512 channels, it could not run
+        ("[2, 1, Declared, []]", 16 * 64 + 64),
+        ("[[2, 2], 1, TwoIn, [8]]", 32 * 8 + 8),
+    ],
+)
+def test_a_block_is_counted_as_its_signature_has_it(row: str, params: int, tmp_path: Path) -> None:
+    text = TINY.replace("[2, 1, Conv, [32, 1, 1]]", row)
+    blocks = files(tmp_path, own=OWN) / "own.py"
+    detector = build(write(tmp_path, text), blocks=blocks, device="meta")
+    assert sum(p.numel() for p in detector.model[5].parameters()) == params
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        (
+            "[2, 1, Hidden, []]",
+            r"first argument, mid=64, is .* channels, 16[\s\S]*channels_arg = 0",
+        ),
+        ("[[2, 2], 2, TwoIn, [8]]", "cannot be repeated in series"),
+        ("[[2, 2], 1, ThreeIn, [8]]", "takes 3 inputs: list as many"),
+    ],
+)
+def test_a_block_that_can_be_read_in_two_ways_is_refused(
+    row: str, said: str, tmp_path: Path
+) -> None:
+    text = TINY.replace("[2, 1, Conv, [32, 1, 1]]", row)
+    with pytest.raises(SpecError, match=rf"row 5 [\s\S]*{said}"):
+        build(write(tmp_path, text), blocks=files(tmp_path, own=OWN) / "own.py", device="meta")
+
+
+def test_several_inputs_reach_forward_one_by_one(tmp_path: Path) -> None:
+    text = TINY.replace("[2, 1, Conv, [32, 1, 1]]", "[[2, 2], 1, TwoIn, [8]]")
+    detector = build(write(tmp_path, text), blocks=files(tmp_path, own=OWN) / "own.py")
+    x = torch.rand(1, 16, 8, 8)
+    seen = []
+    detector.model[5].register_forward_hook(lambda module, inputs, output: seen.append(inputs))
+    with torch.inference_mode():
+        detector(torch.rand(1, 3, 64, 64))
+        assert detector.model[5](x, x).shape == (1, 8, 8, 8)
+    assert len(seen[0]) == 2
+    assert seen[0][0] is seen[0][1]

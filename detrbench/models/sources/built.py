@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from detrbench.core.errors import UsageError
+from detrbench.core.errors import DetrbenchError, UsageError
 from detrbench.core.units import show_many
 from detrbench.models.model import Model
 from detrbench.models.sources.inputs import of_example, of_images
@@ -48,27 +49,48 @@ class Built:
         return self.module if isinstance(self.module, Detector) else None
 
     def fused(self) -> Built:
-        """With batch norms folded, by the module's own `fuse`. Raises UsageError where it has none,
-        or it fails."""
+        """With batch norms folded, by the module's own `fuse`, or by its parts' `switch_to_deploy`.
+        Raises UsageError where it has neither, or it fails."""
+        import torch
         from torch import nn
 
-        fuse = getattr(self.module, "fuse", None)
+        fuse: Any = getattr(self.module, "fuse", None)
         if not callable(fuse):
+            fuse = self._switch_to_deploy()
+        if fuse is None:
             raise UsageError(
                 f"a {type(self.module).__name__} cannot be fused: it has no method `fuse`",
                 where=self.title,
                 hint="Leave --fuse out, or write NAME@fused=false for this one.",
             )
         try:
-            with self.beside():
+            with self.beside(), torch.random.fork_rng(devices=[]):
                 result = fuse()
+        except DetrbenchError:
+            raise
         except (Exception, SystemExit) as error:
             raise UsageError(
                 f"fusing it failed: {type(error).__name__}: {error}", where=self.title
             ) from error
         module = result if isinstance(result, nn.Module) else self.module
-        notes = (*self.notes, *_unfolded_note(module))
+        switched = result if isinstance(result, list) else getattr(module, "deployed", ())
+        notes = (*self.notes, *_deployed_note(switched), *_unfolded_note(module))
         return dataclasses.replace(self, module=module.eval(), notes=notes)
+
+    def _switch_to_deploy(self) -> Callable[[], list[str]] | None:
+        """What calls the method of that name of its parts, and returns their classes; None where
+        none has it."""
+        import torch
+
+        from detrbench.models.folding import Foldable, that_fold_themselves
+
+        own = that_fold_themselves(self.module)
+        if not any(
+            hasattr(type(self.module.get_submodule(path)), "switch_to_deploy") for path in own
+        ):
+            return None
+        images = torch.empty(1, 3, 64, 64, device="meta") if self.images is None else self.images
+        return partial(Foldable({}, (images,), own).fold_own, self.module)
 
     def check_image_size(self, imgsz: tuple[int, int], batch: int) -> None:
         """Raises UsageError where it cannot take such images."""
@@ -84,6 +106,12 @@ class Built:
                 where=self.title,
                 hint=f"Give --imgsz {height}x{width} --batch {count}, or return the module alone.",
             )
+
+
+def _deployed_note(switched: Sequence[str]) -> tuple[str, ...]:
+    """What was folded by a method that is not called `fuse`."""
+    told = (f"{count} {name}" if count > 1 else name for name, count in Counter(switched).items())
+    return (f"fused by switch_to_deploy: {', '.join(told)}",) if switched else ()
 
 
 def _unfolded_note(module: nn.Module) -> tuple[str, ...]:
