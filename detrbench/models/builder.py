@@ -174,7 +174,10 @@ def _lay_own(
     refused: list[SpecError] = []
     for first, call in calls.items():
         try:
-            laid.append(_laid(spec, row, block, inputs, call, first, extra))
+            with warnings.catch_warnings():
+                if first is not readings[0]:
+                    warnings.simplefilter("ignore")  # of what nobody may have meant
+                laid.append(_laid(spec, row, block, inputs, call, first, extra))
         except SpecError as error:
             refused.append(error)
     if not laid:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -55,7 +55,8 @@ class Foldable:
             each = dict(module.named_modules()).get(path)
             if each is None or {*each.state_dict()} != as_built:
                 continue  # what it stands in has done it
-            own_method(each)()
+            with _where(each):
+                own_method(each)()
             if not hasattr(type(each), "fuse"):
                 switched.append(type(each).__name__)
         if before is not None and not _are_same(before, _outputs(module, inputs)):
@@ -103,6 +104,12 @@ def _quartered(each: Any) -> Any:
 
 def _is_pair(convolution: nn.Module | None, normalisation: nn.Module | None) -> bool:
     return type(convolution) in _CONVOLUTIONS and type(normalisation) in _NORMALISATIONS
+
+
+def _where(module: nn.Module) -> AbstractContextManager[Any]:
+    """Inside, new layers are made on the device that a module is on."""
+    tensor = next(module.parameters(), None)
+    return nullcontext() if tensor is None else tensor.device
 
 
 def own_method(module: nn.Module) -> Any:

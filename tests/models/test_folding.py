@@ -153,8 +153,10 @@ class Rep(nn.Module):
         return self.a(x) + self.b(x) if hasattr(self, "b") else self.a(x)
 
     def switch_to_deploy(self):
-        self.a.weight.data += self.b.weight.data * GAIN
-        self.a.bias.data += self.b.bias.data
+        merged = nn.Conv2d(self.a.in_channels, self.a.out_channels, 1)
+        merged.weight.data = self.a.weight.data + self.b.weight.data * GAIN
+        merged.bias.data = self.a.bias.data + self.b.bias.data
+        self.a = merged
         del self.b
 
 class Outer(Rep):
