@@ -12,6 +12,8 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, NoReturn, TypeVar
 
+from detrbench.core.errors import told
+
 T = TypeVar("T")
 Kinds = tuple[type, ...]
 
@@ -20,15 +22,17 @@ CAN_COPY = sys.platform == "linux"
 
 
 class Unfinished(Exception):
-    """The copy ended without a result."""
+    """The copy ended without a result, or with one that cannot be handed over: how, in words."""
 
 
 def call_apart(call: Callable[[], T], types: Sequence[type] = (), left: Kinds = ()) -> T:
     """What `call` returns, made in a copy of this process: whatever it caches, draws or changes is
     gone with that. `types` are classes that the result may hold, and that need not be importable;
-    what is of a kind in `left` comes back as None.
+    one like them comes back as it, any other as the nearest that it inherits from and that can be
+    found. What is of a kind in `left` comes back as None.
 
-    Raises what `call` raises, Unfinished where the copy dies, OSError where none can be made.
+    Raises what `call` raises; Unfinished where that is no Exception (Ctrl-C is not for the copy),
+    where the copy dies, or the result cannot be sent; OSError where no copy can be made.
     """
     reader, writer = os.pipe()
     for stream in (sys.stdout, sys.stderr):
@@ -36,12 +40,13 @@ def call_apart(call: Callable[[], T], types: Sequence[type] = (), left: Kinds = 
             stream.flush()  # or both processes would write what is still in there
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # of threads: the copy has none
-        child = os.fork()
+        child, before = _forked()
     if not child:
         os.close(reader)
         _answer(call, types, left, writer)
-    os.close(writer)
     try:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        os.close(writer)
         with os.fdopen(reader, "rb") as pipe:
             answer = pipe.read()
     except BaseException:
@@ -50,7 +55,7 @@ def call_apart(call: Callable[[], T], types: Sequence[type] = (), left: Kinds = 
     finally:
         _, status = os.waitpid(child, 0)
     if not answer:
-        raise Unfinished(f"the process that followed it ended with {_ending(status)}")
+        raise Unfinished(f"it ended the process that it ran in, {_ending(status)}")
     returned, result = _Unpickler(io.BytesIO(answer), types).load()
     if returned:
         found: T = result
@@ -58,9 +63,22 @@ def call_apart(call: Callable[[], T], types: Sequence[type] = (), left: Kinds = 
     raise result
 
 
+def _forked() -> tuple[int, set[int]]:
+    """As `os.fork`, without Ctrl-C, which is for the original: it ends the copy, where an interrupt
+    is of its own making. Also the signals that were held back before. Raises OSError as it does."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        return os.fork(), before
+    except OSError:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        raise
+
+
 def _ending(status: int) -> str:
     code = os.waitstatus_to_exitcode(status)
-    return f"signal {-code}" if code < 0 else f"exit code {code}"
+    if code < 0:
+        return f"by signal {-code} ({signal.strsignal(-code)})"
+    return f"with exit code {code}"
 
 
 def _answer(call: Callable[[], Any], types: Sequence[type], left: Kinds, writer: int) -> NoReturn:
@@ -71,13 +89,28 @@ def _answer(call: Callable[[], Any], types: Sequence[type], left: Kinds, writer:
             result = True, call()
         except Exception as error:
             result = False, error
+        except BaseException as error:  # such as the model's own KeyboardInterrupt
+            result = False, Unfinished(told(error))
         with os.fdopen(writer, "wb") as pipe:
-            pipe.write(_pickled(result, types, left))
+            pipe.write(_sendable(result, types, left))
         code = 0
         for stream in (sys.stdout, sys.stderr):
             stream.flush()
     finally:
         os._exit(code)
+
+
+def _sendable(result: tuple[bool, Any], types: Sequence[type], left: Kinds) -> bytes:
+    """The result as the original can read it; else what of it cannot be sent."""
+    returned, found = result
+    try:
+        sent = _pickled(result, types, left)
+        if not returned:
+            _Unpickler(io.BytesIO(sent), types).load()  # not every error can be made again
+    except Exception as error:
+        text = f"what it found cannot be sent back: {told(error)}" if returned else told(found)
+        return _pickled((False, Unfinished(text)), types, left)
+    return sent
 
 
 def _pickled(result: tuple[bool, Any], types: Sequence[type], left: Kinds) -> bytes:
@@ -93,12 +126,38 @@ class _Pickler(pickle.Pickler):
         super().__init__(file, pickle.HIGHEST_PROTOCOL)
         self._left = left
         self._numbers = {id(one): number for number, one in enumerate(types)}
+        self._alike = {_looks(one): one for one in reversed(types)}
 
     def persistent_id(self, value: Any) -> int | None:
         return self._numbers.get(id(value)) if isinstance(value, type) else None
 
     def reducer_override(self, value: Any) -> Any:
-        return (_nothing, ()) if isinstance(value, self._left) else NotImplemented
+        if isinstance(value, self._left):
+            return _nothing, ()
+        if isinstance(value, type) and not _is_found(value):
+            return _same, (self._stand_in(value),)
+        return NotImplemented
+
+    def _stand_in(self, kind: type) -> type:
+        """For a class that nobody finds by its name: torch.fx makes one for each copy."""
+        bases = (base for base in kind.__mro__ if id(base) in self._numbers or _is_found(base))
+        return self._alike.get(_looks(kind)) or next(bases)
+
+
+def _looks(kind: type) -> tuple[Any, ...]:
+    return kind.__module__, kind.__qualname__, kind.__name__, kind.__bases__
+
+
+def _is_found(kind: type) -> bool:
+    """Whether pickle finds it again, by its module and name."""
+    found: Any = sys.modules.get(kind.__module__)
+    for name in kind.__qualname__.split("."):
+        found = getattr(found, name, None)
+    return found is kind
+
+
+def _same(kind: type) -> type:
+    return kind
 
 
 def _nothing() -> None:

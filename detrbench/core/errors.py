@@ -71,8 +71,24 @@ def near(word: str, known: Iterable[str]) -> str:
 
 
 def first_line(error: BaseException) -> str:
-    """Of what an error says; empty where it says nothing."""
-    return next(iter(str(error).strip().splitlines()), "")
+    """Of what an error says; empty where it says nothing, or cannot: its text is others' code."""
+    try:
+        return next(iter(str(error).strip().splitlines()), "")
+    except Exception:
+        return ""
+
+
+def told(error: BaseException) -> str:
+    """Which error it is, and the first line of what it says."""
+    return f"{type(error).__name__}: {first_line(error)}".removesuffix(": ")
+
+
+def in_one_line(error: DetrbenchError) -> str:
+    """Where, what and the hint, as a row of a report has them for its reason."""
+    place = f"{error.where}: " if error.where else ""
+    what = next(iter(error.what.strip().splitlines()), "")
+    hint = " ".join(line.strip() for line in (error.hint or "").splitlines())
+    return f"{place}{what.removesuffix('.')}. {hint}" if hint else f"{place}{what}"
 
 
 def shorten(text: str, limit: int = 60) -> str:

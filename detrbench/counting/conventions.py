@@ -102,7 +102,13 @@ _INTERPOLATION_MACS = {
 
 def _affine(op: Op) -> bool:
     """Whether a normalisation scales and shifts: its weight is given."""
-    return op.args[2 if op.name == "native_layer_norm" else 1] is not None
+    return op.arg(2 if op.name == "native_layer_norm" else 1, "weight") is not None
+
+
+def _elements(op: Op) -> tuple[int, int]:
+    """Of its first tensor and of its first result; 0 where it has none."""
+    first = op.inputs[0].numel if op.inputs else 0
+    return first, op.out.numel if op.outputs else 0
 
 
 def _softmax_macs(op: Op) -> int:
@@ -110,8 +116,9 @@ def _softmax_macs(op: Op) -> int:
     if op.kind == formulas.ATTENTION:
         rows, length = prod(op.out.shape[:-1]), int(op.args[1].shape[-2])
     else:
-        length = op.inputs[0].shape[op.args[1]]
-        rows = op.inputs[0].numel // length
+        x = op.inputs[0]
+        length = x.shape[op.arg(1, "dim")] if x.shape else 1
+        rows = x.numel // length if length else 0
     return rows * (3 * length - 1)
 
 
@@ -126,7 +133,7 @@ def _products(op: Op) -> int:
 
 def _hooked(op: Op, is_one: Callable[..., bool], *also: str) -> int:
     """What both thops book for modules, told by `_is` or `_within`; `also` are more norms."""
-    out, first = op.out.numel, op.inputs[0].numel if op.inputs else 0
+    first, out = _elements(op)
     norms = (*_BATCH_NORMS, *_INSTANCE_NORMS, "LayerNorm", *also)
     if op.kind in (formulas.BATCH_NORM, formulas.LAYER_NORM) and is_one(op, *norms):
         return first * (4 if _affine(op) else 2)
@@ -157,6 +164,8 @@ def _thop(op: Op) -> int:
 def _thop_transposed(op: Op) -> int:
     """Booked like a forward convolution: output elements x c_in / g x k^2."""
     x, weight = op.inputs[:2]
+    if not weight.numel:
+        return 0
     groups = op.out.shape[1] // weight.shape[1]
     return op.out.numel * (x.shape[1] // groups) * prod(weight.shape[2:])
 
@@ -177,7 +186,7 @@ def _ultralytics_thop(op: Op) -> int:
 
 def _fvcore(op: Op) -> int:
     """fvcore 0.1.5: handles for a dozen operators, by name, wherever they are called."""
-    out, first = op.out.numel, op.inputs[0].numel if op.inputs else 0
+    first, out = _elements(op)
     if op.part_of:  # attention and recurrence are one call to it, which it has no handle for
         return 0
     if op.kind == formulas.CONVOLUTION or op.name in ("mm", "bmm", "addmm"):

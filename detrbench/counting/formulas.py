@@ -154,6 +154,10 @@ COMPLEX_FLOPS: Mapping[str, int] = {
 """Operations on real numbers that one on complex numbers takes. Others are not counted."""
 
 
+UNFIT = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+"""What a formula raises for a call of other arguments than it knows, of an operator of its name."""
+
+
 def memory_access_elements(call: Call, kind: str) -> int:
     """The ShuffleNet V2 paper's memory access cost of one call, in elements.
 

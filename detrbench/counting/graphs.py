@@ -12,7 +12,7 @@ from dataclasses import replace
 from math import prod
 from typing import Any
 
-from detrbench.core.errors import DetrbenchError, UsageError, first_line
+from detrbench.core.errors import DetrbenchError, UsageError, first_line, in_one_line
 from detrbench.counting.tracing import COUNTED
 from detrbench.reports.case import Case
 from detrbench.reports.metrics import CONVENTION_METRICS
@@ -79,7 +79,7 @@ def count_graph(case: Case, convention: str) -> Result:
 
 
 def _failed(blank: Result, error: DetrbenchError) -> Result:
-    return replace(blank, status="failed", reason=str(error))
+    return replace(blank, status="failed", reason=in_one_line(error))
 
 
 def _with(

@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from detrbench.core.errors import DetrbenchError, UsageError
+from detrbench.core.errors import DetrbenchError, UsageError, in_one_line
 from detrbench.core.units import parse_imgsz, show_share
 from detrbench.core.version import __version__
 from detrbench.counting.conventions import CONVENTIONS, find_convention
@@ -49,7 +49,8 @@ def profile(
     Args:
         models: references, such as "rtdetr-l", "./my.yaml", "./my.py:build" and
             "rtdetr-l@batch=8"; or modules whose forward takes images (B, 3, H, W), or pairs of a
-            module and an example of what it takes: images, a tuple, or a dict of names.
+            module and an example of what it takes: images, a tuple, or a dict of names. A module
+            goes by its class; `{"before": a, "after": b}` or `[("before", a), ...]` names it.
         by: also break each model down by "stage", "module" or "op".
         convention: whose FLOPs the tables show; a report holds those of all.
         settings: of all models, by the keys of `detrbench.reports.settings.SETTINGS`: imgsz (H = W,
@@ -140,7 +141,7 @@ def counted(case: Case, by: Grouping | None, convention: str, module: Made | Non
     except UsageError:
         raise
     except DetrbenchError as error:
-        return replace(blank, status="failed", reason=str(error))
+        return replace(blank, status="failed", reason=in_one_line(error))
     ours = {one: metrics_of(traced, traced.ops) for one, traced in traces.items()}
     traced = traces[asked]
     return replace(

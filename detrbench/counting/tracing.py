@@ -24,20 +24,22 @@ from functools import cache, partial
 from itertools import count
 from math import prod
 from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, NoReturn
 
 import torch
 from torch import Tensor, nn
+from torch._ops import HigherOrderOperator
 from torch.utils._pytree import tree_leaves
 from torch.utils.hooks import RemovableHandle
 
 from detrbench.core.apart import CAN_COPY, Unfinished, call_apart
-from detrbench.core.errors import DetrbenchError, UsageError, nearest
+from detrbench.core.errors import DetrbenchError, UsageError, nearest, told
 from detrbench.counting.formulas import (
     EPILOGUES,
     FORMULAS,
     FREE,
     UNCOUNTED,
+    UNFIT,
     Call,
     Cost,
     Formula,
@@ -252,7 +254,7 @@ def trace(
     try:
         return _traced_apart(model, shape)
     except Unfinished as error:
-        raise TraceError(str(error), where=type(model).__name__) from None
+        raise TraceError(_failed(shape, str(error)), where=type(model).__name__) from None
     except OSError:  # no memory or no processes left for a copy
         return _traced_here(model, shape)
 
@@ -320,15 +322,18 @@ def _traced(model: nn.Module, shape: tuple[int, ...], ready: Readier | None = No
         try:
             return _trace_with(_fake, model, shape)
         except _Untraceable as error:
-            hint = (
-                "Check that the model takes one image tensor of that shape. Without values "
-                f"the failure was: {on_meta}"
-            )
+            hint = "Check that the model takes one image tensor of that shape."
+            if str(on_meta) != str(error):
+                hint += f" Without values the failure was: {on_meta}"
             raise TraceError(
-                f"the forward failed on images of shape {shape}: {error}",
+                _failed(shape, str(error)),
                 where=error.where,
                 hint=None if _depends_on_values(error.__cause__) else hint,
             ) from error.__cause__
+
+
+def _failed(shape: tuple[int, ...], why: str) -> str:
+    return f"the forward failed on images of shape {shape}: {why}"
 
 
 def forget_cached_tensors() -> None:
@@ -388,7 +393,7 @@ class _NeedsDevice(Exception):
 
 class _Untraceable(Exception):
     def __init__(self, where: str, error: BaseException) -> None:
-        super().__init__(f"{type(error).__name__}: {error}".strip().splitlines()[0])
+        super().__init__(told(error))
         self.where = where or "the model's forward"
 
 
@@ -445,14 +450,25 @@ def _shadow(model: nn.Module, device: str) -> nn.Module:
     try:
         for tensor in tensors_in(model):
             memo[id(tensor)] = _twin(tensor, device)
-        return _uncompiled(copy.deepcopy(model, memo)).eval()
+        shadow = copy.deepcopy(model, memo)
+        _name_classes(model, memo)
+        return _uncompiled(shadow).eval()
     except Exception as error:
+        _refuse_quantised(model, error)
         raise TraceError(
-            f"the model cannot be copied: {error}",
+            f"the model cannot be copied: {told(error)}",
             where=type(model).__name__,
             hint="Remove what cannot be deep-copied (open files, locks, generators) first, and "
             "call a lazy module once.",
         ) from error
+
+
+def _name_classes(model: nn.Module, copies: Mapping[int, Any]) -> None:
+    """torch.fx makes a class for each copy of its modules, and forgets what it called the first."""
+    for module in model.modules():
+        old, new = type(module), type(copies.get(id(module)))
+        if new is not old and new.__qualname__ == old.__qualname__:
+            new.__name__ = old.__name__
 
 
 def _refuse_torchscript(model: nn.Module) -> None:
@@ -464,6 +480,25 @@ def _refuse_torchscript(model: nn.Module) -> None:
                 where=name or type(module).__name__,
                 hint="Give the module that it was made from.",
             )
+
+
+def _refuse_quantised(model: nn.Module, error: BaseException) -> None:
+    """Raises TraceError where a part of the model, which failed with `error`, is quantised."""
+    for name, module in model.named_modules():
+        if _is_quantised(module):
+            raise TraceError(
+                "it is quantised: its weights are packed for integer kernels, which cannot be "
+                "followed without their values",
+                where=name or type(module).__name__,
+                hint="Profile the floating-point model that it was made from: it has as many "
+                "parameters and multiply-accumulates.",
+            ) from error
+
+
+def _is_quantised(module: nn.Module) -> bool:
+    held = (*module.parameters(recurse=False), *module.buffers(recurse=False))
+    packed = isinstance(vars(module).get("_packed_params"), torch.ScriptObject)
+    return packed or any(tensor.is_quantized for tensor in held)
 
 
 def _twin(tensor: Tensor, device: str) -> Tensor:
@@ -512,7 +547,10 @@ def _trace_with(
         try:
             with recorder:
                 output = shadow(images)
-        except Exception as error:  # whatever the user's forward raises becomes one clear error
+        except TraceError:
+            raise
+        # Whatever the user's forward raises becomes one clear error.
+        except (Exception, SystemExit) as error:
             if not (recorder.ops and _depends_on_values(error)):
                 raise _Untraceable(recorder.path, error) from error
             recorder.leave_off("a decision")
@@ -530,9 +568,16 @@ def _depends_on_values(error: BaseException | None) -> bool:
     )
 
 
+class _OfValues(Exception):
+    """An operator whose work depends on values: which branch, how often, how long a sequence is."""
+
+
 _VALUES_WANTED = frozenset(
     {"GuardOnDataDependentSymNode", "DataDependentOutputException", "DynamicOutputShapeException"}
+    | {_OfValues.__name__}
 )
+
+_OF_VALUES = frozenset({"cond", "while_loop", "_pack_padded_sequence"})
 
 
 @contextmanager
@@ -677,6 +722,8 @@ def decomposed(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
 class _Recorder(ShapesOnly):  # type: ignore[no-untyped-call]  # torch leaves it untyped
     """Sees every ATen call of one forward and writes down what it costs and who asked for it."""
 
+    supports_higher_order_operators = True  # it is told of them, and refuses them in plain words
+
     def __init__(self, model: nn.Module, images: Tensor) -> None:
         super().__init__()
         self.model = model
@@ -736,6 +783,8 @@ class _Recorder(ShapesOnly):  # type: ignore[no-untyped-call]  # torch leaves it
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """The result of one operator, which is written down."""
+        if isinstance(func, HigherOrderOperator):
+            self._refuse(func._name)
         with torch._C.DisableTorchFunction():  # nobody need be asked how large a tensor is
             return self._follow_operator(func, args, kwargs or {})
 
@@ -743,6 +792,8 @@ class _Recorder(ShapesOnly):  # type: ignore[no-untyped-call]  # torch leaves it
         if func.namespace == "prim":  # a fake tensor asked where it lives: no operator of a model
             return func(*args, **kwargs)
         operator = _operator(func)
+        if operator.name in _OF_VALUES:
+            self._refuse(operator.name)
         if func is _ATTENTION and not attends_in_one_kernel(*args, **kwargs):
             return self._in_parts(func, args, kwargs, operator.name)
         if operator.composite:
@@ -757,6 +808,18 @@ class _Recorder(ShapesOnly):  # type: ignore[no-untyped-call]  # torch leaves it
         sources = {k: value for k, value in kwargs.items() if k not in operator.destinations}
         self._record(operator, args, sources, result)
         return result
+
+    def _refuse(self, name: str) -> NoReturn:
+        """Raises _OfValues for what depends on values, TraceError for other operators that call
+        functions of their own."""
+        if name in _OF_VALUES:
+            self.leave_off(f"torch's {name}")
+            raise _OfValues(f"what torch's {name} does depends on values")
+        raise TraceError(
+            f"torch's {name} calls functions of its own, and is not followed",
+            where=self.path or "the model's forward",
+            hint="Profile a variant of the model that does the same without it.",
+        )
 
     def _in_parts(
         self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], whole: str = ""
@@ -788,24 +851,27 @@ class _Recorder(ShapesOnly):  # type: ignore[no-untyped-call]  # torch leaves it
         formula = operator.formula
         if is_view or formula.kind == FREE or not (inputs or outputs):
             return
-        made = tuple(t for t in outputs if t.distinct)
+        made = tuple(t for t in outputs if t.distinct) or tuple(outputs[:1])
         call = Call(operator.name, seen_args, seen_kwargs, tuple(inputs), made)
-        if not formula.holds(call):
-            formula = UNCOUNTED
+        try:
+            op = self._counted(call, formula if formula.holds(call) else UNCOUNTED)
+        except UNFIT:
+            op = self._counted(call, UNCOUNTED)
         for tensor in inputs:
             self.touched.setdefault(tensor.storage, len(self.ops))
-        self.ops.append(
-            Op(
-                **vars(call),
-                kind=formula.kind,
-                module=self.path,
-                module_type=self.modules[self.path],
-                stage=stage_of(self.path, self.stages),
-                cost=formula.cost(call),
-                memory_access_elements=memory_access_elements(call, formula.kind),
-                live_bytes=self.storages.live_bytes,
-                part_of=self.part_of,
-            )
+        self.ops.append(op)
+
+    def _counted(self, call: Call, formula: Formula) -> Op:
+        return Op(
+            **vars(call),
+            kind=formula.kind,
+            module=self.path,
+            module_type=self.modules[self.path],
+            stage=stage_of(self.path, self.stages),
+            cost=formula.cost(call),
+            memory_access_elements=memory_access_elements(call, formula.kind),
+            live_bytes=self.storages.live_bytes,
+            part_of=self.part_of,
         )
 
     def _see(
@@ -941,7 +1007,7 @@ def _fold_epilogues(ops: Sequence[Op], results: Set[tuple[int, int]]) -> list[in
     wanted_by: dict[tuple[int, int], set[int]] = defaultdict(set)
     for index, op in enumerate(ops):
         in_part = any(t.version and not t.whole for t in op.outputs)
-        if op.kind in EPILOGUES and not in_part:
+        if op.kind in EPILOGUES and op.outputs and not in_part:
             size = op.outputs[0].numel
             makers = [maker[t.value] for t in op.inputs if t.numel == size and t.value in maker]
             if makers:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import io
 import textwrap
 
+from detrbench.core.visible import LONGEST_WORD
 from detrbench.render.layout import Document, Table
 
 WIDTH = 100
 """Columns of text a table is made for; one that needs more takes it, for a number is never cut."""
 
-PROSE = 36
+PROSE = LONGEST_WORD
 """Longer texts are wrapped at this width."""
 
 

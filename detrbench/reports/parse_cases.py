@@ -7,7 +7,7 @@ import itertools
 import re
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from detrbench.core.errors import UsageError
 from detrbench.models.model import Model
@@ -138,8 +138,9 @@ def _unlike(cases: tuple[Case, ...]) -> tuple[Case, ...]:
 Made: TypeAlias = "nn.Module | tuple[nn.Module, object]"
 """What somebody made: a module, or one with an example of what its forward takes."""
 
-Subjects = Sequence["str | Path | Case | Made"]
-"""What the library's functions take as models: references, cases, or modules made already."""
+Subjects: TypeAlias = "Sequence[str | Path | Case | Made | tuple[str, Made]] | Mapping[str, Made]"
+"""What the library's functions take as models: references, cases, or modules made already, which
+may be given names."""
 
 
 def cases_of(
@@ -154,18 +155,45 @@ def cases_of(
     Raises:
         UsageError: as `make_cases`; a key that is no setting, or no model at all.
     """
+    if isinstance(models, Mapping) and not _is_module(models):
+        models = [_Named(*pair) for pair in models.items()]
     alone = not isinstance(models, (list, tuple)) or _is_pair(models)
-    given: list[Any] = [models] if alone else list(models)
+    given: list[Any] = [_named_or_not(one) for one in ([models] if alone else models)]
     if not given:
         raise UsageError("there is no model to measure", hint="Name one or more.")
     cases = [one for one in given if isinstance(one, Case)]
     if len(cases) == len(given):
         return _unlike(tuple(cases)), {}
+    taken = [_given_name(one) for one in given if isinstance(one, (str, Path, _Named))]
     modules: dict[str, Made] = {}
     references = [
-        one if isinstance(one, (str, Path)) else _module_name(one, modules) for one in given
+        one if isinstance(one, (str, Path)) else _put(one, modules, taken) for one in given
     ]
     return make_cases(references, _axes(settings), known=modules), modules
+
+
+class _Named(NamedTuple):
+    """A module, or one with an example of its inputs, and what it is called."""
+
+    name: Any
+    made: Any
+
+
+def _named_or_not(given: Any) -> Any:
+    """A pair of a name and a module as such; anything else as it is."""
+    pair = isinstance(given, tuple) and len(given) == 2 and isinstance(given[0], str)
+    return _Named(*given) if pair and not isinstance(given, _Named) else given
+
+
+def _given_name(given: str | Path | _Named) -> str:
+    """A reference's text, or a module's name. Raises UsageError where that cannot be one."""
+    if not isinstance(given, _Named):
+        return str(given)
+    name = given.name
+    if not isinstance(name, str) or not name.strip() or split_reference(name)[1]:
+        hint = "Give each a text without settings, such as 'before'."
+        raise UsageError(f"{name!r} is no name of a module", hint=hint)
+    return name
 
 
 def _is_pair(given: Any) -> bool:
@@ -182,20 +210,25 @@ def _is_model(given: Any) -> bool:
     return _is_module(given) or isinstance(given, (str, Path, Case))
 
 
-def _module_name(made: Any, modules: dict[str, Made]) -> str:
-    """Names `made` among `modules`, by its class, or by its model file where it has one."""
+def _put(given: Any, modules: dict[str, Made], taken: Sequence[str]) -> str:
+    """Puts what somebody made among `modules`, by the name that is returned: the given one, or of
+    its class, or of its model file where it has one, with a number where others have that name."""
+    made = given.made if isinstance(given, _Named) else given
     module = made[0] if _is_pair(made) else made
     if not _is_module(module):
         hint = "Give a name, a path, FILE.py:NAME, or an nn.Module."
+        if isinstance(given, _Named):
+            hint = "Give an nn.Module; a reference gets a name as in rtdetr-l@name=before."
         raise UsageError(f"a {type(module).__name__} is no model", hint=hint)
     from detrbench.models.yaml_spec import ModelSpec
 
     spec = getattr(module, "spec", None)  # of another's module, it means something else
-    name = spec.name if isinstance(spec, ModelSpec) else type(module).__name__
-    if name in modules:
-        raise UsageError("two of the models have the same name", hint="Name each model once.")
+    own = spec.name if isinstance(spec, ModelSpec) else type(module).__name__
+    numbered = (own if i == 1 else f"{own}-{i}" for i in itertools.count(1))
+    free = (name for name in numbered if name not in modules and name not in taken)
+    name = given.name if isinstance(given, _Named) else next(free)
     modules[name] = made
-    return name
+    return str(name)
 
 
 def _axes(settings: Mapping[str, Any]) -> dict[str, list[Any]]:

@@ -66,10 +66,10 @@ def latency(
     Args:
         models: references, such as "rtdetr-l", "./my.yaml", "./my.py:build" and
             "rtdetr-l@runtime=compile,threads=1"; or modules whose forward takes images
-            (B, 3, H, W), or pairs of a module and an example of what it takes. The first is the
-            baseline of the ratios of its workload (image size and batch). A module cannot be sent
-            to another process: with one among them, all are timed in this process, copied and not
-            changed, and there is no verdict.
+            (B, 3, H, W), or pairs of a module and an example of what it takes, named as in
+            `profile`. The first is the baseline of the ratios of its workload (image size and
+            batch). A module cannot be sent to another process: with one among them, all are timed
+            in this process, copied and not changed, and there is no verdict.
         settings: of all models, by the keys of `detrbench.reports.settings.SETTINGS`: device,
             batch, imgsz (pixels of a square, or (height, width)), nc, fuse, threads, blocks,
             backbone_weights, runtime, dtype, memory_format, tf32, cudnn_benchmark, cold_l2,

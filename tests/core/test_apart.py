@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
+import threading
+import time
 
 import pytest
 
@@ -48,3 +51,60 @@ def test_what_means_nothing_elsewhere_comes_back_as_none() -> None:
 def test_a_copy_that_dies_says_how() -> None:
     with pytest.raises(Unfinished, match="exit code 9"):
         call_apart(lambda: os._exit(9))
+
+
+class Strange(Exception):
+    """Cannot be made again of its arguments, nor say what it is."""
+
+    def __init__(self, one: int, two: int) -> None:
+        super().__init__("of two numbers")
+
+    def __str__(self) -> str:
+        raise ValueError("no text")
+
+
+def test_an_error_that_cannot_be_made_again_is_named() -> None:
+    def call() -> None:
+        raise Strange(1, 2)
+
+    with pytest.raises(Unfinished, match=r"^Strange$"):
+        call_apart(call)
+
+
+def test_what_cannot_be_sent_is_named() -> None:
+    with pytest.raises(Unfinished, match=r"cannot be sent back: TypeError: .*lock"):
+        call_apart(threading.Lock)
+
+
+def test_a_class_made_anew_comes_back_as_the_one_it_is_like() -> None:
+    def made(base: type) -> type:
+        class Local(base):  # type: ignore[misc]
+            pass
+
+        return Local
+
+    known = made(dict)
+    assert call_apart(lambda: [made(dict), made(list)], [known]) == [known, list]
+
+
+@pytest.mark.parametrize("raised", [KeyboardInterrupt(), SystemExit(3), BaseException("base")])
+def test_whatever_the_call_raises_is_named(raised: BaseException) -> None:
+    def call() -> None:
+        raise raised
+
+    with pytest.raises(Unfinished) as caught:
+        call_apart(call)
+    assert str(caught.value) == f"{type(raised).__name__}: {raised}".removesuffix(": ")
+
+
+def test_ctrl_c_ends_both_and_is_the_originals() -> None:
+    """As a terminal sends it: to both."""
+
+    def call() -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getppid(), signal.SIGINT)
+        time.sleep(60)
+
+    with pytest.raises(KeyboardInterrupt):
+        call_apart(call)
+    assert not signal.pthread_sigmask(signal.SIG_BLOCK, ())

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -15,9 +16,11 @@ from torch import Tensor, nn
 from detrbench import build, trace
 from detrbench.core.errors import UsageError
 from detrbench.core.units import show
+from detrbench.counting import formulas
 from detrbench.counting.conventions import CONVENTIONS, find_convention
+from detrbench.counting.formulas import TensorInfo
 from detrbench.counting.installed_counters import CounterMissing, run_counter
-from detrbench.counting.tracing import Trace
+from detrbench.counting.tracing import Op, Trace
 from detrbench.models.detector import Detector
 
 GOLDEN = Path(__file__).parents[1] / "data" / "golden" / "ultralytics_thop.json"
@@ -284,3 +287,34 @@ def test_what_is_booked_per_element_by_hand(name: str, norm: int, upsample: int)
 def test_an_unknown_convention_suggests_the_nearest() -> None:
     with pytest.raises(UsageError, match="did you mean thop"):
         find_convention("thopp")
+
+
+# --- operators of any signature ----------------------------------------------------------------
+
+IMAGE = TensorInfo((2, 3, 4, 4), 4, 96, 0, 0, 0, False, True)
+EMPTY = TensorInfo((2, 0, 4, 4), 4, 0, 1, 0, 0, False, True)
+SIGNATURES: dict[str, tuple[Any, ...]] = {  # args, kwargs, inputs, outputs
+    "no result": ((IMAGE,), {}, (IMAGE,), ()),
+    "no tensor goes in": ((3,), {}, (), (IMAGE,)),
+    "by keyword": ((IMAGE,), {"dim": 1}, (IMAGE,), (IMAGE,)),
+    "empty": ((EMPTY, 1), {}, (EMPTY, EMPTY), (EMPTY,)),
+}
+
+
+def strange(signature: str, kind: str, module: type[nn.Module]) -> Op:
+    return Op("strange", *SIGNATURES[signature], kind, "", module, "", formulas.Cost(), 0, 0)
+
+
+@pytest.mark.parametrize("signature", SIGNATURES)
+@pytest.mark.parametrize("convention", CONVENTIONS)
+def test_an_operator_without_a_formula_is_worth_nothing(convention: str, signature: str) -> None:
+    modules = (nn.Identity, nn.Softmax, nn.BatchNorm2d, nn.Upsample, nn.AvgPool2d, nn.Conv2d)
+    ops = [strange(signature, formulas.UNCOUNTED.kind, module) for module in modules]
+    assert CONVENTIONS[convention].flops(ops) == 0
+
+
+@pytest.mark.parametrize("convention", ["thop", "ultralytics-thop"])
+def test_a_dimension_by_keyword_and_one_without_elements(convention: str) -> None:
+    """2 x 4 x 4 rows of three: 3 exponentials, 2 additions, 3 divisions."""
+    softmax = [strange(how, formulas.SOFTMAX, nn.Softmax) for how in ("by keyword", "empty")]
+    assert list(map(CONVENTIONS[convention].macs, softmax)) == [2 * 4 * 4 * (3 + 2 + 3), 0]

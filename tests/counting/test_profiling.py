@@ -271,7 +271,8 @@ def test_a_model_that_cannot_be_traced_is_a_row_with_the_reason(tmp_path: Path) 
     report = detrbench.profile([model, "shufflev2-x0.5"], imgsz=64, blocks=blocks)
     failed, fine = report.rows
     assert (failed.status, fine.status) == ("failed", "ok")
-    assert "four is bad" in (failed.reason or "")
+    assert "four is bad. Check that" in (failed.reason or "")
+    assert "\n" not in (failed.reason or "")
     assert report.exit_code == 4
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import copy
 import dataclasses
 import functools
+import os
 import random
+import signal
 from collections.abc import Callable
 from contextlib import ExitStack
 from types import SimpleNamespace
@@ -14,6 +16,8 @@ from unittest import mock
 
 import pytest
 import torch
+import torch._higher_order_ops
+import torch.fx.experimental.symbolic_shapes  # or each copy of the process would import it
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -290,6 +294,34 @@ def test_an_operator_of_another_library_is_no_aten_operator() -> None:
     assert "torchvision.roi_pool" in traced.by("op")
 
 
+class Asserts(nn.Module):
+    """Calls an operator that returns nothing, and one whose result is empty."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 1, bias=False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        y: Tensor = self.conv(images)
+        torch._assert_async(torch.isfinite(y).all())
+        return y + y[:0].relu().sum()
+
+
+def test_an_operator_without_a_result_is_named() -> None:
+    traced = trace(Asserts(), 8)
+    assert [unknown.name for unknown in traced.uncounted] == ["aten._assert_async"]
+    assert traced.macs == 64 * 3 * 4
+    (empty,) = (op for op in traced.ops if op.name == "relu")
+    assert (empty.out.shape, empty.cost.elementwise_flops) == ((0, 4, 8, 8), 0)
+
+
+def test_a_formula_does_not_fit_a_call_of_other_arguments() -> None:
+    recorder = tracing._Recorder(nn.Identity(), torch.empty(1, 3, 8, 8, device="meta"))
+    mm = tracing._operator(torch.ops.aten.mm.default)
+    recorder._record(mm, (torch.empty(2, 3, device="meta"), 4), {}, None)
+    assert [op.kind for op in recorder.ops] == ["uncounted"]
+
+
 def test_a_forward_that_fails_says_where(caplog: pytest.LogCaptureFixture) -> None:
     model = nn.Sequential(nn.Conv2d(3, 4, 1), nn.Conv2d(5, 4, 1))
     with pytest.raises(TraceError, match="1: the forward failed") as caught:
@@ -316,6 +348,91 @@ def test_torchscript_is_refused_with_the_cure() -> None:
         script = torch.jit.script(nn.Conv2d(3, 4, 1))
     with pytest.raises(TraceError, match="TorchScript"):
         trace(script, 8)
+
+
+@pytest.mark.filterwarnings("ignore:torch.quantize_per_tensor")
+def test_a_quantised_model_is_refused_with_the_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tracing, "CAN_COPY", False)
+    linear = nn.Linear(8, 2)
+    linear.register_buffer("kept", torch.quantize_per_tensor(torch.ones(2), 0.1, 0, torch.qint8))
+    with pytest.raises(TraceError, match="quantised") as caught:
+        trace(nn.Sequential(linear), 8)
+    assert caught.value.where == "0"
+    assert "floating-point model" in (caught.value.hint or "")
+
+
+class Branches(nn.Module):
+    """A convolution, and then a higher-order operator of torch."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 1, bias=False)
+        self.name = name
+
+    def forward(self, images: Tensor) -> Any:
+        of_functions = torch.ops.higher_order
+        y = self.conv(images)
+        if self.name == "cond":
+            return of_functions.cond(y.sum() > 0, torch.relu, torch.neg, (y,))
+        if self.name == "while_loop":
+            return of_functions.while_loop(lambda z: z.sum() > 0, torch.neg, (y,), ())
+        if self.name == "_pack_padded_sequence":
+            return torch._pack_padded_sequence(y[0], torch.tensor([8, 8, 8, 4]), False)
+        return of_functions.associative_scan(torch.add, (y,), ())
+
+
+@pytest.mark.parametrize("name", ["cond", "while_loop", "_pack_padded_sequence"])
+def test_operators_of_values_are_named(name: str) -> None:
+    traced = tracing._traced(Branches(name), (1, 3, 8, 8))
+    assert traced.unfollowed == f"torch's {name} in the forward itself"
+    assert traced.macs == 64 * 3 * 4
+
+
+def test_an_operator_that_calls_functions_is_refused_by_its_name() -> None:
+    with pytest.raises(TraceError, match=r"torch's associative_scan calls functions of its own"):
+        tracing._traced(Branches("another"), (1, 3, 8, 8))
+
+
+@pytest.mark.skipif(not CAN_COPY, reason="this system does not copy processes")
+@pytest.mark.parametrize(
+    ("raised", "said"),
+    [
+        (KeyboardInterrupt(), "Raises: the forward failed on images of shape (1, 3, 8, 8): Key"),
+        (SystemExit(3), "shape (1, 3, 8, 8): SystemExit: 3\n"),
+        (BaseException("base"), "shape (1, 3, 8, 8): BaseException: base"),
+    ],
+)
+def test_whatever_a_forward_raises_is_named(raised: BaseException, said: str) -> None:
+    class Raises(nn.Module):
+        def forward(self, images: Tensor) -> Tensor:
+            raise raised
+
+    with pytest.raises(TraceError) as caught:
+        trace(Raises(), 8)
+    assert said in str(caught.value)
+
+
+@pytest.mark.skipif(not CAN_COPY, reason="this system does not copy processes")
+def test_a_forward_that_ends_its_process_is_told_in_plain_words() -> None:
+    class Ends(nn.Module):
+        def forward(self, images: Tensor) -> Tensor:
+            os.kill(os.getpid(), signal.SIGKILL)
+            return images
+
+    with pytest.raises(TraceError, match=r"it ended the process that it ran in, by signal 9 \(K"):
+        trace(Ends(), 8)
+
+
+def test_a_module_of_torch_fx_counts_as_what_it_was_made_of() -> None:
+    """torch.fx makes a class for each of its modules, and another for each copy."""
+    plain = nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU())
+    graph = torch.fx.symbolic_trace(plain)
+    graph.others = weights = [plain[0].weight.view(-1)]  # so that its tensors cannot be swapped
+    traced = trace(graph, 8)
+    assert weights is graph.others
+    assert traced.modules[""] is type(graph)
+    again = torch.fx.symbolic_trace(nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU()).to("meta"))
+    assert traced.flops == trace(again, 8, in_place=True).flops == 2 * 64 * 3 * 4
 
 
 @pytest.mark.filterwarnings("ignore:Lazy modules")

@@ -248,9 +248,34 @@ def test_one_model_need_not_be_a_list_and_a_case_has_settings_of_its_own() -> No
     assert given == (alone,)
 
 
+class Net:
+    """What is taken for a module."""
+
+    def named_parameters(self) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("models", "called"),
+    [
+        ([Net(), Net(), Net()], ["Net", "Net-2", "Net-3"]),
+        ([Net(), Net(), ("Net-2", Net())], ["Net", "Net-3", "Net-2"]),
+        ({"before": Net(), "after": (Net(), 3)}, ["before", "after"]),
+        (["rtdetr-l", ("a", Net()), ("b", (Net(), 3))], ["rtdetr-l", "a", "b"]),
+    ],
+)
+def test_modules_have_names(models: Any, called: list[str]) -> None:
+    cases, modules = cases_of(models, {})
+    assert names(cases) == called
+    assert [*modules] == [name for name in called if name != "rtdetr-l"]
+
+
 @pytest.mark.parametrize(
     ("models", "settings", "said"),
     [
+        ({"a@batch=2": Net()}, {}, "'a@batch=2' is no name"),
+        ({"": Net()}, {}, "'' is no name"),
+        ({"a": "rtdetr-l"}, {}, "a str is no model"),
+        ([("a", Net()), ("a", Net())], {}, "a is named twice"),
         ([], {}, "there is no model"),
         ([3], {}, "a int is no model"),
         ("rtdetr-l", {"bacth": 1}, "did you mean batch"),

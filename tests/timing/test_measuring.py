@@ -52,8 +52,8 @@ def test_modules_of_ones_own_are_measured_here_and_left_as_they_were() -> None:
 
 
 def test_two_models_of_one_name_are_refused() -> None:
-    with pytest.raises(UsageError, match="same name"):
-        measure_latency([Small(), Small()])
+    with pytest.raises(UsageError, match="named twice"):
+        measure_latency([("a", Small()), ("a", Small())])
 
 
 def test_an_absent_device_is_a_usage_error(monkeypatch: pytest.MonkeyPatch) -> None:
