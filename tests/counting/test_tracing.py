@@ -398,7 +398,6 @@ def test_an_operator_that_calls_functions_is_refused_by_its_name() -> None:
     ("raised", "said"),
     [
         (KeyboardInterrupt(), "Raises: the forward failed on images of shape (1, 3, 8, 8): Key"),
-        (SystemExit(3), "shape (1, 3, 8, 8): SystemExit: 3\n"),
         (BaseException("base"), "shape (1, 3, 8, 8): BaseException: base"),
     ],
 )
@@ -410,6 +409,15 @@ def test_whatever_a_forward_raises_is_named(raised: BaseException, said: str) ->
     with pytest.raises(TraceError) as caught:
         trace(Raises(), 8)
     assert said in str(caught.value)
+
+
+def test_an_exit_in_a_forward_is_named_once() -> None:
+    class Exits(nn.Module):
+        def forward(self, images: Tensor) -> Tensor:
+            raise SystemExit(3)
+
+    with pytest.raises(TraceError, match=r"SystemExit: 3\n  Check [^.]*\.$"):
+        tracing._traced(Exits(), (1, 3, 8, 8))
 
 
 @pytest.mark.skipif(not CAN_COPY, reason="this system does not copy processes")
