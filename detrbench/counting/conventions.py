@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from math import prod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from detrbench.core.errors import UsageError, nearest
 from detrbench.counting import formulas
@@ -53,6 +53,8 @@ def find_convention(name: str) -> Convention:
 
 def component(op: Op) -> str:
     """The row of the reconcile table that an operator belongs to."""
+    if op.part_of in formulas.RECURRENT and op.kind == formulas.MATMUL:
+        return "recurrent layers"
     if op.kind != formulas.MATMUL:
         named = {formulas.CONVOLUTION: "convolutions", formulas.ATTENTION: "attention products"}
         return named.get(op.kind, op.kind)
@@ -65,6 +67,7 @@ def component(op: Op) -> str:
 _PRODUCTS = (
     "convolutions",
     "linear layers",
+    "recurrent layers",
     "attention projections",
     "attention products",
     "other matrix products",
@@ -93,6 +96,7 @@ _UPSAMPLES = ("Upsample", "UpsamplingBilinear2d", "UpsamplingNearest2d")
 _AVERAGES = ("AvgPool1d", "AvgPool2d", "AvgPool3d")
 _CONVOLUTIONS = ("Conv1d", "Conv2d", "Conv3d")
 _TRANSPOSED = ("ConvTranspose1d", "ConvTranspose2d", "ConvTranspose3d")
+_RECURRENT = ("RNN", "GRU", "LSTM", "RNNCell", "GRUCell", "LSTMCell")
 _INTERPOLATION_MACS = {
     "upsample_linear1d": 5,
     "upsample_bilinear2d": 11,
@@ -122,6 +126,46 @@ def _softmax_macs(op: Op) -> int:
     return rows * (3 * length - 1)
 
 
+class _Recurrence(NamedTuple):
+    """A call of a recurrent layer as both thops see it, who know its module's widths."""
+
+    gates: int
+    steps: int  # of every sequence of the batch, in every direction
+    widths: tuple[int, ...]  # of what each layer is given
+    hidden: int
+    biased: bool
+
+    @classmethod
+    def of(cls, call: formulas.Call) -> _Recurrence:
+        gates = formulas.RECURRENT[call.name]
+        x = call.args[0]
+        if call.name.endswith("_cell"):
+            into, back, *biases = call.args[2:]
+            biased = any(b is not None for b in biases)
+            return cls(gates, prod(x.shape[:-1]), into.shape[-1:], back.shape[1], biased)
+        # Packed sequences come with how many of them have each step, and shorter ones with air.
+        packed = isinstance(call.args[3], list)
+        state, weights, biased, layers = call.args[2:6] if packed else call.args[1:5]
+        states = state if isinstance(state, list) else [state]
+        longest = call.args[1].numel * states[0].shape[1] if packed else prod(x.shape[:2])
+        directions = 1 + bool(call.args[7])
+        hidden = weights[1].shape[0] // gates
+        widths = (weights[0].shape[1], *[hidden * directions] * (layers - 1))
+        return cls(gates, longest * directions, widths, hidden, biased)
+
+    def products(self) -> int:
+        """Of inputs and states with their weights, as if no state were projected."""
+        return sum(
+            self.steps * self.gates * self.hidden * (width + self.hidden) for width in self.widths
+        )
+
+    def rest(self) -> int:
+        """What is booked beside them: each gate's sum and biases, and how states are mixed."""
+        mixed = 0 if self.gates == 1 else 4
+        each = self.gates * (1 + 2 * self.biased) + mixed
+        return self.steps * len(self.widths) * self.hidden * each
+
+
 def _products(op: Op) -> int:
     """What counters that know an operator book for its products: they take complex numbers for
     real ones, and know no deformable convolution."""
@@ -148,13 +192,16 @@ def _hooked(op: Op, is_one: Callable[..., bool], *also: str) -> int:
 
 def _thop(op: Op) -> int:
     """thop 0.1.1: forward hooks on exact torch.nn classes; functional calls go unseen."""
+    if op.begins and _is(op, *_RECURRENT):
+        recurrence = _Recurrence.of(op.begins)
+        return recurrence.products() + recurrence.rest()
     if op.kind == formulas.CONVOLUTION and _is(op, *_CONVOLUTIONS):
         return _products(op)
     if op.kind == formulas.CONVOLUTION and _is(op, *_TRANSPOSED):
         return _thop_transposed(op)
     if op.kind == formulas.MATMUL and _is(op, "Linear"):
         return _products(op)
-    if op.name == "upsample_nearest2d" and _is(op, *_UPSAMPLES):
+    if op.name.startswith("upsample_nearest") and _is(op, *_UPSAMPLES):
         return op.out.numel
     if op.kind == formulas.POOLING and _is(op, *_AVERAGES):
         return op.out.numel
@@ -175,6 +222,8 @@ def _ultralytics_thop(op: Op) -> int:
     in_attention = _within(op, "MultiheadAttention")
     if op.kind == formulas.ATTENTION and in_attention:
         return _products(op) + _softmax_macs(op)
+    if op.begins and _within(op, *_RECURRENT):
+        return _products(op) + _Recurrence.of(op.begins).rest()
     if op.cost.macs:
         return _products(op)
     if op.kind == formulas.SOFTMAX and in_attention:
@@ -187,8 +236,8 @@ def _ultralytics_thop(op: Op) -> int:
 def _fvcore(op: Op) -> int:
     """fvcore 0.1.5: handles for a dozen operators, by name, wherever they are called."""
     first, out = _elements(op)
-    if op.part_of:  # attention and recurrence are one call to it, which it has no handle for
-        return 0
+    if op.part_of and not op.part_of.endswith("_cell"):
+        return 0  # attention or an LSTM in parts is one call to it, which it has no handle for
     if op.kind == formulas.CONVOLUTION or op.name in ("mm", "bmm", "addmm"):
         return _products(op)
     if op.kind == formulas.BATCH_NORM and not _within(op, *_INSTANCE_NORMS):
@@ -205,8 +254,6 @@ def _torch(op: Op) -> int:
     """FlopCounterMode: convolutions and matrix products; fused attention on a CPU counts 0, and
     what a CPU does not fuse (other than four dimensions, unequal widths) as its products. A CPU
     fuses an LSTM in single precision, too (use_mkldnn in torch's RNN.cpp)."""
-    if op.part_of == "lstm" and op.out.itemsize == 4:
-        return 0
     products = ("mm", "addmm", "bmm", "baddbmm")
     return _products(op) if op.kind == formulas.CONVOLUTION or op.name in products else 0
 

@@ -149,6 +149,7 @@ COMPLEX_FLOPS: Mapping[str, int] = {
     **dict.fromkeys(("eq", "ne", "where", "masked_fill"), 2),
     "mul": 6,  # four products, two sums
     "div": 11,  # times the conjugate (6), the squared length (3), two quotients
+    "polar": 4,  # a cosine, a sine, two products
     "abs": 4,  # two squares, their sum, its root
 }
 """Operations on real numbers that one on complex numbers takes. Others are not counted."""
@@ -168,6 +169,11 @@ def memory_access_elements(call: Call, kind: str) -> int:
     if kind in (CONVOLUTION, DEFORMABLE):
         x, weight = call.args[0], call.args[1]
         return int(x.distinct + weight.numel + call.out.numel)
+    if call.name == "mkldnn_rnn_layer":
+        return sum(t.distinct for t in call.args[:3]) + call.out.numel
+    if call.name == "_trilinear":
+        weighted = any(t.parameter for t in call.inputs)
+        return sum(t.distinct for t in call.inputs) + call.out.numel if weighted else 0
     if kind == MATMUL:
         matrices = _matrices(call)
         if any(m.parameter for m in matrices):
@@ -221,6 +227,33 @@ def _matmul_macs(call: Call) -> int:
     return left.numel * columns
 
 
+def _trilinear_macs(call: Call) -> int:
+    """x A y of a bilinear layer, as torch's Linear.cpp does it for each output: the sum over what
+    only the first two factors have, then over what the third has, too."""
+    sizes = []
+    for tensor, expanded in zip(call.args[:3], call.args[3:6], strict=True):
+        rest = iter(tensor.shape)
+        rank = len(tensor.shape) + len(expanded)
+        sizes.append([1 if dim in expanded else next(rest) for dim in range(rank)])
+    first, second, third = sizes
+    summed, alone = call.args[6], call.args[5]
+    pair = [max(sides) for sides in zip(first, second, strict=True)]
+    left = [1 if dim in summed and dim in alone else n for dim, n in enumerate(pair)]
+    return int(prod(pair) + prod(max(sides) for sides in zip(left, third, strict=True)))
+
+
+def _distance_macs(call: Call) -> int:
+    """Distances of (..., n, k) and (..., m, k) as a product of rows that have their squared length
+    and a one beside them: n m (k + 2) (torch's Distance.cpp)."""
+    return int(call.out.numel * (call.args[0].shape[-1] + 2))
+
+
+def _recurrent_macs(call: Call) -> int:
+    """An LSTM's gates: input and state times their weights, for every step of every sequence."""
+    steps = prod(call.args[0].shape[:2])
+    return int(steps * sum(weight.numel for weight in call.args[1:3]))
+
+
 def _attention_pairs(call: Call) -> int:
     """Queries x keys, of every head of the output: query, key and value may be broadcast to it."""
     return int(prod(call.out.shape[:-1]) * call.args[1].shape[-2])
@@ -267,6 +300,12 @@ def _knows_its_grid(call: Call) -> bool:
     return int(call.arg(5, "sampling_ratio", -1)) > 0
 
 
+def _read_recurrent(call: Call) -> int:
+    """Zeros stand for biases that it does not have."""
+    biases = () if call.arg(12, "has_biases") else call.args[3:5]
+    return _read_inputs(call) - sum(t.nbytes for t in biases)
+
+
 def _read_regions(call: Call) -> int:
     x, regions = call.args[0], call.args[1]
     return int(min(x.nbytes, 4 * _pooled_regions(call) * x.itemsize) + regions.nbytes)
@@ -293,6 +332,24 @@ def _pool(call: Call) -> int:
     sides = [window] if isinstance(window, int) else list(window)
     spatial = 2 if "2d" in call.name else 3 if "3d" in call.name else 1
     return call.out.numel * (prod(sides) if len(sides) == spatial else sides[0] ** spatial)
+
+
+def _recurrent_flops(call: Call) -> int:
+    """Of each unit (Hochreiter and Schmidhuber 1997, as torch.nn.LSTM writes it): the sums of four
+    gates, three sigmoids and two hyperbolic tangents at 4 each, three products and a sum; biases
+    add 4 x 2."""
+    return call.out.numel * (4 + 5 * 4 + 4 + 8 * bool(call.arg(12, "has_biases")))
+
+
+def _distance_flops(call: Call) -> int:
+    """Squares and their sum, times -2 on one side; a lower bound of 0 and a root of each."""
+    x, y = call.args[:2]
+    return int(3 * x.numel + 2 * y.numel + 2 * call.out.numel)
+
+
+def _cdist_flops(call: Call) -> int:
+    """A difference, its power and a sum for each side of each pair, and a root."""
+    return int(call.out.numel * (3 * call.args[0].shape[-1] + 1))
 
 
 def _attention_softmax(call: Call) -> int:
@@ -322,8 +379,13 @@ _BY_NAMES: Mapping[str, Formula] = {
     "convolution _convolution convolution_overrideable mkldnn_convolution": Formula(
         CONVOLUTION, macs=_convolution_macs, elementwise=_bias
     ),
-    "mm bmm mv dot matmul": Formula(MATMUL, macs=_matmul_macs),
+    "mm bmm mv dot vdot matmul _int_mm _scaled_mm": Formula(MATMUL, macs=_matmul_macs),
     "addmm baddbmm addmv addbmm": Formula(MATMUL, macs=_matmul_macs, elementwise=_per_output(1)),
+    "_trilinear": Formula(MATMUL, macs=_trilinear_macs),
+    "_euclidean_dist": Formula(MATMUL, macs=_distance_macs, elementwise=_distance_flops),
+    "mkldnn_rnn_layer": Formula(
+        MATMUL, macs=_recurrent_macs, elementwise=_recurrent_flops, reads=_read_recurrent
+    ),
     """scaled_dot_product_attention _scaled_dot_product_flash_attention_for_cpu
     _scaled_dot_product_flash_attention _scaled_dot_product_efficient_attention
     _scaled_dot_product_cudnn_attention
@@ -351,39 +413,60 @@ _BY_NAMES: Mapping[str, Formula] = {
     "_softmax _log_softmax _safe_softmax": Formula(SOFTMAX, elementwise=_per_output(5)),
     """max_pool2d_with_indices max_pool2d max_pool3d_with_indices max_pool3d
     avg_pool1d avg_pool2d avg_pool3d""": Formula(POOLING, elementwise=_pool),
-    "adaptive_avg_pool2d _adaptive_avg_pool2d adaptive_max_pool2d": Formula(
-        POOLING, elementwise=_per_input(1)
-    ),
-    "upsample_nearest2d _upsample_nearest_exact2d": Formula(UPSAMPLE),
-    # Four products and three sums per output; bicubic: sixteen and fifteen.
+    """adaptive_avg_pool2d _adaptive_avg_pool2d _adaptive_avg_pool3d adaptive_max_pool2d
+    adaptive_max_pool3d""": Formula(POOLING, elementwise=_per_input(1)),
+    """upsample_nearest1d upsample_nearest2d upsample_nearest3d _upsample_nearest_exact1d
+    _upsample_nearest_exact2d _upsample_nearest_exact3d""": Formula(UPSAMPLE),
+    # Two products and a sum per output and side; bicubic: sixteen and fifteen.
+    "upsample_linear1d": Formula(UPSAMPLE, elementwise=_per_output(3)),
+    "upsample_trilinear3d": Formula(UPSAMPLE, elementwise=_per_output(15)),
     "upsample_bilinear2d _upsample_bilinear2d_aa": Formula(UPSAMPLE, elementwise=_per_output(7)),
     "upsample_bicubic2d _upsample_bicubic2d_aa": Formula(UPSAMPLE, elementwise=_per_output(31)),
     "grid_sampler_2d cudnn_grid_sampler": Formula(
         GRID_SAMPLE, elementwise=_per_output(7), reads=_read_taps
     ),
+    "grid_sampler_3d": Formula(GRID_SAMPLE, elementwise=_per_output(15)),
+    # A sum, or the like, for each element that is brought somewhere: the last tensor's.
+    "scatter_add scatter_reduce index_add": Formula(
+        REDUCTION, elementwise=lambda call: call.inputs[-1].numel
+    ),
     """mean sum prod amax amin max min any all _is_all_true _is_any_true argmax argmin cumsum
-    logsumexp norm""": Formula(REDUCTION, elementwise=_per_input(1)),
+    logsumexp logcumsumexp cumprod cummax cummin _cummax_helper _cummin_helper norm aminmax
+    median nanmedian
+    count_nonzero""": Formula(REDUCTION, elementwise=_per_input(1)),
     "var std var_mean std_mean linalg_vector_norm": Formula(REDUCTION, elementwise=_per_input(3)),
-    "topk sort kthvalue": Formula(SELECTION, elementwise=_per_input(1)),
+    "_cdist_forward": Formula(REDUCTION, elementwise=_cdist_flops),
+    # The length of each row of weights, and the quotient that scales them to it.
+    "_weight_norm_interface": Formula(
+        REDUCTION,
+        elementwise=lambda call: 4 * call.args[0].numel + call.args[1].numel,
+    ),
+    "topk sort kthvalue mode": Formula(SELECTION, elementwise=_per_input(1)),
     """add sub rsub mul div neg abs relu exp exp2 log log2 log1p sqrt sin cos tan pow reciprocal
     maximum minimum threshold eq ne gt ge lt le where masked_fill logical_and logical_or logical_not
     logical_xor bitwise_and bitwise_or bitwise_not bitwise_xor __and__ __or__ floor ceil round trunc
     sign fmod remainder floor_divide isnan isinf isfinite clamp_min clamp_max erf atan atan2 square
-    expm1""": Formula(POINTWISE, elementwise=_per_output(1)),
-    "clamp hardtanh rsqrt leaky_relu _prelu_kernel prelu addcmul addcdiv lerp": Formula(
-        POINTWISE, elementwise=_per_output(2)
-    ),
-    "sigmoid tanh hardsigmoid elu softplus log_sigmoid_forward": Formula(
+    expm1 cosh sinh asin acos asinh acosh atanh erfc erfinv frac sgn fmax fmin copysign signbit
+    isposinf isneginf __xor__ heaviside nan_to_num xlogy hypot gcd
+    digamma lgamma sinc i0 angle polar bitwise_left_shift bitwise_right_shift __lshift__ __rshift__
+    conj_physical deg2rad rad2deg
+    """: Formula(POINTWISE, elementwise=_per_output(1)),
+    """clamp hardtanh rsqrt leaky_relu _prelu_kernel prelu addcmul addcdiv lerp addr softshrink
+    hardshrink rrelu_with_noise""": Formula(POINTWISE, elementwise=_per_output(2)),
+    "sigmoid tanh hardsigmoid elu softplus log_sigmoid_forward logaddexp logaddexp2 celu": Formula(
         POINTWISE, elementwise=_per_output(4)
     ),
-    "silu hardswish gelu mish logit": Formula(POINTWISE, elementwise=_per_output(5)),
+    "silu hardswish gelu mish logit glu": Formula(POINTWISE, elementwise=_per_output(5)),
     """clone cat stack index_put slice_scatter select_scatter scatter constant_pad_nd repeat roll
     reflection_pad2d replication_pad2d flip _to_copy pixel_shuffle pixel_unshuffle channel_shuffle
-    im2col col2im unfold_copy tril triu""": Formula(MOVEMENT),
+    im2col col2im unfold_copy tril triu complex rot90 diag_embed
+    reflection_pad1d reflection_pad3d replication_pad1d replication_pad3d index_copy index_fill
+    masked_scatter max_unpool2d max_unpool3d native_channel_shuffle""": Formula(MOVEMENT),
     "copy": Formula(MOVEMENT, reads=_read_source),
     """arange full full_like zeros zeros_like ones ones_like new_zeros new_ones new_full fill zero
     eye linspace scalar_tensor normal uniform bernoulli rand randn randint
-    randperm""": Formula(MOVEMENT, reads=_nothing),
+    randperm rand_like randn_like randint_like logspace tril_indices triu_indices exponential
+    """: Formula(MOVEMENT, reads=_nothing),
     "gather index index_select embedding take": Formula(MOVEMENT, reads=_read_gathered),
     """empty empty_like empty_strided empty_permuted new_empty new_empty_strided lift_fresh
     detach _local_scalar_dense""": Formula(FREE),
@@ -393,6 +476,18 @@ FORMULAS: Mapping[str, Formula] = {
     name: formula for names, formula in _BY_NAMES.items() for name in names.split()
 }
 """ATen base name -> formula. To count a new operator, add its name to a line above, or a line."""
+
+RECURRENT: Mapping[str, int] = {
+    "rnn_tanh": 1,
+    "rnn_relu": 1,
+    "gru": 3,
+    "lstm": 4,
+    "rnn_tanh_cell": 1,
+    "rnn_relu_cell": 1,
+    "gru_cell": 3,
+    "lstm_cell": 4,
+}
+"""Recurrent layers, and single steps of them -> how many gates each has."""
 
 EPILOGUES = frozenset({POINTWISE, BATCH_NORM, LAYER_NORM})
 """Kinds that a compiler folds into the kernel that produced their input."""

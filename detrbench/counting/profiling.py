@@ -153,7 +153,20 @@ def counted(case: Case, by: Grouping | None, convention: str, module: Made | Non
             {**figure, "ours": ours[one]}
             for figure, one in zip(built.published, likewise, strict=True)
         ],
-        notes=built.notes,
+        notes=(*built.notes, *_fast_note(traced)),
+    )
+
+
+def _fast_note(traced: Trace) -> tuple[str, ...]:
+    """Which layers a real call runs in fewer kernels than are counted."""
+    if not traced.fast:
+        return ()
+    first, more = traced.fast[0] or "the model itself", len(traced.fast) - 1
+    where = f"{first} and {more} more" if more else first
+    return (
+        f"without gradients torch runs {where} as one fused kernel each (its attention fast path): "
+        "kernels, traffic and peak are those of the layer in parts, FLOPs are the same, and "
+        "FlopCounterMode, which would book none of it, is emulated with that path switched off",
     )
 
 

@@ -38,6 +38,7 @@ from detrbench.counting.formulas import (
     EPILOGUES,
     FORMULAS,
     FREE,
+    RECURRENT,
     UNCOUNTED,
     UNFIT,
     Call,
@@ -47,6 +48,8 @@ from detrbench.counting.formulas import (
     memory_access_elements,
 )
 from detrbench.counting.keeping import keeps_nothing
+from detrbench.models.fast_path import takes_fast_path
+from detrbench.models.recurrent import has_one_kernel_per_layer, lstm_by_layer
 from detrbench.models.shapes import ShapesOnly, attends_in_one_kernel, normalise_groups, on_shapes
 
 if TYPE_CHECKING:
@@ -78,6 +81,8 @@ class Op(Call):
     edge_bytes: int = 0
     # The operator that other counters take for one and that this one is a part of.
     part_of: str = ""
+    # That call, if it is of a recurrent layer and this is the first of its products.
+    begins: Call | None = None
 
 
 @dataclass(frozen=True)
@@ -153,6 +158,8 @@ class Trace(Totals):
     # From which operator on, and in which module, it depends on the image's values what is done:
     # that is not counted.
     unfollowed: str = ""
+    # Modules that torch runs as one kernel each outside of a trace, which follows their parts.
+    fast: tuple[str, ...] = ()
 
     @property
     def complete(self) -> bool:
@@ -672,11 +679,14 @@ _dispatch_has_kernel = torch._C._dispatch_has_kernel_for_dispatch_key
 _WHOLE = frozenset({"scaled_dot_product_attention", "adaptive_avg_pool2d"})
 """Composite operators kept whole, because other counters name them and their parts would not."""
 
+_NAMED = frozenset(
+    {*RECURRENT, "tensordot", "inner", "chain_matmul", "linalg_multi_dot"}
+    | {"matrix_power", "linalg_matrix_power"}
+)
+"""Composite operators that other counters take for one; their parts are counted here."""
+
 _ATTENTION = torch.ops.aten.scaled_dot_product_attention.default
 _LSTM = torch.ops.aten.lstm.input
-_RECURRENCES = ("lstm", "gru", "rnn_tanh", "rnn_relu")
-_RECURRENT = frozenset(getattr(torch.ops.aten, f).input for f in _RECURRENCES)
-"""Composite operators that other counters see whole."""
 
 
 def aten_name(func: Any) -> str:
@@ -733,7 +743,9 @@ class _Recorder(ShapesOnly):  # type: ignore[no-untyped-call]  # torch leaves it
         self.stack = [""]
         self.has_symbols = False  # whether sizes may stand for values that are not known
         self.unfollowed = ""
+        self.fast: list[str] = []
         self.part_of = ""
+        self.begun: Call | None = None
         self.storages = _Storages()
         self.parameters: dict[str, int] = {}
         self._handles: list[RemovableHandle] = []
@@ -759,10 +771,18 @@ class _Recorder(ShapesOnly):  # type: ignore[no-untyped-call]  # torch leaves it
             self.modules[name] = type(each)
             self._handles.append(each.register_forward_pre_hook(enter(name), prepend=True))
             self._handles.append(each.register_forward_hook(leave))
+            if isinstance(each, (nn.MultiheadAttention, nn.TransformerEncoderLayer)):
+                hook = each.register_forward_pre_hook(self._note_fast, with_kwargs=True)
+                self._handles.append(hook)
         for name, parameter in module.named_parameters(prefix=prefix):
             self.parameters[name] = self.storages.keep(parameter, parameter=True)
         for buffer in module.buffers():
             self.storages.keep(buffer, parameter=False)
+
+    def _note_fast(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        inside = any(one == self.path or self.path.startswith(f"{one}.") for one in self.fast)
+        if not inside and takes_fast_path(module, args, kwargs):
+            self.fast.append(self.path)
 
     def let_go(self) -> None:
         """Take the hooks off again: the model may be traced once more."""
@@ -773,6 +793,7 @@ class _Recorder(ShapesOnly):  # type: ignore[no-untyped-call]  # torch leaves it
         """The trace of a detector whose rows before the last were seen, on to its end."""
         branch = copy.copy(self)  # what lives, and where it is called, is the same for all
         branch.ops, branch.touched = list(self.ops), dict(self.touched)
+        branch.fast = list(self.fast)
         if detector is not self.model:
             branch.model, branch.modules = detector, dict(self.modules)
             branch.parameters = dict(self.parameters)
@@ -797,9 +818,7 @@ class _Recorder(ShapesOnly):  # type: ignore[no-untyped-call]  # torch leaves it
         if func is _ATTENTION and not attends_in_one_kernel(*args, **kwargs):
             return self._in_parts(func, args, kwargs, operator.name)
         if operator.composite:
-            whole = operator.name if func in _RECURRENT else ""
-            if func is _LSTM and args[1][0].shape != args[1][1].shape:
-                whole += " with projections"
+            whole = operator.name if operator.name in _NAMED else ""
             return self._in_parts(func, args, kwargs, whole)
         result = on_shapes(func, args, kwargs)
         if self.has_symbols and not _is_sized((args, kwargs, result)):
@@ -824,14 +843,28 @@ class _Recorder(ShapesOnly):  # type: ignore[no-untyped-call]  # torch leaves it
     def _in_parts(
         self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], whole: str = ""
     ) -> Any:
-        before, self.part_of = self.part_of, self.part_of or whole
+        before = self.part_of
+        if whole and not self.part_of:
+            self.part_of, self.begun = whole, self._described(whole, args, kwargs)
         try:
             with self:
                 if func is torch.ops.aten.group_norm.default:
                     return normalise_groups(*args, **kwargs)
+                if func is _LSTM and has_one_kernel_per_layer(*args, **kwargs):
+                    return lstm_by_layer(*args, **kwargs)
                 return decomposed(func, args, kwargs)
         finally:
             self.part_of = before
+            if not before:
+                self.begun = None
+
+    def _described(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call | None:
+        """The call of a recurrent layer; None of anything else, or where a size is not known."""
+        if name not in RECURRENT or not _is_sized((args, kwargs)):
+            return None
+        inputs: list[TensorInfo] = []
+        seen = self._see(args, inputs)
+        return Call(name, seen, self._see(kwargs, inputs), tuple(inputs), ())
 
     def leave_off(self, what: str) -> None:
         """Remember the first thing that depends on values."""
@@ -859,19 +892,23 @@ class _Recorder(ShapesOnly):  # type: ignore[no-untyped-call]  # torch leaves it
             op = self._counted(call, UNCOUNTED)
         for tensor in inputs:
             self.touched.setdefault(tensor.storage, len(self.ops))
+        if op.macs:
+            self.begun = None
         self.ops.append(op)
 
     def _counted(self, call: Call, formula: Formula) -> Op:
+        cost = formula.cost(call)
         return Op(
             **vars(call),
             kind=formula.kind,
             module=self.path,
             module_type=self.modules[self.path],
             stage=stage_of(self.path, self.stages),
-            cost=formula.cost(call),
+            cost=cost,
             memory_access_elements=memory_access_elements(call, formula.kind),
             live_bytes=self.storages.live_bytes,
             part_of=self.part_of,
+            begins=self.begun if cost.macs else None,
         )
 
     def _see(
@@ -913,6 +950,7 @@ class _Recorder(ShapesOnly):  # type: ignore[no-untyped-call]  # torch leaves it
             modules=self.modules,
             stages=self.stages,
             unfollowed=self.unfollowed,
+            fast=tuple(self.fast),
         )
 
 

@@ -122,6 +122,40 @@ class SelfAttention(nn.Module):
         return attended
 
 
+class Steps(nn.Module):
+    """Two steps of a recurrent cell."""
+
+    def __init__(self, cell: nn.Module) -> None:
+        super().__init__()
+        self.cell = cell
+
+    def forward(self, x: Tensor) -> Tensor:
+        state = self.cell(x[:, 0])
+        out: Tensor = self.cell(x[:, 1], state)
+        return out
+
+
+class OwnLSTM(nn.LSTM):
+    """Not exactly torch's class."""
+
+
+class Product(nn.Module):
+    """A product of rows of 12 with a matrix of their own, by one of torch's functions."""
+
+    def __init__(self, function: Callable[[Tensor, Tensor], Tensor]) -> None:
+        super().__init__()
+        self.function = function
+        self.weight = nn.Parameter(torch.ones(12, 7))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.function(x.flatten(1, 2), self.weight)
+
+
+def on_rows(layer: nn.Module) -> nn.Module:
+    """A layer on sequences: (B, 160, 12) of a map."""
+    return nn.Sequential(nn.Flatten(1, 2), layer)
+
+
 # For maps of 8 channels, 20 high and 12 wide: what detectors rarely have and counters treat in
 # their own ways.
 LAYERS: dict[str, Callable[[], nn.Module]] = {
@@ -150,6 +184,29 @@ LAYERS: dict[str, Callable[[], nn.Module]] = {
     "encoder layer": lambda: nn.Sequential(
         nn.Flatten(1, 2), nn.TransformerEncoderLayer(12, 3, 32, batch_first=True)
     ),
+    "LSTM": lambda: on_rows(nn.LSTM(12, 4)),
+    "LSTM, both ways twice": lambda: on_rows(
+        nn.LSTM(12, 4, 2, batch_first=True, bidirectional=True)
+    ),
+    "LSTM, no bias": lambda: on_rows(nn.LSTM(12, 4, bias=False)),
+    "LSTM, projected": lambda: on_rows(nn.LSTM(12, 4, 2, proj_size=3)),
+    "LSTM, subclass": lambda: on_rows(OwnLSTM(12, 4)),
+    "GRU": lambda: on_rows(nn.GRU(12, 4)),
+    "GRU, both ways twice, no bias": lambda: on_rows(
+        nn.GRU(12, 4, 2, bidirectional=True, bias=False)
+    ),
+    "RNN": lambda: on_rows(nn.RNN(12, 4, nonlinearity="relu")),
+    "LSTMCell": lambda: on_rows(Steps(nn.LSTMCell(12, 12))),
+    "GRUCell": lambda: on_rows(Steps(nn.GRUCell(12, 12, bias=False))),
+    "RNNCell": lambda: on_rows(Steps(nn.RNNCell(12, 12))),
+    "tensordot": lambda: Product(lambda x, w: torch.tensordot(x, w, ([2], [0]))),
+    "inner": lambda: Product(lambda x, w: torch.inner(x, w.mT)),
+    "multi_dot": lambda: Product(lambda x, w: torch.linalg.multi_dot([x[0], w, w.mT])),
+    "power": lambda: Product(lambda x, w: x @ torch.matrix_power(w @ w.mT, 3)),
+    "addbmm": lambda: Product(lambda x, w: torch.addbmm(w[0], x, w[None].expand(len(x), -1, -1))),
+    "mv": lambda: Product(lambda x, w: torch.mv(x[0], w[:, 0])),
+    "bilinear": lambda: Product(lambda x, w: F.bilinear(x, x, w.mT[..., None].expand(7, 12, 12))),
+    "cdist": lambda: Product(lambda x, w: torch.cdist(x, x)),
 }
 
 
@@ -265,6 +322,35 @@ def test_transposed_convolution_by_hand(name: str, macs: int) -> None:
     first, layer = nn.Conv2d(3, 8, 1), nn.ConvTranspose2d(8, 4, 2, stride=2, groups=2)
     traced = trace(nn.Sequential(first, layer), (4, 6))
     assert CONVENTIONS[name].flops(traced.ops) == 2 * (macs + 4 * 6 * 3 * 8)
+
+
+@pytest.mark.parametrize(
+    ("layer", "rest"),
+    [
+        (nn.LSTM(5, 4, batch_first=True), 1248 - 4 * 4 * 9 * 6),
+        (nn.LSTM(5, 4, 2, batch_first=True, bidirectional=True), 5568 - 4 * 4 * (9 + 12) * 12),
+        (nn.GRU(5, 4, batch_first=True), 960 - 3 * 4 * 9 * 6),
+        (nn.RNN(5, 4), 288 - 4 * 9 * 6),
+        (OwnLSTM(5, 4), 1248 - 4 * 4 * 9 * 6),
+        # States of 3 are made of 4 by 12 products: unlike thop, it counts what is there.
+        (nn.LSTM(5, 4, 2, proj_size=3), 2256 - (16 * (5 + 3 + 3 + 3) + 2 * 12) * 6),
+    ],
+)
+def test_recurrent_layers_of_ultralytics_thop(layer: nn.Module, rest: int) -> None:
+    """Its own figures (2.2.3) for (2, 3, 5): the products, and what is booked beside them."""
+
+    class Rows(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = layer
+
+        def forward(self, images: Tensor) -> Tensor:
+            out: Tensor = self.layer(images.new_zeros(2, 3, 5))[0]
+            return out
+
+    traced = trace(Rows(), 8)
+    assert CONVENTIONS["ultralytics-thop"].flops(traced.ops) - traced.flops == 2 * rest
+    assert set(CONVENTIONS["core"].components(traced.ops)) == {"recurrent layers"}
 
 
 @pytest.mark.parametrize(

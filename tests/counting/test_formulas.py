@@ -14,6 +14,7 @@ from detrbench import trace
 from detrbench.counting.conventions import CONVENTIONS
 from detrbench.counting.formulas import FORMULAS, UNCOUNTED, Call, TensorInfo
 from detrbench.counting.tracing import Op
+from detrbench.models.recurrent import has_one_kernel_per_layer, lstm_by_layer
 
 
 class Calls(nn.Module):
@@ -444,3 +445,92 @@ def test_batch_norm_of_a_transposed_map_is_contiguous() -> None:
             return result.reshape(-1)
 
     assert [op.name for op in ops(Turns())] == ["native_batch_norm"]  # no copy after it
+
+
+# --- recurrent layers, and products by other names ------------------------------------------------
+
+
+def test_an_lstm_is_one_kernel_for_each_layer_and_direction() -> None:
+    """Four gates of 3 units, for 8 steps of 4 sequences of 8."""
+
+    def both_ways(images: Tensor) -> Tensor:
+        out: Tensor = layer(images[0])[0]
+        return out
+
+    layer = nn.LSTM(8, 3, bidirectional=True, batch_first=True).to("meta").eval()
+    first, second = (op for op in ops(both_ways) if op.name == "mkldnn_rnn_layer")
+    for op in (first, second):
+        assert op.cost.macs == 8 * 4 * 4 * 3 * (8 + 3)
+        assert op.cost.elementwise_flops == 8 * 4 * 3 * 36
+        assert op.cost.read_bytes == F32 * (N + 12 * (8 + 3) + 2 * 12 + 2 * 4 * 3)
+        assert op.cost.write_bytes == F32 * (8 * 4 * 3 + 2 * 4 * 3)
+        assert CONVENTIONS["torch"].flops([op]) == CONVENTIONS["fvcore"].flops([op]) == 0
+
+
+def test_an_lstm_in_one_kernel_counts_what_it_does_in_parts() -> None:
+    """In float64, which no processor fuses, and with or without biases."""
+    for biased in (True, False):
+        layer = nn.LSTM(8, 3, 2, bias=biased, batch_first=True)
+        single = nn.Sequential(nn.Flatten(1, 2), layer).eval()
+        double = nn.Sequential(nn.Flatten(1, 2), nn.LSTM(8, 3, 2, bias=biased, batch_first=True))
+        fused, parts = (trace(one, (2, 8), channels=1) for one in (single, double.double()))
+        assert (fused.macs, fused.elementwise_flops) == (parts.macs, parts.elementwise_flops)
+        assert fused.kernels < 15 < parts.kernels
+
+
+def test_an_lstm_gives_what_the_fused_kernel_gives() -> None:
+    x, layer = torch.rand(2, 5, 8), nn.LSTM(8, 3, 2, batch_first=True, bidirectional=True).eval()
+    state = [torch.rand(4, 2, 3), torch.rand(4, 2, 3)]
+    weights: list[Tensor] = layer._flat_weights
+    options = (True, 2, 0.0, False, True, True)
+    with torch.inference_mode():
+        assert has_one_kernel_per_layer(x, state, weights, *options)
+        ours = lstm_by_layer(x, state, weights, *options)
+        theirs = torch.lstm(x, state, weights, *options)
+    for one, other in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(one, other)
+        assert one.stride() == other.stride()
+
+
+def test_a_bilinear_layer() -> None:
+    """For each of 5 outputs and 32 rows: 8 x 8, then 8 more."""
+    layer = nn.Bilinear(8, 8, 5, bias=False).to("meta")
+    op = next(op for op in ops(lambda x: layer(x, x)) if op.name == "_trilinear")
+    assert op.cost.macs == 32 * 5 * (8 * 8 + 8)
+
+
+def test_distances() -> None:
+    """Of 32 rows of 8 each: as a product from 26 rows on, else side by side."""
+    many = next(
+        op
+        for op in ops(lambda x: torch.cdist(x.view(32, 8), x.view(32, 8)))
+        if op.name == "_euclidean_dist"
+    )
+    assert many.cost.macs == 32 * 32 * (8 + 2)
+    assert many.cost.elementwise_flops == 5 * N + 2 * 32 * 32
+    few = next(op for op in ops(lambda x: torch.cdist(x, x)) if op.name == "_cdist_forward")
+    assert (few.cost.macs, few.cost.elementwise_flops) == (0, 4 * 8 * 8 * (3 * 8 + 1))
+
+
+@pytest.mark.parametrize(
+    ("function", "macs", "flops"),
+    [
+        (lambda x: torch.vdot(x.view(-1), x.view(-1)), N, 0),
+        (lambda x: torch._int_mm(x.to(torch.int8).view(32, 8), x[0, 0].to(torch.int8)), 32 * 64, 0),
+        (lambda x: x.cummax(3)[0], 0, N),
+        (lambda x: x.logcumsumexp(3), 0, N),
+        (torch.randn_like, 0, 0),
+        (lambda x: torch.complex(x, x), 0, 0),
+        (lambda x: torch.polar(x, x), 0, 4 * N),
+        (lambda x: torch._weight_norm_interface(x, x.new_zeros(1, 1, 1, 8), 3)[0], 0, 4 * N + 8),
+        (lambda x: x.scatter_add(3, torch.zeros_like(x, dtype=torch.int64), x), 0, N),
+        (lambda x: F.interpolate(x[0], scale_factor=2, mode="linear"), 0, 3 * 2 * N),
+        (lambda x: torch.addr(x[0, 0], x[0, 0, 0], x[0, 0, 1]), 0, 2 * 64),
+    ],
+)
+def test_what_needs_no_product_or_has_another_name(
+    function: Callable[[Tensor], Tensor], macs: int, flops: int
+) -> None:
+    traced = trace(Calls(function), 8, channels=4)
+    assert not traced.uncounted
+    assert (traced.macs, traced.elementwise_flops) == (macs, flops)
