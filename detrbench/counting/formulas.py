@@ -170,7 +170,7 @@ def memory_access_elements(call: Call, kind: str) -> int:
         x, weight = call.args[0], call.args[1]
         return int(x.distinct + weight.numel + call.out.numel)
     if call.name == "mkldnn_rnn_layer":
-        return sum(t.distinct for t in call.args[:3]) + call.out.numel
+        return int(sum(t.distinct for t in call.args[:3]) + call.out.numel)
     if call.name == "_trilinear":
         weighted = any(t.parameter for t in call.inputs)
         return sum(t.distinct for t in call.inputs) + call.out.numel if weighted else 0
@@ -303,7 +303,7 @@ def _knows_its_grid(call: Call) -> bool:
 def _read_recurrent(call: Call) -> int:
     """Zeros stand for biases that it does not have."""
     biases = () if call.arg(12, "has_biases") else call.args[3:5]
-    return _read_inputs(call) - sum(t.nbytes for t in biases)
+    return int(_read_inputs(call) - sum(t.nbytes for t in biases))
 
 
 def _read_regions(call: Call) -> int:
