@@ -892,7 +892,7 @@ class _Recorder(ShapesOnly):  # type: ignore[no-untyped-call]  # torch leaves it
             op = self._counted(call, UNCOUNTED)
         for tensor in inputs:
             self.touched.setdefault(tensor.storage, len(self.ops))
-        if op.macs:
+        if op.cost.macs:
             self.begun = None
         self.ops.append(op)
 
