@@ -190,9 +190,10 @@ def not_counted(traced: Trace) -> tuple[str, ...]:
         for part in traced.uncounted
     )
     if not traced.unfollowed:
-        return unknown
+        return (*unknown, *traced.doubts)
     return (
         *unknown,
+        *traced.doubts,
         f"from {traced.unfollowed} on, what is done depends on the values of the images: it is "
         "not in the figures, and parameters that only it uses count as unused",
     )

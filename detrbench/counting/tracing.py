@@ -17,8 +17,17 @@ import logging
 import sys
 import weakref
 from collections import OrderedDict, defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence, Set
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import (
+    AsyncGenerator,
+    Callable,
+    Coroutine,
+    Generator,
+    Iterator,
+    Mapping,
+    Sequence,
+    Set,
+)
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, fields, replace
 from functools import cache, partial
 from itertools import count
@@ -48,6 +57,7 @@ from detrbench.counting.formulas import (
     memory_access_elements,
 )
 from detrbench.counting.keeping import keeps_nothing
+from detrbench.counting.known import Answers, Known, keep_value
 from detrbench.models.fast_path import takes_fast_path
 from detrbench.models.recurrent import has_one_kernel_per_layer, lstm_by_layer
 from detrbench.models.shapes import ShapesOnly, attends_in_one_kernel, normalise_groups, on_shapes
@@ -160,11 +170,13 @@ class Trace(Totals):
     unfollowed: str = ""
     # Modules that torch runs as one kernel each outside of a trace, which follows their parts.
     fast: tuple[str, ...] = ()
+    # Other reasons why figures may not be whole, as sentences.
+    doubts: tuple[str, ...] = ()
 
     @property
     def complete(self) -> bool:
         """Whether every operator is counted."""
-        return not self.uncounted and not self.unfollowed
+        return not (self.uncounted or self.unfollowed or self.doubts)
 
     @property
     def uncounted(self) -> tuple[Part, ...]:
@@ -303,7 +315,7 @@ def _traced_quickly(model: nn.Module, shape: tuple[int, ...]) -> Trace | None:
     _settle_in_copy()
     held: set[int] = set()
     with suppress(Exception):
-        return _trace_with(_meta, model, shape, partial(_emptied, held=held), held)
+        return _trace_with(_meta, model, shape, partial(_emptied, held=held), held, asks=True)
     return None
 
 
@@ -324,10 +336,10 @@ def _traced_here(model: nn.Module, shape: tuple[int, ...]) -> Trace:
 
 def _traced(model: nn.Module, shape: tuple[int, ...], ready: Readier | None = None) -> Trace:
     try:
-        return _trace_with(_meta, model, shape, ready or _shadow)
+        return _trace_with(_meta, model, shape, ready or _shadow, asks=ready is None)
     except _Untraceable as on_meta:
         try:
-            return _trace_with(_fake, model, shape)
+            return _trace_with(_fake, model, shape, asks=True)
         except _Untraceable as error:
             hint = "Check that the model takes one image tensor of that shape."
             if str(on_meta) != str(error):
@@ -512,8 +524,10 @@ def _twin(tensor: Tensor, device: str) -> Tensor:
     """A tensor of the same shape, layout and type."""
     layout = tensor.shape, tensor.stride()
     twin = torch.empty_strided(*layout, dtype=tensor.dtype, device=device)
-    is_parameter = isinstance(tensor, nn.Parameter)
-    return nn.Parameter(twin, tensor.requires_grad) if is_parameter else twin
+    if isinstance(tensor, nn.Parameter):
+        twin = nn.Parameter(twin, tensor.requires_grad)
+    keep_value(twin, tensor)
+    return twin
 
 
 def _itself(model: nn.Module, device: str) -> nn.Module:
@@ -538,9 +552,12 @@ def _trace_with(
     shape: tuple[int, ...],
     ready: Readier = _shadow,
     held: Set[int] | None = None,
+    *,
+    asks: bool = False,
 ) -> Trace:
     """The trace of the model made `ready`. Where it is said what the model holds, by addresses of
-    storages, tensors from anywhere else are not followed."""
+    storages, tensors from anywhere else are not followed. A model that is not ours `asks` tensors
+    where they live and what is in them, and may hide its work."""
     with ExitStack() as stack:
         if placer is _meta and any(map(torch.is_autocast_enabled, ("cpu", "cuda"))):
             raise _Untraceable("", _NeedsDevice("autocast chooses types by the device"))
@@ -549,18 +566,26 @@ def _trace_with(
         images = stack.enter_context(_evaluation(shadow, shape, device))
         recorder = _Recorder(shadow, images)
         stack.callback(recorder.let_go)
+        if shadow is not model:
+            recorder.know_original(model)
         recorder.has_symbols = placer is _fake
         output: Any = ()
         try:
-            with recorder:
+            with recorder, recorder.answers(device) if asks else nullcontext():
                 output = shadow(images)
         except TraceError:
             raise
         # Whatever the user's forward raises becomes one clear error.
         except (Exception, SystemExit) as error:
-            if not (recorder.ops and _depends_on_values(error)):
+            followed = recorder.ops or recorder.unfollowed
+            if not (followed and _depends_on_values(error)):
                 raise _Untraceable(recorder.path, error) from error
             recorder.leave_off("a decision")
+        if recorder.unfollowed and placer is _meta:  # it went on without the values it asked for
+            raise _Untraceable("", ValueError("a value was asked for"))
+        if asks:
+            own = held or {t.untyped_storage()._cdata for t in tensors_in(shadow)}
+            recorder.look_for_hidden_work(output, own)
         traced = recorder.finish(output)
         if held is not None and recorder.storages.strangers - held:
             raise _Untraceable("", ValueError("a tensor is from somewhere else"))
@@ -746,11 +771,16 @@ class _Recorder(ShapesOnly):  # type: ignore[no-untyped-call]  # torch leaves it
         self.fast: list[str] = []
         self.part_of = ""
         self.begun: Call | None = None
+        self.doubts: dict[str, None] = {}
+        self.known: Known | None = None
+        self.depth = 0  # of operators that are being followed
         self.storages = _Storages()
         self.parameters: dict[str, int] = {}
+        self.originals: dict[str, int] = {}
         self._handles: list[RemovableHandle] = []
         self._follow(model)
         self.image = self.storages.see(images, made=True)
+        self.image_mode: Any = getattr(images, "fake_mode", None)
         self.touched: dict[int, int] = {}
 
     @property
@@ -784,6 +814,12 @@ class _Recorder(ShapesOnly):  # type: ignore[no-untyped-call]  # torch leaves it
         if not inside and takes_fast_path(module, args, kwargs):
             self.fast.append(self.path)
 
+    def know_original(self, model: nn.Module) -> None:
+        """Know the parameters of the model that was copied: functions that it holds, such as hooks,
+        may still use those."""
+        for name, parameter in model.named_parameters():
+            self.originals[name] = self.storages.keep(parameter, parameter=True)
+
     def let_go(self) -> None:
         """Take the hooks off again: the model may be traced once more."""
         for handle in self._handles:
@@ -807,7 +843,11 @@ class _Recorder(ShapesOnly):  # type: ignore[no-untyped-call]  # torch leaves it
         if isinstance(func, HigherOrderOperator):
             self._refuse(func._name)
         with torch._C.DisableTorchFunction():  # nobody need be asked how large a tensor is
-            return self._follow_operator(func, args, kwargs or {})
+            self.depth += 1
+            try:
+                return self._follow_operator(func, args, kwargs or {})
+            finally:
+                self.depth -= 1
 
     def _follow_operator(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if func.namespace == "prim":  # a fake tensor asked where it lives: no operator of a model
@@ -820,7 +860,8 @@ class _Recorder(ShapesOnly):  # type: ignore[no-untyped-call]  # torch leaves it
         if operator.composite:
             whole = operator.name if operator.name in _NAMED else ""
             return self._in_parts(func, args, kwargs, whole)
-        result = on_shapes(func, args, kwargs)
+        run = self.known.run if self.known else on_shapes
+        result = run(func, args, kwargs)
         if self.has_symbols and not _is_sized((args, kwargs, result)):
             self.leave_off(qualified(operator.name))
             return result
@@ -866,6 +907,60 @@ class _Recorder(ShapesOnly):  # type: ignore[no-untyped-call]  # torch leaves it
         seen = self._see(args, inputs)
         return Call(name, seen, self._see(kwargs, inputs), tuple(inputs), ())
 
+    @contextmanager
+    def answers(self, device: str) -> Iterator[None]:
+        """Inside, a model that asks tensors where they live, or what is in them, is answered as far
+        as that does not depend on the images, and what cannot be answered is remembered."""
+        self.known = Known(device, self.leave_off)
+        with ExitStack() as stack:
+            if self.has_symbols:
+                stack.enter_context(self._watching_symbols())
+            made = partial(self.storages.see, made=True)
+            stack.enter_context(Answers(self.known, made, self._addressed))
+            yield
+
+    def look_for_hidden_work(self, output: Any, held: Set[int]) -> None:
+        """Remember what shows that operators ran where none is seen. `held` are the addresses of
+        the model's own storages. Raises TraceError where a call runs nothing."""
+        if isinstance(output, (Generator, Coroutine, AsyncGenerator)):
+            raise TraceError(
+                "its forward is a generator or a coroutine: a call of it runs nothing",
+                where=type(self.model).__name__,
+                hint="Give a module whose forward returns what it computes.",
+            )
+        if self.unfollowed:
+            return
+        for tensor in tensors_in(output):
+            self.storages.see(tensor)
+        if self.storages.shapes_of_strangers - held:
+            self.doubts["tensors come from work that is not seen, such as another thread's"] = None
+        elif not self.ops and any(True for _ in self.model.parameters()):
+            self.doubts["no operator was seen, though there are parameters"] = None
+
+    def _addressed(self) -> None:
+        where = self.path or "the forward itself"
+        self.doubts[f"{where} asks where in memory a tensor lies, which nobody knows here"] = None
+
+    @contextmanager
+    def _watching_symbols(self) -> Iterator[None]:
+        """Inside, a decision on a symbol that nobody knows is remembered, caught or not."""
+        shapes = self.image_mode.shape_env
+        evaluate = shapes.evaluate_expr
+
+        def watched(*args: Any, **kwargs: Any) -> Any:
+            try:
+                return evaluate(*args, **kwargs)
+            except Exception:
+                if not self.depth:  # operators say themselves what they miss
+                    self.leave_off("a decision")
+                raise
+
+        shapes.evaluate_expr = watched
+        try:
+            yield
+        finally:
+            del shapes.evaluate_expr
+
     def leave_off(self, what: str) -> None:
         """Remember the first thing that depends on values."""
         self.unfollowed = self.unfollowed or f"{what} in {self.path or 'the forward itself'}"
@@ -875,7 +970,9 @@ class _Recorder(ShapesOnly):  # type: ignore[no-untyped-call]  # torch leaves it
     ) -> None:
         inputs: list[TensorInfo] = []
         outputs: list[TensorInfo] = []
-        fresh = operator.name == "lift_fresh"  # what it is given was made of numbers just now
+        # What these are given was made of numbers just now.
+        detached = operator.name == "detach" and bool(args) and result is args[0]
+        fresh = operator.name == "lift_fresh" or detached
         seen_args = self._see(args, inputs, fresh)
         seen_kwargs = self._see(kwargs, inputs, fresh) if kwargs else kwargs
         self._see(result, outputs, True, operator.writes)
@@ -930,6 +1027,11 @@ class _Recorder(ShapesOnly):  # type: ignore[no-untyped-call]  # torch leaves it
             return {key: self._see(one, seen, made, written) for key, one in value.items()}
         return value
 
+    def _first_use(self, name: str) -> int | None:
+        storages = self.parameters[name], self.originals.get(name)
+        uses = [self.touched[one] for one in storages if one in self.touched]
+        return min(uses, default=None)
+
     def finish(self, output: Any) -> Trace:
         """Close the books: which outputs, who touched which parameter, what folding leaves."""
         results = [self.storages.see(t) for t in tensors_in(output) if _is_sized(t)]
@@ -940,7 +1042,7 @@ class _Recorder(ShapesOnly):  # type: ignore[no-untyped-call]  # torch leaves it
             for index, (op, left) in enumerate(zip(self.ops, fused, strict=True))
         )
         parameters = tuple(
-            ParameterInfo(name, p.numel(), p.nbytes, self.touched.get(self.parameters[name]))
+            ParameterInfo(name, p.numel(), p.nbytes, self._first_use(name))
             for name, p in self.model.named_parameters()
         )
         return Trace(
@@ -951,6 +1053,7 @@ class _Recorder(ShapesOnly):  # type: ignore[no-untyped-call]  # torch leaves it
             stages=self.stages,
             unfollowed=self.unfollowed,
             fast=tuple(self.fast),
+            doubts=tuple(self.doubts),
         )
 
 
@@ -973,6 +1076,7 @@ class _Storages:
         self._parameters: set[int] = set()
         # Addresses of those that no operator made: the model holds them, or somebody else does.
         self.strangers: set[int] = set()
+        self.shapes_of_strangers: set[int] = set()  # and that have no values
 
     def keep(self, tensor: Tensor, *, parameter: bool) -> int:
         """Know a parameter or buffer beforehand; the name of its storage."""
@@ -993,6 +1097,8 @@ class _Storages:
             number = self._admit(storage, size)
             if not made:
                 self.strangers.add(address)
+                if tensor.is_meta or type(tensor).__name__ == "FakeTensor":
+                    self.shapes_of_strangers.add(address)
         shape, itemsize = tuple(tensor.shape), tensor.itemsize
         plain = tensor.is_contiguous()
         distinct = tensor.numel() if plain else _distinct(shape, tensor.stride())

@@ -1,0 +1,233 @@
+"""What a forward may ask of tensors that have shapes only: where they live, and what is in those
+that do not depend on the images.
+
+Small parameters, buffers and constants keep their values beside their shapes, and so does what is
+computed of such alone: a decision that reads them is taken as for real. Whoever reads other values,
+and goes on when that fails, is remembered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import _disable_current_modes
+from torch.utils._pytree import tree_leaves, tree_map
+
+from detrbench.models.shapes import on_shapes
+
+MOST_ELEMENTS = 1024
+"""Of a tensor whose values are kept: spatial shapes, flags, scales, not weights."""
+
+_VALUE = "_detrbench_value"
+
+_OF_VALUES = {torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape}
+"""What shapes alone do not answer."""
+
+_SYMBOLS = (torch.SymInt, torch.SymFloat, torch.SymBool)
+
+
+def keep_value(twin: Tensor, tensor: Tensor) -> None:
+    """Remember in `twin`, which has the shape only, what is in a small tensor on a processor."""
+    if _is_real(tensor) and tensor.layout is torch.strided:
+        with _disable_current_modes():
+            setattr(twin, _VALUE, tensor.detach().clone())
+
+
+class Known:
+    """Runs operators on shapes, and on the values of what does not depend on the images."""
+
+    def __init__(self, device: str, missed: Callable[[str], None]) -> None:
+        self.device = device
+        self.missed = missed  # is told what wanted values that are not known
+        # Storages of kept values that are no longer those of the tensors: alive, for addresses of
+        # dead ones are given to others.
+        self._spoiled: dict[int, Any] = {}
+
+    def of(self, tensor: Tensor) -> Tensor | None:
+        """The values of a tensor, where they are known."""
+        value: Tensor | None = getattr(tensor, _VALUE, None)
+        if value is None or value.untyped_storage()._cdata in self._spoiled:
+            return None
+        return value if value.shape == tensor.shape and value.dtype == tensor.dtype else None
+
+    def keep(self, result: Any, values: Any) -> None:
+        """Remember the values of an operator's or a function's results."""
+        for tensor, value in zip(tree_leaves(result), tree_leaves(values), strict=True):
+            if isinstance(tensor, Tensor) and value.shape == tensor.shape:
+                setattr(tensor, _VALUE, value)
+
+    def spoil(self, tensors: Any) -> None:
+        """Something unknown is written into these, and into all that share their memory."""
+        for tensor in tree_leaves(tensors):
+            if isinstance(tensor, Tensor) and (value := self.of(tensor)) is not None:
+                storage = value.untyped_storage()
+                self._spoiled[storage._cdata] = storage
+
+    def run(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """The result of one ATen operator on shapes, its values kept where they can be known."""
+        known = self._knows_all(func, (args, kwargs))
+        if known and _OF_VALUES & set(func.tags):
+            with suppress(Exception):
+                return tree_map(self._shape_of, self._computed(func, args, kwargs))
+        try:
+            result = on_shapes(func, args, kwargs)
+        except Exception:
+            if _OF_VALUES & set(func.tags):
+                self.missed(func.name().partition(".")[0].replace("::", "."))
+            raise
+        if known and all(_is_small(leaf) for leaf in tree_leaves(result)):
+            with suppress(Exception):
+                self.keep(result, self._computed(func, args, kwargs))
+                return result
+        if func._schema.is_mutable:
+            self.spoil(_written(func, args, kwargs))
+        return result
+
+    def _knows_all(self, func: Any, given: Any) -> bool:
+        if torch.Tag.nondeterministic_seeded in func.tags:
+            return False
+        fresh = func is torch.ops.aten.lift_fresh.default  # its own values, if any
+        for leaf in tree_leaves(given):
+            if isinstance(leaf, _SYMBOLS):
+                return False
+            if (
+                isinstance(leaf, Tensor)
+                and self.of(leaf) is None
+                and not (fresh and _is_real(leaf))
+            ):
+                return False
+        return True
+
+    def _computed(self, func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+        def value(leaf: Any) -> Any:
+            if not isinstance(leaf, Tensor):
+                return torch.device("cpu") if isinstance(leaf, torch.device) else leaf
+            return leaf if (found := self.of(leaf)) is None else found
+
+        with _disable_current_modes():
+            return func(*tree_map(value, args), **tree_map(value, kwargs))
+
+    def _shape_of(self, value: Any) -> Any:
+        if not isinstance(value, Tensor):
+            return value
+        layout = value.shape, value.stride()
+        tensor = torch.empty_strided(*layout, dtype=value.dtype, device=self.device)
+        setattr(tensor, _VALUE, value)
+        return tensor
+
+
+def _is_real(tensor: Tensor) -> bool:
+    small = tensor.numel() <= MOST_ELEMENTS and tensor.device.type == "cpu"
+    return small and type(tensor).__name__ != "FakeTensor"
+
+
+def _is_small(leaf: Any) -> bool:
+    if not isinstance(leaf, Tensor):
+        return not isinstance(leaf, _SYMBOLS)
+    return all(type(side) is int for side in leaf.shape) and leaf.numel() <= MOST_ELEMENTS
+
+
+def _written(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Any]:
+    written = []
+    for index, argument in enumerate(func._schema.arguments):
+        if argument.alias_info is not None and argument.alias_info.is_write:
+            given = args[index] if index < len(args) else kwargs.get(argument.name)
+            written.append(given)
+    return written
+
+
+_SHOWN = {
+    Tensor.device.__get__: torch.device("cpu"),
+    Tensor.is_meta.__get__: False,  # type: ignore[attr-defined]
+    Tensor.is_cpu.__get__: True,  # type: ignore[attr-defined]
+    Tensor.is_cuda.__get__: False,  # type: ignore[attr-defined]
+}
+"""What a tensor says of where it lives: on a processor, as it would if the counts were taken of a
+call for real."""
+
+_OF_NUMBERS = {torch.tensor, torch.as_tensor, torch.scalar_tensor, Tensor.new_tensor}
+
+_READERS = {
+    *(Tensor.tolist, Tensor.numpy, Tensor.__array__, Tensor.item, Tensor.__bool__),
+    *(Tensor.__int__, Tensor.__float__, Tensor.__index__, Tensor.__complex__),
+}
+
+_ON_PROCESSOR = {"cpu", torch.device("cpu"), torch.device("cpu", 0)}
+
+
+class Answers(TorchFunctionMode):
+    """Inside, tensors of shapes alone answer as those on a processor would."""
+
+    def __init__(
+        self, known: Known, made: Callable[[Tensor], object], addressed: Callable[[], None]
+    ) -> None:
+        super().__init__()
+        self.known = known
+        self.made = made  # is told of tensors made of numbers, which no operator does on `meta`
+        self.addressed = addressed  # is told that somebody asks where in memory a tensor lies
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """The answer to one call of torch's functions, or to a question to a tensor."""
+        kwargs = kwargs or {}
+        if func in _SHOWN:
+            return _SHOWN[func] if _has_shape_only(args[0]) else func(*args)
+        if func is Tensor.data_ptr and _has_shape_only(args[0]):
+            self.addressed()
+            return args[0].untyped_storage()._cdata + args[0].storage_offset()
+        if func is Tensor.cpu and _has_shape_only(args[0]):
+            func, kwargs = Tensor.to, {"device": self.known.device, **kwargs}
+        if func in _READERS:
+            return self._read(func, args, kwargs)
+        if self.known.device != "cpu":
+            args, kwargs = self._moved(func, args, kwargs)
+        result = func(*args, **kwargs)
+        if func in _OF_NUMBERS:
+            self._keep_numbers(func, args, kwargs, result)
+        elif func == Tensor.data.__set__:  # type: ignore[attr-defined]
+            setattr(args[0], _VALUE, self.known.of(args[1]))
+        return result
+
+    def _moved(self, func: Any, args: Any, kwargs: Any) -> tuple[Any, Any]:
+        """The arguments with tensors of shapes alone wanted where a processor is asked for."""
+        here = torch.device(self.known.device)
+        if "device" in kwargs and kwargs["device"] in _ON_PROCESSOR:
+            kwargs = {**kwargs, "device": here}
+        if func is Tensor.to and len(args) > 1 and isinstance(args[1], (str, torch.device)):
+            args = (args[0], here if args[1] in _ON_PROCESSOR else args[1], *args[2:])
+        return args, kwargs
+
+    def _read(self, func: Any, args: Any, kwargs: Any) -> Any:
+        value = self.known.of(args[0]) if isinstance(args[0], Tensor) else None
+        if value is not None:
+            with _disable_current_modes():
+                return func(value.clone(), *args[1:], **kwargs)
+        try:
+            return func(*args, **kwargs)
+        except Exception:
+            self.known.missed("a decision")
+            raise
+
+    def _keep_numbers(self, func: Any, args: Any, kwargs: Any, result: Tensor) -> None:
+        numbers = (*args, *kwargs.values())[func is Tensor.new_tensor]
+        if not isinstance(numbers, Tensor):
+            self.made(result)
+        if not _is_small(result) or self.known.of(result) is not None:
+            return
+
+        def value(leaf: Any) -> Any:
+            found = self.known.of(leaf) if isinstance(leaf, Tensor) else None
+            return leaf if found is None else found
+
+        with suppress(Exception), _disable_current_modes(), torch.device("cpu"):
+            values = torch.tensor(tree_map(value, numbers), dtype=result.dtype)
+            self.known.keep(result, values)
+
+
+def _has_shape_only(tensor: Any) -> bool:
+    with torch._C.DisableTorchFunction():
+        return tensor.is_meta or type(tensor).__name__ == "FakeTensor"
