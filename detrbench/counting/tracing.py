@@ -776,7 +776,6 @@ class _Recorder(ShapesOnly):  # type: ignore[no-untyped-call]  # torch leaves it
         self.depth = 0  # of operators that are being followed
         self.storages = _Storages()
         self.parameters: dict[str, int] = {}
-        self.originals: dict[str, int] = {}
         self._handles: list[RemovableHandle] = []
         self._follow(model)
         self.image = self.storages.see(images, made=True)
@@ -818,7 +817,8 @@ class _Recorder(ShapesOnly):  # type: ignore[no-untyped-call]  # torch leaves it
         """Know the parameters of the model that was copied: functions that it holds, such as hooks,
         may still use those."""
         for name, parameter in model.named_parameters():
-            self.originals[name] = self.storages.keep(parameter, parameter=True)
+            if name in self.parameters:  # one that was compiled calls them otherwise
+                self.storages.same(parameter, self.parameters[name])
 
     def let_go(self) -> None:
         """Take the hooks off again: the model may be traced once more."""
@@ -1027,11 +1027,6 @@ class _Recorder(ShapesOnly):  # type: ignore[no-untyped-call]  # torch leaves it
             return {key: self._see(one, seen, made, written) for key, one in value.items()}
         return value
 
-    def _first_use(self, name: str) -> int | None:
-        storages = self.parameters[name], self.originals.get(name)
-        uses = [self.touched[one] for one in storages if one in self.touched]
-        return min(uses, default=None)
-
     def finish(self, output: Any) -> Trace:
         """Close the books: which outputs, who touched which parameter, what folding leaves."""
         results = [self.storages.see(t) for t in tensors_in(output) if _is_sized(t)]
@@ -1042,7 +1037,7 @@ class _Recorder(ShapesOnly):  # type: ignore[no-untyped-call]  # torch leaves it
             for index, (op, left) in enumerate(zip(self.ops, fused, strict=True))
         )
         parameters = tuple(
-            ParameterInfo(name, p.numel(), p.nbytes, self._first_use(name))
+            ParameterInfo(name, p.numel(), p.nbytes, self.touched.get(self.parameters[name]))
             for name, p in self.model.named_parameters()
         )
         return Trace(
@@ -1084,6 +1079,11 @@ class _Storages:
         if parameter:
             self._parameters.add(number)
         return number
+
+    def same(self, tensor: Tensor, number: int) -> None:
+        """Take a tensor that is alive all the while for another one, unless it is known."""
+        storage = tensor.untyped_storage()
+        self._known.setdefault(storage._cdata, (number, weakref.ref(storage)))
 
     def see(self, tensor: Tensor, *, made: bool = False, written: bool = False) -> TensorInfo:
         """Describe a tensor, admitting its storage when it is new; `made` says that an operator has
