@@ -8,10 +8,22 @@ import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import is_dataclass
 from types import UnionType
-from typing import Any, Literal, TypeGuard, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Literal,
+    TypeGuard,
+    TypeVar,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 from detrbench.core.errors import SpecError, UsageError, nearest, shorten
-from detrbench.core.strict_yaml import Node
+
+if TYPE_CHECKING:  # help needs no YAML
+    from detrbench.core.strict_yaml import Node
 
 Value = TypeVar("Value")
 

@@ -60,6 +60,8 @@ def report(
                 baseline=Side(BASE, settings),
                 case=Side(name, {**settings, "nc": 80}),
                 ratio=judged.ratio,
+                ci_low=judged.interval.low if judged.interval else None,
+                ci_high=judged.interval.high if judged.interval else None,
                 verdict=judged.verdict.value,
                 reasons=tuple(judged.reasons),
                 margin=0.02,
@@ -74,6 +76,12 @@ def report(
 def guidelines_report(verdict: str, *names: str) -> Report:
     """A report of one experiment on each guideline, in which every row has the same verdict."""
     labels = {"G1": "1:12", "G2": "g=8", "G3": "4 in series", "G4": "neither"}
+    centre, scatter = {"SLOWER": (1.3, 1), "FASTER": (0.8, 1), "EQUIVALENT": (1, 0.1)}.get(
+        verdict, (1.0, 30)
+    )
+    logs = tuple(math.log(centre) + scatter * value for value in NOISE)
+    found = judge(logs)
+    assert found.interval is not None
     rows, comparisons = [], []
     for name in names:
         for label in ("first", labels[name], *(["4 in parallel"] if name == "G3" else [])):
@@ -84,12 +92,14 @@ def guidelines_report(verdict: str, *names: str) -> Report:
                     Comparison(
                         baseline=Side(f"guideline:{name}/first"),
                         case=Side(f"guideline:{name}/{label}", settings),
-                        ratio=1.3,
-                        ci_low=1.2,
-                        ci_high=1.4,
+                        ratio=found.ratio,
+                        ci_low=found.interval.low,
+                        ci_high=found.interval.high,
                         verdict=verdict,
                         reasons=("as fabricated",),
-                        process_log_ratios=(0.1,) * 6,
+                        margin=0.02,
+                        confidence=0.95,
+                        process_log_ratios=logs,
                     )
                 )
     return Report(tuple(rows), {}, tuple(comparisons))
