@@ -5,13 +5,12 @@ from __future__ import annotations
 import io
 import textwrap
 
-from detrbench.core.visible import LONGEST_WORD
 from detrbench.render.layout import Document, Table
 
 WIDTH = 100
 """Columns of text a table is made for; one that needs more takes it, for a number is never cut."""
 
-PROSE = LONGEST_WORD
+PROSE = 36
 """Longer texts are wrapped at this width."""
 
 

@@ -9,7 +9,7 @@ import unicodedata
 import pytest
 
 from detrbench.core.errors import UsageError
-from detrbench.core.visible import LONGEST_WORD, visible
+from detrbench.core.visible import visible
 
 
 @pytest.mark.parametrize(
@@ -19,12 +19,8 @@ from detrbench.core.visible import LONGEST_WORD, visible
         ("\x1b[31mred\x1b[0m", r"\x1b[31mred\x1b[0m"),
         ("a\nb\r\tc\x00", r"a\nb\r\tc\x00"),
         ("x\u202egnp.exe\u2028\x85", r"x\u202egnp.exe\u2028\x85"),
-        ("::error title=a::b", r"\x3a:error title=a::b"),
+        ("::error title=a::b", r"\x3a:error title=a\x3a:b"),
         (":::", r"\x3a\x3a:"),
-        ("bias type (c10::Half)\ta", r"bias type (c10::Half)\ta"),
-        ("an  ::error", r"an  \x3a:error"),
-        ("std::" + 32 * "a", r"std\x3a:" + 32 * "a"),
-        ("é::b", r"é\x3a:b"),
         ("##[error]no", r"\x23#[error]no"),
         ("# # a: b", "# # a: b"),
         ("\ud800", r"\ud800"),
@@ -37,17 +33,16 @@ def test_by_hand(text: str, shown: str) -> None:
 
 def test_lines_may_stay() -> None:
     assert visible("a\n::error::b\x1b", lines=True) == "a\n\\x3a:error\\x3a:b\\x1b"
-    assert visible("a\n \u3000::b::c", lines=True) == "a\n \u3000\\x3a:b\\x3a:c"
 
 
 def test_whatever_it_is_given_nothing_of_it_moves_breaks_or_commands() -> None:
     draw = random.Random(0)
     pool = [*"ab:#[ \\", "::", "##[", "\n", "\r", "\x1b", "\u2028", "\u200f", "é", "\U0001f600"]
-    for _ in range(800):
-        text = "".join(draw.choices(pool, k=draw.randrange(150)))
+    for _ in range(2000):
+        text = "".join(draw.choices(pool, k=draw.randrange(40)))
         shown = visible(text)
         assert not {unicodedata.category(each) for each in shown} & {"Cc", "Cf", "Zl", "Zp"}
-        for line in textwrap.wrap(shown, draw.randrange(LONGEST_WORD, 60)) or [""]:
+        for line in textwrap.wrap(shown, draw.randrange(4, 20)) or [""]:
             assert not line.lstrip().startswith("::"), text
             assert "##[" not in line, text
         assert visible(shown) == shown
@@ -56,5 +51,4 @@ def test_whatever_it_is_given_nothing_of_it_moves_breaks_or_commands() -> None:
 def test_an_error_commands_nobody() -> None:
     told = str(UsageError("no `x\n::error::y`", where="a\x1b[2J.yaml", hint="known: ::zzz"))
     assert "\x1b" not in told
-    assert not any(line.lstrip().startswith("::") for line in told.splitlines())
-    assert told.count(r"\x3a:") == 3
+    assert "::" not in told.replace(r"\x3a:", "")
