@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import unicodedata
 
@@ -23,6 +24,17 @@ def visible(text: str, lines: bool = False) -> str:
     if not text.isascii() or not text.isprintable():
         text = "".join(_shown(each) if each != "\n" or not lines else each for each in text)
     return _COMMAND.sub(lambda match: f"\\x{ord(match[0]):02x}", text)
+
+
+def visible_json(text: str) -> str:
+    r"""JSON text with such characters as JSON's own escapes, so that what is read back is the same:
+    \u202e, and \u0023#[error]."""
+    text = text.replace("##[", r"\u0023#[").replace("\x7f", r"\u007f")
+    if text.isascii():  # JSON itself escapes the others
+        return text
+    return "".join(
+        each if each.isprintable() or each == "\n" else json.dumps(each)[1:-1] for each in text
+    )
 
 
 def _shown(character: str) -> str:

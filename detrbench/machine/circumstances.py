@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from detrbench.core.reading import check_fields
 from detrbench.machine.validity import Condition, Entry, conditions
 
 Watched = tuple[Mapping[str, Any] | None, float]
@@ -138,9 +139,11 @@ def circumstances_from(plain: Any) -> Circumstances | None:
     """From what `Circumstances.to_list` made; `None` where nobody kept any, or it is no such
     thing."""
     try:
-        return None if plain is None else Circumstances(tuple(Noted(**one) for one in plain))
+        made = Circumstances(tuple(Noted(**one) for one in plain))
+        check_fields(made)
     except TypeError:
         return None
+    return made
 
 
 def watched_in(samples: Mapping[str, Any]) -> list[Watched]:

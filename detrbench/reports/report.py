@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from detrbench.core.errors import UsageError
 from detrbench.core.files import read_text, write_atomically
 from detrbench.core.units import column_name, is_finite, parse_imgsz, show_imgsz, show_many
+from detrbench.core.visible import visible_json
 from detrbench.reports import VIEWS
 from detrbench.reports.case import Case
 from detrbench.reports.comparison import OF_THE_MODEL, Comparison
@@ -223,7 +224,6 @@ class Report:
         """
         settings = list(dict.fromkeys(name for row in self.rows for name in row.settings))
         keys = metric_keys(self.rows)
-        noted = any(row.notes for row in self.rows)
         apart = any(self.label(row) != row.model for row in self.rows)
         noted = any(row.notes for row in self.rows)
         return [
@@ -351,10 +351,11 @@ def json_text(plain: Any) -> str:
         ReportError: a value is not finite or of a type JSON has not; the message says where.
     """
     try:
-        return json.dumps(plain, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+        text = json.dumps(plain, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
     except (TypeError, ValueError) as error:
         place = _first_unwritable(plain, "")
         raise ReportError(f"cannot be written: {error}", where=place) from error
+    return visible_json(text)
 
 
 def _flat(value: Any) -> Any:
@@ -425,12 +426,14 @@ def _check(plain: Any, where: str) -> None:
     ids: set[str] = set()
     for index, case in enumerate(_plain_cases(plain)):
         if case["id"] in ids:
-            raise ReportError(f"cases[{index}] repeats the id {case['id']}", where=where)
+            said = f"cases[{index}] repeats the id {case['id']}"
+            raise ReportError(said, where=where, hint=_AS_WRITTEN)
         ids.add(case["id"])
     seen: dict[tuple[str, str | None], int] = {}
     for index, row in enumerate(plain["rows"]):
         if row.get("case") is not None and row["case"] not in ids:
-            raise ReportError(f"rows[{index}].case names no case of `cases`", where=where)
+            said = f"rows[{index}].case names no case of `cases`"
+            raise ReportError(said, where=where, hint=_AS_WRITTEN)
         # Cases that were asked for apart (two threads, and as many as there are) may run alike.
         identity = _result(row, {}).identity, row.get("case")
         if identity in seen:

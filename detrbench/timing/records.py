@@ -149,6 +149,8 @@ def load_outcome(path: Path) -> Outcome:
 def _check_outcome(outcome: Outcome) -> None:
     """Raises TypeError or ValueError where it is none that a process can have left."""
     check_fields(outcome)
+    if outcome.status == "ok" and outcome.reason is not None:
+        raise ValueError("it is ok, and has a reason why it is not")
     measured = outcome.measurement
     if measured is not None and len(measured.subjects) != len(measured.series):
         raise ValueError(f"{len(measured.series)} series of {len(measured.subjects)} subjects")

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from detrbench.core.files import UNREADABLE
+from detrbench.core.reading import check_fields
 from detrbench.core.stats import student_t
 from detrbench.core.units import show_eta, show_part
 from detrbench.machine import state
@@ -33,6 +36,7 @@ class Resolution:
         detectable: the smallest difference found at that budget in 80 % of runs, 0.015 for 1.5 %.
         model, imgsz, created: what was measured and when.
         circumstances: of the processes; `None` of an older version, which did not keep them.
+        files: of the model, path -> SHA-256; likewise.
     """
 
     process_sd: float
@@ -44,6 +48,13 @@ class Resolution:
     imgsz: str
     created: str
     circumstances: Circumstances | None = None
+    files: Mapping[str, str] | None = None
+
+    @property
+    def usable(self) -> bool:
+        """Whether its numbers can be those of a machine, which a file of a memory need not hold."""
+        spreads = min(self.process_sd, self.between_sd)
+        return spreads >= 0 and min(self.process_s, self.budget_s, self.detectable) > 0
 
     def too_small(self, margin: float) -> str:
         """Why a verdict about `margin` is not to be expected."""
@@ -107,8 +118,10 @@ def remembered(device: str) -> Resolution | None:
     entry = state.remembered(_NAME, device)
     if entry is None:
         return None
-    seen = circumstances_from(entry.get(CIRCUMSTANCES))
     try:
-        return Resolution(**{**entry, CIRCUMSTANCES: seen})
-    except TypeError:  # of another version: as good as none
+        seen = circumstances_from(entry.get(CIRCUMSTANCES))
+        found = Resolution(**{**entry, CIRCUMSTANCES: seen})
+        check_fields(found)
+    except UNREADABLE:  # of another version: as good as none
         return None
+    return found if found.usable else None

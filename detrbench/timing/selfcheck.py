@@ -267,6 +267,7 @@ def _resolution(run: Run, budget_s: float) -> Resolution:
         imgsz=show_imgsz(first.execution.imgsz),
         created=datetime.now().astimezone().date().isoformat(),
         circumstances=run.circumstances,
+        files={file.path: file.sha256 for file in first.model.files},
     )
 
 

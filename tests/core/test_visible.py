@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import textwrap
 import unicodedata
@@ -9,7 +10,7 @@ import unicodedata
 import pytest
 
 from detrbench.core.errors import UsageError
-from detrbench.core.visible import visible
+from detrbench.core.visible import visible, visible_json
 
 
 @pytest.mark.parametrize(
@@ -52,3 +53,26 @@ def test_an_error_commands_nobody() -> None:
     told = str(UsageError("no `x\n::error::y`", where="a\x1b[2J.yaml", hint="known: ::zzz"))
     assert "\x1b" not in told
     assert "::" not in told.replace(r"\x3a:", "")
+
+
+def test_json_is_read_back_as_it_was_and_shows_what_it_holds() -> None:
+    draw = random.Random(0)
+    pool = [
+        *'ab"\\#[ ',
+        "##[",
+        "\n",
+        "\x1b",
+        "\x7f",
+        "\x9b",
+        "\u202e",
+        "é",
+        "中",
+        "\U000e0041",
+        "\ud800",
+    ]
+    for _ in range(500):
+        plain = {"".join(draw.choices(pool, k=8)): ["".join(draw.choices(pool, k=8))]}
+        text = visible_json(json.dumps(plain, indent=1, ensure_ascii=False))
+        assert json.loads(text) == plain
+        assert all(each.isprintable() or each == "\n" for each in text)
+        assert "##[" not in text

@@ -18,6 +18,8 @@ from detrbench.analysis.explain.sessions import Kept, Session, earlier, pooled
 from detrbench.analysis.probe.ceilings import Ceilings
 from detrbench.analysis.probe.probes import Bench, ceilings
 from detrbench.core.errors import DetrbenchError
+from detrbench.core.files import make_folder
+from detrbench.core.locks import held
 from detrbench.core.stats import median
 from detrbench.counting.profiling import trace_case
 from detrbench.counting.tracing import Grouping
@@ -59,11 +61,25 @@ def explain_pair(
         folder: where the rounds are kept; those of an earlier process there are gone on with.
 
     Raises:
-        UsageError: the request cannot be carried out as given.
+        UsageError: the request cannot be carried out as given, or another process is in `folder`.
         DetrbenchError: a model, a part or a probe fails, or the budget left time for no rounds.
         KeyboardInterrupt: before two rounds were timed.
     """
     check_pair(request.cases)
+    if folder is None:
+        return _explained(request, by, deadline, None, progress)
+    make_folder(folder)
+    with held(folder):
+        return _explained(request, by, deadline, folder, progress)
+
+
+def _explained(
+    request: Request,
+    by: Grouping,
+    deadline: float | None,
+    folder: Path | None,
+    progress: OnProgress | None,
+) -> Explained:
     before = () if folder is None else earlier(folder, request, by)
     started = time.monotonic()
     with opening() as open_case:

@@ -6,10 +6,12 @@ Multicore Architectures", CACM 52(4), 2009) with a third limit, the cost of laun
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
+from detrbench.core.reading import check_fields
 from detrbench.core.units import show_quantity
 from detrbench.counting.formulas import ATTENTION, CONVOLUTION, EPILOGUES, MATMUL
 from detrbench.machine.circumstances import Noted
@@ -185,6 +187,10 @@ class Ceilings:
         absent = sorted(set(KINDS) - set(each))
         if absent:
             raise ValueError(f"no ceiling for {', '.join(absent)}")
-        if not all(one.value > 0 for one in found):
-            raise ValueError("a ceiling that is not positive")
+        for one in found:
+            check_fields(one)
+            if one.name not in KINDS:
+                raise ValueError(f"there is no ceiling called {one.name}")
+            if not 0 < one.low <= one.value <= one.high < math.inf:
+                raise ValueError(f"{one.name} is {one.value:g}, from {one.low:g} to {one.high:g}")
         return cls(each, int(plain["cache_bytes"]))

@@ -18,12 +18,14 @@ from typing import TYPE_CHECKING, Any
 
 from detrbench.analysis.probe.ceilings import Ceilings
 from detrbench.core.errors import DetrbenchError, UsageError
-from detrbench.core.files import read_text, write_atomically
+from detrbench.core.files import UNREADABLE, read_text, write_atomically
+from detrbench.core.reading import check_fields
 from detrbench.core.version import __version__
 from detrbench.machine import state
 from detrbench.machine.circumstances import Circumstances, circumstances_from, circumstances_of
 from detrbench.machine.environment import Environment
 from detrbench.machine.threads import allowed_threads
+from detrbench.machine.validity import Entry
 from detrbench.reports.case import Execution
 from detrbench.reports.report import json_text
 from detrbench.timing.rounds import OnProgress
@@ -109,7 +111,7 @@ class DeviceProfile:
                 hint="Update detrbench: pip install --upgrade detrbench",
             )
         try:
-            return cls(
+            made = cls(
                 settings=dict(plain["settings"]),
                 environment=dict(plain["environment"]),
                 ceilings=Ceilings.from_dict(plain),
@@ -121,12 +123,24 @@ class DeviceProfile:
                 circumstances=circumstances_from(plain.get("circumstances")),
                 detrbench_version=str(plain["detrbench_version"]),
             )
-        except (KeyError, TypeError, ValueError) as error:
+            made._check()
+        except UNREADABLE as error:
             raise UsageError(
                 f"not a whole device profile: {type(error).__name__}: {error}",
                 where=where,
                 hint="Make a new one with: detrbench probe -o device.json",
             ) from error
+        return made
+
+    def _check(self) -> None:
+        """Raises KeyError, TypeError or ValueError where a field holds something else."""
+        check_fields(self)
+        check_fields(Environment.from_dict(self.environment))
+        if self.ledger is not None:
+            check_fields(Entry(**self.ledger))
+        asked = ("device", "dtype", "memory_format", "threads")
+        plain = {key: self.settings[key] for key in asked}
+        check_fields(Execution(**plain))
 
     @classmethod
     def load(cls, path: Path | str) -> DeviceProfile:

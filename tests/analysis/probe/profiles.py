@@ -39,7 +39,7 @@ def a_profile(ceilings: Ceilings = CEILINGS, **seen: Any) -> DeviceProfile:
     )
 
 
-SLOW_CACHE = dataclasses.replace(CEILINGS.each["cache"], value=5e9)
+SLOW_CACHE = Ceiling("cache", 5e9, 4.5e9, 5.5e9)
 
 PROFILE = a_profile()
 BUSY = a_profile(foreign_cpu_s=8.0)
