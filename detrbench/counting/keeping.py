@@ -1,9 +1,13 @@
-"""Which models keep nothing of a call: no copy of the process is needed to trace them."""
+"""Which models keep nothing of a call: no copy of the process is needed to trace them, and a copy
+of their modules is soon made."""
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import functools
+from collections import OrderedDict
+from collections.abc import Callable
 from pathlib import Path
 from types import FunctionType
 from typing import Any
@@ -22,7 +26,8 @@ _PLAIN = frozenset(
     {type(None), bool, int, float, complex, str, bytes, torch.Size, torch.dtype, torch.device}
     | {torch.Tensor, nn.Parameter, nn.Buffer, type(Path())}
 )
-_COLLECTIONS = frozenset({type({}), list, tuple, set, frozenset, type(nn.Module()._forward_hooks)})
+_DICTS = frozenset({dict, OrderedDict})
+_COLLECTIONS = _DICTS | {list, tuple, set, frozenset}
 
 
 def keeps_nothing(model: nn.Module) -> bool:
@@ -58,3 +63,34 @@ def _holds_nothing_else(value: Any) -> bool:
     if isinstance(value, (type, FunctionType)):
         return value.__module__.startswith(_FUNCTIONS)
     return False
+
+
+def copied(model: nn.Module, twin: Callable[[torch.Tensor], torch.Tensor]) -> nn.Module:
+    """A copy of a model that `keeps_nothing`, with the twin of each tensor in its place: what
+    `copy.deepcopy` makes of it, in a fraction of the time, for it is known what there can be."""
+    made: dict[int, Any] = {}
+
+    def of(value: Any) -> Any:
+        kind = type(value)
+        if kind in _PLAIN and not isinstance(value, torch.Tensor):
+            return value
+        if id(value) in made:
+            return made[id(value)]
+        if isinstance(value, nn.Module):
+            made[id(value)] = new = kind.__new__(kind)
+            vars(new).update((key, of(each)) for key, each in vars(value).items())
+            return new
+        if isinstance(value, torch.Tensor):
+            new = twin(value)
+        elif kind in _DICTS:
+            new = kind((key, of(each)) for key, each in value.items())
+        elif kind in _COLLECTIONS:
+            new = kind(map(of, value))
+        else:
+            new = copy.deepcopy(value, made)
+        made[id(value)] = new
+        return new
+
+    with torch._C.DisableTorchFunction():  # nobody need be asked where a tensor is made
+        copy_of_it: nn.Module = of(model)
+    return copy_of_it

@@ -56,7 +56,7 @@ from detrbench.counting.formulas import (
     TensorInfo,
     memory_access_elements,
 )
-from detrbench.counting.keeping import keeps_nothing
+from detrbench.counting.keeping import copied, keeps_nothing
 from detrbench.counting.known import Answers, Known, keep_value
 from detrbench.models.fast_path import takes_fast_path
 from detrbench.models.recurrent import has_one_kernel_per_layer, lstm_by_layer
@@ -267,7 +267,7 @@ def trace(
         return _traced(model, shape, _itself)
     if keeps_nothing(model):
         with suppress(_Untraceable):  # what is wrong, or wanted, is found out below
-            return _trace_with(_meta, model, shape)
+            return _trace_with(_meta, model, shape, _shadow_of_library)
     if not CAN_COPY:
         return _traced_here(model, shape)
     try:
@@ -482,6 +482,11 @@ def _shadow(model: nn.Module, device: str) -> nn.Module:
         ) from error
 
 
+def _shadow_of_library(model: nn.Module, device: str) -> nn.Module:
+    """The same of a model that `keeps_nothing`, nor asks what is in a tensor."""
+    return copied(model, partial(_shape_of, device=device)).eval()
+
+
 def _name_classes(model: nn.Module, copies: Mapping[int, Any]) -> None:
     """torch.fx makes a class for each copy of its modules, and forgets what it called the first."""
     for module in model.modules():
@@ -521,13 +526,17 @@ def _is_quantised(module: nn.Module) -> bool:
 
 
 def _twin(tensor: Tensor, device: str) -> Tensor:
-    """A tensor of the same shape, layout and type."""
-    layout = tensor.shape, tensor.stride()
-    twin = torch.empty_strided(*layout, dtype=tensor.dtype, device=device)
-    if isinstance(tensor, nn.Parameter):
-        twin = nn.Parameter(twin, tensor.requires_grad)
+    """A tensor of the same shape, layout and type, which remembers what is in a small one."""
+    twin = _shape_of(tensor, device)
     keep_value(twin, tensor)
     return twin
+
+
+def _shape_of(tensor: Tensor, device: str) -> Tensor:
+    layout = tensor.shape, tensor.stride()
+    twin = torch.empty_strided(*layout, dtype=tensor.dtype, device=device)
+    is_parameter = isinstance(tensor, nn.Parameter)
+    return nn.Parameter(twin, tensor.requires_grad) if is_parameter else twin
 
 
 def _itself(model: nn.Module, device: str) -> nn.Module:

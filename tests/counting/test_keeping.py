@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import copy
+from collections import OrderedDict
 from collections.abc import Callable
 from functools import partial
 
 import pytest
 import torch
+import torchvision
 from torch import Tensor, nn
 
 from detrbench import build
-from detrbench.counting.keeping import keeps_nothing
+from detrbench.counting.keeping import copied, keeps_nothing
 from detrbench.counting.tracing import trace
 
 
@@ -90,3 +93,61 @@ class Same(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return x
+
+
+LIBRARY: dict[str, Callable[[], nn.Module]] = {
+    "convolutions": lambda: torchvision.models.resnet18(),
+    "attention": lambda: torchvision.models.swin_t(),
+    "several outputs": lambda: torchvision.models.segmentation.lraspp_mobilenet_v3_large(
+        weights_backbone=None
+    ),
+    "ours": lambda: build("shufflev2-x0.5"),
+    "collections": lambda: holding({"a": [(1, {2}), OrderedDict(b=torch.zeros(2))]}),
+    "a tensor twice": lambda: nn.Sequential(shared := nn.Linear(2, 2), shared),
+}
+
+
+@pytest.mark.parametrize("name", LIBRARY)
+def test_a_copy_is_what_deepcopy_makes_and_shares_nothing(name: str) -> None:
+    model = LIBRARY[name]()
+    assert keeps_nothing(model)
+    before = shape_of(model)
+    fast, slow = copied(model, torch.clone), copy.deepcopy(model)
+    assert shape_of(fast) == shape_of(slow) == before
+    assert not objects(fast) & objects(model)
+    fast.eval()
+    fast.register_forward_hook(lambda *_: None)
+    assert shape_of(model) == before
+
+
+def shape_of(value: object, seen: dict[int, int] | None = None) -> object:
+    """What it holds, however deep; an object that was met before by when that was."""
+    seen = {} if seen is None else seen
+    if isinstance(value, (str, int, float, type(None))):
+        return value
+    if id(value) in seen:
+        return seen[id(value)]
+    seen[id(value)] = len(seen)
+    kind = type(value)
+    if isinstance(value, Tensor):  # the clone of a parameter is a tensor
+        return tuple(value.shape), value.dtype
+    if isinstance(value, nn.Module):
+        return kind, shape_of(vars(value), seen)
+    if isinstance(value, dict):
+        return kind, [(key, shape_of(each, seen)) for key, each in value.items()]
+    if isinstance(value, (list, tuple, set)):
+        return kind, [shape_of(each, seen) for each in value]
+    return kind
+
+
+def objects(value: object) -> set[int]:
+    """Everything in it that can be changed, by its address."""
+    if isinstance(value, Tensor):
+        return {id(value), value.data_ptr()}
+    if isinstance(value, nn.Module):
+        return {id(value)} | objects(vars(value))
+    if isinstance(value, (dict, list, tuple, set)):
+        inside = value.values() if isinstance(value, dict) else value
+        own = {id(value)} if not isinstance(value, tuple) else set()
+        return own.union(*map(objects, inside))
+    return set()

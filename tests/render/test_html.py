@@ -452,10 +452,10 @@ def test_the_environment_is_told_in_words_and_units() -> None:
     table = tables.environment(Report(environment=facts))
     assert table is not None
     assert [(line.label, *line.cells) for line in table.lines] == [
-        ("processor", "AMD"),
-        ("memory", "25.3 GB"),
-        ("load average", "3.271"),
-        ("deterministic", "no"),
+        ("processor", "AMD", "yes"),
+        ("memory", "25.3 GB", "yes"),
+        ("load average", "3.271", "no"),
+        ("deterministic", "no", "yes"),
     ]
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from detrbench.reports.comparison import Comparison, Side
 from detrbench.reports.report import Report, ReportError
-from detrbench.reports.soundness import LARGEST_LOG_RATIO, SUREST
+from detrbench.reports.soundness.pairs import LARGEST_LOG_RATIO, SUREST
 from detrbench.reports.verdicts import ALPHA, Verdict
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import zip_longest
 from typing import Any
 
 from detrbench.core.units import header, show, show_number, show_size
+from detrbench.machine.environment import JUDGED
 from detrbench.machine.validity import Entry
 from detrbench.render.layout import (
     Column,
@@ -71,19 +72,24 @@ def _reconciled_lines(
 
 
 def environment(report: Report) -> Table | None:
-    """Every fact that the report holds of its machine."""
-    lines = tuple(Line(name, (text,)) for name, text in _facts(report.environment))
-    return Table("What ran it.", columns("ll", "Fact", "Value"), lines) if lines else None
+    """Every fact that the report holds of its machine, and whether two runs that differ in it may
+    be compared."""
+    told = _facts(report.environment, JUDGED)
+    lines = tuple(Line(name, (text, "yes" if same else "no")) for name, text, same in told)
+    head = columns("lll", "Fact", "Value", "Same in runs that compare")
+    return Table("What ran it.", head, lines) if lines else None
 
 
-def _facts(environment: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def _facts(
+    environment: Mapping[str, Any], judged: Collection[str]
+) -> Iterator[tuple[str, str, bool]]:
     for name, value in environment.items():
         if isinstance(value, Mapping):
-            yield from _facts(value)
+            yield from _facts(value, value.keys() if name in judged else ())
         elif name.endswith("_bytes") and isinstance(value, int | float):
-            yield _worded(name.removesuffix("_bytes")), show_size(value)
+            yield _worded(name.removesuffix("_bytes")), show_size(value), name in judged
         elif value is not None:
-            yield _worded(name), _plain(value)
+            yield _worded(name), _plain(value), name in judged
 
 
 def _worded(name: str) -> str:
