@@ -14,6 +14,7 @@ process behind. What else it must say, or must not, stands with the attack.
 from __future__ import annotations
 
 import argparse
+import ctypes
 import os
 import re
 import resource
@@ -37,6 +38,9 @@ LIMIT_S = 90.0
 
 LINGER_S = 5.0
 """What its processes may take to end after it."""
+
+_PR_CAPBSET_DROP = 24  # prctl(2)
+_OF_FILES = (1, 2, 3)  # capabilities(7): CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH, CAP_FOWNER
 
 MARK = "DETRBENCH_ATTACK"
 """In the environment of every process of an attack, by which those that are left are found."""
@@ -117,7 +121,7 @@ class Attack:
         act: what is done to it while it runs.
         before: done in its folder before.
         limits: of its processes' resources.
-        nobody: whether it runs as a user who owns nothing, where this one may do everything.
+        powerless: whether it may write only where permissions say so, root or not.
     """
 
     name: str
@@ -130,7 +134,7 @@ class Attack:
     before: Callable[[Path], None] | None = None
     shell: str = "{}"
     limits: dict[int, int] = field(default_factory=dict)
-    nobody: bool = False
+    powerless: bool = False
 
 
 # --- what is done ------------------------------------------------------------------------------
@@ -225,7 +229,9 @@ def with_submodule(folder: Path) -> None:
 # --- attacks -----------------------------------------------------------------------------------
 
 GATE = f"gate --rev HEAD hostile.py:build --imgsz {IMGSZ} --budget {BUDGET_S}"
-NO_SPEED = r"\b(FASTER|SLOWER)\b"
+NO_SPEED = r"hostile\.py:build .*\b(FASTER|SLOWER)\b"
+"""In the line of the verdict: both models are one."""
+
 SHRUNK = "resource.setrlimit(resource.RLIMIT_DATA, (3 << 30, 3 << 30))"
 
 ATTACKS = (
@@ -245,24 +251,23 @@ ATTACKS = (
         for seconds, words in (
             (0.3, "profile rtdetr-l shufflev2"), (2, "profile rtdetr-l shufflev2"),
             (2, "reconcile rtdetr-l"), (2, "lint rtdetr-l"), (1, PAIR), (5, PAIR),
-            (5, "run article -o run"), (5, "explain rtdetr-l --imgsz 64"), (5, "probe"),
+            (5, "run article -o run"), (5, "explain rtdetr-l shufflev2 --imgsz 64"), (5, "probe"),
             (5, "predict rtdetr-l --imgsz 64"), (5, "guidelines G1"),
-            (5, "selfcheck rtdetr-l --imgsz 64"), (5, "claims rivals"),
+            (5, "selfcheck rtdetr-l --imgsz 64"), (5, "claims"),
         )
     ),
     # Outputs and folders.
-    Attack("stdout closed", PAIR, (OK, 1), shell="{} >&-"),
-    Attack("stdout closed, short", "profile calm.py:build --imgsz 64", (OK, 1), shell="{} >&-"),
+    Attack("stdout closed", PAIR, (USAGE,), shell="{} >&-", says="would be lost"),
     Attack("stderr closed", PAIR, (OK,), shell="{} 2>&-", says="hostile"),
     Attack("stdin closed", PAIR, (OK,), shell="{} <&-", says="hostile"),
     Attack("reader gone", PAIR + " --format html", (OK, 1, 141), shell="{} | head -c 10"),
     Attack("disk full", PAIR + " -o run.json", (1, USAGE, INVALID), says="(large|space)",
            limits={resource.RLIMIT_FSIZE: 4096}),
     Attack("to /dev/full", "profile calm.py:build -o /dev/full", (1, USAGE)),
-    Attack("folder that cannot be written", PAIR + " -o run.json", (1, USAGE), nobody=True,
+    Attack("folder that cannot be written", PAIR + " -o run.json", (1, USAGE), powerless=True,
            before=only_folder, says="run.json"),
-    Attack("no folder can be written", PAIR, (1, USAGE), nobody=True, before=read_only),
-    Attack("home that cannot be written", LONE, (OK,), nobody=True, before=only_folder),
+    Attack("no folder can be written", PAIR, (1, USAGE), powerless=True, before=read_only),
+    Attack("home that cannot be written", LONE, (OK,), powerless=True, before=only_folder),
     Attack("samples removed meanwhile", PAIR, (OK, 1, INVALID), act=remove_samples),
     # Blocks.
     Attack("import hangs", PAIR, (1, USAGE, INVALID), net(at_import="time.sleep(3600)")),
@@ -409,10 +414,9 @@ def _prepare(attack: Attack) -> None:
     """In the new process, before it becomes the command."""
     for kind, most in attack.limits.items():
         resource.setrlimit(kind, (most, most))
-    if attack.nobody and os.getuid() == 0:
-        os.setgroups([])
-        os.setgid(65534)
-        os.setuid(65534)
+    if attack.powerless and os.getuid() == 0:
+        for capability in _OF_FILES:
+            ctypes.CDLL(None).prctl(_PR_CAPBSET_DROP, capability)
 
 
 def marked(folder: str) -> list[int]:

@@ -5,17 +5,23 @@ from __future__ import annotations
 import sys
 from typing import NoReturn
 
-from detrbench.core.processes import end, forget_here, forget_pythonpath
+from detrbench.core.processes import end, forget_here, forget_pythonpath, open_streams
 
 
 def run() -> NoReturn:
     """Run the command line of this process, and end it."""
-    forget_here()
-    if "--isolated" in sys.argv[1:]:  # before anything is imported that it may stand before
-        forget_pythonpath()
-    from detrbench.cli import main
+    try:
+        open_streams()
+        forget_here()
+        if "--isolated" in sys.argv[1:]:  # before anything is imported that it may stand before
+            forget_pythonpath()
+        from detrbench.cli import main
 
-    end(main())
+        code = main()
+    except KeyboardInterrupt:  # before there was a command
+        sys.stderr.write("interrupted\n")
+        code = 130
+    end(code)
 
 
 if __name__ == "__main__":

@@ -67,15 +67,22 @@ def _report_unexpected(error: Exception) -> int:
 
 @contextmanager
 def _ended_as_by_ctrl_c() -> Iterator[None]:
-    """Take SIGTERM, which `timeout` and a cancelled job send, for Ctrl-C: what there is is told."""
+    """Take SIGTERM, which `timeout` and a cancelled job send, and SIGHUP, which a lost terminal
+    does, for Ctrl-C: what there is is told. What `nohup` has switched off stays so."""
     if threading.current_thread() is not threading.main_thread():
         yield  # signals are the main thread's
         return
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    names = ("SIGTERM", "SIGHUP")  # Windows has no SIGHUP
+    numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
+    before = {number: signal.getsignal(number) for number in numbers}
+    for number in numbers:
+        if before[number] is not signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @contextmanager

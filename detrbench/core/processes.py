@@ -68,6 +68,25 @@ def environment() -> dict[str, str]:
     }
 
 
+def open_streams() -> None:
+    """Put the null device where a caller has closed stdin or stderr: the next file that is opened
+    would get its number, and what is printed. Ends the process with 2 where stdout is closed, for
+    what a command has to say would be lost."""
+    for number in (0, 1, 2):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest number that is free, which is this one
+    sys.stdin = sys.stdin or os.fdopen(0)
+    sys.stderr = sys.stderr or os.fdopen(2, "w")
+    if sys.stdout is None:
+        sys.stderr.write(
+            "error: stdout is closed, and what is printed would be lost\n"
+            "  Leave it open, or say where it goes: > FILE, or > /dev/null.\n"
+        )
+        os._exit(2)
+
+
 def own_stdout() -> TextIO:
     """The parent's pipe for us alone; what anything else writes to stdout goes to stderr."""
     channel = os.fdopen(os.dup(1), "w", encoding="utf-8")

@@ -213,6 +213,8 @@ def _status(run: Run, model: str, processes: Sequence[Sequence[float]]) -> tuple
         done = show_many(len(run.finished), "whole process", "whole processes")
         rounds = show_many(sum(map(len, processes)), "timed round")
         return "interrupted", f"interrupted after {done}, {rounds}"
+    if not any(processes):
+        return "failed", f"nothing was timed: {run.outcomes[-1].reason or 'there was no time'}"
     return "ok", None
 
 

@@ -206,11 +206,14 @@ def share_of_a_unit(
 
     Raises:
         DetrbenchError: it cannot be told.
+        KeyboardInterrupt: a trial was interrupted.
     """
     units = _TRIAL_UNITS
     for trial in range(1, 5):
         name = f"{units} units more"
         done = run((case_with_load(case, name, units),), seconds / 2**trial, f"trial-{trial}")
+        if done.stopped == "interrupted":  # a check without the size of its burdens is none
+            raise KeyboardInterrupt
         ratio = done.judge(name).ratio
         if ratio is None:
             why = next((one.reason for one in done.outcomes if one.reason), "nothing was timed")

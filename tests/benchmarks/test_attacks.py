@@ -47,7 +47,10 @@ def test_what_is_left_of_an_attack_is_found_by_its_mark(script: ModuleType, tmp_
         ((0, 5.0, "Traceback (most recent call last)\nhostile", 0), ["a traceback"]),
         ((0, 5.0, "hostile", 2), ["2 processes were left"]),
         ((0, 5.0, "calm", 0), ["it does not say hostile"]),
-        ((0, 5.0, "hostile: FASTER", 0), ["it says FASTER"]),
+        (
+            (0, 5.0, "plan: FASTER\n  hostile.py:build  -9%  FASTER", 0),
+            ["it says hostile.py:build  -9%  FASTER"],
+        ),
     ],
 )
 def test_an_end_is_wrong_by_rule(

@@ -186,11 +186,13 @@ def test_a_process_that_its_time_ended_is_said_to_be_missing() -> None:
     assert len(latency_comparisons(run)[0].process_log_ratios) == 1
 
 
-def test_a_run_whose_pilot_its_time_ended_has_reasons_and_no_failure() -> None:
+def test_a_run_whose_pilot_its_time_ended_has_timed_nothing_and_says_so() -> None:
     run = run_of([taken(1.0), taken(2.0)], stopped="budget")
     cut = Outcome(1, "cut", f"{OUT_OF_TIME} while b was made ready", 4.0)
     report = latency_report(dataclasses.replace(run, outcomes=(cut,)))
-    assert [row.status for row in report.rows] == ["ok", "ok"]
+    assert report.exit_code == 4
+    told = "nothing was timed: its time was over while b was made ready"
+    assert [(row.status, row.reason) for row in report.rows] == [("failed", told)] * 2
     assert "while b was made ready" in report.rows[0].notes[0]
     (pair,) = report.comparisons
     assert (pair.verdict, pair.ratio) == ("TOO FEW", None)
