@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
@@ -33,6 +34,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             say("interrupted")
             return INTERRUPTED
         except OSError as error:
+            if error.filename is None and error.errno in (errno.ENOSPC, errno.EIO, errno.EFBIG):
+                say(f"error: stdout cannot be written: {error.strerror}")
+                return DetrbenchError.exit_code
             if error.filename is None:
                 return _report_unexpected(error)
             say(f"error: {error.filename}: {error.strerror}")  # a full disk, a folder that is gone

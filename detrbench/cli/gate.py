@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import sys
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -34,7 +34,7 @@ def gate(
         ),
     ],
     baseline: Annotated[
-        Path | None, options.taking("BASE.json", "The report it is compared with.")
+        list[Path] | None, options.taking("BASE.json", "The report it is compared with.")
     ] = None,
     rev: Annotated[
         str | None,
@@ -80,7 +80,7 @@ def gate(
         options.taking("MODEL", "What --max limits are for; may be given again.  [default: all]"),
     ] = None,
     policy: Annotated[
-        Path | None,
+        list[Path] | None,
         options.taking(
             "FILE.yaml", "Limits, by the names of these flags and `models`. Flags override it."
         ),
@@ -153,18 +153,24 @@ def gate(
     from detrbench.compare.gate.tables import document
 
     check_budget(budget)
-    options.check_file(policy, flag="--policy")
+    before, allowed = _only(baseline, "--baseline"), _only(policy, "--policy")
+    options.check_file(allowed, flag="--policy")
+    inputs = [before, allowed, *(map(Path, subjects) if rev is None else ())]
+    _check_apart(inputs, [output, junit, benchmark_json, bencher, run])
     named = {"params": max_params, "flops": max_gflops}
     most = [*(max or []), *(f"{key}={text}" for key, text in named.items() if text is not None)]
-    slower = "any" if counts_only else max_latency_increase
-    asked = policy_of(slower, max_increase or (), most, max_reference_increase, model or ())
-    limits = (Policy() if policy is None else load_policy(policy)).overridden_by(asked)
+    slower, reference = max_latency_increase, max_reference_increase
+    if counts_only:
+        _check_given(context, ("max_latency_increase", "max_reference_increase"), "--counts-only")
+        slower = reference = "any"  # whatever the policy says
+    asked = policy_of(slower, max_increase or (), most, reference, model or ())
+    limits = (Policy() if allowed is None else load_policy(allowed)).overridden_by(asked)
     if rev is None:
         _check_given(context, _OF_REV)
-        _check_asked(subjects, baseline, limits, new)
-        result, report = _of_reports(subjects[0], baseline, limits, new or ())
+        _check_asked(subjects, before, limits, new)
+        result, report = _of_reports(subjects[0], before, limits, new or ())
     else:
-        _check_given(context, ("baseline", "max_reference_increase"), rev)
+        _check_given(context, ("baseline", "max_reference_increase"), "--rev")
         with ProgressLine() as progress:
             request = _request(subjects, context)
             told = frozenset(new or ()), budget, counts_only, progress
@@ -191,16 +197,34 @@ _OF_REV = (
 """Parameters that mean something only where models are built."""
 
 
-def _check_given(context: typer.Context, names: tuple[str, ...], rev: str | None = None) -> None:
-    """Refuse what would be ignored."""
+def _only(files: list[Path] | None, flag: str) -> Path | None:
+    """The one that was given; of two, the first would be ignored."""
+    if files is not None and len(files) > 1:
+        raise UsageError(f"{len(files)} are given", where=flag, hint="Give one.")
+    return files[0] if files else None
+
+
+def _check_apart(inputs: Sequence[Path | None], outputs: Sequence[Path | None]) -> None:
+    """Refuse to write over what is read, or one output over another."""
+    seen = {one.resolve() for one in inputs if one is not None}
+    for one in filter(None, outputs):
+        if one.resolve() in seen and (one.is_file() or not one.exists()):
+            hint = "Give every output a file of its own."
+            raise UsageError(
+                "it is read, or written to, by another flag", where=str(one), hint=hint
+            )
+        seen.add(one.resolve())
+
+
+def _check_given(context: typer.Context, names: tuple[str, ...], beside: str | None = None) -> None:
+    """Refuse what would be ignored: beside a flag, or where --rev is not given."""
     told = options.given(context)
     given = [name for name in names if name in told]
     if given:
         flags = ", ".join(f"--{name.replace('_', '-')}" for name in given)
-        hint = "Leave it out, or give --rev." if rev is None else "Give either it or --rev."
-        raise UsageError(
-            f"{flags} means nothing {'without' if rev is None else 'with'} --rev", hint=hint
-        )
+        hint = f"Give either it or {beside}." if beside else "Leave it out, or give --rev."
+        where = f"with {beside}" if beside else "without --rev"
+        raise UsageError(f"{flags} means nothing {where}", hint=hint)
 
 
 def _of_reports(

@@ -219,7 +219,7 @@ class _Runner:
     def count_all(self) -> None:
         """Everything as it is and as it was; once, what differs in nothing counts depend on."""
         self._tell("counting the models as they are")
-        for row in self.count(list(self.cases.values())).rows:
+        for row in self._count_now():
             assert row.case is not None  # as it was asked for
             same = _counted(row.case)
             alike = [case for case in self.cases.values() if _counted(case) == same]
@@ -230,6 +230,30 @@ class _Runner:
             else:
                 self.absent += [case.name for case in alike]
             self.counted |= {case.name for case in alike}
+
+    def _count_now(self) -> Iterable[Result]:
+        """All together; where that fails, each by itself, so that one which cannot be built hides
+        nothing of the others. Raises what counting does where all of them fail."""
+        cases = list(self.cases.values())
+        try:
+            return self.count(cases).rows
+        except DetrbenchError:
+            if len(cases) == 1:
+                raise
+        rows: list[Result] = []
+        errors: list[DetrbenchError] = []
+        for case in cases:
+            try:
+                rows += self.count([case]).rows
+            except DetrbenchError as error:
+                errors.append(error)
+                model, settings = case.model.name, case.settings()
+                why = f"it cannot be counted: {error}"
+                self.now[case.name] = Result(model, model, settings, {}, "failed", why, case=case)
+                self.counted.add(case.name)
+        if not rows:
+            raise errors[0]
+        return rows
 
     def _tell(self, phase: str) -> None:
         if self.progress is not None:

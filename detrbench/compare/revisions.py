@@ -121,10 +121,13 @@ def unpacked(revision: str, beside: Path) -> Iterator[Revision]:
 
 def _commit(repository: Path, revision: str) -> str:
     try:
-        return _git(
+        found = _git(
             repository, "rev-parse", "--verify", "--quiet", "--end-of-options",
             f"{revision}^{{commit}}", of=repository,
         )  # fmt: skip
+        if not found.isalnum():  # "^HEAD" is what is not in it
+            raise UsageError("it is no single commit")
+        return found
     except UsageError as error:
         shallow = _git(repository, "rev-parse", "--is-shallow-repository", of=repository) == "true"
         hint = "Name a branch, a tag or a commit: git log --oneline."

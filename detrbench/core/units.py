@@ -60,7 +60,7 @@ UNITS: dict[str, Unit] = {
 }
 
 _PREFIXES = {"k": 1e3, "K": 1e3, "M": 1e6, "G": 1e9, "B": 1e9, "T": 1e12}
-_PRINTED = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,15})?) ?([kKMGBT]?)(?:FLOPs|MACs)?", re.ASCII)
+_PRINTED = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,15})?) ?([kKMGBT]?)(FLOPs|MACs)?", re.ASCII)
 _SEPARATED = re.compile(r"[0-9]{1,3}(?:,[0-9]{3}){1,5}", re.ASCII)
 # As millions or billions no model could have so much.
 _IN_FULL = re.compile(r"[0-9]{6,18}", re.ASCII)
@@ -176,10 +176,12 @@ class Printed:
     Attributes:
         digits: the number alone, as printed: "32.8".
         factor: base units in one printed unit, 1e6.
+        unit: "FLOPs" or "MACs", where that was printed.
     """
 
     digits: str
     factor: float
+    unit: str = ""
 
     @property
     def value(self) -> float:
@@ -214,8 +216,8 @@ def parse_printed(
         raise UsageError(
             f"{text!r} is not a printed number", where=where, hint="write it like 32.8M or 108.0"
         )
-    digits, prefix = match.groups()
-    return Printed(digits, _PREFIXES[prefix] if prefix else factor)
+    digits, prefix, unit = match.groups()
+    return Printed(digits, _PREFIXES[prefix] if prefix else factor, unit or "")
 
 
 def show_imgsz(size: tuple[int, int]) -> str:

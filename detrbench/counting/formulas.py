@@ -159,12 +159,13 @@ UNFIT = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 """What a formula raises for a call of other arguments than it knows, of an operator of its name."""
 
 
-def memory_access_elements(call: Call, kind: str) -> int:
+def memory_access_elements(call: Call, kind: str, in_linear: bool = False) -> int:
     """The ShuffleNet V2 paper's memory access cost of one call, in elements.
 
     arXiv 1807.11164, Eq. 1 and 2: hw(c1 + c2) + c1 c2 k^2 / g, that is input, output and weights of
     a convolution; a linear layer is a 1x1 convolution. Products of two activations have no weights
-    and are not layers, so they count 0, as do biases.
+    and are not layers, so they count 0, as do biases; `in_linear` says that a linear layer makes
+    this product, whose weight may be computed.
     """
     if kind in (CONVOLUTION, DEFORMABLE):
         x, weight = call.args[0], call.args[1]
@@ -176,7 +177,7 @@ def memory_access_elements(call: Call, kind: str) -> int:
         return sum(t.distinct for t in call.inputs) + call.out.numel if weighted else 0
     if kind == MATMUL:
         matrices = _matrices(call)
-        if any(m.parameter for m in matrices):
+        if in_linear or any(m.parameter for m in matrices):
             return sum(m.distinct for m in matrices) + call.out.numel
     return 0
 

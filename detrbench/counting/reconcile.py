@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import groupby, product
 from typing import NamedTuple
 
-from detrbench.core.errors import UsageError
+from detrbench.core.errors import UsageError, told
 from detrbench.core.units import Printed
 from detrbench.counting.conventions import CONVENTIONS
 from detrbench.counting.installed_counters import COUNTERS, Counted, CounterMissing, run_counter
@@ -69,6 +69,8 @@ def reconcile(case: Case, progress: Progress = lambda text, phase: None) -> Reco
             counted.append(run_counter(name, real.module, how.imgsz, how.batch))
         except CounterMissing as error:
             missing[name] = str(error)
+        except Exception as error:  # whatever it raises of a model that it does not take
+            missing[name] = f"it fails on this model: {told(error)}"
     unknown = not_counted(traced)
     return Reconciliation(_title(case, real), real.nc, components, tuple(counted), missing, unknown)
 

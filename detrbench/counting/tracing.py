@@ -15,6 +15,7 @@ import functools
 import gc
 import logging
 import sys
+import threading
 import weakref
 from collections import OrderedDict, defaultdict
 from collections.abc import (
@@ -43,6 +44,7 @@ from torch.utils.hooks import RemovableHandle
 
 from detrbench.core.apart import CAN_COPY, Unfinished, call_apart
 from detrbench.core.errors import DetrbenchError, UsageError, nearest, told
+from detrbench.core.units import show_quantity
 from detrbench.counting.formulas import (
     EPILOGUES,
     FORMULAS,
@@ -484,7 +486,11 @@ def _shadow(model: nn.Module, device: str) -> nn.Module:
 
 def _shadow_of_library(model: nn.Module, device: str) -> nn.Module:
     """The same of a model that `keeps_nothing`, nor asks what is in a tensor."""
-    return copied(model, partial(_shape_of, device=device)).eval()
+    try:
+        return copied(model, partial(_shape_of, device=device)).eval()
+    except Exception as error:
+        _refuse_quantised(model, error)
+        raise _Untraceable("", error) from error
 
 
 def _name_classes(model: nn.Module, copies: Mapping[int, Any]) -> None:
@@ -596,9 +602,35 @@ def _trace_with(
             own = held or {t.untyped_storage()._cdata for t in tensors_in(shadow)}
             recorder.look_for_hidden_work(output, own)
         traced = recorder.finish(output)
+        recorder.let_go()
+        if asks and traced.complete:
+            traced = _checked_by_another_call(traced, shadow, images, device)
         if held is not None and recorder.storages.strangers - held:
             raise _Untraceable("", ValueError("a tensor is from somewhere else"))
         return traced
+
+
+def _checked_by_another_call(
+    traced: Trace, shadow: nn.Module, images: Tensor, device: str
+) -> Trace:
+    """The trace of the first call, with a doubt where a second one does other products: models keep
+    what they have made, or draw what they do, and what is timed are later calls."""
+    again = _Recorder(shadow, images)
+    again.has_symbols = getattr(images, "fake_mode", None) is not None
+    try:
+        with again, again.answers(device):
+            shadow(images)
+    except (Exception, SystemExit) as error:
+        doubt = f"a second call fails: {told(error)}"
+        return replace(traced, doubts=(*traced.doubts, doubt))
+    finally:
+        again.let_go()
+    macs = sum(op.cost.macs for op in again.ops)
+    if macs == traced.macs:
+        return traced
+    first, second = (show_quantity(2 * one, "FLOP") for one in (traced.macs, macs))
+    doubt = f"a second call does other work than the first: {second} after {first}"
+    return replace(traced, doubts=(*traced.doubts, doubt))
 
 
 def _depends_on_values(error: BaseException | None) -> bool:
@@ -761,6 +793,25 @@ def _operator(func: Any) -> _Operator:
 def decomposed(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Call a composite operator as the others that it is made of."""
     return func._op_dk(_COMPOSITE, *args, **kwargs)
+
+
+@contextmanager
+def _watching_threads(tell: Callable[[], None]) -> Iterator[None]:
+    """Inside, `tell` hears of every thread that is started: what it calls goes past the recorder,
+    which is of one thread alone."""
+    start = threading.Thread.start
+
+    def told_of(thread: threading.Thread) -> None:
+        if threading.current_thread() is caller:
+            tell()
+        start(thread)
+
+    caller = threading.current_thread()
+    threading.Thread.start = told_of  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        threading.Thread.start = start  # type: ignore[method-assign]
 
 
 class _Recorder(ShapesOnly):  # type: ignore[no-untyped-call]  # torch leaves it untyped
@@ -926,6 +977,7 @@ class _Recorder(ShapesOnly):  # type: ignore[no-untyped-call]  # torch leaves it
                 stack.enter_context(self._watching_symbols())
             made = partial(self.storages.see, made=True)
             stack.enter_context(Answers(self.known, made, self._addressed))
+            stack.enter_context(_watching_threads(self._threaded))
             yield
 
     def look_for_hidden_work(self, output: Any, held: Set[int]) -> None:
@@ -945,6 +997,10 @@ class _Recorder(ShapesOnly):  # type: ignore[no-untyped-call]  # torch leaves it
             self.doubts["tensors come from work that is not seen, such as another thread's"] = None
         elif not self.ops and any(True for _ in self.model.parameters()):
             self.doubts["no operator was seen, though there are parameters"] = None
+
+    def _threaded(self) -> None:
+        where = self.path or "the forward itself"
+        self.doubts[f"{where} starts another thread, whose work is not seen"] = None
 
     def _addressed(self) -> None:
         where = self.path or "the forward itself"
@@ -1011,11 +1067,15 @@ class _Recorder(ShapesOnly):  # type: ignore[no-untyped-call]  # torch leaves it
             module_type=self.modules[self.path],
             stage=stage_of(self.path, self.stages),
             cost=cost,
-            memory_access_elements=memory_access_elements(call, formula.kind),
+            memory_access_elements=memory_access_elements(call, formula.kind, self._in_linear()),
             live_bytes=self.storages.live_bytes,
             part_of=self.part_of,
             begins=self.begun if cost.macs else None,
         )
+
+    def _in_linear(self) -> bool:
+        """Whether a linear layer itself is being called, whatever its weight is computed from."""
+        return issubclass(self.modules[self.path], nn.Linear)
 
     def _see(
         self, value: Any, seen: list[TensorInfo], made: bool = False, written: bool = False
@@ -1045,6 +1105,14 @@ class _Recorder(ShapesOnly):  # type: ignore[no-untyped-call]  # torch leaves it
             replace(op, fused_bytes=left, edge_bytes=edges.get(index, 0))
             for index, (op, left) in enumerate(zip(self.ops, fused, strict=True))
         )
+        made = [name for name, _ in self.model.named_parameters() if name not in self.parameters]
+        if made:
+            raise TraceError(
+                f"its first forward makes parameters, such as {made[0]}: which of them there are "
+                "depends on what it was called with before",
+                where=type(self.model).__name__,
+                hint="Make them where the model is built, or call it once there.",
+            )
         parameters = tuple(
             ParameterInfo(name, p.numel(), p.nbytes, self.touched.get(self.parameters[name]))
             for name, p in self.model.named_parameters()

@@ -9,6 +9,7 @@ UsageError's what, where and hint. Whatever a model prints goes to stderr.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import os
 import signal
@@ -123,6 +124,7 @@ class _Watch:
     def __init__(self, past: Past) -> None:
         self._past = past
         self._missed: set[str] = set()
+        self._read: dict[Path, None] = {}
         here = Path.cwd()
         paths = [Path(path or here) for path in sys.path]
         self._todays = [str(path) for path in paths if path.is_relative_to(past.tree)]
@@ -130,6 +132,12 @@ class _Watch:
         if here.is_relative_to(past.tree):
             os.chdir(past.counterpart(here) or past.folder)  # the folder may be new
         sys.meta_path.append(self)
+        sys.addaudithook(self._heed)
+
+    def _heed(self, event: str, given: tuple[Any, ...]) -> None:
+        """Is told of every file that is opened, by whatever path somebody has found it."""
+        if event == "open" and isinstance(given[0], str) and given[0].startswith(self._past.tree):
+            self._read[Path(given[0])] = None
 
     def find_spec(self, name: str, path: object = None, target: object = None) -> None:
         """Is asked for modules that nobody else has found; without them a model may do."""
@@ -151,10 +159,38 @@ class _Watch:
                 )
             if file.is_relative_to(self._past.folder) and not any(map(file.is_relative_to, own)):
                 self._check_meeting(f"it imports {name}, which does not lie beside it", where)
+        for path in list(self._read):
+            if self._is_todays(path):
+                raise UsageError(
+                    f"it reads {path}: as that is now, not as it was",
+                    where=where,
+                    hint="Find files by where the model's own file is: Path(__file__).parent.",
+                )
         for name in sorted(self._missed):
             found = PathFinder.find_spec(name, self._todays)
             if found is not None and found.origin is not None:
+                if self._in_submodule(Path(found.origin)):
+                    raise UsageError(
+                        f"it looks for {name}, which is in a submodule: a revision says which "
+                        "commit that is of, and does not hold it",
+                        where=where,
+                        hint="Keep what a model imports in its own repository.",
+                    )
                 self._check_meeting(f"it looks for {name}, which there was not", where)
+
+    def _is_todays(self, path: Path) -> bool:
+        """Whether it is one of the working tree's own files, and not git's, or installed there."""
+        real = path.resolve()
+        inside = real.is_relative_to(self._past.tree) and real.is_file()
+        return inside and ".git" not in real.parts and not is_shared(real)
+
+    def _in_submodule(self, path: Path) -> bool:
+        """Whether a file of the working tree is of a repository inside of it."""
+        tree, real = Path(self._past.tree), path.resolve()
+        if not real.is_relative_to(tree):
+            return False
+        inner = itertools.takewhile(lambda one: one != tree, real.parents)
+        return any((one / ".git").exists() for one in inner)
 
     def _check_meeting(self, what: str, where: str) -> None:
         if self._past.beside:

@@ -124,15 +124,25 @@ def _case(name: str, reference: str, values: Mapping[str, Any], own: Mapping[str
 
 
 def _unlike(cases: tuple[Case, ...]) -> tuple[Case, ...]:
-    """`cases`, if each is another one; else UsageError."""
+    """`cases`, if each is another one, and no two models have one name; else UsageError."""
     seen: dict[tuple[Any, ...], Case] = {}
+    named: dict[str, Case] = {}
     for case in cases:
+        other = named.setdefault(case.model.name, case)
+        if _without_settings(other.model) != _without_settings(case.model):
+            said = f"{other.name} and {case.name} are two models, and both called {case.model.name}"
+            raise UsageError(said, hint="Give each a name of its own: MODEL@name=NAME.")
         key = (case.model, case.execution)
         if key in seen:
             hint = "Name each case once; a copy to compare with is NAME@name=copy."
             raise UsageError(f"{case.name} is the same as {seen[key].name}", hint=hint)
         seen[key] = case
     return cases
+
+
+def _without_settings(model: Model) -> Model:
+    """What a name stands for: rows of one model may differ in the rest."""
+    return dataclasses.replace(model, nc=None, scale=None, seed=0, files=())
 
 
 Made: TypeAlias = "nn.Module | tuple[nn.Module, object]"

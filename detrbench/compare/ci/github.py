@@ -14,6 +14,7 @@ from detrbench.compare.gate import Check, GateResult, Outcome
 from detrbench.compare.gate.tables import change, figure, limit
 from detrbench.compare.revisions import file_of
 from detrbench.core.errors import DetrbenchWarning, UsageError
+from detrbench.core.visible import visible
 from detrbench.reports.parse_cases import split_reference
 
 _LEVELS = {
@@ -55,10 +56,11 @@ def _command(check: Check, environment: Mapping[str, str]) -> str:
     of = " of ".join(part for part in (figure(check), check.model) if part)
     properties = {
         "file": _file(check.model, environment),
-        "title": f"detrbench {check.outcome.value}: {of}",
+        "title": visible(f"detrbench {check.outcome.value}: {of}"),
     }
     named = [f"{name}={_property(text)}" for name, text in properties.items() if text is not None]
-    return f"::{_LEVELS[check.outcome]} {','.join(named)}::{_data(_message(check))}"
+    message = visible(_message(check), lines=True)
+    return f"::{_LEVELS[check.outcome]} {','.join(named)}::{_data(message)}"
 
 
 def _file(model: str, environment: Mapping[str, str]) -> str | None:

@@ -25,7 +25,12 @@ def count_checks(before: Result, now: Result, policy: Policy) -> list[Check]:
         hint = "Count both alike: --convention."
         return [invalid_row(now, reason + ", ".join(map(str, conventions)), hint)]
     shares = {_as_shown(key, now): share for key, share in policy.max_increase.items()}
-    shown = [*_shown(before), *_shown(now)] if _shown(before) else []
+    shown = [key for key in [*_shown(before), *_shown(now)] if shares.get(key) != ANY]
+    counted = [any(row.metrics.get(key) is not None for key in shown) for row in (before, now)]
+    if counted == [False, True] and not shares:  # said once, and not of each
+        timed = before.metrics.get(TIME.key) is not None
+        lacking = "no counts of it, and this run has" if timed else "no figure of it"
+        return [invalid_row(now, f"the baseline has {lacking}", "Make a new baseline.")]
     keys = [key for key in dict.fromkeys([*shown, *shares]) if shares.get(key) != ANY]
     checks = [_increase(before, now, METRICS[key], shares.get(key, 0.0)) for key in keys]
     if not checks and not _shown(before) and before.metrics.get(TIME.key) is None:
@@ -64,11 +69,12 @@ def _as_shown(key: str, row: Result) -> str:
 
 
 def _shown(row: Result) -> list[str]:
-    """The counts that a table shows of `row` and that it has, FLOPs by the row's own convention."""
+    """The counts that a table shows of `row`, also where it says why it has none; FLOPs by the
+    row's own convention."""
     return [
         one.key
         for one in summary_metrics((row,))
-        if not one.measured and one.better == "lower" and row.metrics.get(one.key) is not None
+        if not one.measured and one.better == "lower" and one.key in row.metrics
     ]
 
 
@@ -149,5 +155,7 @@ def _interval(row: Result, one: Metric, report: Report) -> tuple[Interval | None
 
 
 def _exactly(value: float, one: Metric) -> str:
-    """A value to its last digit where it is whole, as counts are."""
-    return show_count(int(value)) if value == int(value) else show_quantity(value, one.unit)
+    """A value to its last digit: as a whole number, as counts are, or as it is."""
+    if one.measured:
+        return show_quantity(value, one.unit)
+    return show_count(int(value)) if value == int(value) else f"{value:,}"

@@ -154,6 +154,9 @@ def _value_limit(key: str, text: str, where: str) -> float:
         raise UsageError(said, where=where, hint=f"Limit a count, or {', '.join(able)}.")
     factor = printed_factor(one.unit)
     printed = parse_printed(text, factor=factor, where=where)
+    if printed.unit not in ("", UNITS[one.unit].replaces):
+        said = f"{key} is not in {printed.unit}"
+        raise UsageError(said, where=where, hint=f"Leave the unit out: {key}={printed.digits}.")
     if printed.factor == factor > 1 and float(printed.digits) >= factor:
         shown = UNITS[one.unit].shown
         said = f"{text} without a prefix is {text} {shown}, which no model reaches"

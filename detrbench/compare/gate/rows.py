@@ -39,17 +39,27 @@ class Match:
 
 def match(baseline: Report, report: Report) -> tuple[Match, ...]:
     """Every row of the baseline with its own of the report: the same model under the same settings,
-    as far as counts depend on them, and of several the one most like it."""
-    return tuple(Match(before, _partner(before, report.rows)) for before in baseline.rows)
+    as far as counts depend on them, and of several the one most like it. No row is two's."""
+    alike = sorted(
+        (_unlikeness(before, now), index, place)
+        for index, before in enumerate(baseline.rows)
+        for place, now in enumerate(report.rows)
+        if now.model == before.model and not differing(before, now, NOT_OF_COUNTS)
+    )
+    found: dict[int, int] = {}
+    for _, index, place in alike:
+        if index not in found and place not in found.values():
+            found[index] = place
+    return tuple(
+        Match(before, report.rows[found[index]] if index in found else None)
+        for index, before in enumerate(baseline.rows)
+    )
 
 
-def _partner(before: Result, rows: Sequence[Result]) -> Result | None:
-    same = [
-        row
-        for row in rows
-        if row.model == before.model and not differing(before, row, NOT_OF_COUNTS)
-    ]
-    return min(same, key=lambda row: len(differing(before, row)), default=None)
+def _unlikeness(before: Result, now: Result) -> tuple[bool, int]:
+    """How far two rows are from being of the same case: what was named first, then settings."""
+    references = [row.case and row.case.model.reference for row in (before, now)]
+    return None not in references and references[0] != references[1], len(differing(before, now))
 
 
 def differing(
@@ -67,11 +77,10 @@ def missing(before: Result, rows: Sequence[Result]) -> Check:
         near = nearest(before.model, {row.model for row in rows})
         return invalid_row(before, "this run does not have this model", f"Measure it too; {near}")
     found = min((differing(before, row, NOT_OF_COUNTS) for row in named), key=len)
-    return invalid_row(
-        before,
-        f"this run has it under other settings (baseline, this run): {in_words(found)}",
-        "Measure both under the same settings.",
-    )
+    reason = f"this run has it under other settings (baseline, this run): {in_words(found)}"
+    if not found:  # the row that is like it is compared with another one
+        reason = "this run has fewer rows of this model than the baseline"
+    return invalid_row(before, reason, "Measure both under the same settings.")
 
 
 def unfinished(rows: Sequence[Result], where: str = "") -> Iterator[Check]:

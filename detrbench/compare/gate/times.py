@@ -99,20 +99,24 @@ def doubts_about(limit: float, row: Result, known: Known) -> list[str]:
 def time_checks(
     baseline: Report, report: Report, matches: Sequence[Match], policy: Policy, known: Known
 ) -> Iterator[Check]:
-    """The latency of every row that the baseline has one of, from two runs.
+    """The latency of every row that the baseline has one of, from two runs, as far as the policy
+    limits it.
 
     A reference's own time is what the others are measured with, and has a check only where the
     policy limits it; where there is nothing else, that is said by a check that does not pass.
     """
     whole = [both for one in matches if (both := one.both) is not None]
     timed = [both for both in whole if both[0].metrics.get(TIME.key) is not None]
-    for before, now in whole:
-        if before.metrics.get(TIME.key) is None and now.metrics.get(TIME.key) is not None:
-            yield _untimed(before, now)
+    if policy.judges_time:
+        for before, now in whole:
+            times = [row.metrics.get(TIME.key) for row in (before, now)]
+            asked = timed and policy.max_latency_increase is not None
+            if times[0] is None and (times[1] is not None or asked):
+                yield _untimed(before, now)
     runs = _Runs(baseline, report, policy, known)
     references = [both for both in timed if runs.only_refer_to(*both)]
     judgeable = [both for both in timed if both not in references]
-    for both in judgeable:
+    for both in judgeable if policy.judges_time else ():
         yield runs.check(*both)
     limit = policy.reference_limit
     if limit is not None:

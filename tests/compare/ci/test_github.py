@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from detrbench.compare.ci import github
 from detrbench.compare.gate import Check, GateResult, Outcome
 from detrbench.core.errors import DetrbenchWarning
+from detrbench.core.visible import visible
 from tests.compare.gates import PASSED, RESULT, check_golden
 
 
@@ -52,8 +53,8 @@ def test_no_text_breaks_out_of_a_workflow_command(model: str, reason: str) -> No
     (command,) = github.workflow_commands(GateResult((check,)), {})
     assert not re.search("[\r\n]", command)
     properties, message = unescaped(command)
-    assert message == reason
-    assert properties == {"title": f"detrbench INVALID: every figure of {model}"}
+    assert message == visible(reason, lines=True)
+    assert properties == {"title": visible(f"detrbench INVALID: every figure of {model}")}
 
 
 def test_a_command_in_a_reason_is_only_text() -> None:
