@@ -77,7 +77,7 @@ def copied(model: nn.Module, twin: Callable[[torch.Tensor], torch.Tensor]) -> nn
         if id(value) in made:
             return made[id(value)]
         if isinstance(value, nn.Module):
-            made[id(value)] = new = kind.__new__(kind)
+            made[id(value)] = new = object.__new__(kind)
             vars(new).update((key, of(each)) for key, each in vars(value).items())
             return new
         if isinstance(value, torch.Tensor):

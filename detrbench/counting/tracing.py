@@ -44,7 +44,7 @@ from torch.utils.hooks import RemovableHandle
 
 from detrbench.core.apart import CAN_COPY, Unfinished, call_apart
 from detrbench.core.errors import DetrbenchError, UsageError, nearest, told
-from detrbench.core.units import show_quantity
+from detrbench.core.units import show_count
 from detrbench.counting.formulas import (
     EPILOGUES,
     FORMULAS,
@@ -628,7 +628,7 @@ def _checked_by_another_call(
     macs = sum(op.cost.macs for op in again.ops)
     if macs == traced.macs:
         return traced
-    first, second = (show_quantity(2 * one, "FLOP") for one in (traced.macs, macs))
+    first, second = (f"{show_count(2 * one)} FLOPs" for one in (traced.macs, macs))
     doubt = f"a second call does other work than the first: {second} after {first}"
     return replace(traced, doubts=(*traced.doubts, doubt))
 
@@ -807,7 +807,7 @@ def _watching_threads(tell: Callable[[], None]) -> Iterator[None]:
         start(thread)
 
     caller = threading.current_thread()
-    threading.Thread.start = told_of  # type: ignore[method-assign]
+    threading.Thread.start = told_of  # type: ignore[method-assign, assignment]
     try:
         yield
     finally:

@@ -136,8 +136,10 @@ class _Watch:
 
     def _heed(self, event: str, given: tuple[Any, ...]) -> None:
         """Is told of every file that is opened, by whatever path somebody has found it."""
-        if event == "open" and isinstance(given[0], str) and given[0].startswith(self._past.tree):
-            self._read[Path(given[0])] = None
+        if event == "open" and isinstance(given[0], str | bytes):
+            path = os.path.abspath(os.fsdecode(given[0]))  # noqa: PTH100  # of links it says nothing
+            if path.startswith(self._past.tree):
+                self._read[Path(path)] = None
 
     def find_spec(self, name: str, path: object = None, target: object = None) -> None:
         """Is asked for modules that nobody else has found; without them a model may do."""
@@ -167,15 +169,15 @@ class _Watch:
                     hint="Find files by where the model's own file is: Path(__file__).parent.",
                 )
         for name in sorted(self._missed):
+            if any(self._in_submodule(place) for place in self._places_today(name, own)):
+                raise UsageError(
+                    f"it looks for {name}, which is in a submodule: a revision says which commit "
+                    "that is of, and does not hold it",
+                    where=where,
+                    hint="Keep what a model imports in its own repository.",
+                )
             found = PathFinder.find_spec(name, self._todays)
             if found is not None and found.origin is not None:
-                if self._in_submodule(Path(found.origin)):
-                    raise UsageError(
-                        f"it looks for {name}, which is in a submodule: a revision says which "
-                        "commit that is of, and does not hold it",
-                        where=where,
-                        hint="Keep what a model imports in its own repository.",
-                    )
                 self._check_meeting(f"it looks for {name}, which there was not", where)
 
     def _is_todays(self, path: Path) -> bool:
@@ -184,12 +186,19 @@ class _Watch:
         inside = real.is_relative_to(self._past.tree) and real.is_file()
         return inside and ".git" not in real.parts and not is_shared(real)
 
+    def _places_today(self, name: str, own: Sequence[Path]) -> Iterator[Path]:
+        """Where a module that the past does not have would lie in the working tree."""
+        then = Path(self._past.folder)
+        for folder in filter(lambda one: one.is_relative_to(then), [*own, *map(Path, sys.path)]):
+            today = Path(self._past.tree, folder.relative_to(then))
+            yield from filter(Path.exists, (today / name, today / f"{name}.py"))
+
     def _in_submodule(self, path: Path) -> bool:
-        """Whether a file of the working tree is of a repository inside of it."""
+        """Whether a file or folder of the working tree is of a repository inside of it."""
         tree, real = Path(self._past.tree), path.resolve()
         if not real.is_relative_to(tree):
             return False
-        inner = itertools.takewhile(lambda one: one != tree, real.parents)
+        inner = itertools.takewhile(lambda one: one != tree, (real, *real.parents))
         return any((one / ".git").exists() for one in inner)
 
     def _check_meeting(self, what: str, where: str) -> None:

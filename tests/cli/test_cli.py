@@ -22,6 +22,7 @@ from detrbench import __version__
 from detrbench.cli import main, options, output
 from detrbench.cli.output import ProgressLine, _progress_text
 from detrbench.core.errors import DetrbenchError, DetrbenchWarning, UsageError
+from detrbench.core.processes import environment
 from detrbench.models.model import Model
 from detrbench.reports.case import Case, Execution
 from detrbench.reports.report import Report, Result
@@ -249,19 +250,34 @@ def test_errors_become_a_message_and_an_exit_code(
         assert word in captured.err
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_request_to_end_is_ctrl_c(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    number: signal.Signals, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def ended(*arguments: object, **options: object) -> Report:
-        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), number)
         time.sleep(60)
         raise AssertionError("went on")
 
     install_profile(monkeypatch, ended)
-    before = signal.getsignal(signal.SIGTERM)
+    before = signal.getsignal(number)
     assert main(["profile", "rtdetr-l"]) == 130
     assert "interrupted" in capsys.readouterr().err
-    assert signal.getsignal(signal.SIGTERM) is before
+    assert signal.getsignal(number) is before
+
+
+@pytest.mark.parametrize(
+    ("closed", "code", "said"),
+    [(">&-", 2, "stdout is closed"), ("2>&-", 0, ""), ("<&-", 0, "")],
+)
+def test_a_stream_that_is_closed(closed: str, code: int, said: str) -> None:
+    line = f"{sys.executable} -m detrbench --version {closed}"
+    done = subprocess.run(
+        ["bash", "-c", line], capture_output=True, text=True, check=False, env=environment()
+    )
+    assert done.returncode == code
+    assert said in done.stderr
+    assert ("detrbench" in done.stdout) == (code == 0)
 
 
 def test_debugging_shows_the_traceback(

@@ -262,3 +262,22 @@ def test_this_machine_s_self_check_counts_only_for_its_own_reports(
     assert "below what this machine resolves: 30.0%" in " ".join(capsys.readouterr().out.split())
     _with_machine(files, processor="another")
     assert main(arguments) == 0
+
+
+def test_a_flag_that_would_be_ignored_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "run.json"
+    file.write_text(json.dumps(run()))
+    policy = tmp_path / "policy.yaml"
+    policy.write_text("max: {params: 1M}\n")
+    gate = ["gate", str(file), "--baseline", str(file)]
+    for more, said in (
+        (["--policy", str(policy), "--policy", str(policy)], "--policy: 2 are given"),
+        (["--counts-only", "--max-reference-increase", "5%"], "means nothing with --counts-only"),
+        (["--counts-only", "--max-latency-increase", "5%"], "means nothing with --counts-only"),
+        (["-o", str(file)], "it is read, or written to, by another flag"),
+        (["--junit", str(tmp_path / "x"), "--bencher", str(tmp_path / "x")], "by another flag"),
+    ):
+        assert main([*gate, *more]) == 2
+        assert said in " ".join(capsys.readouterr().err.split())

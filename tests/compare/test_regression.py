@@ -601,3 +601,21 @@ def test_a_past_whose_callable_is_broken_is_said_without_its_temporary_folder(co
     assert "main:code/my.py" in why
     assert "detrbench-revision" not in why
     assert "ImportError: a word on stdout" in why
+
+
+def test_a_model_that_cannot_be_counted_hides_nothing_of_the_others(model: Path) -> None:
+    other = model.with_name("other.yaml")
+    other.write_text(model.read_text())
+
+    def count(cases: Sequence[Case], past: Past | None = None) -> Report:
+        if past is None and any(case.name == str(other) for case in cases):
+            raise UsageError("its forward fails", where=str(other))
+        return count_here(cases, past)
+
+    asked = Asked(request_of(model, other), "main", counts_only=True)
+    result, versus = gate_revision(asked, Policy(), count=count)
+    assert result.outcome is Outcome.REGRESSION, "of the one that grew"
+    (row,) = [row for row in versus.now.rows if row.model == str(other)]
+    assert (row.status, "its forward fails" in str(row.reason)) == ("failed", True)
+    with pytest.raises(UsageError, match="its forward fails"):
+        gate_revision(Asked(request_of(other), "main", counts_only=True), Policy(), count=count)

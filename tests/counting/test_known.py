@@ -155,3 +155,56 @@ def test_what_a_hook_uses_is_used(can_copy: bool, monkeypatch: pytest.MonkeyPatc
     model.first.register_forward_hook(lambda module, args, output: model.second(output))
     traced = trace(model, 8)
     assert (traced.macs, traced.params_unused) == (BOTH, 1)  # the scale
+
+
+def test_a_thread_that_writes_in_place_is_said() -> None:
+    class InPlace(Two):
+        def forward(self, images: Tensor) -> Tensor:
+            found = torch.zeros_like(images)
+            thread = threading.Thread(target=lambda: found.add_(images))
+            thread.start()
+            thread.join()
+            return found
+
+    assert "starts another thread" in not_counted(trace(InPlace(bool), 8))[0]
+
+
+def test_a_second_call_that_does_other_work_is_said() -> None:
+    class Keeps(Two):
+        def forward(self, images: Tensor) -> Tensor:
+            if not hasattr(self, "kept"):
+                self.kept = self.first(images)
+            return self.kept
+
+    traced = trace(Keeps(bool), 8)
+    assert traced.macs > 0
+    (said,) = not_counted(traced)
+    assert f"other work than the first: 0 FLOPs after {2 * traced.macs:,} FLOPs" in said
+
+
+def test_parameters_that_the_first_forward_makes_are_refused() -> None:
+    class Lazy(Two):
+        def forward(self, images: Tensor) -> Tensor:
+            if not hasattr(self, "lazy"):
+                self.lazy = nn.Parameter(torch.ones(1, device=images.device))
+            return self.first(images * self.lazy)
+
+    with pytest.raises(TraceError, match="its first forward makes parameters, such as lazy"):
+        trace(Lazy(bool), 8)
+
+
+def test_a_linear_layer_is_one_whatever_its_weight_is_computed_from() -> None:
+    layer = nn.utils.parametrizations.weight_norm(nn.Linear(8, 5, bias=False))
+
+    class Holds(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = layer
+
+        def forward(self, images: Tensor) -> Tensor:
+            found: Tensor = self.layer(images)
+            return found
+
+    rows = 3 * 8
+    traced = trace(Holds(), 8)
+    assert traced.memory_access_elements == rows * 8 + 8 * 5 + rows * 5

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import pytest
+from torch import Tensor, nn
 
 from detrbench.core.errors import UsageError
 from detrbench.core.units import parse_printed
+from detrbench.counting import installed_counters
 from detrbench.counting.conventions import CONVENTIONS
+from detrbench.counting.installed_counters import Counted
 from detrbench.counting.reconcile import reconcile, search
 from detrbench.reports.case import Case
 from detrbench.reports.parse_cases import make_cases
@@ -72,3 +75,17 @@ def test_where_nothing_prints_the_digits_the_closest_is_named() -> None:
 def test_something_must_be_searched_for() -> None:
     with pytest.raises(UsageError, match="nothing to search"):
         search(case("shufflev2"), None, None)
+
+
+def test_a_counter_that_fails_on_a_model_is_named_and_the_others_run(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fails(model: nn.Module, images: Tensor) -> Counted:
+        raise KeyError("total_ops")
+
+    monkeypatch.setattr("detrbench.counting.reconcile.COUNTERS", ("thop", "torch"))
+    counters = {"thop": fails, "torch": installed_counters.COUNTERS["torch"]}
+    monkeypatch.setattr(installed_counters, "COUNTERS", counters)
+    found = reconcile(case("shufflev2-x0.5", imgsz=(64, 64)))
+    assert "it fails on this model" in found.missing["thop"]
+    assert [one.convention for one in found.counted] == ["torch"]

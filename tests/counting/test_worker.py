@@ -210,3 +210,37 @@ def test_the_command_is_its_own_documentation(tmp_path: Path) -> None:
     answer = json.loads(done.stdout)
     assert set(answer) == {"report", "warnings"}
     assert answer["report"]["rows"][0]["metrics"]["params"] == 12
+
+
+@pytest.mark.parametrize(
+    "way",
+    [
+        "CHANNELS = int(open(TREE + '/here/width').read())",
+        "import runpy; CHANNELS = runpy.run_path(TREE + '/here/width.py')['CHANNELS']",
+        "import os; os.chdir(TREE); CHANNELS = int(open('here/width').read())",
+    ],
+)
+def test_nothing_is_read_of_today_by_whatever_path(past: Past, way: str) -> None:
+    Path(past.tree, "here", "width").write_text("16")
+    Path(past.tree, "here", "width.py").write_text("CHANNELS = 16")
+    with pytest.raises(UsageError, match=r"it reads .*width(\.py)?: as that is now, not as it was"):
+        params(past, f"TREE = {past.tree!r}\n{way}", past.folder)
+
+
+@pytest.mark.parametrize(
+    "imported",
+    [
+        "from parts.fast_ops import CHANNELS",
+        "import sys; sys.path.insert(0, PARTS); import fast_ops",
+    ],
+)
+def test_what_a_submodule_holds_is_not_of_the_revision(past: Past, imported: str) -> None:
+    """Not even where a model does without."""
+    parts = Path(past.tree, "code", "parts")
+    parts.mkdir(parents=True)
+    (parts / ".git").write_text("gitdir: elsewhere")
+    (parts / "fast_ops.py").write_text("CHANNELS = 16")
+    there = str(Path(past.folder, "code", "parts"))
+    more = f"CHANNELS = 8\nPARTS = {there!r}\ntry:\n    {imported}\nexcept ImportError:\n    pass"
+    with pytest.raises(UsageError, match=r"looks for (parts|fast_ops), which is in a submodule"):
+        params(past, more, past.folder)

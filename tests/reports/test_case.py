@@ -129,6 +129,8 @@ def test_a_copy_may_stand_beside_itself() -> None:
         (["rtdetr-l", "rtdetr-l@batch=8"], {"batch": [1, 8]}, "rtdetr-l@batch=8 is named twice"),
         (["rtdetr-l", "rtdetr-l@seed=0"], {}, "rtdetr-l@seed=0 is the same as rtdetr-l"),
         (["rtdetr-l@name=x", "rtdetr-l@name=x,seed=0"], {}, "is the same as rtdetr-l@name=x"),
+        (["rtdetr-l", "shufflev2@name=rtdetr-l"], {}, "two models, and both called rtdetr-l"),
+        (["rtdetr-l@name=x", "shufflev2@name=x,batch=8"], {}, "two models, and both called x"),
     ],
 )
 def test_the_same_case_twice_is_refused(

@@ -145,6 +145,24 @@ def reference_changed(base: Plain, run: Plain) -> None:
         run["rows"][0]["metrics"][key] -= 1_000_000
 
 
+def all_slower(base: Plain, run: Plain) -> None:
+    rows = zip(run["rows"], (1.0, 0.8), ([0.0] * 6, NOISE), strict=True)
+    for row, ratio, noise in rows:
+        row.update(plain_row(timed(row["model"], seconds(1.5 * ratio, noise))))
+
+
+def without_counts(base: Plain, run: Plain) -> None:
+    for row in base["rows"]:
+        for key in COUNTS:
+            del row["metrics"][key]
+
+
+def row_without_times(base: Plain, run: Plain) -> None:
+    for plain in (base, run):
+        only_counted = plain_row(Result("third", "Third", dict(SETTINGS), dict(COUNTS)))
+        plain["rows"].append(only_counted)
+
+
 def new_row(base: Plain, run: Plain) -> None:
     run["rows"].append({**copy.deepcopy(run["rows"][1]), "model": "newcomer"})
 
@@ -260,6 +278,16 @@ CASES: dict[str, tuple[Change, list[str], int, list[str]]] = {
     "a reference that is measured itself": (a_chain, [], 1, ["mine", "+12.5%", "third"]),
     "reference changed": (reference_changed, [], 4, ["ref is not the same model", "params"]),
     "only the reference is timed": (only_the_reference, [], 3, ["there is no other"]),
+    "a slower machine, and only that is limited": (
+        all_slower,
+        ["--max-latency-increase", "any", "--max-reference-increase", "5%"], 1, ["+50.0%"],
+    ),
+    "counted now, and not before": (
+        without_counts, [], 4, ["the baseline has no counts of it, and this run has"],
+    ),
+    "not timed, and a limit asks for it": (
+        row_without_times, ["--max-latency-increase", "5%"], 4, ["the baseline has no value"],
+    ),
     "time asked for and not there": (
         without_times, ["--max-latency-increase", "5%"], 4, ["has timed nothing"]
     ),

@@ -9,6 +9,7 @@ import pytest
 
 from detrbench.cli import main
 from detrbench.compare.gate.policy import ANY, LATENCY_INCREASE, Policy, load_policy, policy_of
+from detrbench.core.errors import UsageError
 from tests.compare.gates import run
 
 
@@ -86,3 +87,14 @@ def test_a_wrong_policy_is_a_usage_error_with_its_place(
 )
 def test_shares(text: str, share: float) -> None:
     assert policy_of(text).max_latency_increase == share
+
+
+@pytest.mark.parametrize("limit", ["macs=65 GFLOPs", "params=20 GFLOPs", "flops=65 GMACs"])
+def test_a_limit_in_another_unit_is_refused(limit: str) -> None:
+    with pytest.raises(UsageError, match=r"is not in (FLOPs|MACs)"):
+        policy_of(max=[limit])
+
+
+def test_a_limit_may_have_its_own_unit() -> None:
+    assert policy_of(max=["flops=65 GFLOPs"]).max == {"flops": 65e9}
+    assert policy_of(max=["macs=65GMACs"]).max == {"macs": 65e9}

@@ -6,7 +6,7 @@ import copy
 
 from detrbench.compare.gate import Outcome, gate
 from detrbench.compare.gate.policy import ANY, Policy
-from tests.compare.gates import COUNTED, counted, outcome, report, run
+from tests.compare.gates import COUNTED, counted, modern, outcome, report, run
 
 
 def test_tables_of_two_conventions_show_other_figures_and_do_not_compare() -> None:
@@ -43,3 +43,37 @@ def test_of_two_rows_under_settings_of_time_the_likest_is_taken() -> None:
     other["metrics"]["kernels"] = 9999
     now["rows"].insert(0, other)
     assert outcome(base, now, new={"mine"}) is Outcome.PASS
+
+
+def test_no_row_is_compared_with_two() -> None:
+    base, now = counted(), counted()
+    base["rows"].append(copy.deepcopy(base["rows"][0]))
+    base["rows"][1]["settings"]["threads"] = 1
+    result = gate(report(now), report(base))
+    assert result.outcome is Outcome.INVALID
+    (check,) = [each for each in result.checks if each.outcome is Outcome.INVALID]
+    assert check.reasons == ("this run has fewer rows of this model than the baseline",)
+
+
+def test_of_two_rows_of_one_name_each_is_compared_with_its_own_reference() -> None:
+    """As reports hold them that were made before names had to be one model's."""
+    base = modern(counted())
+    base["rows"].append(copy.deepcopy(base["rows"][0]))
+    base["cases"].append(copy.deepcopy(base["cases"][0]))
+    base["rows"][1]["case"] = base["cases"][1]["id"] = "case 1"
+    base["cases"][1]["model"]["reference"] = "other.yaml"
+    base["rows"][1]["metrics"]["kernels"] = 999
+    now = copy.deepcopy(base)
+    now["rows"].reverse()
+    assert outcome(base, now) is Outcome.PASS
+    now["rows"][1]["metrics"]["kernels"] = 998
+    assert outcome(base, now) is Outcome.REGRESSION
+
+
+def test_a_model_that_is_new_needs_no_rows_to_be_compared_with() -> None:
+    base, now = counted(), counted()
+    base["rows"] = []
+    limits = Policy(max={"params": 40e6})
+    assert outcome(base, now, limits) is Outcome.INVALID
+    assert outcome(base, now, limits, new={"mine"}) is Outcome.PASS
+    assert outcome(base, now, new={"mine"}) is Outcome.INVALID, "nothing is checked at all"
