@@ -753,6 +753,10 @@ _NAMED = frozenset(
 
 _ATTENTION = torch.ops.aten.scaled_dot_product_attention.default
 _LSTM = torch.ops.aten.lstm.input
+_BATCH_NORM, _IN_EVALUATION = (
+    torch.ops.aten.batch_norm.default,
+    torch.ops.aten.native_batch_norm.default,
+)
 
 
 def aten_name(func: Any) -> str:
@@ -917,6 +921,8 @@ class _Recorder(ShapesOnly):  # type: ignore[no-untyped-call]  # torch leaves it
             self._refuse(operator.name)
         if func is _ATTENTION and not attends_in_one_kernel(*args, **kwargs):
             return self._in_parts(func, args, kwargs, operator.name)
+        if func is _BATCH_NORM and len(args) == 9 and not args[5]:  # what it would come to, at once
+            return self._follow_operator(_IN_EVALUATION, args[:8], kwargs)[0]
         if operator.composite:
             whole = operator.name if operator.name in _NAMED else ""
             return self._in_parts(func, args, kwargs, whole)

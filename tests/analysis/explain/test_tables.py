@@ -21,6 +21,7 @@ from detrbench.render import FORMATS, render, render_document
 from detrbench.render.page.words import findings
 from detrbench.reports.report import Report
 from tests.analysis.explain.pairs import BUSY, CASES, CEILINGS, SPOILT, a_report, text_of
+from tests.analysis.probe.profiles import SLOW_CACHE
 from tests.timing.runs import SETTINGS, asked, measured, taken
 
 
@@ -115,7 +116,7 @@ def test_circumstances_are_kept_with_the_explanation() -> None:
 
 
 def test_ceilings_that_cannot_be_are_said_with_the_times_held_against_them() -> None:
-    each = {**CEILINGS.each, "cache": dataclasses.replace(CEILINGS.each["cache"], value=5e9)}
+    each = {**CEILINGS.each, "cache": SLOW_CACHE}
     odd = dataclasses.replace(CASES["part of it"], ceilings=Ceilings(each, CEILINGS.cache_bytes))
     (*_, last) = document(a_report(odd)).tables
     assert any(note.startswith("ceilings: the cache does 5.0 GB/s and mem") for note in last.notes)
