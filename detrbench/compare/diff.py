@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 from detrbench.core.units import header, show_change
 from detrbench.render.layout import Document, Line, Table, change_of, columns, value_text
-from detrbench.reports.merge import is_measured, machine_differences, shown_differences
+from detrbench.reports.merge import closest, is_measured, machine_differences, shown_differences
 from detrbench.reports.metrics import METRICS, Metric, metric
 from detrbench.reports.report import Report, Result, metric_keys, missing_value, setting_differences
 
@@ -64,22 +64,19 @@ def difference(here: Report, there: Report, names: tuple[str, str] = ("A", "B"))
 
 
 def _pairs(here: Report, there: Report) -> list[_Pair]:
-    alike = sorted(
-        (len(setting_differences(one.settings, other.settings)), index, place)
-        for index, one in enumerate(here.rows)
-        for place, other in enumerate(there.rows)
-        if one.model == other.model
-    )
-    found: dict[int, int] = {}  # which row of `there` each of `here` is compared with
-    for _, index, place in alike:
-        if index not in found and place not in found.values():
-            found[index] = place
+    found = closest(here.rows, there.rows, _distance)
     pairs: list[_Pair] = [
         (here.label(one), one, there.rows[found[index]] if index in found else None)
         for index, one in enumerate(here.rows)
     ]
     new = [row for index, row in enumerate(there.rows) if index not in found.values()]
     return [*pairs, *((there.label(row), None, row) for row in new)]
+
+
+def _distance(one: Result, other: Result) -> tuple[int] | None:
+    """Of rows of one model: in how many settings they differ."""
+    same = one.model == other.model
+    return (len(setting_differences(one.settings, other.settings)),) if same else None
 
 
 def _changed(one: Result, other: Result) -> list[str]:

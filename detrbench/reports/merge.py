@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from detrbench.core.errors import UsageError
@@ -68,6 +68,30 @@ def join(counted: Result, timed: Result) -> Result:
         notes=tuple(dict.fromkeys(counted.notes + timed.notes)),
         case=run.case or timed.case or counted.case,
     )
+
+
+def closest(
+    here: Sequence[Result],
+    there: Sequence[Result],
+    distance: Callable[[Result, Result], tuple[int, ...] | None],
+) -> dict[int, int]:
+    """Which row of `there` each of `here` is compared with, by their places: the nearest pairs
+    first, and no row with two.
+
+    Args:
+        distance: of two rows; `None` where they do not compare at all.
+    """
+    pairs = sorted(
+        (away, index, place)
+        for index, one in enumerate(here)
+        for place, other in enumerate(there)
+        if (away := distance(one, other)) is not None
+    )
+    found: dict[int, int] = {}
+    for _, index, place in pairs:
+        if index not in found and place not in found.values():
+            found[index] = place
+    return found
 
 
 def machine_differences(here: Report, there: Report) -> dict[str, tuple[Any, Any]]:

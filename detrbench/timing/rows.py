@@ -214,7 +214,8 @@ def _status(run: Run, model: str, processes: Sequence[Sequence[float]]) -> tuple
         rounds = show_many(sum(map(len, processes)), "timed round")
         return "interrupted", f"interrupted after {done}, {rounds}"
     if not any(processes):
-        return "failed", f"nothing was timed: {run.outcomes[-1].reason or 'there was no time'}"
+        ended = run.outcomes[-1].reason if run.outcomes else None
+        return "failed", f"nothing was timed: {ended or 'there was no time'}"
     return "ok", None
 
 

@@ -47,58 +47,25 @@ def check(name: str, function: Function, expected: Expected) -> None:
     assert (cost.elementwise_flops, cost.read_bytes, cost.write_bytes) == expected
 
 
+def words(text: str) -> list[str]:
+    return text.split()
+
+
 # --- one operation for each element ------------------------------------------------------------
 
-ONE = [
-    "exp2",
-    "tan",
-    "trunc",
-    "erf",
-    "atan",
-    "cosh",
-    "sinh",
-    "asin",
-    "acos",
-    "asinh",
-    "acosh",
-    "atanh",
-    "erfc",
-    "erfinv",
-    "frac",
-    "sgn",
-    "nan_to_num",
-    "digamma",
-    "lgamma",
-    "sinc",
-    "i0",
-    "deg2rad",
-    "rad2deg",
-]
-PREDICATES = ["isnan", "signbit", "isposinf", "isneginf", "logical_not"]
-PAIRS = [
-    "minimum",
-    "maximum",
-    "fmod",
-    "remainder",
-    "floor_divide",
-    "fmax",
-    "fmin",
-    "copysign",
-    "heaviside",
-    "hypot",
-    "atan2",
-]
-COMPARED = ["eq", "ne", "logical_and", "logical_or", "logical_xor"]
-WHOLE = [
-    "bitwise_or",
-    "bitwise_xor",
-    "bitwise_and",
-    "gcd",
-    "bitwise_left_shift",
-    "bitwise_right_shift",
-    "__lshift__",
-    "__rshift__",
-]
+ONE = words(
+    """exp2 tan trunc erf atan cosh sinh asin acos asinh acosh atanh erfc erfinv frac sgn nan_to_num
+    digamma lgamma sinc i0 deg2rad rad2deg"""
+)
+PREDICATES = words("""isnan signbit isposinf isneginf logical_not""")
+PAIRS = words(
+    """minimum maximum fmod remainder floor_divide fmax fmin copysign heaviside hypot atan2"""
+)
+COMPARED = words("""eq ne logical_and logical_or logical_xor""")
+WHOLE = words(
+    """bitwise_or bitwise_xor bitwise_and gcd bitwise_left_shift bitwise_right_shift __lshift__
+    __rshift__"""
+)
 
 
 @pytest.mark.parametrize("name", ONE)

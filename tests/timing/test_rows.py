@@ -200,6 +200,12 @@ def test_a_run_whose_pilot_its_time_ended_has_timed_nothing_and_says_so() -> Non
     assert Report.from_json(report.to_json()) == report
 
 
+def test_a_run_that_was_killed_before_its_first_process_has_timed_nothing() -> None:
+    report = latency_report(dataclasses.replace(run_of([taken(1.0), taken(2.0)]), outcomes=()))
+    told = "nothing was timed: there was no time"
+    assert [(row.status, row.reason) for row in report.rows] == [("failed", told)] * 2
+
+
 def test_a_run_whose_processes_all_died_is_failed_rows() -> None:
     run = run_of([taken(1.0), taken(2.0)], stopped="failures")
     dead = Outcome(1, "failed", "killed by SIGSEGV while b was made ready", at="b")

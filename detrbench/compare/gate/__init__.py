@@ -7,7 +7,7 @@ about the runs themselves never passes. Whatever cannot be compared is INVALID r
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime
 
 from detrbench.compare.gate.counts import count_checks, value_checks
@@ -49,7 +49,7 @@ def gate(
     notes = [f"this run: {_origin(report)}"]
     checks += _empty(report, "this run")
     if baseline is not None:
-        if not all(map(_named_in(new, report), report.rows)):
+        if not all(_is_new(row, report, new) for row in report.rows):
             checks += _empty(baseline, "the baseline")
         matches = match(baseline, report)
         checks += unfinished(baseline.rows, "in the baseline, ")
@@ -82,21 +82,16 @@ def _empty(report: Report, which: str) -> Iterator[Check]:
 
 def _unasked(added: Sequence[Result], report: Report, new: Collection[str]) -> Iterator[Check]:
     """A check for every row that the baseline has no other of, and that nobody said is new."""
-    said = _named_in(new, report)
     for row in added:
-        if not said(row):
+        if not _is_new(row, report, new):
             hint = f"If it is new, say so: --new {row.model}; else measure it in the baseline too."
             yield invalid_row(row, "the baseline does not have it", hint)
 
 
-def _named_in(new: Collection[str], report: Report) -> Callable[[Result], bool]:
+def _is_new(row: Result, report: Report, new: Collection[str]) -> bool:
     """Whether somebody said of a row of `report` that it is new."""
-
-    def is_named(row: Result) -> bool:
-        reference = row.case and row.case.model.reference
-        return bool({row.model, report.label(row), reference} & {*new})
-
-    return is_named
+    reference = row.case and row.case.model.reference
+    return bool({row.model, report.label(row), reference} & {*new})
 
 
 def _notes(

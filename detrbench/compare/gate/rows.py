@@ -8,7 +8,7 @@ from typing import Any
 
 from detrbench.compare.gate.outcomes import Check, Outcome
 from detrbench.core.errors import nearest
-from detrbench.reports.merge import in_words
+from detrbench.reports.merge import closest, in_words
 from detrbench.reports.metrics import METRICS
 from detrbench.reports.report import Report, Result, missing_value, setting_differences
 from detrbench.reports.settings import not_of
@@ -40,26 +40,20 @@ class Match:
 def match(baseline: Report, report: Report) -> tuple[Match, ...]:
     """Every row of the baseline with its own of the report: the same model under the same settings,
     as far as counts depend on them, and of several the one most like it. No row is two's."""
-    alike = sorted(
-        (_unlikeness(before, now), index, place)
-        for index, before in enumerate(baseline.rows)
-        for place, now in enumerate(report.rows)
-        if now.model == before.model and not differing(before, now, NOT_OF_COUNTS)
-    )
-    found: dict[int, int] = {}
-    for _, index, place in alike:
-        if index not in found and place not in found.values():
-            found[index] = place
+    found = closest(baseline.rows, report.rows, _distance)
     return tuple(
         Match(before, report.rows[found[index]] if index in found else None)
         for index, before in enumerate(baseline.rows)
     )
 
 
-def _unlikeness(before: Result, now: Result) -> tuple[bool, int]:
-    """How far two rows are from being of the same case: what was named first, then settings."""
+def _distance(before: Result, now: Result) -> tuple[int, int] | None:
+    """Of rows that may be compared: whether other things were named, then settings that differ."""
+    if now.model != before.model or differing(before, now, NOT_OF_COUNTS):
+        return None
     references = [row.case and row.case.model.reference for row in (before, now)]
-    return None not in references and references[0] != references[1], len(differing(before, now))
+    other = None not in references and references[0] != references[1]
+    return int(other), len(differing(before, now))
 
 
 def differing(

@@ -8,7 +8,8 @@ from typing import Any, Protocol
 from detrbench.core.errors import UsageError
 from detrbench.core.stats import median, median_interval, quantile, too_few_for
 from detrbench.core.units import is_finite
-from detrbench.reports.case import Case, typed
+from detrbench.reports import comparison
+from detrbench.reports.case import typed
 from detrbench.reports.metrics import CONVENTION_METRICS, METRICS, Metric
 from detrbench.reports.settings import SETTINGS, plain_value
 from detrbench.reports.soundness.values import (
@@ -28,13 +29,9 @@ OF_EXPERIMENTS = frozenset({"guideline", "experiment", "network"})
 _WHOLE = frozenset({"parameter", "FLOP", "MAC", "B", "element", "count"})
 
 
-class Row(Protocol):
+class Row(comparison.Row, Protocol):
     """What is looked at in a row of a report."""
 
-    @property
-    def model(self) -> str: ...
-    @property
-    def settings(self) -> Mapping[str, Any]: ...
     @property
     def metrics(self) -> Mapping[str, int | float | None]: ...
     @property
@@ -47,8 +44,6 @@ class Row(Protocol):
     def samples(self) -> Mapping[str, Any]: ...
     @property
     def parts(self) -> Mapping[str, Sequence[Mapping[str, Any]]]: ...
-    @property
-    def case(self) -> Case | None: ...
 
 
 def of_row(row: Row) -> Iterator[Problem]:
