@@ -35,9 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return INTERRUPTED
         except OSError as error:
             if error.filename is None and error.errno in (errno.ENOSPC, errno.EIO, errno.EFBIG):
-                say(
-                    f"error: writing failed: {error.strerror}"
-                )  # what stdout, or a file, has no room for
+                say(f"error: writing failed: {error.strerror}")  # of stdout, as a rule
                 return DetrbenchError.exit_code
             if error.filename is None:
                 return _report_unexpected(error)
