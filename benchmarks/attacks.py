@@ -252,7 +252,7 @@ ATTACKS = (
             (0.3, "profile rtdetr-l shufflev2"), (2, "profile rtdetr-l shufflev2"),
             (2, "reconcile rtdetr-l"), (2, "lint rtdetr-l"), (1, PAIR), (5, PAIR),
             (5, "run article -o run"), (5, "explain rtdetr-l shufflev2 --imgsz 64"), (5, "probe"),
-            (5, "predict rtdetr-l --imgsz 64"), (5, "guidelines G1"),
+            (5, "guidelines G1"),
             (5, "selfcheck rtdetr-l --imgsz 64"), (5, "claims"),
         )
     ),
@@ -266,7 +266,9 @@ ATTACKS = (
     Attack("to /dev/full", "profile calm.py:build -o /dev/full", (1, USAGE)),
     Attack("folder that cannot be written", PAIR + " -o run.json", (1, USAGE), powerless=True,
            before=only_folder, says="run.json"),
-    Attack("no folder can be written", PAIR, (1, USAGE), powerless=True, before=read_only),
+    # Python itself then writes its temporary files to another folder of the machine.
+    Attack("no folder of the user's can be written", PAIR, (OK, 1, USAGE), powerless=True,
+           before=read_only),
     Attack("home that cannot be written", LONE, (OK,), powerless=True, before=only_folder),
     Attack("samples removed meanwhile", PAIR, (OK, 1, INVALID), act=remove_samples),
     # Blocks.

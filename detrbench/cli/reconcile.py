@@ -39,10 +39,10 @@ def reconcile(
     """Break FLOPs down by component and counter, or find the settings behind printed figures.
 
     The counters that are installed (thop, fvcore, torch's own) are run for real, and the components
-    must add up to what they say. With --params or --gflops, class count, fusing, convention, image
-    size and doubling are searched instead for what prints exactly these digits; with --table, for
-    every row of a CSV file with the columns model, params, GFLOPs and latency, and which rows
-    cannot have been counted the same way.
+    must add up to what they say; the exit code is 4 where they do not. With --params or --gflops,
+    class count, fusing, convention, image size and doubling are searched instead for what prints
+    exactly these digits; with --table, for every row of a CSV file with the columns model, params,
+    GFLOPs and latency, and which rows cannot have been counted the same way.
 
     \b
     Examples:
@@ -89,7 +89,7 @@ def reconcile(
             document = tables.search_document(found, params, gflops)
         elif case is not None:
             counts = counting.reconcile(case, progress.show)
-            lacking = bool(counts.not_counted)
+            lacking = bool(counts.not_counted or counts.unexplained)
             document = tables.components_document(counts, case)
     show_document(document, format, output)
     raise typer.Exit(FAILED if lacking else OK)

@@ -47,6 +47,11 @@ class Reconciliation:
         counter = self.counter_of(convention)
         return None if counter is None else counter.flops - 2 * self.total(convention)
 
+    @property
+    def unexplained(self) -> tuple[Counted, ...]:
+        """The real counters that the components do not add up to."""
+        return tuple(c for c in self.counted if self.residual(c.convention))
+
 
 def reconcile(case: Case, progress: Progress = lambda text, phase: None) -> Reconciliation:
     """Break a model's FLOPs down by component and convention, and run the counters installed here.

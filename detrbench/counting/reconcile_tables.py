@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 from detrbench.core.units import show, show_change, show_count, show_many
@@ -15,7 +15,7 @@ from detrbench.reports.case import Case
 
 
 def components_document(result: Reconciliation, case: Case) -> Document:
-    whole = completeness(result.not_counted)
+    whole = completeness((*result.not_counted, *_unexplained(result)))
     records = [
         {"component": part} | {f"{name}_macs": booked.get(name) for name in CONVENTIONS} | whole
         for part, booked in result.components.items()
@@ -64,11 +64,23 @@ def _components_table(result: Reconciliation, settings: dict[str, Any]) -> Table
         lines=lines,
         notes=(
             *_partial(result.not_counted),
+            *_unexplained(result),
             *(f"{c.convention}: {c.counter} was run here" for c in result.counted),
             *(f"{name} did not run: {reason}" for name, reason in result.missing.items()),
             *(f"{r.name} ({r.stands_for}): {r.explanation}" for r in CONVENTIONS.values()),
         ),
     )
+
+
+def _unexplained(result: Reconciliation) -> Iterator[str]:
+    """Which counters are not reproduced, and by how much: no figure of theirs is explained."""
+    for counter in result.unexplained:
+        left = result.residual(counter.convention) or 0
+        yield (
+            f"{counter.convention}: {counter.counter} counts {show_count(abs(left))} FLOPs "
+            f"{'more' if left > 0 else 'fewer'} than the components add up to; "
+            "its rules are not reproduced for this model"
+        )
 
 
 def search_document(found: Search, params: str | None, gflops: str | None) -> Document:

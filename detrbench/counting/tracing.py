@@ -39,6 +39,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, NoReturn
 import torch
 from torch import Tensor, nn
 from torch._ops import HigherOrderOperator
+from torch.nn.parameter import is_lazy
 from torch.utils._pytree import tree_leaves
 from torch.utils.hooks import RemovableHandle
 
@@ -466,7 +467,7 @@ def _fake(stack: ExitStack) -> str:
 
 def _shadow(model: nn.Module, device: str) -> nn.Module:
     """A copy of the model whose tensors have shapes only, in evaluation mode."""
-    _refuse_torchscript(model)
+    _refuse_hidden(model)
     memo: dict[int, Any] = {}
     try:
         for tensor in tensors_in(model):
@@ -486,6 +487,7 @@ def _shadow(model: nn.Module, device: str) -> nn.Module:
 
 def _shadow_of_library(model: nn.Module, device: str) -> nn.Module:
     """The same of a model that `keeps_nothing`, nor asks what is in a tensor."""
+    _refuse_hidden(model)
     try:
         return copied(model, partial(_shape_of, device=device)).eval()
     except Exception as error:
@@ -501,8 +503,9 @@ def _name_classes(model: nn.Module, copies: Mapping[int, Any]) -> None:
             new.__name__ = old.__name__
 
 
-def _refuse_torchscript(model: nn.Module) -> None:
-    """Raises TraceError where a part of the model is a TorchScript module."""
+def _refuse_hidden(model: nn.Module) -> None:
+    """Raises TraceError where a part of the model is a TorchScript module, or a tensor of a class
+    that computes in its own ways: what either of them runs would not be seen."""
     for name, module in model.named_modules():
         if isinstance(module, torch.jit.ScriptModule):
             raise TraceError(
@@ -510,6 +513,29 @@ def _refuse_torchscript(model: nn.Module) -> None:
                 where=name or type(module).__name__,
                 hint="Give the module that it was made from.",
             )
+        for key, tensor in (*module._parameters.items(), *module._buffers.items()):
+            if tensor is not None and _computes_itself(tensor):
+                raise TraceError(
+                    f"{key} is a {type(tensor).__name__}, a class of tensors that computes in ways "
+                    "of its own, such as dequantising, which shapes do not show",
+                    where=name or type(module).__name__,
+                    hint="Profile the model before its tensors were changed into that class.",
+                )
+
+
+def _computes_itself(tensor: Tensor) -> bool:
+    return not _is_plain(type(tensor)) and not is_lazy(tensor)
+
+
+@cache
+def _is_plain(kind: type[Tensor]) -> bool:
+    """Whether operators run on tensors of this class as they do on any; of a fake one, the shapes
+    are all there is."""
+    function: Any = kind.__torch_function__
+    usual = (Tensor.__torch_function__.__func__, nn.Parameter.__torch_function__)  # type: ignore[attr-defined]
+    runs_as_any = kind.__torch_dispatch__ is Tensor.__torch_dispatch__
+    asks_nobody = getattr(function, "__func__", function) in usual
+    return (runs_as_any and asks_nobody) or kind.__name__ == "FakeTensor"
 
 
 def _refuse_quantised(model: nn.Module, error: BaseException) -> None:
@@ -553,7 +579,7 @@ def _emptied(model: nn.Module, device: str, held: set[int]) -> nn.Module:
     """The model itself, which keeps the shapes of its tensors and loses their values, in evaluation
     mode. `held` takes the addresses of their storages. Raises what torch raises where somebody else
     refers to a tensor, too."""
-    _refuse_torchscript(model)
+    _refuse_hidden(model)
     for tensor in list(tensors_in(model)):
         twin = _twin(tensor, device)
         torch.utils.swap_tensors(tensor, twin)  # type: ignore[no-untyped-call]

@@ -253,6 +253,8 @@ def _call(spec: ModelSpec, row: Row, block: type[nn.Module]) -> Call:
     n = inspect.signature(block).parameters.get("n")
     owns_repeats = n is not None and n.kind is n.KEYWORD_ONLY
     told = _told(spec, block)
+    if len(args) == getattr(block, "repeats_arg", 0) - 1:
+        return Call((*args, row.repeats), told, 1)
     if owns_repeats:
         return Call(args, {"n": row.repeats, **told}, 1)
     return Call(args, told, row.repeats)

@@ -18,6 +18,8 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
+from detrbench.models.signatures import required
+
 # Exact types: a class derived from one of them may compute something else.
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 _NORMALISATIONS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
@@ -114,9 +116,10 @@ def _where(module: nn.Module) -> AbstractContextManager[Any]:
 
 def own_method(module: nn.Module) -> Any:
     """The method by which a module folds itself, by either name that is used for it; None where it
-    has none. A layer of that name is none."""
+    has none. A layer of that name is none, nor is a method that wants to be given something."""
     for name in ("fuse", "switch_to_deploy"):
-        if callable(getattr(type(module), name, None)):
+        method = getattr(type(module), name, None)
+        if callable(method) and required(method) <= 1:
             return getattr(module, name)
     return None
 
@@ -158,6 +161,46 @@ def _is_same(before: Tensor, after: Tensor) -> bool:
         return True
     difference = (before - after).abs().max()
     return bool(difference <= _TOLERANCE * before.abs().max())
+
+
+# --- modules from anywhere ---------------------------------------------------------------------
+
+_SIDES = (224, 640)
+"""Of square images that a module is tried with which has no example of its own."""
+
+
+def fold_module(module: nn.Module, images: Tensor | None = None) -> list[str] | None:
+    """Fold what can be folded in a module in evaluation mode, in place. Returns the class of each
+    part that switched to deploy; None where there is nothing to fold.
+
+    Args:
+        images: an example of its input; without, images of the usual sizes are tried.
+
+    Raises ValueError where it computes something else afterwards, and what the module raises where
+    it takes no such images.
+    """
+    foldable = _foldable_in(module, images)
+    if foldable is None:
+        return None
+    switched = foldable.fold_own(module)
+    before = len(unfolded(module))
+    foldable.fold(module)
+    if foldable.pairs and not foldable.own and len(unfolded(module)) == before:
+        raise ValueError("what it computes is not the same afterwards")
+    return switched
+
+
+def _foldable_in(module: nn.Module, images: Tensor | None) -> Foldable | None:
+    norms = any(type(each) in _NORMALISATIONS for each in module.modules())
+    if not norms and not that_fold_themselves(module):
+        return None
+    like = next(module.parameters(), torch.empty(0))
+    tried = [images] if images is not None else [like.new_zeros(1, 3, s, s) for s in _SIDES]
+    with torch.no_grad():
+        for each in tried[:-1]:
+            with suppress(Exception):
+                return run_to_fold(module, each)[1]
+        return run_to_fold(module, tried[-1])[1]
 
 
 # --- which they are ----------------------------------------------------------------------------

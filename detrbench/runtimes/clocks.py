@@ -41,13 +41,20 @@ class Step(Protocol):
 
 
 class WallClock:
-    """The host's monotonic clock, for work that is over when the call returns."""
+    """The host's monotonic clock, for work that is over when the call returns.
+
+    The clock is the one of the moment this module was imported, which is before any model's own
+    code: a model that replaces `time.perf_counter_ns` does not change what its calls take.
+    """
 
     name = "perf_counter_ns"
     channels = ("latency_s",)
 
+    def __init__(self, now_ns: Callable[[], int] = time.perf_counter_ns) -> None:
+        self._now_ns = now_ns
+
     def time(self, call: Callable[[], object]) -> tuple[float, ...]:
-        now = time.perf_counter_ns
+        now = self._now_ns
         begin = now()
         # Kept until the clock was read: freeing the outputs is not the model's time.
         result = call()

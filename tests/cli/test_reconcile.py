@@ -7,6 +7,7 @@ import functools
 import io
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -141,6 +142,23 @@ def test_components_as_csv_and_text(
     for row in rows:
         assert row["component"] in text
     assert "residual, MACs" in text
+
+
+def test_a_counter_that_the_components_miss_is_named_and_fails(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = reconcile.run_counter
+
+    def differs(name: str, *arguments: Any) -> Any:
+        counted = run(name, *arguments)
+        return replace(counted, flops=counted.flops + 2000) if name == "torch" else counted
+
+    monkeypatch.setattr(reconcile, "run_counter", differs)
+    command = ["reconcile", "shufflev2-x0.5", "--imgsz", "64"]
+    for format in ("table", "csv", "json"):
+        assert main([*command, "--format", format]) == 4
+        said = " ".join(capsys.readouterr().out.split())
+        assert "counts 2,000 FLOPs more than the components add up to" in said
 
 
 def test_a_counter_that_is_missing_is_named_with_the_cure(

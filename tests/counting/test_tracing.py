@@ -350,6 +350,35 @@ def test_torchscript_is_refused_with_the_cure() -> None:
         trace(script, 8)
 
 
+class Packed(Tensor):
+    """Weights that a linear layer multiplies by a scale whenever it reads them."""
+
+    @classmethod
+    def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is nn.functional.linear:
+            args = (args[0], args[1].as_subclass(Tensor) * 2, *args[2:])
+        return super().__torch_function__(func, types, args, kwargs or {})
+
+
+class Named(Tensor):
+    """Computes as any tensor does."""
+
+
+@pytest.mark.parametrize("kind", [nn.Parameter, Named])
+def test_weights_of_another_class_are_counted_where_they_compute_as_any(kind: type[Tensor]) -> None:
+    linear = nn.Linear(8, 2, bias=False)
+    linear.weight = nn.Parameter(torch.ones(2, 8).as_subclass(kind))
+    assert trace(nn.Sequential(linear), 8).macs == 3 * 8 * 2 * 8
+
+
+def test_weights_that_compute_in_ways_of_their_own_are_refused() -> None:
+    linear = nn.Linear(8, 2)
+    linear.weight = nn.Parameter(torch.ones(2, 8).as_subclass(Packed))
+    with pytest.raises(TraceError, match="weight is a Packed, a class of tensors") as caught:
+        trace(nn.Sequential(linear), 8)
+    assert caught.value.where == "0"
+
+
 @pytest.mark.filterwarnings("ignore:torch.quantize_per_tensor")
 def test_a_quantised_model_is_refused_with_the_way(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tracing, "CAN_COPY", False)

@@ -125,6 +125,16 @@ def test_repeated_rows_stand_in_series(tmp_path: Path) -> None:
     assert "model.2.1.conv.weight" in detector.state_dict()
 
 
+def test_repeats_stand_in_a_short_row_where_the_format_puts_them(tmp_path: Path) -> None:
+    """HGBlock's are behind k. Where a row ends before k they are its k, and the six layers stay."""
+    for repeats, k in ((5, ""), (4, ", 7")):
+        row = f"[2, {repeats}, HGBlock, [8, 32{k}]]"
+        text = TINY.replace("[2, 1, Conv, [32, 1, 1]]", row)
+        convolutions = build(write(tmp_path, text), device="meta").model[5].m
+        sizes = {layer.conv.kernel_size for layer in convolutions}
+        assert (len(convolutions), sizes) == ((4, {(7, 7)}) if k else (6, {(5, 5)}))
+
+
 def test_torch_blocks_stand_in_rows(tmp_path: Path) -> None:
     text = TINY.replace("[-1, 1, Conv, [16, 3, 2]]", "[-1, 1, nn.MaxPool2d, [3, 2, 1]]").replace(
         "[4, 1, Conv, [32, 1, 1]]", "[4, 1, nn.BatchNorm2d, []]"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import subprocess
@@ -13,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from detrbench.core.errors import UsageError
+from detrbench.counting.profiling import profile
 from detrbench.models.builder import build
 from detrbench.models.catalog import find_model
 from detrbench.models.model import File, Model, hashed
@@ -488,9 +490,60 @@ def test_a_module_of_anybodys_is_not_read_as_ours() -> None:
 
 def test_a_module_without_fuse_says_so() -> None:
     with pytest.raises(
-        UsageError, match=r"a Foreign cannot be fused: .*`fuse`\n.*NAME@fused=false"
+        UsageError, match=r"a Foreign cannot be fused: .*`fuse`, .*\n.*NAME@fused=false"
     ):
         described(Foreign(), "foreign").fused()
+
+
+class Normed(nn.Module):
+    """A convolution that feeds a batch norm alone, and one that does not."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.norm = nn.Conv2d(3, 8, 3, bias=False), nn.BatchNorm2d(8)
+        self.second, self.left = nn.Conv2d(8, 8, 1), nn.BatchNorm2d(8)
+        for each in (self.norm, self.left):
+            nn.init.uniform_(each.running_mean)
+            nn.init.uniform_(each.running_var, 0.5, 2)
+
+    def forward(self, images: Tensor, scale: float = 1.0) -> Tensor:
+        made = self.second(self.norm(self.first(images)).relu())
+        return (self.left(made) + made) * scale
+
+
+class Deployable(Normed):
+    def switch_to_deploy(self) -> None:
+        self.first = nn.utils.fusion.fuse_conv_bn_eval(self.first, self.norm)
+        self.norm = nn.Identity()  # type: ignore[assignment]
+
+
+IMAGES = torch.zeros(1, 3, 16, 16)
+
+
+@pytest.mark.parametrize(
+    "made",
+    [Normed(), (Normed(), IMAGES), (Normed(), (IMAGES, 2.0)), Deployable(), (Deployable(), IMAGES)],
+    ids=["module", "with images", "with more inputs", "deploys", "deploys, with images"],
+)
+def test_any_module_is_fused_where_a_convolution_alone_feeds_a_norm(made: object) -> None:
+    """Whether it comes in training mode, as a new module does, or not."""
+    built = described(made, "any")
+    module, images = copy.deepcopy(built.module).eval(), torch.rand(1, 3, 16, 16)
+    fused = built.fused()
+    norms = [path for path, each in fused.module.named_modules() if type(each) is nn.BatchNorm2d]
+    assert [path.rpartition(".")[2] for path in norms] == ["left"]
+    torch.testing.assert_close(fused.module(images), module(images), rtol=1e-4, atol=1e-4)
+    assert fused.notes[-1].startswith("fusing left 1 batch norm as they were, in ")
+
+
+def test_torchvisions_models_are_fused() -> None:
+    """A ResNet-18 has twenty batch norms, of 4,800 channels in all, and none is left: the two
+    parameters of each channel become the bias of its convolution."""
+    resnet = "torchvision.models:resnet18"
+    built, fused = profile([f"{resnet}@fused=false", resnet], imgsz=224, fuse=True).rows
+    assert built.metrics["params"] - fused.metrics["params"] == 4_800
+    assert built.metrics["flops"] == fused.metrics["flops"]
+    assert not fused.notes
 
 
 class Fusible(nn.Module):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -40,6 +42,9 @@ class HGBlock(nn.Module):
         cm: width of the `n` convolutions; c2: width of the output; k: their kernel size.
         lightconv: LightConv in place of Conv; shortcut: add the input where the widths agree.
     """
+
+    # The format puts a row's repeats behind k. In a row that ends before k, that is where k stands.
+    repeats_arg: ClassVar[int] = 3
 
     def __init__(
         self,

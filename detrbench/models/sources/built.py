@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
@@ -49,20 +49,16 @@ class Built:
         return self.module if isinstance(self.module, Detector) else None
 
     def fused(self) -> Built:
-        """With batch norms folded, by the module's own `fuse`, or by its parts' `switch_to_deploy`.
-        Raises UsageError where it has neither, or it fails."""
+        """With batch norms folded: by the module's own `fuse`; else by what its parts have of that
+        kind, and the rest where a convolution alone feeds them, if the outputs are the same.
+        Raises UsageError where there is nothing to fold, or it fails."""
         import torch
         from torch import nn
 
-        fuse: Any = getattr(self.module, "fuse", None)
-        if not callable(fuse):
-            fuse = self._switch_to_deploy()
-        if fuse is None:
-            raise UsageError(
-                f"a {type(self.module).__name__} cannot be fused: it has no method `fuse`",
-                where=self.title,
-                hint="Leave --fuse out, or write NAME@fused=false for this one.",
-            )
+        from detrbench.models.folding import fold_module
+
+        own: Any = getattr(self.module, "fuse", None)
+        fuse = own if callable(own) else partial(fold_module, self.module.eval(), self.images)
         try:
             with self.beside(), torch.random.fork_rng(devices=[]):
                 result = fuse()
@@ -72,25 +68,17 @@ class Built:
             raise UsageError(
                 f"fusing it failed: {type(error).__name__}: {error}", where=self.title
             ) from error
+        if result is None and not callable(own):
+            raise UsageError(
+                f"a {type(self.module).__name__} cannot be fused: it has no method `fuse`, and no "
+                "convolution of it feeds a batch norm alone",
+                where=self.title,
+                hint="Leave --fuse out, or write NAME@fused=false for this one.",
+            )
         module = result if isinstance(result, nn.Module) else self.module
         switched = result if isinstance(result, list) else getattr(module, "deployed", ())
         notes = (*self.notes, *_deployed_note(switched), *_unfolded_note(module))
         return dataclasses.replace(self, module=module.eval(), notes=notes)
-
-    def _switch_to_deploy(self) -> Callable[[], list[str]] | None:
-        """What calls the method of that name of its parts, and returns their classes; None where
-        none has it."""
-        import torch
-
-        from detrbench.models.folding import Foldable, that_fold_themselves
-
-        own = that_fold_themselves(self.module)
-        if not any(
-            hasattr(type(self.module.get_submodule(path)), "switch_to_deploy") for path in own
-        ):
-            return None
-        images = torch.empty(1, 3, 64, 64, device="meta") if self.images is None else self.images
-        return partial(Foldable({}, (images,), own).fold_own, self.module)
 
     def check_image_size(self, imgsz: tuple[int, int], batch: int) -> None:
         """Raises UsageError where it cannot take such images."""

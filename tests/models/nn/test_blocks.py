@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import pytest
 import torch
@@ -302,3 +303,10 @@ def _bilinear(grid: Tensor, x: float, y: float) -> Tensor:
 @pytest.mark.parametrize("name", ["nn.ReLU", "nn.Upsample"])
 def test_torch_blocks_resolve(name: str) -> None:
     assert resolve(name) is getattr(nn, name[3:])
+
+
+def test_the_readme_names_every_block() -> None:
+    readme = Path(__file__).parents[3].joinpath("README.md").read_text(encoding="utf-8")
+    _, _, named = readme.partition("and these blocks: ")
+    told = named.partition(".\n")[0].replace("\n", " ").replace("`", "").split(", ")
+    assert told == list(BLOCKS)
