@@ -2,8 +2,9 @@
 that do not depend on the images.
 
 Small parameters, buffers and constants keep their values beside their shapes, and so does what is
-computed of such alone: a decision that reads them is taken as for real. Whoever reads other values,
-and goes on when that fails, is remembered.
+computed of such alone: a decision that reads them is taken as for real. Of a large tensor that is
+one number throughout, such as a mask of ones, that number is kept. Whoever reads other values, and
+goes on when that fails, is remembered.
 """
 
 from __future__ import annotations
@@ -23,7 +24,18 @@ from detrbench.models.shapes import on_shapes
 MOST_ELEMENTS = 1024
 """Of a tensor whose values are kept: spatial shapes, flags, scales, not weights."""
 
+MOST_COMPUTED = 1 << 20
+"""Elements of what is computed to see whether it is one number throughout."""
+
 _VALUE = "_detrbench_value"
+
+_FILLED = {
+    getattr(torch.ops.aten, form.format(name)).default: number
+    for name, number in (("ones", 1), ("zeros", 0), ("full", None))
+    for form in ("{}", "new_{}", "{}_like")
+}
+"""Operators that make tensors of one number, and that number; None where it is their last
+argument."""
 
 _OF_VALUES = {torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape}
 """What shapes alone do not answer."""
@@ -58,7 +70,7 @@ class Known:
     def keep(self, result: Any, values: Any) -> None:
         """Remember the values of an operator's or a function's results."""
         for tensor, value in zip(tree_leaves(result), tree_leaves(values), strict=True):
-            if isinstance(tensor, Tensor) and value.shape == tensor.shape:
+            if isinstance(tensor, Tensor) and value is not None and value.shape == tensor.shape:
                 setattr(tensor, _VALUE, value)
 
     def spoil(self, tensors: Any) -> None:
@@ -70,7 +82,10 @@ class Known:
 
     def run(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """The result of one ATen operator on shapes, its values kept where they can be known."""
+        if func in _FILLED:
+            return self._filled(func, args, kwargs)
         known = self._knows_all(func, (args, kwargs))
+        known = known and not self._writes_into_one_number(func, args, kwargs)
         if known and _OF_VALUES & set(func.tags):
             with suppress(Exception):
                 return tree_map(self._shape_of, self._computed(func, args, kwargs))
@@ -80,12 +95,26 @@ class Known:
             if _OF_VALUES & set(func.tags):
                 self.missed(func.name().partition(".")[0].replace("::", "."))
             raise
-        if known and all(_is_small(leaf) for leaf in tree_leaves(result)):
+        if known and all(map(_is_computable, tree_leaves(result))):
             with suppress(Exception):
-                self.keep(result, self._computed(func, args, kwargs))
+                self.keep(result, tree_map(_in_little, self._computed(func, args, kwargs)))
                 return result
         if func._schema.is_mutable:
             self.spoil(_written(func, args, kwargs))
+        return result
+
+    def _writes_into_one_number(self, func: Any, args: Any, kwargs: Any) -> bool:
+        """Whether an operator changes in place what is kept as one number."""
+        written = tree_leaves(_written(func, args, kwargs)) if func._schema.is_mutable else []
+        return any(isinstance(t, Tensor) and _is_one_number(self.of(t)) for t in written)
+
+    def _filled(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        result = on_shapes(func, args, kwargs)
+        number = args[-1] if _FILLED[func] is None else _FILLED[func]
+        if isinstance(number, (bool, int, float)) and all(type(n) is int for n in result.shape):
+            with _disable_current_modes():
+                one = torch.full((), number, dtype=result.dtype).expand(result.shape)
+                self.keep(result, one.clone() if _is_small(result) else one)
         return result
 
     def _knows_all(self, func: Any, given: Any) -> bool:
@@ -126,10 +155,29 @@ def _is_real(tensor: Tensor) -> bool:
     return small and type(tensor).__name__ != "FakeTensor"
 
 
-def _is_small(leaf: Any) -> bool:
+def _is_small(leaf: Any, most: int = MOST_ELEMENTS) -> bool:
     if not isinstance(leaf, Tensor):
         return not isinstance(leaf, _SYMBOLS)
-    return all(type(side) is int for side in leaf.shape) and leaf.numel() <= MOST_ELEMENTS
+    return all(type(side) is int for side in leaf.shape) and leaf.numel() <= most
+
+
+def _is_computable(leaf: Any) -> bool:
+    return _is_small(leaf, MOST_COMPUTED)
+
+
+def _is_one_number(value: Tensor | None) -> bool:
+    """Whether it is kept as the one number that a large tensor is full of."""
+    return value is not None and value.numel() > 1 and not any(value.stride())
+
+
+def _in_little(leaf: Any) -> Any:
+    """A computed value as it is kept: whole where it is small, as its number where that is all
+    there is in it; None where it is not kept."""
+    if not isinstance(leaf, Tensor) or leaf.numel() <= MOST_ELEMENTS or _is_one_number(leaf):
+        return leaf
+    with _disable_current_modes():
+        first = leaf.flatten()[0]
+        return first.clone().expand(leaf.shape) if bool((leaf == first).all()) else None
 
 
 def _written(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Any]:

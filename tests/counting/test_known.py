@@ -60,6 +60,14 @@ ANSWERED: dict[str, Callable[[Tensor, Any], object]] = {
     "buffer": lambda _, model: model.ready,
     "parameter": lambda _, model: model.scale.item() > 0.5,
     "counted": lambda *_: torch.tensor([0, 1, 1]).sum() == 2,
+    # Large ones that are one number throughout.
+    "mask": lambda *_: torch.ones(1, 64, 64, dtype=torch.bool).all(),
+    "mask of a map": lambda x, _: nn.functional.interpolate(
+        torch.ones(1, 1, 64, 64), x.shape[2:]
+    ).all(),
+    "mask like a map": lambda *_: not torch.zeros_like(torch.empty(64, 64)).bool().any(),
+    "arithmetic": lambda *_: (torch.full((64, 64), 2.0) * 3 + torch.ones(64)).min() == 7,
+    "part": lambda *_: not torch.ones(64, 64).new_zeros(64, 64)[:, 1:].any(),
 }
 
 
@@ -93,11 +101,19 @@ def _spoils(features: Tensor, _: Any) -> bool:
     return bool(flags.sum() > 0)
 
 
+def _fills_a_part(*_: Any) -> bool:
+    """Of a large one that was one number."""
+    flags = torch.zeros(64, 64)
+    flags[1].fill_(1)
+    return bool(flags.sum() > 0)
+
+
 @pytest.mark.parametrize(
     "chosen",
     [
         _swallows,
         _spoils,
+        _fills_a_part,
         lambda x, _: torch.equal(x, x),
         lambda x, _: torch.allclose(x, x),
         lambda *_: torch.rand(()).item() < 0.5,
