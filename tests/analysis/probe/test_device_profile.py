@@ -26,23 +26,6 @@ from detrbench.timing.stop_rules import Plan
 from tests.analysis.probe.profiles import BUSY, ODD, PROFILE, SPOILT
 
 
-def test_this_machine_has_ceilings() -> None:
-    before = torch.get_num_threads()
-    found = probe_device(Execution(threads=1), budget_s=0.2)
-    assert torch.get_num_threads() == before
-    assert list(found.ceilings.each) == list(KINDS)
-    for one in found.ceilings.each.values():
-        assert 0 < one.low <= one.value <= one.high
-        assert one.source
-    # Nothing that computes does so at less than 0.1 GFLOP/s, streams at less than 0.1 GB/s or
-    # launches in less than ten nanoseconds.
-    assert found.ceilings["convolution"] > 1e8
-    assert found.ceilings["memory"] > 1e8
-    assert 1e-8 < found.ceilings["dispatch"] < 1e-2
-    assert found.settings["threads"] == 1
-    assert found.settings["memory_format"] == "contiguous"
-
-
 class Scripted:
     """A reader of counters: each pair of readings says what others used meanwhile, in seconds."""
 
@@ -53,13 +36,19 @@ class Scripted:
         return Counters(0.0, next(self._busy), 0.0, 0, 0.0, 0)
 
 
-def test_a_profile_keeps_the_ledger_of_its_rounds_and_what_that_says(
+def test_this_machine_has_ceilings_and_the_profile_keeps_how_quiet_it_was(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    """One test, for the probes' first calls take long."""
     read = Scripted(1e6, 1e6)
     ledger = lambda _: Ledger(read=read, root=tmp_path)  # noqa: E731
     monkeypatch.setattr("detrbench.timing.opened.open_ledger", ledger)
+    before = torch.get_num_threads()
     found = probe_device(Execution(threads=1), budget_s=0.2, wait=lambda _: None)
+    assert torch.get_num_threads() == before
+    check_ceilings(found)
+    assert found.settings["threads"] == 1
+    assert found.settings["memory_format"] == "contiguous"
     assert found.ledger is not None
     assert found.ledger["foreign_cpu_s"] == 1e6
     assert found.timed_s > 0
@@ -67,6 +56,18 @@ def test_a_profile_keeps_the_ledger_of_its_rounds_and_what_that_says(
     assert not found.quiet
     found.save(tmp_path / "device.json")
     assert DeviceProfile.load(tmp_path / "device.json") == found
+
+
+def check_ceilings(found: DeviceProfile) -> None:
+    assert list(found.ceilings.each) == list(KINDS)
+    for one in found.ceilings.each.values():
+        assert 0 < one.low <= one.value <= one.high
+        assert one.source
+    # Nothing that computes does so at less than 0.1 GFLOP/s, streams at less than 0.1 GB/s or
+    # launches in less than ten nanoseconds.
+    assert found.ceilings["convolution"] > 1e8
+    assert found.ceilings["memory"] > 1e8
+    assert 1e-8 < found.ceilings["dispatch"] < 1e-2
 
 
 class Trials:
