@@ -6,6 +6,7 @@ import json
 import sys
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -55,8 +56,25 @@ def test_a_whole_experiment_is_kept_summed_up_and_gone_on_with(
     assert second["protocol"][:2] == first["protocol"]
     assert [len(second[name]) for name in ("protocol", "sequential", "injected")] == [3, 3, 2]
     printed = capsys.readouterr().out
-    assert "0 of 3 A/A comparisons are false alarms: met" in printed
+    assert "0 of 3 verdicts on equal models are false (3 EQUIVALENT): met" in printed
     assert "5.0% more work, load off: found in 2 of 2, median +5.0%" in printed
+
+
+def test_a_false_verdict_is_one_that_detrbench_would_give(experiment: ModuleType) -> None:
+    """An interval beside 0 that is no verdict, of two processes or within the margin, is none."""
+
+    def trial(*log_ratios: float) -> dict[str, Any]:
+        return {"log_ratio": log_ratios[0], "low": 0.01, "high": 0.06, "seconds": 1.0,
+                "processes": len(log_ratios), "log_ratios": list(log_ratios)}  # fmt: skip
+
+    settings = {"model": "a", "imgsz": 64, "load": 0}
+    kept = {"settings": settings, "sequential": [], "injected": []}
+    few, small = trial(0.035, 0.036), trial(*[0.012, 0.011] * 3)
+    printed = experiment.summary({**kept, "protocol": [few, small]})
+    assert "0 of 2 verdicts on equal models are false (1 TOO FEW, 1 EQUIVALENT): met" in printed
+    assert "2 of 2" in printed, "and both intervals are beside 0"
+    printed = experiment.summary({**kept, "protocol": [few, trial(*[0.05, 0.051] * 3)]})
+    assert "1 of 2 verdicts on equal models are false (1 TOO FEW, 1 SLOWER): missed" in printed
 
 
 def test_fewer_sequential_comparisons_and_budgets_from_the_naive_script(
