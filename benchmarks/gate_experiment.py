@@ -53,7 +53,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--imgsz", type=int, default=320)
     parser.add_argument("--trials", type=int, default=40, help="with nothing changed")
     parser.add_argument("--slower", type=int, default=10, help="with a slower neck")
-    parser.add_argument("--budget", type=float, default=45.0, help="seconds of a trial")
+    parser.add_argument("--budget", type=float, default=100.0, help="seconds of all its runs")
     parser.add_argument("--limit", default="5%", help="--max-latency-increase")
     return arguments(parser)
 
