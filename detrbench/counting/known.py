@@ -9,6 +9,7 @@ goes on when that fails, is remembered.
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
@@ -59,13 +60,25 @@ class Known:
         # Storages of kept values that are no longer those of the tensors: alive, for addresses of
         # dead ones are given to others.
         self._spoiled: dict[int, Any] = {}
+        # Memory of tensors that something unknown was written into, as long as it lives: whoever
+        # looks at it in other ways does not know it either.
+        self._unknown: dict[int, weakref.ref[Any]] = {}
 
     def of(self, tensor: Tensor) -> Tensor | None:
         """The values of a tensor, where they are known."""
         value: Tensor | None = getattr(tensor, _VALUE, None)
         if value is None or value.untyped_storage()._cdata in self._spoiled:
             return None
+        if tensor.untyped_storage()._cdata in self._unknown:
+            return None
         return value if value.shape == tensor.shape and value.dtype == tensor.dtype else None
+
+    def read(self, tensor: Any, *, shared: bool) -> Tensor | None:
+        """The values of a tensor for somebody who reads them, and who may write into what is
+        `shared` with him; None where they are not known."""
+        if not isinstance(tensor, Tensor) or (shared and not self._has_its_own(tensor)):
+            return None
+        return self.of(tensor)
 
     def keep(self, result: Any, values: Any) -> None:
         """Remember the values of an operator's or a function's results."""
@@ -76,16 +89,23 @@ class Known:
     def spoil(self, tensors: Any) -> None:
         """Something unknown is written into these, and into all that share their memory."""
         for tensor in tree_leaves(tensors):
-            if isinstance(tensor, Tensor) and (value := self.of(tensor)) is not None:
+            if not isinstance(tensor, Tensor) or tensor.layout is not torch.strided:
+                continue
+            if (value := self.of(tensor)) is not None:
                 storage = value.untyped_storage()
                 self._spoiled[storage._cdata] = storage
+            self._lose(tensor.untyped_storage())
+
+    def _lose(self, storage: Any) -> None:
+        address, unknown = storage._cdata, self._unknown
+        unknown[address] = weakref.ref(storage, lambda _: unknown.pop(address, None))
 
     def run(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """The result of one ATen operator on shapes, its values kept where they can be known."""
         if func in _FILLED:
             return self._filled(func, args, kwargs)
         known = self._knows_all(func, (args, kwargs))
-        known = known and not self._writes_into_one_number(func, args, kwargs)
+        known = known and not self._writes_into_less(func, args, kwargs)
         if known and _OF_VALUES & set(func.tags):
             with suppress(Exception):
                 return tree_map(self._shape_of, self._computed(func, args, kwargs))
@@ -97,16 +117,25 @@ class Known:
             raise
         if known and all(map(_is_computable, tree_leaves(result))):
             with suppress(Exception):
-                self.keep(result, tree_map(_in_little, self._computed(func, args, kwargs)))
+                values = self._computed(func, args, kwargs)
+                self.keep(result, values if _looks(func) else tree_map(_in_little, values))
                 return result
         if func._schema.is_mutable:
             self.spoil(_written(func, args, kwargs))
         return result
 
-    def _writes_into_one_number(self, func: Any, args: Any, kwargs: Any) -> bool:
-        """Whether an operator changes in place what is kept as one number."""
+    def _writes_into_less(self, func: Any, args: Any, kwargs: Any) -> bool:
+        """Whether an operator changes in place what is kept in less memory than it has, as one
+        number for all, or a part of that, be it a single element."""
         written = tree_leaves(_written(func, args, kwargs)) if func._schema.is_mutable else []
-        return any(isinstance(t, Tensor) and _is_one_number(self.of(t)) for t in written)
+        return any(isinstance(t, Tensor) and not self._has_its_own(t) for t in written)
+
+    def _has_its_own(self, tensor: Tensor) -> bool:
+        """Whether each element that its memory has room for has a place among the values, too."""
+        value = self.of(tensor)
+        return value is None or (
+            value.untyped_storage().nbytes() >= tensor.untyped_storage().nbytes()
+        )
 
     def _filled(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         result = on_shapes(func, args, kwargs)
@@ -180,6 +209,11 @@ def _in_little(leaf: Any) -> Any:
         return first.clone().expand(leaf.shape) if bool((leaf == first).all()) else None
 
 
+def _looks(func: Any) -> bool:
+    """Whether its results are what it was given, seen in another way, and change with it."""
+    return any(each.alias_info is not None for each in func._schema.returns)
+
+
 def _written(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Any]:
     written = []
     for index, argument in enumerate(func._schema.arguments):
@@ -204,6 +238,15 @@ _READERS = {
     *(Tensor.tolist, Tensor.numpy, Tensor.__array__, Tensor.item, Tensor.__bool__),
     *(Tensor.__int__, Tensor.__float__, Tensor.__index__, Tensor.__complex__),
 }
+
+_SHARED: set[Any] = {Tensor.numpy, Tensor.__array__}
+"""Readers that hand out the memory itself: what is written into either is in both."""
+
+_OPENED = {Tensor.untyped_storage, Tensor.storage, Tensor.__dlpack__}
+"""What lets somebody write where no operator is seen."""
+
+_BY_ELEMENT = {Tensor.apply_, Tensor.map_, Tensor.map2_}
+"""What calls Python for each element, and writes what that returns."""
 
 _ON_PROCESSOR = {"cpu", torch.device("cpu"), torch.device("cpu", 0)}
 
@@ -231,6 +274,10 @@ class Answers(TorchFunctionMode):
             func, kwargs = Tensor.to, {"device": self.known.device, **kwargs}
         if func in _READERS:
             return self._read(func, args, kwargs)
+        if func in _OPENED or func in _BY_ELEMENT:
+            self.known.spoil(args[0])
+        if func in _BY_ELEMENT and _has_shape_only(args[0]):
+            return args[0]
         if self.known.device != "cpu":
             args, kwargs = self._moved(func, args, kwargs)
         result = func(*args, **kwargs)
@@ -250,10 +297,10 @@ class Answers(TorchFunctionMode):
         return args, kwargs
 
     def _read(self, func: Any, args: Any, kwargs: Any) -> Any:
-        value = self.known.of(args[0]) if isinstance(args[0], Tensor) else None
+        value = self.known.read(args[0], shared=func in _SHARED)
         if value is not None:
             with _disable_current_modes():
-                return func(value.clone(), *args[1:], **kwargs)
+                return func(value, *args[1:], **kwargs)
         try:
             return func(*args, **kwargs)
         except Exception:

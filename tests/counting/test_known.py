@@ -57,6 +57,8 @@ ANSWERED: dict[str, Callable[[Tensor, Any], object]] = {
     "computed": lambda *_: int(torch.log2(torch.arange(9)[-1].float())) == 3,
     "list": lambda *_: torch.tensor([1, -1]).tolist() == [1, -1],
     "written": lambda *_: torch.zeros(2).fill_(3).sum().item() == 6,
+    "written by numpy": lambda *_: _written_by_numpy().sum() == 1,
+    "written under a view": lambda *_: not _written_under_a_view().all(),
     "buffer": lambda _, model: model.ready,
     "parameter": lambda _, model: model.scale.item() > 0.5,
     "counted": lambda *_: torch.tensor([0, 1, 1]).sum() == 2,
@@ -69,6 +71,19 @@ ANSWERED: dict[str, Callable[[Tensor, Any], object]] = {
     "arithmetic": lambda *_: (torch.full((64, 64), 2.0) * 3 + torch.ones(64)).min() == 7,
     "part": lambda *_: not torch.ones(64, 64).new_zeros(64, 64)[:, 1:].any(),
 }
+
+
+def _written_by_numpy() -> Tensor:
+    flags = torch.zeros(8)
+    flags.numpy()[3] = 1
+    return flags
+
+
+def _written_under_a_view() -> Tensor:
+    row = torch.ones(1, 64)
+    rows = row.expand(64, 64)
+    row[0, 3] = 0
+    return rows
 
 
 @pytest.mark.parametrize("name", ANSWERED)
@@ -108,12 +123,48 @@ def _fills_a_part(*_: Any) -> bool:
     return bool(flags.sum() > 0)
 
 
+def _fills_an_element(*_: Any) -> bool:
+    flags = torch.ones(64, 64)
+    flags[0, 0] = 0
+    return not flags.any()
+
+
+def _writes_through(view: Callable[[Tensor], Tensor]) -> Callable[[Tensor, Any], object]:
+    """Into a tensor that is seen in a way in which its values cannot be."""
+
+    def chosen(*_: Any) -> bool:
+        flags = torch.zeros(64, 64, dtype=torch.complex64)
+        view(flags).zero_().add_(1)
+        return bool(flags.real.any())
+
+    return chosen
+
+
+def _opens_its_memory(*_: Any) -> bool:
+    flags = torch.ones(8)
+    flags.untyped_storage().fill_(0)
+    return bool(flags.all())
+
+
+def _writes_by_element(*_: Any) -> bool:
+    flags = torch.ones(8)
+    flags.apply_(lambda _: 0)
+    return bool(flags.all())
+
+
 @pytest.mark.parametrize(
     "chosen",
     [
         _swallows,
         _spoils,
         _fills_a_part,
+        _fills_an_element,
+        _writes_through(lambda x: x.as_strided((2,), (1,))),
+        _writes_through(lambda x: x.real),
+        _writes_through(lambda x: x.view(torch.complex128)),
+        _writes_through(lambda x: nn.Parameter(x).data),
+        _opens_its_memory,
+        _writes_by_element,
         lambda x, _: torch.equal(x, x),
         lambda x, _: torch.allclose(x, x),
         lambda *_: torch.rand(()).item() < 0.5,
