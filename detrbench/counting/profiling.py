@@ -101,7 +101,7 @@ def build_to_count(case: Case, module: Made | None = None) -> Built:
     if module is not None:
         built = replace(built, module=copy.deepcopy(built.module))
     with ShapesOnly():
-        return built.fused()
+        return built.fused(case.execution.imgsz)
 
 
 def trace_case(case: Case, built: Built | None = None) -> Trace:

@@ -66,7 +66,7 @@ def reconcile(case: Case, progress: Progress = lambda text, phase: None) -> Reco
             components.setdefault(part, {})[name] = macs
     real = build_model(case.model)
     how = case.execution
-    real = real.fused() if how.fused else real
+    real = real.fused(how.imgsz) if how.fused else real
     counted, missing = [], {}
     for name in COUNTERS:
         progress(f"running {name}", "running the counters")

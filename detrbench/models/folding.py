@@ -18,13 +18,16 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
+from detrbench.core.errors import UsageError, told
+from detrbench.models.outputs import tensors
 from detrbench.models.signatures import required
 
 # Exact types: a class derived from one of them may compute something else.
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 _NORMALISATIONS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 _MARK = "_detrbench_convolution"
-_TOLERANCE = 1e-3  # of the largest output, in float32: far above rounding, far below a mistake
+_TOLERANCES = {torch.float16: 2e-2, torch.bfloat16: 1e-1}
+_TOLERANCE = 1e-3  # of the largest output, in others: far above rounding, far below a mistake
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,8 @@ class Foldable:
     own: tuple[str, ...] = ()
 
     def fold_own(self, module: nn.Module) -> list[str]:
-        """Let what folds itself do so, once. Returns the class of each that switched to deploy.
+        """Let what folds itself do so, once; what it returns in its place, as the `fuse` of many a
+        backbone does, stands there then. Returns the class of each that switched to deploy.
 
         Raises ValueError where the module computes something else afterwards: it is compared where
         it takes these inputs, by shapes alone where it has no values.
@@ -58,7 +62,9 @@ class Foldable:
             if each is None or {*each.state_dict()} != as_built:
                 continue  # what it stands in has done it
             with _where(each):
-                own_method(each)()
+                made = own_method(each)()
+            if path and isinstance(made, nn.Module) and made is not each:
+                module.set_submodule(path, made.train(each.training))
             if not hasattr(type(each), "fuse"):
                 switched.append(type(each).__name__)
         if before is not None and not _are_same(before, _outputs(module, inputs)):
@@ -114,10 +120,13 @@ def _where(module: nn.Module) -> AbstractContextManager[Any]:
     return nullcontext() if tensor is None else tensor.device
 
 
-def own_method(module: nn.Module) -> Any:
+_OWN_METHODS = ("fuse", "switch_to_deploy")
+
+
+def own_method(module: nn.Module, names: Sequence[str] = _OWN_METHODS) -> Any:
     """The method by which a module folds itself, by either name that is used for it; None where it
     has none. A layer of that name is none, nor is a method that wants to be given something."""
-    for name in ("fuse", "switch_to_deploy"):
+    for name in names:
         method = getattr(type(module), name, None)
         if callable(method) and required(method) <= 1:
             return getattr(module, name)
@@ -129,6 +138,12 @@ def that_fold_themselves(module: nn.Module) -> tuple[str, ...]:
     return tuple(p for p, each in module.named_modules() if own_method(each))
 
 
+def of_other_classes(module: nn.Module) -> list[str]:
+    """The classes of batch normalisations in a module that are not torch's plain ones."""
+    kinds = (type(module.get_submodule(path)) for path in unfolded(module))
+    return sorted({kind.__name__ for kind in kinds if kind not in _NORMALISATIONS})
+
+
 def unfolded(module: nn.Module) -> list[str]:
     """The paths of the batch normalisations in a module, whatever their class."""
     kind = nn.modules.batchnorm._BatchNorm
@@ -136,7 +151,7 @@ def unfolded(module: nn.Module) -> list[str]:
 
 
 def _outputs(module: nn.Module, inputs: Any) -> list[Tensor]:
-    """Of the same inputs each time, with values where the module has them."""
+    """Of the same inputs and the same chance each time, with values where the module has them."""
     tensor = next(module.parameters(), torch.empty(0, device="meta"))
     generator = torch.Generator().manual_seed(0)
 
@@ -146,8 +161,9 @@ def _outputs(module: nn.Module, inputs: Any) -> list[Tensor]:
         values = torch.rand(shape.shape, generator=generator)
         return values.to(tensor.device, tensor.dtype)
 
-    with torch.no_grad():
-        return [t.clone() for t in tree_leaves(module(*tree_map(filled, inputs)))]
+    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(0)
+        return [t.clone() for t in tensors(module(*tree_map(filled, inputs)))]
 
 
 def _are_same(before: Sequence[Tensor], after: Sequence[Tensor]) -> bool:
@@ -159,27 +175,33 @@ def _is_same(before: Tensor, after: Tensor) -> bool:
         return False
     if before.is_meta:
         return True
-    difference = (before - after).abs().max()
-    return bool(difference <= _TOLERANCE * before.abs().max())
+    if not before.numel():
+        return True
+    kind = torch.complex128 if before.is_complex() else torch.float64
+    was, now = (each.to(kind).nan_to_num() for each in (before, after))
+    tolerance = _TOLERANCES.get(before.dtype, _TOLERANCE)
+    return bool((was - now).abs().max() <= tolerance * was.abs().max())
 
 
 # --- modules from anywhere ---------------------------------------------------------------------
 
-_SIDES = (224, 640)
-"""Of square images that a module is tried with which has no example of its own."""
+_SIZES = ((224, 224), (640, 640))
+"""Of images that a module is tried with which has no example of its own."""
 
 
-def fold_module(module: nn.Module, images: Tensor | None = None) -> list[str] | None:
+def fold_module(
+    module: nn.Module, images: Tensor | None = None, imgsz: tuple[int, int] = _SIZES[-1]
+) -> list[str] | None:
     """Fold what can be folded in a module in evaluation mode, in place. Returns the class of each
     part that switched to deploy; None where there is nothing to fold.
 
     Args:
-        images: an example of its input; without, images of the usual sizes are tried.
+        images: an example of its input; without, images of 224 pixels and of `imgsz` are tried.
 
-    Raises ValueError where it computes something else afterwards, and what the module raises where
-    it takes no such images.
+    Raises ValueError where it computes something else afterwards, UsageError where it takes no
+    such images.
     """
-    foldable = _foldable_in(module, images)
+    foldable = _foldable_in(module, images, imgsz)
     if foldable is None:
         return None
     switched = foldable.fold_own(module)
@@ -190,17 +212,28 @@ def fold_module(module: nn.Module, images: Tensor | None = None) -> list[str] | 
     return switched
 
 
-def _foldable_in(module: nn.Module, images: Tensor | None) -> Foldable | None:
+def _foldable_in(
+    module: nn.Module, images: Tensor | None, imgsz: tuple[int, int]
+) -> Foldable | None:
     norms = any(type(each) in _NORMALISATIONS for each in module.modules())
     if not norms and not that_fold_themselves(module):
         return None
     like = next(module.parameters(), torch.empty(0))
-    tried = [images] if images is not None else [like.new_zeros(1, 3, s, s) for s in _SIDES]
+    sizes = dict.fromkeys((_SIZES[0], imgsz))
+    tried = [images] if images is not None else [like.new_zeros(1, 3, *size) for size in sizes]
     with torch.no_grad():
         for each in tried[:-1]:
             with suppress(Exception):
                 return run_to_fold(module, each)[1]
-        return run_to_fold(module, tried[-1])[1]
+        try:
+            return run_to_fold(module, tried[-1])[1]
+        except Exception as error:  # the user's code, which may fail in any way
+            raise UsageError(
+                "fusing follows one call, to see what feeds its batch norms, and that failed on "
+                f"images of shape {tuple(tried[-1].shape)}: {told(error)}",
+                where=type(module).__name__,
+                hint="Give --imgsz, or return (module, example inputs).",
+            ) from error
 
 
 # --- which they are ----------------------------------------------------------------------------
@@ -279,7 +312,7 @@ def run_to_fold(module: nn.Module, *inputs: Any) -> tuple[Any, Foldable | None]:
         return module(*inputs), Foldable({}, inputs, own) if own else None
     with _watched(module) as seen:
         output = module(*inputs)
-    returned = {getattr(each, _MARK, None) for each in tree_leaves(output)}
+    returned = {getattr(each, _MARK, None) for each in tensors(output)}
     named = dict(module.named_modules())
     pairs = {
         convolution: normalisation

@@ -7,15 +7,15 @@ outputs are compared given the same selected queries.
 
 from __future__ import annotations
 
-import dataclasses
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from detrbench.core.errors import DetrbenchError
+from detrbench.models.outputs import tensors
 
 TOLERANCES = {"float32": 1e-4, "tf32": 2e-2, "float16": 2e-2, "bfloat16": 1e-1}
 """Largest deviation that a number format excuses; see `deviation`.
@@ -103,25 +103,3 @@ def check_finite(output: object) -> None:
             raise DetrbenchError(
                 f"output {index} ({shape}) has {broken} values that are NaN or infinite"
             )
-
-
-def tensors(output: object) -> Iterator[Tensor]:
-    """Every tensor in nested tuples, lists, mappings, dataclasses and other plain objects, in
-    order, each object once."""
-    yield from _tensors(output, set())
-
-
-def _tensors(value: object, seen: set[int]) -> Iterator[Tensor]:
-    if isinstance(value, Tensor):
-        yield value
-        return
-    held = getattr(value, "__dict__", {})
-    if isinstance(value, (nn.Module, type)) or id(value) in seen:
-        return
-    seen.add(id(value))
-    if isinstance(value, Mapping):
-        held = value
-    elif dataclasses.is_dataclass(value):  # those with slots have no __dict__
-        held = {each.name: getattr(value, each.name) for each in dataclasses.fields(value)}
-    for each in value if isinstance(value, (list, tuple)) else list(held.values()):
-        yield from _tensors(each, seen)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from detrbench.core.errors import DetrbenchError
+from detrbench.models.outputs import tensors
 from detrbench.reports.case import Execution
 from detrbench.runtimes.agreement import (
     TOLERANCES,
@@ -17,7 +18,6 @@ from detrbench.runtimes.agreement import (
     check_finite,
     given,
     observed,
-    tensors,
 )
 from detrbench.runtimes.clocks import Clock
 from detrbench.runtimes.devices import Device

@@ -36,7 +36,7 @@ def build_case(case: Case, built: Built | None = None) -> Built:
     """
     built = built or build_model(case.model)
     built.check_image_size(case.execution.imgsz, case.execution.batch)
-    return built.fused() if case.execution.fused else built
+    return built.fused(case.execution.imgsz) if case.execution.fused else built
 
 
 @lru_cache(maxsize=4)

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import hashlib
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+import torchvision
 from torch import Tensor, nn
 
 from detrbench.core.errors import UsageError
 from detrbench.counting.profiling import profile
 from detrbench.models.builder import build
 from detrbench.models.catalog import find_model
+from detrbench.models.folding import unfolded
 from detrbench.models.model import File, Model, hashed
 from detrbench.models.sources import build_model, resolve, source_of
 from detrbench.models.sources.built import Built, described
@@ -534,6 +539,96 @@ def test_any_module_is_fused_where_a_convolution_alone_feeds_a_norm(made: object
     assert [path.rpartition(".")[2] for path in norms] == ["left"]
     torch.testing.assert_close(fused.module(images), module(images), rtol=1e-4, atol=1e-4)
     assert fused.notes[-1].startswith("fusing left 1 batch norm as they were, in ")
+
+
+@dataclasses.dataclass
+class Returned:
+    maps: object
+    count: int = 1
+
+
+@pytest.mark.parametrize(
+    "returns",
+    [
+        lambda made: Returned(made),
+        lambda made: {"maps": made, "count": 1, "name": None},
+        lambda made: made > 0,
+        lambda made: made[:0],
+        lambda made: made - torch.inf,
+        lambda made: made + torch.rand(1),
+    ],
+    ids=["dataclass", "not tensors alone", "flags", "empty", "infinite", "by chance"],
+)
+def test_whatever_a_module_returns_is_compared(returns: Callable[[Tensor], object]) -> None:
+    class Returns(Normed):
+        def forward(self, images: Tensor, scale: float = 1.0) -> Any:
+            return returns(super().forward(images, scale))
+
+    assert unfolded(described(Returns(), "any").fused().module) == ["left"]
+
+
+def test_a_map_returned_in_a_dataclass_is_left() -> None:
+    class Returns(Normed):
+        def forward(self, images: Tensor, scale: float = 1.0) -> Any:
+            made = self.first(images)
+            return Returned((made, self.norm(made)))
+
+    with pytest.raises(UsageError, match="cannot be fused"):
+        described(Returns(), "any").fused()
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_is_compared_as_it_rounds(dtype: torch.dtype) -> None:
+    module = torchvision.models.resnet18().to(dtype)
+    assert unfolded(described(module, "any").fused().module) == []
+
+
+def test_a_fuse_that_wants_arguments_or_is_a_layer_folds_nothing() -> None:
+    class Joins(Normed):
+        def fuse(self, first: Tensor, second: Tensor) -> Tensor:
+            return first + second
+
+    class Layered(Normed):
+        def __init__(self) -> None:
+            super().__init__()
+            self.fuse = nn.Conv2d(8, 8, 1)
+
+    for module in (Joins(), Layered()):
+        assert unfolded(described(module, "any").fused().module) == ["left"]
+
+
+def test_what_fuse_returns_stands_in_its_place() -> None:
+    """As in LeViT, RepViT and their like."""
+
+    class Normalised(nn.Sequential):
+        def fuse(self) -> nn.Module:
+            first, second = self
+            return nn.utils.fusion.fuse_conv_bn_eval(first, second)
+
+    module = nn.Sequential(Normalised(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)), nn.ReLU())
+    fused = described(module, "any").fused()
+    assert [type(each) for each in fused.module] == [nn.Conv2d, nn.ReLU]  # type: ignore[attr-defined]
+    assert not fused.notes
+
+
+def test_images_of_the_size_that_is_asked_for_are_tried() -> None:
+    def module() -> nn.Module:
+        conv, norm = nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4)
+        return nn.Sequential(conv, norm, nn.Flatten(), nn.Linear(4 * 32 * 48, 2))
+
+    assert unfolded(described(module(), "any").fused((32, 48)).module) == []
+    with pytest.raises(UsageError, match=r"shape \(1, 3, 640, 640\)[\s\S]*Give --imgsz, or return"):
+        described(module(), "any").fused()
+
+
+def test_norms_of_another_class_are_named() -> None:
+    class WithActivation(nn.BatchNorm2d):
+        def forward(self, input: Tensor) -> Tensor:
+            return super().forward(input).relu()
+
+    module = nn.Sequential(nn.Conv2d(3, 4, 1), WithActivation(4), nn.BatchNorm2d(4))
+    with pytest.raises(UsageError, match="torch's own, not a WithActivation"):
+        described(module, "any").fused()
 
 
 def test_torchvisions_models_are_fused() -> None:

@@ -8,9 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from detrbench.core.errors import DetrbenchError
+from detrbench.models.outputs import tensors
 from detrbench.reports.case import Execution
 from detrbench.runtimes import open_runtime
-from detrbench.runtimes.agreement import TOLERANCES, check_agreement, deviation, tensors
+from detrbench.runtimes.agreement import TOLERANCES, check_agreement, deviation
 from detrbench.runtimes.images import natural_images
 from tests.runtimes.small import SmallDetector
 

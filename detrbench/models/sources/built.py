@@ -48,17 +48,18 @@ class Built:
 
         return self.module if isinstance(self.module, Detector) else None
 
-    def fused(self) -> Built:
-        """With batch norms folded: by the module's own `fuse`; else by what its parts have of that
-        kind, and the rest where a convolution alone feeds them, if the outputs are the same.
+    def fused(self, imgsz: tuple[int, int] = (640, 640)) -> Built:
+        """With batch norms folded: by the module's own `fuse`, if it takes nothing; else by what
+        its parts have of that kind, and the rest where a convolution alone feeds them, if the
+        outputs are the same. `imgsz` are images that it takes, unless it has its own example.
         Raises UsageError where there is nothing to fold, or it fails."""
         import torch
         from torch import nn
 
-        from detrbench.models.folding import fold_module
+        from detrbench.models.folding import fold_module, of_other_classes, own_method
 
-        own: Any = getattr(self.module, "fuse", None)
-        fuse = own if callable(own) else partial(fold_module, self.module.eval(), self.images)
+        own = own_method(self.module, ["fuse"])
+        fuse = own or partial(fold_module, self.module.eval(), self.images, imgsz)
         try:
             with self.beside(), torch.random.fork_rng(devices=[]):
                 result = fuse()
@@ -68,10 +69,12 @@ class Built:
             raise UsageError(
                 f"fusing it failed: {type(error).__name__}: {error}", where=self.title
             ) from error
-        if result is None and not callable(own):
+        if result is None and not own:
+            others = " or ".join(of_other_classes(self.module))
             raise UsageError(
                 f"a {type(self.module).__name__} cannot be fused: it has no method `fuse`, and no "
-                "convolution of it feeds a batch norm alone",
+                "convolution of it feeds a batch norm alone"
+                + (f" that is torch's own, not a {others}" if others else ""),
                 where=self.title,
                 hint="Leave --fuse out, or write NAME@fused=false for this one.",
             )
