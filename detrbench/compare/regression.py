@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from detrbench.compare.gate import Check, GateResult, Outcome, Policy, gate
-from detrbench.compare.gate.paired import CONFIRMATION, paired_checks, undecided
+from detrbench.compare.gate.paired import paired_checks, undecided
 from detrbench.compare.gate.rows import TIME
 from detrbench.compare.gate.times import Known
 from detrbench.compare.revisions import Revision, file_of, unpacked
@@ -32,7 +32,7 @@ from detrbench.models.model import Model
 from detrbench.models.sources import resolve
 from detrbench.models.sources.onnx import is_graph
 from detrbench.reports.case import Case
-from detrbench.reports.comparison import Comparison, Side
+from detrbench.reports.comparison import CONFIRMATION, Comparison, Side
 from detrbench.reports.merge import join
 from detrbench.reports.report import Report, Result
 from detrbench.reports.verdicts import LEAST_PROCESSES

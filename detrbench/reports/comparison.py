@@ -10,6 +10,9 @@ from typing import Any, Protocol
 from detrbench.core.units import is_finite
 from detrbench.reports.case import Case
 
+CONFIRMATION = "confirmation"
+"""The setting that tells further runs' rows from the first one's: which run it is."""
+
 OF_THE_MODEL = frozenset({"nc", "scale"})
 """Settings that models side by side may each have their own of."""
 
@@ -39,11 +42,13 @@ class Side:
     case: Case | None = None
 
     def is_of(self, row: Row) -> bool:
-        """Whether `row` is of this case."""
+        """Whether `row` is of this case, and of the same run of it."""
         known = None not in (self.case, row.case)
+        runs = (self.settings.get(CONFIRMATION), row.settings.get(CONFIRMATION))
         return (
             self.model == row.model
             and (self.case == row.case or not known)
+            and (self.case is None or runs[0] == runs[1])
             and self.settings.items() <= row.settings.items()
         )
 

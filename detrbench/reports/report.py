@@ -24,7 +24,7 @@ from detrbench.core.units import column_name, is_finite, parse_imgsz, show_imgsz
 from detrbench.core.visible import visible_json
 from detrbench.reports import VIEWS
 from detrbench.reports.case import Case
-from detrbench.reports.comparison import OF_THE_MODEL, Comparison
+from detrbench.reports.comparison import CONFIRMATION, OF_THE_MODEL, Comparison
 from detrbench.reports.metrics import METRICS, metric
 from detrbench.reports.schemas import first_problem
 from detrbench.reports.soundness import contradictions
@@ -272,7 +272,7 @@ class Report:
         if one.case is None or row.case is None:
             return not differing - OF_THE_MODEL
         same = one.case.execution.workload == row.case.execution.workload
-        return same and "confirmation" not in differing
+        return same and CONFIRMATION not in differing
 
     def _judged(self, row: Result) -> dict[str, Any]:
         """The comparison that `row` is the subject of; None where it is of none."""

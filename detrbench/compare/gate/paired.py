@@ -19,12 +19,9 @@ from detrbench.compare.gate.rows import TIME
 from detrbench.compare.gate.times import Known, doubts_about, time_check, too_few
 from detrbench.core.stats import Interval, mean_interval
 from detrbench.core.units import show_change
-from detrbench.reports.comparison import Comparison, Side
+from detrbench.reports.comparison import CONFIRMATION, Comparison, Side
 from detrbench.reports.report import Report, Result
 from detrbench.reports.verdicts import LEAST_PROCESSES
-
-CONFIRMATION = "confirmation"
-"""The setting that tells further runs' comparisons from the first one's: which run it is."""
 
 MOST_RUNS = 3
 """Of one model. The first look may err in 5 %, half of it to either side, and both others in half

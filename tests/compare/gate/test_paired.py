@@ -9,10 +9,10 @@ from collections.abc import Sequence
 import pytest
 
 from detrbench.compare.gate import Outcome
-from detrbench.compare.gate.paired import CONFIRMATION, paired_checks, undecided
+from detrbench.compare.gate.paired import paired_checks, undecided
 from detrbench.compare.gate.pairs import pairs_of
 from detrbench.reports.case import Case
-from detrbench.reports.comparison import Comparison, Side
+from detrbench.reports.comparison import CONFIRMATION, Comparison, Side
 from detrbench.reports.report import Report, Result
 from tests.compare.gates import NOISE
 from tests.timing.runs import case
