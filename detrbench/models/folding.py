@@ -6,9 +6,9 @@ which of them do shows in one call of the module, whatever its code is.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -161,9 +161,24 @@ def _outputs(module: nn.Module, inputs: Any) -> list[Tensor]:
         values = torch.rand(shape.shape, generator=generator)
         return values.to(tensor.device, tensor.dtype)
 
-    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+    with torch.no_grad(), torch.random.fork_rng(devices=[]), _leaving_nothing(module):
         torch.default_generator.manual_seed(0)
         return [t.clone() for t in tensors(module(*tree_map(filled, inputs)))]
+
+
+@contextmanager
+def _leaving_nothing(module: nn.Module) -> Iterator[None]:
+    """Inside, the module is called; what it keeps of that, such as a position code of these images'
+    size, is gone afterwards."""
+    with ExitStack() as stack:
+        for each in module.modules():
+            for held in (vars(each), *vars(each).values()):
+                if type(held) in (dict, OrderedDict):
+                    stack.callback(held.update, dict(held))
+                    stack.callback(held.clear)
+                elif type(held) is list:
+                    stack.callback(held.__setitem__, slice(None), list(held))
+        yield
 
 
 def _are_same(before: Sequence[Tensor], after: Sequence[Tensor]) -> bool:
@@ -224,10 +239,11 @@ def _foldable_in(
     tried = [images] if images is not None else [like.new_zeros(1, 3, *size) for size in sizes]
     with torch.no_grad():
         for each in tried[:-1]:
-            with suppress(Exception):
+            with suppress(Exception), _leaving_nothing(module):
                 return run_to_fold(module, each)[1]
         try:
-            return run_to_fold(module, tried[-1])[1]
+            with _leaving_nothing(module):
+                return run_to_fold(module, tried[-1])[1]
         except Exception as error:  # the user's code, which may fail in any way
             raise UsageError(
                 "fusing follows one call, to see what feeds its batch norms, and that failed on "

@@ -621,6 +621,28 @@ def test_images_of_the_size_that_is_asked_for_are_tried() -> None:
         described(module(), "any").fused()
 
 
+def test_what_a_module_keeps_of_being_fused_is_gone() -> None:
+    """Else what is counted then is of images of other sizes."""
+
+    class Keeps(Normed):
+        def __init__(self) -> None:
+            super().__init__()
+            self.code: Tensor | None = None
+            self.codes: dict[str, Tensor] = {}
+            self.seen: list[Tensor] = []
+
+        def forward(self, images: Tensor, scale: float = 1.0) -> Tensor:
+            maps = super().forward(images, scale)
+            if self.code is None:
+                self.code = torch.ones_like(maps)
+            self.seen.append(maps)
+            return maps + self.code + self.codes.setdefault("one", torch.ones_like(maps))
+
+    fused: Any = described(Keeps(), "any").fused().module
+    assert unfolded(fused) == ["left"]
+    assert (fused.code, fused.codes, fused.seen) == (None, {}, [])
+
+
 def test_norms_of_another_class_are_named() -> None:
     class WithActivation(nn.BatchNorm2d):
         def forward(self, input: Tensor) -> Tensor:
