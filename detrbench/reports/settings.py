@@ -159,6 +159,7 @@ _ALL = (
         "Of images: contiguous or channels_last.", "LAYOUT", "contiguous",
     ),
     Setting("runtime", "execution", _text, str, "What executes it.", "RUNTIME", "eager"),
+    Setting("runtime_version", "reading", _text, str, short=lambda _: "", noted=True),
     Setting(
         "threads", "execution", parse_whole("a thread count of", most=4096),
         lambda threads: show_many(threads, "thread"),
@@ -250,7 +251,7 @@ def settings_text(settings: Mapping[str, Any], *, short: bool = False) -> str:
         short: as behind a name, where its column or its place says what they are.
     """
     said = {key: settings[key] for key in (*SETTINGS, *settings) if settings.get(key) is not None}
-    return ", ".join(_words(key, value, short) for key, value in said.items())
+    return ", ".join(filter(None, (_words(key, value, short) for key, value in said.items())))
 
 
 def _words(key: str, value: Any, short: bool) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from importlib import import_module
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Protocol
 
 from detrbench.core.errors import UsageError, nearest
@@ -26,10 +27,24 @@ RUNTIMES: dict[str, str] = {
     "eager": "detrbench.runtimes.eager:Eager",
     "compile": "detrbench.runtimes.compile:Compile",
     "cudagraph": "detrbench.runtimes.cudagraph:CudaGraph",
+    "onnxruntime": "detrbench.runtimes.onnx_runtime:OnnxRuntime",
+    "openvino": "detrbench.runtimes.open_vino:OpenVino",
 }
 
 # Those that do not run on every kind of device, and the kinds they run on.
-ONLY_ON: dict[str, tuple[str, ...]] = {"cudagraph": ("cuda",)}
+ONLY_ON: dict[str, tuple[str, ...]] = {
+    "cudagraph": ("cuda",),
+    "onnxruntime": ("cpu",),
+    "openvino": ("cpu",),
+}
+
+# What those that execute an exported graph need beside torch, each an extra of this package by the
+# runtime's name; and the settings that they take one value of.
+NEEDS: dict[str, tuple[str, ...]] = {
+    "onnxruntime": ("onnx", "onnxscript", "onnxruntime"),
+    "openvino": ("onnx", "onnxscript", "openvino"),
+}
+ONLY_WITH = {"dtype": "float32", "memory_format": "contiguous"}
 
 
 PARTS = ("preprocess", "backbone", "neck", "decoder", "postprocess")
@@ -65,6 +80,10 @@ class Runtime(Protocol):
     def settings(self, images: Tensor) -> Mapping[str, Any]:
         """What a row's key must say: device, dtype, memory_format, threads, runtime, flags."""
 
+    identity: str
+    """Of the files that the model comes from, where somebody says so: what is kept of it between
+    processes is kept by this."""
+
     def close(self) -> None:
         """Put process-wide switches back; for a process that goes on to other work."""
 
@@ -87,6 +106,7 @@ def check_execution(execution: Execution, *, where: str | None = None) -> Execut
         able = " or ".join(other for other in RUNTIMES if other not in ONLY_ON)
         hint = f"Give --device {kinds[0]}, or take {able}."
         raise UsageError(f"the runtime {runtime} does not run on {device}", where=where, hint=hint)
+    _check_exported(execution, where)
     for key, one in SETTINGS.items():
         if one.of != "execution" or getattr(execution, key) == one.default:
             continue
@@ -98,6 +118,27 @@ def check_execution(execution: Execution, *, where: str | None = None) -> Execut
             hint = f"Leave {one.flag} out, or give --runtime {one.runtimes[0]}."
             raise UsageError(f"the runtime {runtime} knows no {key}", where=where, hint=hint)
     return execution
+
+
+def _check_exported(execution: Execution, where: str | None) -> None:
+    """Raises UsageError where a runtime that executes an exported graph cannot do as asked, or is
+    not installed."""
+    runtime = execution.runtime
+    missing = [name for name in NEEDS.get(runtime, ()) if find_spec(name) is None]
+    if missing:
+        raise UsageError(
+            f"the runtime {runtime} needs {', '.join(missing)}, which is not installed",
+            where=where,
+            hint=f'pip install "detrbench[{runtime}]"',
+        )
+    for key, value in ONLY_WITH.items():
+        if runtime in NEEDS and getattr(execution, key) != value:
+            raise UsageError(
+                f"the runtime {runtime} runs {value} here, and {getattr(execution, key)} is asked "
+                "for",
+                where=where,
+                hint=f"Leave {SETTINGS[key].flag} out, or give --runtime eager.",
+            )
 
 
 def open_runtime(execution: Execution) -> Runtime:

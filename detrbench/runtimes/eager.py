@@ -35,6 +35,7 @@ class Eager:
     """
 
     name = "eager"
+    identity = ""
 
     def __init__(self, device: Device, execution: Execution | None = None) -> None:
         self.device, self.execution = device, execution or Execution(device=device.name)

@@ -26,6 +26,7 @@ from detrbench.reports.verdicts import (
     MARGIN,
     Verdict,
 )
+from detrbench.timing.exporting import export_first
 from detrbench.timing.opened import build_case
 from detrbench.timing.plan import Budget
 from detrbench.timing.process import Request, measure_process
@@ -162,6 +163,7 @@ def measure_run(
             "between_sd": between_sd,
         }
         try:
+            export_first(request.cases, progress, announce)
             run = replicate(request, budget, where, **told)
             longer = _extended(run)
             if longer is not None:

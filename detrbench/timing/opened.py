@@ -56,6 +56,7 @@ class Opened:
     def __init__(self, case: Case) -> None:
         self.case = case.replace(threads=case.execution.threads or allowed_threads())
         self.runtime: Runtime = open_runtime(self.case.execution)
+        self.runtime.identity = " ".join(file.sha256 for file in case.model.files)
 
     def build(self, make: Build = build_case) -> tuple[Built, Tensor]:
         """Its model and what goes into it, with the process's switches as they are to be: the
@@ -102,6 +103,24 @@ class Ready(NamedTuple):
         return self.of or self.name
 
 
+_LOOK_S, _IDLE_S, _LONGEST_SPIN_S = 0.002, 0.0002, 0.25
+
+
+def wait_until_asleep(
+    cpu_s: Callable[[], float] = time.process_time, sleep: Callable[[float], object] = time.sleep
+) -> None:
+    """Return once this process uses no processor any more: the threads of a runtime spin for a
+    while after a call, and would take the processor from another runtime's next sample. Whatever
+    still spins after a quarter of a second does so all the time."""
+    waited_s = 0.0
+    while waited_s < _LONGEST_SPIN_S:
+        before = cpu_s()
+        sleep(_LOOK_S)
+        waited_s += _LOOK_S
+        if cpu_s() - before <= _IDLE_S:
+            return
+
+
 class Watch(Observer):
     """Has the runtime of each step active before every sample, since others run between; keeps the
     ledger of the timed rounds; and tells a journal of everything.
@@ -124,6 +143,7 @@ class Watch(Observer):
         self.counting_since, self.timed_s = now(), 0.0
         self._began = self.counting_since
         self._timed = False  # whether rounds are that may count
+        self._last: type[Runtime] | None = None  # whose threads may still spin
         self.entry: dict[str, Any] | None = None
 
     def first_call(self, index: int) -> None:
@@ -134,7 +154,11 @@ class Watch(Observer):
         if self._journal:  # what its call dies of is its own
             tell = self._journal.during if self._timed else self._journal.at
             tell(self._ready[index].case)
-        self._ready[index].runtime.activate()
+        runtime = self._ready[index].runtime
+        runtime.activate()
+        if self._last not in (None, type(runtime)):
+            wait_until_asleep()
+        self._last = type(runtime)
 
     def begin(self) -> None:
         self._began = self.counting_since = self._now()

@@ -334,11 +334,15 @@ def _prepared_note(run: Run, model: str) -> Iterator[str]:
     told = [series for series in _serieses(run, model) if series.prepared]
     costs = [
         f"{key.removesuffix('_s')} {median([one.prepared[key] for one in told]):.1f} s"
-        for key in ("compile_s", "capture_s")
+        for key in ("compile_s", "capture_s", "load_s")
         if told and all(key in one.prepared for one in told)
     ]
     if costs:
         yield f"made ready in every process, outside all samples: {', '.join(costs)}"
+    graph = next((one.prepared for one in told if "export_s" in one.prepared), None)
+    if graph is not None:
+        size = show_quantity(graph["file_bytes"], "B")
+        yield f"its ONNX graph, {size}, was exported once, in {graph['export_s']:.1f} s, and is kept"
     off = [one.prepared for one in told if "agreement" in one.prepared]
     if off:
         worst = max(off, key=lambda each: each["agreement"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from importlib.util import find_spec
 
 import pytest
 import torch
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 from detrbench.core.errors import DetrbenchError
 from detrbench.models.nn.detections import Detections
 from detrbench.reports.case import Execution
-from detrbench.runtimes import ONLY_ON, RUNTIMES, Runtime, open_runtime
+from detrbench.runtimes import NEEDS, ONLY_ON, RUNTIMES, Runtime, open_runtime
 from detrbench.runtimes.clocks import sampling_overhead
 from detrbench.runtimes.images import natural_images
 from tests.runtimes.small import SmallDetector
@@ -24,6 +25,13 @@ CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA de
 COMPILER = pytest.mark.skipif(
     shutil.which("g++") is None, reason="torch.compile needs g++ for the processor"
 )
+INSTALLED = {
+    name: pytest.mark.skipif(
+        any(find_spec(each) is None for each in needs),
+        reason=f'pip install "detrbench[{name}]"',
+    )
+    for name, needs in NEEDS.items()
+}
 
 
 def machines() -> Iterator[object]:
@@ -31,8 +39,10 @@ def machines() -> Iterator[object]:
     for name in RUNTIMES:
         if "cpu" in ONLY_ON.get(name, ("cpu",)):
             marks = [COMPILER] if name == "compile" else []
+            marks += [INSTALLED[name]] if name in INSTALLED else []
             yield pytest.param((name, "cpu"), id=f"{name}-cpu", marks=marks)
-        yield pytest.param((name, "cuda"), id=f"{name}-cuda", marks=[CUDA, pytest.mark.cuda])
+        if "cuda" in ONLY_ON.get(name, ("cuda",)):
+            yield pytest.param((name, "cuda"), id=f"{name}-cuda", marks=[CUDA, pytest.mark.cuda])
     for name in TOYS:
         yield pytest.param((name, "cpu"), id=f"{name}-cpu")
 
@@ -63,6 +73,9 @@ class Silent(nn.Module):
 def runtime(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Runtime]:
     """One runtime, which a line in the table is all that is needed for."""
     name, device = request.param
+    monkeypatch.setenv(
+        "XDG_CACHE_HOME", str(request.getfixturevalue("tmp_path_factory").getbasetemp())
+    )
     for toy, place in TOYS.items():
         monkeypatch.setitem(RUNTIMES, toy, place)
     opened = open_runtime(Execution(runtime=name, device=device, threads=1))

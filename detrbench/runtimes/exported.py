@@ -1,0 +1,65 @@
+"""What the runtimes that execute an ONNX graph on the processor have in common."""
+
+from __future__ import annotations
+
+import time
+from abc import abstractmethod
+from collections.abc import Callable, Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from detrbench.core.errors import DetrbenchError
+from detrbench.runtimes.agreement import given, observed, tensors
+from detrbench.runtimes.eager import Eager, ModelStep
+from detrbench.runtimes.graph import Outputs, exported
+
+Run = Callable[[], list[Tensor]]
+"""Executes the graph once; its outputs, which may be the same tensors every time."""
+
+
+class Exported(Eager):
+    """The model's graph in another runtime, compared with eager given the same queries."""
+
+    distribution: str
+    """What is installed of it, whose version a row names."""
+
+    def prepare(self, model: nn.Module, images: Tensor) -> ModelStep:
+        """The step that executes the graph of `model`; raises as `Runtime.prepare`, and if it
+        cannot be exported or the runtime does not take it."""
+        super().prepare(model, images)
+        placed = self.place(images)
+        with torch.inference_mode():
+            example, selected = observed(model)(placed)
+        if not any(True for _ in tensors(example)):
+            raise DetrbenchError("the model returned no tensor")
+        outputs = Outputs(example, selected is not None)
+        file, facts = self.export(model, images)
+        began = time.perf_counter()
+        run = self.load(str(file), placed)
+        self.prepared |= {**facts, "load_s": time.perf_counter() - began}
+        with torch.inference_mode():
+            found = run()
+            reference = given(model, placed, outputs.selected(found))
+            self.compare(outputs.arranged(found), reference, f"in {self.distribution}")
+        return ModelStep(lambda: outputs.arranged(run()), self.device.clock)
+
+    def export(self, model: nn.Module, images: Tensor) -> tuple[Path, dict[str, Any]]:
+        """The model's graph, from the cache where it is there; see `graph.exported`."""
+        return exported(model.eval(), self.place(images), self.identity)
+
+    @abstractmethod
+    def load(self, file: str, images: Tensor) -> Run:
+        """What executes the graph in `file` on `images`. Raises DetrbenchError where the runtime
+        does not take it, or would compute in another precision than was asked for."""
+
+    def threads(self) -> int:
+        """As many as torch would have."""
+        return self.execution.threads or torch.get_num_threads()
+
+    def settings(self, images: Tensor) -> Mapping[str, Any]:
+        version = f"{self.distribution} {metadata.version(self.distribution)}"
+        return {**super().settings(images), "threads": self.threads(), "runtime_version": version}
