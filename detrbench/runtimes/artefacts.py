@@ -88,12 +88,12 @@ def _facts(place: Path) -> dict[str, Any] | None:
     return None
 
 
-def _keep_within(folder: Path, newest: Path, most: int = MOST_BYTES) -> None:
+def _keep_within(folder: Path, newest: Path) -> None:
     """Remove what was not used for longest, until the rest is small enough."""
     made = [(each, *_size_and_use(each)) for each in folder.iterdir() if each != newest]
     total = _size_and_use(newest)[0] + sum(size for _, size, _ in made)
     for each, size, _ in sorted(made, key=lambda one: one[2]):
-        if total <= most:
+        if total <= MOST_BYTES:
             break
         shutil.rmtree(each, ignore_errors=True)
         total -= size

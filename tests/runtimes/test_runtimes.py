@@ -11,7 +11,7 @@ import pytest
 from detrbench.core.errors import UsageError
 from detrbench.reports.case import Execution
 from detrbench.reports.settings import SETTINGS
-from detrbench.runtimes import check_execution, open_runtime
+from detrbench.runtimes import NEEDS, check_execution, open_runtime
 
 UNKNOWN = [
     ("dtype", "float61", r"unknown dtype 'float61'\n.*did you mean float16"),
@@ -104,6 +104,25 @@ def test_stages_are_timed_in_eager_alone() -> None:
         UsageError, match=r"compile knows no stages\n.*--stages out, or give --runtime eager"
     ):
         check_execution(Execution(runtime="compile", stages=True))
+
+
+@pytest.mark.parametrize("runtime", NEEDS)
+def test_what_a_runtime_needs_is_asked_for(runtime: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    execution = Execution(runtime=runtime)
+    monkeypatch.setattr("detrbench.runtimes.find_spec", lambda name: None)
+    with pytest.raises(
+        UsageError,
+        match=rf"{runtime} needs onnx, onnxscript, {runtime}, .*\n.*detrbench\[{runtime}\]",
+    ):
+        check_execution(execution)
+    monkeypatch.setattr("detrbench.runtimes.find_spec", lambda name: object())
+    assert check_execution(execution) is execution
+    for other in (Execution(runtime=runtime, dtype="float16"),
+                  Execution(runtime=runtime, memory_format="channels_last")):  # fmt: skip
+        with pytest.raises(UsageError, match=r"Leave --.* out, or give --runtime eager"):
+            check_execution(other)
+    with pytest.raises(UsageError, match=r"does not run on cuda"):
+        check_execution(Execution(runtime=runtime, device="cuda"))
 
 
 def test_executions_are_judged_without_torch() -> None:
