@@ -342,7 +342,8 @@ def _prepared_note(run: Run, model: str) -> Iterator[str]:
     graph = next((one.prepared for one in told if "export_s" in one.prepared), None)
     if graph is not None:
         size = show_quantity(graph["file_bytes"], "B")
-        yield f"its ONNX graph, {size}, was exported once, in {graph['export_s']:.1f} s, and is kept"
+        took = f"{graph['export_s']:.1f} s"
+        yield f"its ONNX graph, {size}, was exported once, in {took}, and is kept"
     off = [one.prepared for one in told if "agreement" in one.prepared]
     if off:
         worst = max(off, key=lambda each: each["agreement"])
