@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from detrbench.core.errors import UsageError, nearest
 from detrbench.machine.devices import parse_device
+from detrbench.models.sources.onnx import is_graph
 from detrbench.reports.case import check_values
 from detrbench.reports.settings import SETTINGS
 from detrbench.runtimes.clocks import Step
@@ -20,7 +21,7 @@ from detrbench.runtimes.devices import open_device
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from detrbench.reports.case import Execution
+    from detrbench.reports.case import Case, Execution
 
 # One line per runtime: name -> "module:Class", imported when asked for.
 RUNTIMES: dict[str, str] = {
@@ -118,6 +119,17 @@ def check_execution(execution: Execution, *, where: str | None = None) -> Execut
             hint = f"Leave {one.flag} out, or give --runtime {one.runtimes[0]}."
             raise UsageError(f"the runtime {runtime} knows no {key}", where=where, hint=hint)
     return execution
+
+
+def check_case(case: Case, *, where: str | None = None) -> None:
+    """`check_execution`, and that something executes such a model. Raises UsageError."""
+    runtime = check_execution(case.execution, where=where).runtime
+    if is_graph(case.model.reference) and runtime not in NEEDS:
+        raise UsageError(
+            f"the runtime {runtime} does not execute an ONNX graph",
+            where=where or case.name,
+            hint=f"Give --runtime {' or '.join(NEEDS)}, or the module that it was made from.",
+        )
 
 
 def _check_exported(execution: Execution, where: str | None) -> None:

@@ -12,8 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from detrbench.core.errors import DetrbenchError
-from detrbench.runtimes.agreement import given, observed, tensors
+from detrbench.core.errors import DetrbenchError, first_line
+from detrbench.models.graph_file import GraphFile
+from detrbench.runtimes.agreement import check_finite, given, observed, tensors
 from detrbench.runtimes.eager import Eager, ModelStep
 from detrbench.runtimes.graph import Outputs, exported
 
@@ -32,6 +33,8 @@ class Exported(Eager):
         cannot be exported or the runtime does not take it."""
         super().prepare(model, images)
         placed = self.place(images)
+        if isinstance(model, GraphFile):
+            return self._as_it_is(model, placed)
         with torch.inference_mode():
             example, selected = observed(model)(placed)
         if not any(True for _ in tensors(example)):
@@ -46,6 +49,25 @@ class Exported(Eager):
             reference = given(model, placed, outputs.selected(found))
             self.compare(outputs.arranged(found), reference, f"in {self.distribution}")
         return ModelStep(lambda: outputs.arranged(run()), self.device.clock)
+
+    def _as_it_is(self, model: GraphFile, images: Tensor) -> ModelStep:
+        """The step that executes somebody's graph, which there is nothing to compare with."""
+        began = time.perf_counter()
+        try:
+            run = self.load(model.path, images)
+            found = run()
+        except DetrbenchError:
+            raise
+        except Exception as error:  # whatever a runtime raises where shapes or types do not fit
+            shape = " x ".join(map(str, images.shape))
+            raise DetrbenchError(
+                f"it does not run on images of {shape} in float32: {first_line(error)}",
+                where=model.path,
+                hint="Give --imgsz and --batch as it was exported for.",
+            ) from error
+        check_finite([each for each in found if each.is_floating_point()])
+        self.prepared |= {"load_s": time.perf_counter() - began}
+        return ModelStep(run, self.device.clock)
 
     def export(self, model: nn.Module, images: Tensor) -> tuple[Path, dict[str, Any]]:
         """The model's graph, from the cache where it is there; see `graph.exported`."""

@@ -17,6 +17,7 @@ from typing import Any
 
 from detrbench.core.processes import environment, module_command, own_stdout
 from detrbench.core.units import show_eta, show_quantity
+from detrbench.models.sources.onnx import is_graph
 from detrbench.reports.case import Case
 from detrbench.runtimes import NEEDS
 from detrbench.runtimes.artefacts import GRAPHS, artefact, exporters, kept_facts, key_of
@@ -39,7 +40,11 @@ def export_first(
 ) -> None:
     """Export what the runtimes of `cases` execute, where it is not in the cache. What cannot be
     exported is left to the process that times it, which says why."""
-    graphs = {_key(case): case for case in cases if case.execution.runtime in NEEDS}
+    graphs = {
+        _key(case): case
+        for case in cases
+        if case.execution.runtime in NEEDS and not is_graph(case.model.reference)
+    }
     missing = [case for key, case in graphs.items() if not _is_exported(key)]
     for done, case in enumerate(missing):
         began = now()

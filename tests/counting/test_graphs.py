@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from detrbench import profile
 from detrbench.core.errors import UsageError
@@ -19,8 +20,8 @@ def test_what_is_said_without_onnx(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(onnx, "find_spec", lambda name: None)
     with pytest.raises(UsageError, match=r'not installed\n  pip install "detrbench\[onnx\]"'):
         resolve(model)
-    with pytest.raises(UsageError, match=r"is counted .*, and not executed"):
-        build_model(model)
+    with pytest.raises(UsageError, match=r"PyTorch does not execute .*\n.*--runtime onnxruntime"):
+        build_model(model).module(torch.zeros(1, 3, 16, 16))
 
 
 def saved(tmp_path: Path, *more: Any, batch: int | str = "n") -> str:

@@ -1,4 +1,4 @@
-"""`.onnx` files: graphs without a module, which are counted and not executed here."""
+"""`.onnx` files: graphs without a module, counted as they are, executed by runtimes for graphs."""
 
 from __future__ import annotations
 
@@ -35,7 +35,8 @@ class OnnxGraphs:
                 hint='pip install "detrbench[onnx]"',
             )
         check_weights(Path(model.reference))
-        return dataclasses.replace(model, files=(hashed(model.reference),))
+        beside = map(str, _weight_files(Path(model.reference)))
+        return dataclasses.replace(model, files=tuple(map(hashed, (model.reference, *beside))))
 
     def runs_code(self, model: Model) -> bool:
         return False
@@ -44,11 +45,34 @@ class OnnxGraphs:
         """Of which images it is, is read with its graph."""
 
     def build(self, model: Model, device: str) -> Built:
-        raise UsageError(
-            "an ONNX graph is counted (detrbench profile), and not executed here",
-            where=model.reference,
-            hint="Give the module that it was made from: ./FILE.py:NAME.",
-        )
+        from detrbench.models.graph_file import GraphFile
+
+        return Built(GraphFile(model.reference), model.name)
+
+
+def _weight_files(file: Path) -> list[Path]:
+    """The files beside it in which its weights lie. Raises UsageError where one is elsewhere."""
+    import onnx
+    from onnx.external_data_helper import ExternalDataInfo, uses_external_data
+
+    try:
+        graph = onnx.load(file, load_external_data=False).graph
+    except Exception:  # whoever reads it for what is in it says what is wrong
+        return []
+    apart = filter(uses_external_data, graph.initializer)
+    names = dict.fromkeys(ExternalDataInfo(each).location for each in apart)
+    for name in names:
+        if (
+            Path(name).is_absolute()
+            or ".." in Path(name).parts
+            or not (file.parent / name).is_file()
+        ):
+            raise UsageError(
+                f"its weights are in {name!r}, which is no file beside it",
+                where=str(file),
+                hint="Save the graph with its weights in its own folder.",
+            )
+    return [file.parent / name for name in names]
 
 
 def is_graph(reference: str) -> bool:

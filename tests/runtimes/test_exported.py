@@ -1,0 +1,136 @@
+"""Graphs in the runtimes that execute them: the promises of `test_contract` aside."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from detrbench.core.errors import DetrbenchError, UsageError
+from detrbench.models.graph_file import GraphFile
+from detrbench.models.model import Model
+from detrbench.models.sources import build_model, resolve
+from detrbench.reports.case import Execution
+from detrbench.reports.parse_cases import make_cases
+from detrbench.runtimes import NEEDS, check_case, open_runtime
+from detrbench.runtimes.exported import Exported, Run
+from detrbench.runtimes.images import natural_images
+from detrbench.timing.process import Request
+
+IMAGES = natural_images(1, 16, 16)
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+def installed() -> list[Any]:
+    found = []
+    for name, needs in NEEDS.items():
+        missing = any(find_spec(each) is None for each in needs)
+        reason = f'pip install "detrbench[{name}]"'
+        found.append(pytest.param(name, marks=pytest.mark.skipif(missing, reason=reason)))
+    return found
+
+
+class Playing(Exported):
+    """Executes `result` in place of a graph."""
+
+    name, distribution = "playing", "torch"
+
+    def __init__(self, result: Any) -> None:
+        eager = open_runtime(Execution())
+        super().__init__(eager.device)  # type: ignore[attr-defined]
+        self.result = result
+
+    def export(self, model: nn.Module, images: Tensor) -> tuple[Path, dict[str, Any]]:
+        return Path("graph"), {"export_s": 2.0, "file_bytes": 3}
+
+    def load(self, file: str, images: Tensor) -> Run:
+        return lambda: [self.result(images)]
+
+
+def test_a_runtime_that_computes_otherwise_is_not_timed() -> None:
+    step = Playing(lambda images: images * 2).prepare(Twice(), IMAGES)
+    torch.testing.assert_close(step(), IMAGES * 2)
+    with pytest.raises(DetrbenchError, match=r"in torch: outputs deviate by 0\.5"):
+        Playing(lambda images: images).prepare(Twice(), IMAGES)
+
+
+def test_facts_of_the_graph_are_the_rows() -> None:
+    runtime = Playing(lambda images: images * 2)
+    runtime.prepare(Twice(), IMAGES)
+    told = runtime.prepared
+    assert (told["export_s"], told["file_bytes"]) == (2.0, 3)
+    assert told["load_s"] >= 0
+    assert runtime.settings(IMAGES)["runtime_version"] == f"torch {torch.__version__.split('+')[0]}"
+
+
+class Twice(nn.Module):
+    def forward(self, images: Tensor) -> Tensor:
+        return images * 2
+
+
+@pytest.mark.parametrize("name", installed())
+def test_a_model_that_cannot_be_exported_says_why(name: str) -> None:
+    class Reads(nn.Module):
+        def forward(self, images: Tensor) -> Tensor:
+            return images * 2 if images.sum() > 0 else images
+
+    with pytest.raises(DetrbenchError, match="cannot be exported to ONNX: ") as caught:
+        open_runtime(Execution(runtime=name)).prepare(Reads(), IMAGES)
+    assert caught.value.hint == "Time it with --runtime eager."
+
+
+# --- files -------------------------------------------------------------------------------------
+
+
+def saved(folder: Path, module: nn.Module) -> str:
+    file = folder / "net.onnx"
+    torch.onnx.export(module.eval(), (IMAGES,), str(file), dynamo=True, verbose=False)
+    return str(file)
+
+
+@pytest.mark.parametrize("name", installed())
+def test_a_graph_of_somebodys_is_executed_as_it_is(name: str, tmp_path: Path) -> None:
+    module = nn.Sequential(nn.Conv2d(3, 4, 3, stride=2), nn.ReLU())
+    graph = build_model(resolve(Model("net", saved(tmp_path, module)))).module
+    assert isinstance(graph, GraphFile)
+    runtime = open_runtime(Execution(runtime=name, threads=1))
+    step = runtime.prepare(graph, IMAGES)
+    (found,) = step()  # type: ignore[misc]
+    torch.testing.assert_close(found, module(IMAGES).detach(), rtol=1e-4, atol=1e-4)
+    assert "agreement" not in runtime.prepared
+    with pytest.raises(DetrbenchError, match="does not run on images of 1 x 3 x 8 x 8"):
+        runtime.prepare(graph, natural_images(1, 8, 8))
+
+
+def test_pytorch_is_not_asked_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("detrbench.runtimes.find_spec", lambda name: True)
+    monkeypatch.setattr("detrbench.models.sources.onnx.find_spec", lambda name: True)
+    monkeypatch.setattr("detrbench.models.sources.onnx._weight_files", lambda file: [])
+    (tmp_path / "net.onnx").write_bytes(b"any")
+    (eager, graph) = make_cases([f"{tmp_path}/net.onnx"], {"runtime": ["eager", "openvino"]})
+    check_case(graph)
+    with pytest.raises(UsageError, match=r"eager does not execute .*\n.*--runtime onnxruntime or"):
+        Request((eager,))
+
+
+def test_weights_elsewhere_are_refused(tmp_path: Path) -> None:
+    onnx = pytest.importorskip("onnx", reason="onnx is not installed")
+    h = onnx.helper
+    weight = onnx.TensorProto(name="w", data_type=onnx.TensorProto.FLOAT, dims=[1])
+    weight.data_location = onnx.TensorProto.EXTERNAL
+    weight.external_data.add(key="location", value="../weights.bin")
+    value = h.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [1])
+    out = h.make_tensor_value_info("y", onnx.TensorProto.FLOAT, [1])
+    graph = h.make_graph([h.make_node("Add", ["x", "w"], ["y"])], "net", [value], [out], [weight])
+    (tmp_path / "net.onnx").write_bytes(h.make_model(graph).SerializeToString())
+    (tmp_path.parent / "weights.bin").write_bytes(bytes(4))
+    with pytest.raises(UsageError, match=r"weights are in '\.\./weights\.bin', which is no file"):
+        resolve(Model("net", f"{tmp_path}/net.onnx"))
