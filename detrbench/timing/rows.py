@@ -149,10 +149,12 @@ def _result(run: Run, case: Case) -> Result:
     if status != "failed" and any(processes):
         values, missing = _metrics(run, case, [each for each in processes if each])
         metrics |= values
+    settings = _settings(run, case)
+    executed = [f"executed by {one}" for one in [settings.get("runtime_version")] if one]
     return Result(
         model=case.model.name,
         title=subject.title,
-        settings=_settings(run, case),
+        settings=settings,
         metrics=metrics,
         status=status,
         reason=reason,
@@ -164,7 +166,7 @@ def _result(run: Run, case: Case) -> Result:
             for figure in subject.published
             if (ours := _as_printed(figure, metrics))
         ],
-        notes=(*subject.notes, *_notes(run, model), *_sum_note(metrics, parts)),
+        notes=(*subject.notes, *executed, *_notes(run, model), *_sum_note(metrics, parts)),
         case=case,
     )
 

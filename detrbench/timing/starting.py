@@ -15,6 +15,7 @@ from typing import IO, Protocol
 from detrbench.core.processes import environment, module_command
 from detrbench.models.sources import source_of
 from detrbench.reports.case import Case
+from detrbench.runtimes import NEEDS
 
 COMMAND = module_command("detrbench.timing.worker")
 SERVER = module_command("detrbench.timing.forkserver")
@@ -184,10 +185,12 @@ class Forked:
 
 @contextmanager
 def starting(cases: Sequence[Case]) -> Iterator[Start]:
-    """How to start the workers of a run of `cases`: by forks on Linux, where all is eager and on
-    the processor. CUDA does not survive a fork, and a compiler starts threads and processes."""
+    """How to start the workers of a run of `cases`: by forks on Linux, where all is on the
+    processor and nothing is compiled. CUDA does not survive a fork, and a compiler starts threads
+    and processes; runtimes for graphs are loaded in the fork."""
     executions = [case.execution for case in cases]
-    plain = all(each.device == "cpu" and each.runtime == "eager" for each in executions)
+    known = ("eager", *NEEDS)
+    plain = all(each.device == "cpu" and each.runtime in known for each in executions)
     if plain and sys.platform == "linux":
         server = ForkServer([case for case in cases if not _runs_code(case)])
         try:

@@ -47,7 +47,8 @@ class OnnxGraphs:
     def build(self, model: Model, device: str) -> Built:
         from detrbench.models.graph_file import GraphFile
 
-        return Built(GraphFile(model.reference), model.name)
+        alone = "its outputs were compared with nothing: there is the graph alone"
+        return Built(GraphFile(model.reference), model.name, notes=(alone,))
 
 
 def _weight_files(file: Path) -> list[Path]:
