@@ -4,10 +4,10 @@
     python benchmarks/runtimes_agree.py -o agree.json --models rtdetr-l     # one of them
     python benchmarks/runtimes_agree.py -o agree.json --summary             # what there is
 
-Each model is exported at each size, and executed once by each runtime. Its outputs are compared with
-eager's given the same selected queries, by the runtime itself as before every timing. What cannot
-be exported, loaded or agreed with stands there with the reason. Every row is on disk before the
-next; graphs go to a temporary cache. Nothing here is a time: other work may run beside.
+Each model is exported at each size, and executed once by each runtime. Its outputs are compared
+with eager's given the same selected queries, by the runtime itself as before every timing. What
+cannot be exported, loaded or agreed with stands there with the reason. Every row is on disk before
+the next; graphs go to a temporary cache. Nothing here is a time: other work may run beside.
 """
 
 from __future__ import annotations

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from detrbench.core.errors import DetrbenchError, first_line
 from detrbench.models.graph_file import GraphFile
-from detrbench.runtimes.agreement import check_finite, given, observed, tensors
+from detrbench.models.outputs import tensors
+from detrbench.runtimes.agreement import check_finite, given, observed
 from detrbench.runtimes.eager import Eager, ModelStep
 from detrbench.runtimes.graph import Outputs, exported
 

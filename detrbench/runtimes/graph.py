@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from detrbench.core.errors import DetrbenchError, first_line
-from detrbench.runtimes.agreement import observed, tensors
+from detrbench.models.outputs import tensors
+from detrbench.runtimes.agreement import observed
 from detrbench.runtimes.artefacts import GRAPHS, artefact, exporters, key_of
 
 OPSET = 18
