@@ -139,7 +139,7 @@ def document(report: Report, by: str | None = None) -> Document:
     # A table for each workload that is timed: what is in one is compared.
     *summaries, last = (_summary(report, rows) for rows in workloads(report))
     last = replace(last, notes=(*last.notes, *provenance(report)))
-    tables = filter(None, (*summaries, last, _verdicts(report), parts))
+    tables = filter(None, (*summaries, last, *_verdicts(report), parts))
     return Document(tuple(tables), report.records(by), report.to_dict(), report)
 
 
@@ -303,11 +303,21 @@ def comparison_of(row: Result, report: Report) -> Comparison | None:
 # --- one line per pair -------------------------------------------------------------------------
 
 
-def _verdicts(report: Report) -> Table | None:
-    """Every measured pair with its interval and verdict; `None` where nothing was judged."""
-    judged = [pair for pair in report.comparisons if pair.verdict]
-    if not judged:
-        return None
+def _verdicts(report: Report) -> Iterator[Table]:
+    """Every measured pair with its interval and verdict, in a first table where it is what a row is
+    read against; models that are executed alike in another way have a table for each way."""
+    tables: dict[str | None, list[Comparison]] = {}
+    seen: list[Side] = []
+    for pair in report.comparisons:
+        if pair.verdict:
+            baseline = baseline_label(pair, report) if pair.case in seen else None
+            tables.setdefault(baseline, []).append(pair)
+            seen.append(pair.case)
+    for judged in tables.values():
+        yield _verdicts_of(judged, report)
+
+
+def _verdicts_of(judged: Sequence[Comparison], report: Report) -> Table:
     marks = Marks()
     lines = []
     for pair in judged:

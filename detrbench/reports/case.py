@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any
@@ -132,6 +132,17 @@ def baseline_of(case: Case, cases: Iterable[Case]) -> Case | None:
     """What `case` is compared with: the first of its workload; `None` for that one itself."""
     first = next(one for one in cases if one.execution.workload == case.execution.workload)
     return None if first is case or first.name == case.name else first
+
+
+def pairs_alike(cases: Sequence[Case]) -> Iterator[tuple[Case, Case]]:
+    """Where a workload is executed in several ways: in each way but its first case's, the first
+    model of it and every other one."""
+    for first in cases:
+        alike = [case for case in cases if case.execution == first.execution]
+        baseline = baseline_of(first, cases)
+        if baseline is None or alike[0] is not first or baseline.execution == first.execution:
+            continue
+        yield from ((first, other) for other in alike[1:])
 
 
 def check_values(execution: Execution) -> None:

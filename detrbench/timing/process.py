@@ -17,7 +17,7 @@ from detrbench.core.errors import UsageError
 from detrbench.machine.environment import Environment
 from detrbench.machine.usage import energy_per_image, peak_memory
 from detrbench.models.sources.built import Built
-from detrbench.reports.case import Case, baseline_of
+from detrbench.reports.case import Case, baseline_of, pairs_alike
 from detrbench.runtimes import check_case
 from detrbench.runtimes.clocks import Step
 from detrbench.timing.journal import Journal
@@ -70,6 +70,13 @@ class Request:
     def compared(self) -> tuple[str, ...]:
         """The names of all cases that have a baseline."""
         return tuple(name for name in self.names if self.baseline(name) is not None)
+
+    @property
+    def pairs(self) -> tuple[tuple[str, str], ...]:
+        """What is compared, as names of a baseline and a case: first every case with its baseline,
+        then models with each other that are executed alike in another way than that one."""
+        against = [(str(self.baseline(name)), name) for name in self.compared]
+        return (*against, *((one.name, other.name) for one, other in pairs_alike(self.cases)))
 
     @property
     def device(self) -> str:

@@ -113,9 +113,10 @@ class Run:
         pairs = zip(measured.subjects, measured.series, strict=True)
         return next((series for subject, series in pairs if subject.case == name), None)
 
-    def log_ratios(self, name: str) -> list[float]:
-        """One number per finished process: the median of its paired log-ratios to the baseline."""
-        found = (self._paired(outcome, name) for outcome in self.finished)
+    def log_ratios(self, name: str, to: str | None = None) -> list[float]:
+        """One number per finished process: the median of its paired log-ratios to its baseline, or
+        to the case called `to`."""
+        found = (self._paired(outcome, name, to) for outcome in self.finished)
         return [median(ratios) for ratios in found if ratios]
 
     @property
@@ -129,11 +130,13 @@ class Run:
         name: str,
         alpha: float | None = None,
         *,
+        to: str | None = None,
         spoilt: Sequence[str] = (),
     ) -> Judgement:
-        """The verdict on a case that has a baseline, as far as its ratios tell."""
+        """The verdict on a case against its baseline, or the case called `to`, as far as its ratios
+        tell."""
         return judge(
-            self.log_ratios(name),
+            self.log_ratios(name, to),
             margin=self.budget.margin,
             alpha=self.alpha if alpha is None else alpha,
             process_s=None if self.plan is None else self.plan.process_s,
@@ -141,8 +144,8 @@ class Run:
             disturbed=self.circumstances.spoilt,
         )
 
-    def _paired(self, outcome: Outcome, name: str) -> list[float]:
-        baseline = self.request.baseline(name)
+    def _paired(self, outcome: Outcome, name: str, to: str | None = None) -> list[float]:
+        baseline = to or self.request.baseline(name)
         here = None if baseline is None else self.series(outcome, baseline)
         there = self.series(outcome, name)
         if here is None or there is None or "failed" in (here.status, there.status):

@@ -57,20 +57,18 @@ def latency_results(run: Run) -> tuple[Result, ...]:
 
 
 def latency_comparisons(run: Run) -> tuple[Comparison, ...]:
-    """Every case against the first of its workload: the ratio with its interval, the verdict."""
-    return tuple(_comparison(run, name) for name in run.request.compared)
+    """The ratio with its interval and the verdict of all that is compared; see `Request.pairs`."""
+    return tuple(_comparison(run, *pair) for pair in run.request.pairs)
 
 
-def _comparison(run: Run, name: str) -> Comparison:
-    baseline = run.request.baseline(name)
-    assert baseline is not None
-    ratios = run.log_ratios(name)
+def _comparison(run: Run, baseline: str, name: str) -> Comparison:
+    ratios = run.log_ratios(name, baseline)
     broken = [
         f"{one} has no latency: {reason}"
         for one in (baseline, name)
         if (reason := _failure(run, one)) is not None
     ]
-    judged = run.judge(name, spoilt=[*broken, *_changed(run)])
+    judged = run.judge(name, to=baseline, spoilt=[*broken, *_changed(run)])
     interval = None if broken else judged.interval
     return Comparison(
         baseline=_side(run, baseline),

@@ -54,6 +54,7 @@ READ: list[tuple[str, str, Any]] = [
     ("name", "copy", "copy"),
     ("convention", "thop", "thop"),
     ("confirmation", "2", 2),
+    ("runtime_version", "onnxruntime 1.32.0", "onnxruntime 1.32.0"),
     ("tf32_conv", "true", True),
     ("tf32_matmul", "false", False),
 ]
@@ -191,9 +192,9 @@ def test_values_and_devices_and_runtimes_that_the_table_names_exist() -> None:
 
 def test_what_no_count_and_what_no_time_depends_on() -> None:
     assert not_of("counts") == {
-        "convention", "device", "dtype", "memory_format", "runtime", "threads", "stages", "tf32",
-        "tf32_conv", "tf32_matmul", "cudnn_benchmark", "cold_l2", "extra_work", "backbone_weights",
-        "weights", "trust", "seed", "name",
+        "convention", "device", "dtype", "memory_format", "runtime", "runtime_version", "threads",
+        "stages", "tf32", "tf32_conv", "tf32_matmul", "cudnn_benchmark", "cold_l2", "extra_work",
+        "backbone_weights", "weights", "trust", "seed", "name",
     }  # fmt: skip
     assert not_of("time") == {"convention", "seed", "trust"}
 
@@ -238,6 +239,7 @@ def test_settings_that_nobody_knows_follow_and_missing_ones_are_not_told() -> No
         ("stages", False, "stages not timed"),
         ("confirmation", None, ""),
         ("confirmation", 2, "run 2"),
+        ("runtime_version", "openvino 2026.4", "openvino 2026.4"),
         ("tf32_conv", True, "tf32_conv=True"),
         ("cold_l2", True, "cold_l2=True"),
         ("seed", 3, "seed 3"),
@@ -245,6 +247,11 @@ def test_settings_that_nobody_knows_follow_and_missing_ones_are_not_told() -> No
 )
 def test_a_setting_in_words(key: str, value: Any, text: str) -> None:
     assert settings_text({key: value}) == text
+
+
+def test_what_goes_without_saying_behind_a_name_leaves_no_comma() -> None:
+    settings = {"runtime": "openvino", "runtime_version": "openvino 2026.4", "threads": 2}
+    assert settings_text(settings, short=True) == "openvino, 2 threads"
 
 
 @pytest.mark.parametrize("one", SET, ids=[one.key for one in SET])

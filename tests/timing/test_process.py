@@ -226,6 +226,23 @@ def test_fusing_is_asked_of_the_model() -> None:
     assert [getattr(model, "fused", None) for model in built] == [True, False]
 
 
+def test_models_that_are_executed_alike_in_another_way_are_compared_too() -> None:
+    """In each way but the first case's, whose first model is the baseline of all."""
+    cases = make_cases(["rtdetr-l", "shufflev2"], {"runtime": ["eager", "compile"]})
+    one, two = "rtdetr-l", "shufflev2"
+    names = [f"{model}@runtime={way}" for way in ("eager", "compile") for model in (one, two)]
+    assert sorted(Request(cases).names) == sorted(names)
+    first, _, third, fourth = names
+    assert Request(cases).pairs == (
+        *((first, name) for name in Request(cases).names if name != first),
+        (third, fourth),
+    )
+    alone = make_cases([one, f"{one}@runtime=compile", two], {})
+    assert len(Request(alone).pairs) == 2
+    sizes = make_cases([one, two], {"imgsz": [(320, 320), (640, 640)]})
+    assert len(Request(sizes).pairs) == 2
+
+
 def test_a_model_that_cannot_fuse_says_so() -> None:
     with pytest.raises(UsageError, match="a NotANumber cannot be fused"):
         measure_process(request("nan", fused=True), build=small)

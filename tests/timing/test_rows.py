@@ -7,6 +7,7 @@ import pytest
 
 from detrbench.machine.validity import Entry
 from detrbench.render import render
+from detrbench.render.layout import document
 from detrbench.reports.report import Report
 from detrbench.reports.verdicts import FEW_ALPHA
 from detrbench.runtimes import PARTS
@@ -415,3 +416,27 @@ def test_compiling_is_told_apart_and_so_is_the_agreement_with_eager() -> None:
         "outputs differ from eager's by at most 3.0e-06 of the largest value (tolerance 1e-03)"
     )
     assert cell.samples["prepared"] == told
+
+
+def test_models_that_are_executed_alike_are_compared_in_a_table_of_their_own() -> None:
+    """Both twice as fast when compiled, and the second a fifth faster than the first either way."""
+    run = run_of(
+        *[[taken(*[s] * 6) for s in (0.2, 0.16, 0.1, 0.08)]] * 6,
+        names=["a", "b", "a@runtime=compile", "b@runtime=compile"],
+    )
+    cases = tuple(
+        case.replace(runtime="compile") if "compile" in case.name else case
+        for case in run.request.cases
+    )
+    report = latency_report(
+        dataclasses.replace(run, request=dataclasses.replace(run.request, cases=cases))
+    )
+    pairs = [(p.baseline.model, p.case.model, round(p.ratio or 0, 6)) for p in report.comparisons]
+    compiled = ("a@runtime=compile", "b@runtime=compile")
+    assert pairs == [("a", "b", 0.8), ("a", compiled[0], 0.5), ("a", compiled[1], 0.4),
+                     (*compiled, 0.8)]  # fmt: skip
+    assert [report.comparison(row) for row in report.rows[1:]] == list(report.comparisons[:3])
+    *_, verdicts, inside = document(report).tables
+    assert [len(table.lines) for table in (verdicts, inside)] == [3, 1]
+    assert verdicts.caption.startswith("Latency against a, paired")
+    assert inside.caption.startswith("Latency against a@runtime=compile, paired")
