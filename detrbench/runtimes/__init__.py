@@ -40,12 +40,15 @@ ONLY_ON: dict[str, tuple[str, ...]] = {
 }
 
 # What those that execute an exported graph need beside torch, each an extra of this package by the
-# runtime's name; and the settings that they take one value of.
+# runtime's name; and the values of settings that they take.
 NEEDS: dict[str, tuple[str, ...]] = {
     "onnxruntime": ("onnx", "onnxscript", "onnxruntime"),
     "openvino": ("onnx", "onnxscript", "openvino"),
 }
-ONLY_WITH = {"dtype": "float32", "memory_format": "contiguous"}
+TAKES: dict[str, dict[str, tuple[str, ...]]] = {
+    "onnxruntime": {"dtype": ("float32",), "memory_format": ("contiguous",)},
+    "openvino": {"memory_format": ("contiguous",)},
+}
 
 
 PARTS = ("preprocess", "backbone", "neck", "decoder", "postprocess")
@@ -143,11 +146,11 @@ def _check_exported(execution: Execution, where: str | None) -> None:
             where=where,
             hint=f'pip install "detrbench[{runtime}]"',
         )
-    for key, value in ONLY_WITH.items():
-        if runtime in NEEDS and getattr(execution, key) != value:
+    for key, values in TAKES.get(runtime, {}).items():
+        if getattr(execution, key) not in values:
             raise UsageError(
-                f"the runtime {runtime} runs {value} here, and {getattr(execution, key)} is asked "
-                "for",
+                f"the runtime {runtime} takes {' or '.join(values)} here, and "
+                f"{getattr(execution, key)} is asked for",
                 where=where,
                 hint=f"Leave {SETTINGS[key].flag} out, or give --runtime eager.",
             )

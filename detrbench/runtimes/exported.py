@@ -15,7 +15,9 @@ from torch import Tensor, nn
 from detrbench.core.errors import DetrbenchError, first_line
 from detrbench.models.graph_file import GraphFile
 from detrbench.models.outputs import tensors
+from detrbench.reports.case import Execution
 from detrbench.runtimes.agreement import check_finite, given, observed
+from detrbench.runtimes.devices import Device
 from detrbench.runtimes.eager import Eager, ModelStep
 from detrbench.runtimes.graph import Outputs, exported
 
@@ -28,6 +30,11 @@ class Exported(Eager):
 
     distribution: str
     """What is installed of it, whose version a row names."""
+
+    def __init__(self, device: Device, execution: Execution | None = None) -> None:
+        super().__init__(device, execution)
+        # The graph's; in what a runtime computes is its own affair, and read back.
+        self._dtype = torch.float32
 
     def prepare(self, model: nn.Module, images: Tensor) -> ModelStep:
         """The step that executes the graph of `model`; raises as `Runtime.prepare`, and if it
@@ -79,10 +86,18 @@ class Exported(Eager):
         """What executes the graph in `file` on `images`. Raises DetrbenchError where the runtime
         does not take it, or would compute in another precision than was asked for."""
 
+    def _cast(self, model: nn.Module, images: Tensor) -> None:
+        model.to(self._dtype)
+
     def threads(self) -> int:
         """As many as torch would have."""
         return self.execution.threads or torch.get_num_threads()
 
     def settings(self, images: Tensor) -> Mapping[str, Any]:
         version = f"{self.distribution} {metadata.version(self.distribution)}"
-        return {**super().settings(images), "threads": self.threads(), "runtime_version": version}
+        return {
+            **super().settings(images),
+            "dtype": self.execution.dtype,
+            "threads": self.threads(),
+            "runtime_version": version,
+        }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import torch
@@ -10,17 +11,19 @@ from torch import Tensor
 from detrbench.core.errors import DetrbenchError, first_line
 from detrbench.runtimes.exported import Exported, Run
 
-PRECISIONS = {"float32": "f32"}
+PRECISIONS = {"float32": "f32", "float16": "f16", "bfloat16": "bf16"}
 """Of ours, as OpenVINO calls them."""
 
-_ROUNDED = {"f16", "bf16", "i8", "u8", "i4", "u4"}
-"""Of a kernel, if nobody asked for it."""
+PRODUCTS = frozenset(
+    ("Convolution", "GroupConvolution", "Deconvolution", "FullyConnected", "MatMul")
+)
+"""Kernels that do most of the work, whose precision is what a row says."""
 
 
 class OpenVino(Exported):
     """One stream, tuned for the latency of single calls, in the precision that was asked for: left
-    to itself it takes bfloat16 where the processor has it. Inputs and outputs are its own tensors,
-    which stay."""
+    to itself it takes bfloat16 where the processor has it. The graph, its inputs and its outputs
+    are float32 in any case; inputs and outputs are tensors that stay."""
 
     name = "openvino"
     distribution = "openvino"
@@ -42,23 +45,26 @@ class OpenVino(Exported):
                 f"OpenVINO does not take its graph: {first_line(error)}",
                 hint="Time it with --runtime eager.",
             ) from error
-        _check_precision(compiled, precision)
+        self.prepared |= _products(compiled, precision)
         return _requested(openvino, compiled, images)
 
 
-def _check_precision(compiled: Any, precision: str) -> None:
-    """Raises DetrbenchError where a kernel computes with fewer bits than were asked for."""
-    rounded: dict[str, int] = {}
+def _products(compiled: Any, precision: str) -> dict[str, float]:
+    """How many kernels are products, all in the precision asked for. Raises DetrbenchError where
+    one of them is not."""
+    found: Counter[str] = Counter()
     for op in compiled.get_runtime_model().get_ordered_ops():
         info = op.get_rt_info()
-        if "runtimePrecision" in info and "layerType" in info:
-            found = _text(info["runtimePrecision"])
-            if found in _ROUNDED and _text(info["layerType"]) not in ("Input", "Output", "Const"):
-                rounded[found] = rounded.get(found, 0) + 1
-    rounded.pop("u8", None)  # booleans, which compute nothing
-    if rounded:
-        told = ", ".join(f"{count} in {name}" for name, count in rounded.items())
-        raise DetrbenchError(f"asked for {precision}, OpenVINO would run kernels otherwise: {told}")
+        if "runtimePrecision" in info and _text(info["layerType"]) in PRODUCTS:
+            found[_text(info["runtimePrecision"])] += 1
+    if others := found.keys() - {precision}:
+        told = ", ".join(f"{found[other]} in {other}" for other in sorted(others))
+        raise DetrbenchError(
+            f"OpenVINO was asked for {precision}, and would run {told} of its convolutions and "
+            "matrix products",
+            hint="Leave --dtype out, or give one that this processor computes in.",
+        )
+    return {f"products_{precision}": found[precision]}
 
 
 def _text(value: Any) -> str:

@@ -68,7 +68,7 @@ def _key(case: Case) -> str:
     return key_of(
         {
             "model": {**dataclasses.asdict(case.model), "name": ""},
-            "execution": [how.fused, how.imgsz, how.batch, how.dtype],
+            "execution": [how.fused, how.imgsz, how.batch],
             "versions": exporters(),
         }
     )

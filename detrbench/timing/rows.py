@@ -339,6 +339,10 @@ def _prepared_note(run: Run, model: str) -> Iterator[str]:
     ]
     if costs:
         yield f"made ready in every process, outside all samples: {', '.join(costs)}"
+    for precision in ("f32", "f16", "bf16"):
+        products = [one.prepared.get(f"products_{precision}") for one in told]
+        if products and products[0]:
+            yield f"its {products[0]:.0f} convolutions and matrix products all run in {precision}"
     graph = next((one.prepared for one in told if "export_s" in one.prepared), None)
     if graph is not None:
         size = show_quantity(graph["file_bytes"], "B")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -85,6 +86,38 @@ def test_a_model_that_cannot_be_exported_says_why(name: str) -> None:
     with pytest.raises(DetrbenchError, match="cannot be exported to ONNX: ") as caught:
         open_runtime(Execution(runtime=name)).prepare(Reads(), IMAGES)
     assert caught.value.hint == "Time it with --runtime eager."
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
+def test_openvino_computes_in_what_was_asked_for_and_says_so(dtype: str) -> None:
+    openvino = pytest.importorskip("openvino", reason='pip install "detrbench[openvino]"')
+    name = {"float32": "FP32", "bfloat16": "BF16", "float16": "FP16"}[dtype]
+    if name not in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        pytest.skip(f"this processor does not compute in {dtype}")
+    module = nn.Sequential(nn.Conv2d(3, 32, 3), nn.ReLU(), nn.Conv2d(32, 32, 3))
+    runtime = open_runtime(Execution(runtime="openvino", dtype=dtype, threads=1))
+    images = natural_images(1, 64, 64)
+    runtime.prepare(module, images)
+    short = {"float32": "f32", "bfloat16": "bf16", "float16": "f16"}[dtype]
+    assert runtime.prepared[f"products_{short}"] == 2
+    assert runtime.settings(images)["dtype"] == dtype
+    assert (runtime.prepared["agreement"] > 1e-5) == (dtype != "float32")
+
+
+def test_another_precision_than_was_asked_for_is_refused() -> None:
+    from detrbench.runtimes.open_vino import _products
+
+    def op(layer: str, precision: str) -> Any:
+        info = {"layerType": layer, "runtimePrecision": precision}
+        return SimpleNamespace(get_rt_info=lambda: info)
+
+    ops = [op("Convolution", "f32"), op("MatMul", "bf16"), op("Reorder", "bf16")]
+    model = SimpleNamespace(get_ordered_ops=lambda: ops)
+    compiled = SimpleNamespace(get_runtime_model=lambda: model)
+    with pytest.raises(DetrbenchError, match="asked for f32, and would run 1 in bf16"):
+        _products(compiled, "f32")
+    ops[1] = op("MatMul", "f32")
+    assert _products(compiled, "f32") == {"products_f32": 2}
 
 
 # --- files -------------------------------------------------------------------------------------

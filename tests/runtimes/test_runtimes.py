@@ -117,8 +117,10 @@ def test_what_a_runtime_needs_is_asked_for(runtime: str, monkeypatch: pytest.Mon
         check_execution(execution)
     monkeypatch.setattr("detrbench.runtimes.find_spec", lambda name: object())
     assert check_execution(execution) is execution
-    for other in (Execution(runtime=runtime, dtype="float16"),
-                  Execution(runtime=runtime, memory_format="channels_last")):  # fmt: skip
+    others = [Execution(runtime=runtime, memory_format="channels_last")]
+    if runtime == "onnxruntime":
+        others.append(Execution(runtime=runtime, dtype="float16"))
+    for other in others:
         with pytest.raises(UsageError, match=r"Leave --.* out, or give --runtime eager"):
             check_execution(other)
     with pytest.raises(UsageError, match=r"does not run on cuda"):
