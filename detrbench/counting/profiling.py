@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from detrbench.core.errors import DetrbenchError, UsageError, in_one_line
+from detrbench.core.errors import DetrbenchError, UsageError, in_one_line, told
 from detrbench.core.units import parse_imgsz, show_share
 from detrbench.core.version import __version__
 from detrbench.counting.conventions import CONVENTIONS, find_convention
@@ -35,6 +35,8 @@ from detrbench.reports.report import Report, Result
 from detrbench.reports.settings import SETTINGS, not_of
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from detrbench.models.detector import Detector
 
 MODULE_DEPTH = 2
@@ -99,9 +101,20 @@ def build_to_count(case: Case, module: Made | None = None) -> Built:
     if not case.execution.fused:
         return built
     if module is not None:
-        built = replace(built, module=copy.deepcopy(built.module))
+        built = replace(built, module=_copy_of(built))
     with ShapesOnly():
         return built.fused(case.execution.imgsz)
+
+
+def _copy_of(built: Built) -> nn.Module:
+    try:
+        return copy.deepcopy(built.module)
+    except Exception as error:  # the user's code, which may fail in any way
+        raise UsageError(
+            f"it is fused on a copy, and cannot be copied: {told(error)}",
+            where=built.title,
+            hint="Call a lazy module once, make its weights parameters, or leave --fuse out.",
+        ) from error
 
 
 def trace_case(case: Case, built: Built | None = None) -> Trace:

@@ -643,6 +643,12 @@ def test_what_a_module_keeps_of_being_fused_is_gone() -> None:
     assert (fused.code, fused.codes, fused.seen) == (None, {}, [])
 
 
+def test_a_module_that_cannot_be_copied_is_not_fused() -> None:
+    module = nn.Sequential(nn.LazyConv2d(4, 1), nn.BatchNorm2d(4))
+    with pytest.raises(UsageError, match=r"cannot be copied: ValueError[\s\S]*lazy module once"):
+        profile({"lazy": module}, imgsz=32, fuse=True)
+
+
 def test_norms_of_another_class_are_named() -> None:
     class WithActivation(nn.BatchNorm2d):
         def forward(self, input: Tensor) -> Tensor:
