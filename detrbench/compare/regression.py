@@ -180,8 +180,9 @@ def compare_with_revision(
 
 
 def _least_s(run: Run) -> float:
-    """What a run takes that can decide something."""
-    return 0.0 if run.plan is None else LEAST_PROCESSES * run.plan.process_s / FIRST_SHARE
+    """What a run takes that can decide something: it goes on beyond its share of what is left, if
+    it has not come so far."""
+    return 0.0 if run.plan is None else LEAST_PROCESSES * run.plan.process_s
 
 
 @dataclass

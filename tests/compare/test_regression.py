@@ -27,7 +27,7 @@ from detrbench.reports.comparison import CONFIRMATION
 from detrbench.reports.metrics import METRICS
 from detrbench.reports.parse_cases import make_cases
 from detrbench.reports.report import Report, Result
-from detrbench.timing.plan import Budget
+from detrbench.timing.plan import Budget, RunPlan
 from detrbench.timing.process import Request
 from detrbench.timing.records import Outcome as Process
 from detrbench.timing.replication import Run
@@ -227,6 +227,21 @@ def test_a_run_without_the_processes_of_a_verdict_goes_on_in_the_time_of_a_secon
     assert machine.folders[0] == machine.folders[1]
     (pair,) = versus.report.comparisons
     assert pair.verdict == "EQUIVALENT"
+
+
+@pytest.mark.parametrize(("process_s", "runs"), [(10.0, 2), (20.0, 1)])
+def test_a_second_run_begins_where_its_six_processes_fit(
+    model: Path, process_s: float, runs: int
+) -> None:
+    class Planned(Machine):
+        def replicate(self, *args: Any, **told: object) -> Run:
+            run = super().replicate(*args, **told)
+            return dataclasses.replace(run, plan=RunPlan(6, 4, process_s, 0.0, 0.1))
+
+    machine = Planned(1.2, 1.2)
+    asked = Asked(request_of(model), "main", budget_s=100)
+    gated(asked, Policy(max_increase=EVERYTHING), machine)
+    assert len(machine.asked) == runs
 
 
 def test_counts_alone_time_nothing(model: Path) -> None:
