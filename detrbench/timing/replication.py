@@ -445,8 +445,10 @@ class _Runner:
                 tell(Progress("pilot", spent_s, None if math.isinf(total_s) else total_s))
                 return
             left = plan.processes - len(self.run.finished)
-            eta_s = max(0.0, left * plan.process_s - (self.now() - began))
-            phase = f"process {index} of {max(index, plan.processes)}"
+            expected_s = left * plan.process_s - (self.now() - began)
+            eta_s = max(0.0, min(expected_s, self.run.budget.limit_s - spent_s))
+            # Those that failed, or that time cut, have an index and are none of the plan's.
+            phase = f"process {index} of {index + left - 1}"
             tell(Progress(phase, spent_s, spent_s + eta_s, eta_s))
 
         return told

@@ -295,6 +295,34 @@ def test_progress_is_of_the_whole_run(tmp_path: Path) -> None:
     assert told[1].eta_s > told[2].eta_s > 0
 
 
+def test_progress_never_promises_more_than_the_budget_leaves(tmp_path: Path) -> None:
+    """Who was slow at first has planned longer processes than those that are left time for."""
+    told: list[Progress] = []
+    laboratory = Laboratory(
+        lambda request, index: process(request, index, 1.0, 10.0 if index < 7 else 30.0)
+    )
+    laboratory.run(tmp_path, Budget(budget_s=120.0, early=False), progress=told.append)
+    assert any(each.phase.startswith("process 8") for each in told)
+    for each in told[1:]:
+        assert each.eta_s is not None
+        assert each.done + each.eta_s <= 120.0
+
+
+def test_progress_counts_what_is_to_come_beyond_processes_that_failed(tmp_path: Path) -> None:
+    told: list[Progress] = []
+    laboratory = Laboratory(
+        lambda request, index: died(index) if index in (1, 3) else process(request, index)
+    )
+    laboratory.run(tmp_path, Budget(processes=3), progress=told.append)
+    assert [each.phase for each in told] == [
+        "pilot",
+        "pilot",
+        "process 3 of 4",
+        "process 4 of 5",
+        "process 5 of 5",
+    ]
+
+
 # --- what goes wrong -----------------------------------------------------------------------------
 
 
