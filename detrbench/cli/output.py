@@ -144,7 +144,8 @@ _SILENT_S = 4.0  # after which a terminal does
 
 
 def _progress_text(progress: Progress) -> str:
-    share = show_share(progress.done, progress.total) if progress.total else ""
+    done = min(progress.done, progress.total or 0)  # a process may end a little after its time
+    share = show_share(done, progress.total) if progress.total else ""
     eta = f"about {show_eta(progress.eta_s)} left" if progress.eta_s is not None else ""
     bar = _bar(progress.done / progress.total) if progress.total else ""
     return "  ".join(part for part in (progress.phase, bar, share, eta) if part)

@@ -527,6 +527,7 @@ def test_progress_is_one_line_per_phase_where_nobody_watches(
     assert _progress_text(Progress("timing", 1, 4, 61.0)) == (
         "timing  [######..................]  25.0%  about 1 min 1 s left"
     )
+    assert _progress_text(Progress("pilot", 13.6, 13.1)) == f"pilot  [{'#' * 24}]  100.0%"
 
 
 def test_a_phase_that_goes_on_for_long_is_told_again_where_nobody_watches(
