@@ -45,6 +45,10 @@ from detrbench.timing.stop_rules import Plan
 IN_PROCESS_S = 30.0
 """For models that can only be timed in this process, where nobody said how long."""
 
+_FIRST_S = 60.0
+"""Offered at least where not one process has ended: what was left of a few seconds, once Python had
+started, says nothing of what a process takes."""
+
 
 def latency(
     models: Subjects,
@@ -202,7 +206,7 @@ def _what_more(run: Run) -> str | None:
     missing = max(LEAST_PROCESSES - done, done if Verdict.TOO_FEW not in verdicts else 0)
     seconds = _seconds_for(run, missing)
     if seconds is None and run.stopped == "budget":  # not one process ended in it
-        seconds = 4 * run.budget.limit_s
+        seconds = max(_FIRST_S, 4 * run.budget.limit_s)
     elif not verdicts & {Verdict.TOO_FEW, Verdict.INCONCLUSIVE, Verdict.BUSY}:
         return None
     return None if seconds is None else f" --budget {math.ceil(seconds)}"

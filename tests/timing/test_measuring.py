@@ -188,6 +188,8 @@ def disturbed(run: Run) -> Run:
         (ended([0.5] * 3), None),
         (ended([1.01] * 4, stopped="processes"), " --budget 24"),
         (ended([1.01], planned=False), " --budget 240"),
+        # Of a budget of a second, this is what Python's own start has left.
+        (ended([1.01], planned=False, budget=Budget(budget_s=0.1)), " --budget 60"),
     ],
     ids=[
         "too few",
@@ -200,6 +202,7 @@ def disturbed(run: Run) -> Run:
         "few are enough",
         "as many as asked for",
         "nobody knows what one takes",
+        "no time for one",
     ],
 )
 def test_what_is_open_is_said_with_what_it_takes(
