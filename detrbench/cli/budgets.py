@@ -31,7 +31,7 @@ MOST_S = 604_800.0
 def check_budget(seconds: float | None) -> None:
     """Refuse a budget that leaves no time, or never ends; NaN is one as well."""
     if seconds is not None and not 0 < seconds <= MOST_S:
-        what = "leave no time" if not 0 < seconds < float("inf") else "never end"
+        what = "never end" if seconds > 0 else "leave no time"
         raise UsageError(
             f"{seconds:g} seconds {what}",
             where="--budget",

@@ -63,6 +63,10 @@ def predict(
       detrbench predict --learn rivals.json --learn article.json --device-profile device.json
       detrbench predict rtdetr-x ./my-variant.yaml --device-profile device.json
     """
+    if device_profile is not None:
+        options.check_file(device_profile, flag="--device-profile")
+    for run in learn or ():
+        options.check_file(run, flag="--learn")
     asked = options.cases(models or [], context)
     if not (asked or learn):
         raise UsageError("there is no model to predict", hint="Name one, or give --learn RUN.json.")

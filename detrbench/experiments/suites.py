@@ -301,7 +301,7 @@ def _go(going: _Run) -> Report:
         except TimeIsUp:
             going.give_up()
         except KeyboardInterrupt:
-            going.save()  # every row already says how far it came
+            going.stop()
         return going.report
 
 
@@ -381,7 +381,8 @@ class _Run:
         announce: Callable[[str], None] | None,
     ) -> None:
         self.suite, self._folder, self._ends = suite, folder, ends
-        self._progress, self._announce = progress, announce
+        self._progress, self._announce = progress, announce and partial(self._say, announce)
+        self._led_on = False  # whether the command that goes on was said
         self._created = datetime.now().astimezone().isoformat(timespec="seconds")
         self._environment = Environment.read(suite.cases[0].execution.device).to_dict()
         self._counted: dict[tuple[Any, ...], Result] = {}
@@ -447,10 +448,22 @@ class _Run:
         self._late = True
         self.save()
         if self._announce:
-            self._announce(
-                f"the budget was over; go on with: {called_as()} run --resume {self._folder} "
-                f"--budget {math.ceil(4 * self._given_s)}"
-            )
+            more = f" --budget {math.ceil(4 * self._given_s)}"
+            self._announce(f"the budget was over; {self._next_command}{more}")
+
+    def stop(self) -> None:
+        """Ctrl-C: every row already says how far it came."""
+        self.save()
+        if self._announce and not self._led_on:
+            self._announce(self._next_command)
+
+    def _say(self, announce: Callable[[str], None], text: str) -> None:
+        self._led_on = self._led_on or "go on with: " in text
+        announce(text)
+
+    @property
+    def _next_command(self) -> str:
+        return f"go on with: {called_as()} run --resume {self._folder}"
 
     def count(self, cases: Sequence[Case], save: bool = True) -> None:
         """Count each case, saving after each; what differs in no count is counted once."""

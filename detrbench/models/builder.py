@@ -29,7 +29,7 @@ from detrbench.core.errors import (
 from detrbench.models.bounds import Bounded
 from detrbench.models.catalog import asked_scale, find_model
 from detrbench.models.detector import Detector
-from detrbench.models.folding import Foldable, run_to_fold
+from detrbench.models.folding import Foldable, leaving_nothing, run_to_fold
 from detrbench.models.nn import BLOCKS, resolve
 from detrbench.models.nn.decoder import RTDETRDecoder
 from detrbench.models.ownblocks import NO_BLOCKS, file_name, load_blocks
@@ -357,7 +357,11 @@ def _run(
     with _blaming(spec, row, type(module), inputs):
         if check is not None:
             check([t.shape for t in inputs])
-        output, foldable = run_to_fold(module, *given) if to_fold else (module(*given), None)
+        if to_fold:
+            with leaving_nothing(module):  # of this size of images
+                output, foldable = run_to_fold(module, *given)
+        else:
+            output, foldable = module(*given), None
     declared = getattr(module, "out_channels", None)
     if declared is not None and isinstance(output, Tensor) and _channels(output) != declared:
         what = f"the row states {declared} output channels, but its output is {_shape(output)}"

@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
@@ -161,15 +162,16 @@ def _outputs(module: nn.Module, inputs: Any) -> list[Tensor]:
         values = torch.rand(shape.shape, generator=generator)
         return values.to(tensor.device, tensor.dtype)
 
-    with torch.no_grad(), torch.random.fork_rng(devices=[]), _leaving_nothing(module):
+    with torch.no_grad(), torch.random.fork_rng(devices=[]), leaving_nothing(module):
         torch.default_generator.manual_seed(0)
         return [t.clone() for t in tensors(module(*tree_map(filled, inputs)))]
 
 
 @contextmanager
-def _leaving_nothing(module: nn.Module) -> Iterator[None]:
+def leaving_nothing(module: nn.Module) -> Iterator[None]:
     """Inside, the module is called; what it keeps of that, such as a position code of these images'
-    size, is gone afterwards."""
+    size, is gone afterwards, unless it makes layers of its own then."""
+    lazy, as_built = any(map(is_lazy, module.parameters())), {*dict(module.named_parameters())}
     with ExitStack() as stack:
         for each in module.modules():
             for held in (vars(each), *vars(each).values()):
@@ -179,6 +181,8 @@ def _leaving_nothing(module: nn.Module) -> Iterator[None]:
                 elif type(held) is list:
                     stack.callback(held.__setitem__, slice(None), list(held))
         yield
+        if lazy or {*dict(module.named_parameters())} != as_built:
+            stack.pop_all()
 
 
 def _are_same(before: Sequence[Tensor], after: Sequence[Tensor]) -> bool:
@@ -239,10 +243,10 @@ def _foldable_in(
     tried = [images] if images is not None else [like.new_zeros(1, 3, *size) for size in sizes]
     with torch.no_grad():
         for each in tried[:-1]:
-            with suppress(Exception), _leaving_nothing(module):
+            with suppress(Exception), leaving_nothing(module):
                 return run_to_fold(module, each)[1]
         try:
-            with _leaving_nothing(module):
+            with leaving_nothing(module):
                 return run_to_fold(module, tried[-1])[1]
         except Exception as error:  # the user's code, which may fail in any way
             raise UsageError(

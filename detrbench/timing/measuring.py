@@ -192,7 +192,7 @@ def _extended(run: Run) -> Budget | None:
     asked = budget.budget_s is not None or budget.processes is not None
     if asked or run.stopped != "budget" or Verdict.TOO_FEW not in _verdicts(run):
         return None
-    seconds = _seconds_for(run, missing)
+    seconds = seconds_for(run, missing)
     return None if seconds is None else replace(budget, budget_s=run.spent_s + seconds)
 
 
@@ -204,7 +204,7 @@ def _what_more(run: Run) -> str | None:
     verdicts, done = _verdicts(run), len(run.finished)
     # To halve an interval takes three times as many more; as many again are a beginning.
     missing = max(LEAST_PROCESSES - done, done if Verdict.TOO_FEW not in verdicts else 0)
-    seconds = _seconds_for(run, missing)
+    seconds = seconds_for(run, missing)
     if seconds is None and run.stopped == "budget":  # not one process ended in it
         seconds = max(_FIRST_S, 4 * run.budget.limit_s)
     elif not verdicts & {Verdict.TOO_FEW, Verdict.INCONCLUSIVE, Verdict.BUSY}:
@@ -216,7 +216,7 @@ def _verdicts(run: Run) -> set[Verdict]:
     return {Verdict(each.verdict) for each in latency_comparisons(run)}
 
 
-def _seconds_for(run: Run, processes: int) -> float | None:
+def seconds_for(run: Run, processes: int) -> float | None:
     """What so many more take where a minute may be a busy one; `None` where nobody knows."""
     if run.plan is None:
         return None

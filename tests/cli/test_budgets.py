@@ -17,9 +17,13 @@ def _begun() -> None:
     begin(own_process=False)
 
 
-@pytest.mark.parametrize("seconds", [0.0, -1.0, float("nan"), float("inf")])
-def test_a_budget_that_is_none(seconds: float) -> None:
-    with pytest.raises(UsageError, match=r"--budget: .* leave no time"):
+@pytest.mark.parametrize(
+    ("seconds", "what"),
+    [(0.0, "leave no time"), (-1.0, "leave no time"), (float("nan"), "leave no time"),
+     (1e9, "never end"), (float("inf"), "never end")],
+)  # fmt: skip
+def test_a_budget_that_is_none(seconds: float, what: str) -> None:
+    with pytest.raises(UsageError, match=rf"--budget: .* {what}"):
         check_budget(seconds)
 
 

@@ -159,6 +159,7 @@ def _writes_by_element(*_: Any) -> bool:
         _spoils,
         _fills_a_part,
         _fills_an_element,
+        lambda *_: torch.empty(8).sum() == 0,
         _writes_through(lambda x: x.as_strided((2,), (1,))),
         _writes_through(lambda x: x.real),
         _writes_through(lambda x: x.view(torch.complex128)),

@@ -433,8 +433,11 @@ def test_a_row_that_waits_for_its_latency_says_so(laboratory: Laboratory) -> Non
 @pytest.mark.parametrize("stage", ["counting one", "counting two", "timing"])
 def test_an_interrupt_leaves_what_there_is(laboratory: Laboratory, stage: str) -> None:
     laboratory.during[stage] = interrupt
-    report = run(SUITE, output=laboratory.folder)
+    said: list[str] = []
+    report = run(SUITE, output=laboratory.folder, announce=said.append)
     assert report.exit_code == 130
+    assert said[-1].endswith(f"run --resume {laboratory.folder}")
+    assert sum("go on with: " in line for line in said) == 1
     assert [row.status for row in report.rows] == ["interrupted"] * 2
     assert saved(laboratory.folder / "run.json") == report
 

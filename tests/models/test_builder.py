@@ -243,6 +243,43 @@ def test_own_blocks(tmp_path: Path) -> None:
     assert detector(torch.rand(1, 3, 32, 64)).boxes.shape == (1, 20, 4)
 
 
+KEEPS = """
+import torch
+from torch import nn
+
+class Keeps(nn.Module):
+    def __init__(self, c1):
+        super().__init__()
+        self.code, self.conv = None, nn.Conv2d(c1, c1, 1)
+
+    def forward(self, x):
+        if self.code is None:
+            self.code = torch.zeros(x.shape[3], 7)
+        return self.conv(x) + (x @ self.code).mean()
+"""
+
+
+@pytest.mark.parametrize("device", ["meta", "cpu"])
+def test_what_a_block_keeps_of_the_first_images_is_not_of_the_next(
+    tmp_path: Path, device: str
+) -> None:
+    """A code as long as maps are wide, 24 or 48, by 7 columns; and a 1x1 convolution."""
+    text = TINY.replace("[2, 1, Conv, [32, 1, 1]]", "[2, 1, Keeps, []]")
+    blocks, found = own_file(tmp_path, KEEPS), []
+    for size in (192, 384):
+        traced = trace(build(write(tmp_path, text), blocks=blocks, device=device), size)
+        inside = (op.cost.macs for op in traced.ops if op.module.startswith("model.5"))
+        found.append(sum(inside))
+    assert found == [16 * side**2 * (7 + 16) for side in (24, 48)]
+
+
+def test_a_block_may_make_its_layers_when_it_is_called(tmp_path: Path) -> None:
+    lazy = KEEPS.replace("nn.Conv2d(c1, c1, 1)", "nn.LazyConv2d(c1, 1)")
+    text = TINY.replace("[2, 1, Conv, [32, 1, 1]]", "[2, 1, Keeps, []]")
+    detector = build(write(tmp_path, text), blocks=own_file(tmp_path, lazy), device="meta")
+    assert detector.model[5].conv.weight.shape == (16, 16, 1, 1)
+
+
 def test_own_blocks_are_unknown_without_their_file(tmp_path: Path) -> None:
     text = TINY.replace("[2, 1, Conv, [32, 1, 1]]", "[2, 1, Gate, []]")
     with pytest.raises(SpecError, match=r"no block Gate[\s\S]*--blocks"):

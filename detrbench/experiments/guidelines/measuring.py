@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -41,8 +42,9 @@ from detrbench.models.sources import check_unchanged, resolve
 from detrbench.reports.case import Case, Execution
 from detrbench.reports.comparison import Comparison, Side
 from detrbench.reports.report import Report, Result
-from detrbench.reports.verdicts import MARGIN
+from detrbench.reports.verdicts import LEAST_PROCESSES, MARGIN
 from detrbench.runtimes import check_execution
+from detrbench.timing.measuring import seconds_for
 from detrbench.timing.plan import Budget
 from detrbench.timing.process import Request
 from detrbench.timing.records import naming, request_path, run_folder
@@ -99,12 +101,32 @@ def measure_guidelines(
         _keep_asked(where / _ASKED, {"guidelines": list(asked), "widths": widths})
         going = _Going(where, requests, budget, ends, replicate, progress, announce)
         runs = going.time_all()
-    cut = any(run.stopped in ("interrupted", "failures") for run in runs.values())
-    if cut and announce is not None:
-        announce(f"cut short; go on with: {called_as()} guidelines --resume {where}")
-    if folder is None and not cut:
+    more = _more(requests, runs, budget_s)
+    _announce_more(more, where, announce)
+    if folder is None and more is None:
         shutil.rmtree(where)
     return _report(requests, runs, counts, widths)
+
+
+def _more(
+    requests: Mapping[str, Request], runs: Mapping[str, Run], budget_s: float | None
+) -> str | None:
+    """The flag with the seconds that may decide what is open; "" where its own time is left, `None`
+    where all guidelines have the processes of a verdict."""
+    if any(run.stopped in ("interrupted", "failures") for run in runs.values()):
+        return ""
+    short = [run for run in runs.values() if len(run.finished) < LEAST_PROCESSES]
+    if not short and len(runs) == len(requests):
+        return None
+    known = [seconds_for(run, LEAST_PROCESSES - len(run.finished)) for run in short]
+    # Where nobody knows what a process takes, as many seconds again would be as short.
+    each_s = max(60.0, 2 * (budget_s or BUDGET_S) / len(requests))
+    return f" --budget {math.ceil(sum(each_s if one is None else one for one in known))}"
+
+
+def _announce_more(more: str | None, folder: Path, announce: Callable[[str], None] | None) -> None:
+    if more is not None and announce is not None:
+        announce(f"cut short; go on with: {called_as()} guidelines --resume {folder}{more}")
 
 
 def resume_guidelines(
@@ -144,7 +166,9 @@ def resume_guidelines(
     first.check_versions(str(where))
     counts = _count_all(requests, widths, ends, progress)
     going = _Going(where, requests, first.budget, ends, replicate, progress, announce)
-    return _report(requests, before | going.time_all(), counts, widths)
+    runs = before | going.time_all()
+    _announce_more(_more(requests, runs, budget_s), where, announce)
+    return _report(requests, runs, counts, widths)
 
 
 _ASKED = "guidelines.json"

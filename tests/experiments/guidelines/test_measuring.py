@@ -71,6 +71,17 @@ def test_too_few_processes_are_no_answer(tmp_path: Path) -> None:
     assert "2 of 2 processes; 4 more processes decide" in found.sentence()
 
 
+def test_a_run_that_came_out_short_is_kept_and_says_how_it_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    said: list[str] = []
+    few = replicated(by_memory, processes=2)
+    measure_guidelines(["G1", "G2"], budget_s=100, replicate=few, announce=said.append)
+    (kept,) = tmp_path.iterdir()
+    assert f"guidelines --resume {kept} --budget 200" in said[-1]
+
+
 def test_an_interrupt_keeps_what_was_measured(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
