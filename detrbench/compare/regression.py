@@ -25,6 +25,7 @@ from detrbench.compare.gate.times import Known
 from detrbench.compare.revisions import Revision, file_of, unpacked
 from detrbench.core.alarms import alarm
 from detrbench.core.errors import DetrbenchError, TimeIsUp, UsageError
+from detrbench.core.stats import median
 from detrbench.core.version import __version__
 from detrbench.counting.worker import Past, count_apart
 from detrbench.machine.environment import Environment
@@ -180,9 +181,10 @@ def compare_with_revision(
 
 
 def _least_s(run: Run) -> float:
-    """What a run takes that can decide something: it goes on beyond its share of what is left, if
-    it has not come so far."""
-    return 0.0 if run.plan is None else LEAST_PROCESSES * run.plan.process_s
+    """What a further run takes that can decide something, if its processes take as long as these: it
+    plans them shorter where time is short, and goes on beyond its share of what is left."""
+    took_s = [outcome.took_s for outcome in run.finished]
+    return run.startup_s + LEAST_PROCESSES * median(took_s) if took_s else 0.0
 
 
 @dataclass
