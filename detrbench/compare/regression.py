@@ -181,8 +181,8 @@ def compare_with_revision(
 
 
 def _least_s(run: Run) -> float:
-    """What a further run takes that can decide something, if its processes take as long as these: it
-    plans them shorter where time is short, and goes on beyond its share of what is left."""
+    """What a further run takes that can decide something, if its processes take as long as these:
+    it plans them shorter where time is short, and goes on beyond its share of what is left."""
     took_s = [outcome.took_s for outcome in run.finished]
     return run.startup_s + LEAST_PROCESSES * median(took_s) if took_s else 0.0
 
