@@ -11,7 +11,7 @@ from detrbench.core.errors import DetrbenchError
 from detrbench.models.outputs import tensors
 from detrbench.reports.case import Execution
 from detrbench.runtimes import open_runtime
-from detrbench.runtimes.agreement import TOLERANCES, check_agreement, deviation
+from detrbench.runtimes.agreement import TOLERANCES, check_agreement, check_finite, deviation
 from detrbench.runtimes.images import natural_images
 from tests.runtimes.small import SmallDetector
 
@@ -147,3 +147,11 @@ def test_tensors_are_found_in_whatever_a_model_returns() -> None:
         assert [len(each) for each in tensors(value)] == [1, 2, 3]
     with pytest.raises(DetrbenchError, match="NaN"):
         check_agreement(Answer(a), Answer(torch.tensor([math.nan])), 1.0, "compiled")
+
+
+def test_every_number_of_a_large_output_is_looked_at() -> None:
+    large = torch.zeros(3, 700, 1000)
+    check_finite({"maps": large})
+    large[2, 699, 999], large[0, 0, 0], large[1, 350, 7] = torch.nan, torch.inf, -torch.inf
+    with pytest.raises(DetrbenchError, match=r"output 0 \(3 x 700 x 1000\) has 3 values"):
+        check_finite({"maps": large})

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pytest
+import torch
 
-from detrbench.analysis.probe.probes import Probe, ceilings
+from detrbench.analysis.probe.probes import Probe, _Stream, ceilings
 from detrbench.core.errors import DetrbenchError
 from detrbench.runtimes.clocks import WallClock
 from detrbench.timing.rounds import Series
@@ -47,3 +48,13 @@ def test_the_best_of_the_probes_is_the_ceiling_with_its_quartiles() -> None:
     samples[-1] = Series(status="failed", reason="out of luck")
     with pytest.raises(DetrbenchError, match="launching one operator: out of luck"):
         ceilings(probes, samples, 7)
+
+
+def test_of_a_stream_the_beginning_is_looked_at() -> None:
+    stream = _Stream(lambda: None, WallClock())
+    numbers = torch.full((5000,), 1.5)
+    numbers[4000] = torch.nan
+    stream.verify(numbers)
+    numbers[1000] = torch.nan
+    with pytest.raises(DetrbenchError, match="1 value"):
+        stream.verify(numbers)
