@@ -33,8 +33,8 @@ from detrbench.reports.report import Report
 from detrbench.timing.measuring import latency
 
 EFFECT = 0.10
-TRIAL_LAYERS = 6
-"""Layers of the version that says how much one of them takes."""
+TRIAL_LAYERS = 24
+"""Layers of the version that says how much one of them takes: noise has to be little beside."""
 
 # A row of the neck at stride 16, in every model with rtdetr-l's neck, and how often it repeats.
 _ROW = re.compile(r"\[-1, (\d+), RepC3, \[256\]\](?=  # \d+-P4/16, fused bottom-up)")
