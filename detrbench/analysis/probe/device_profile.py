@@ -218,6 +218,10 @@ def probe_device(
             second = trial(Plan(budget_s=left_s, least_rounds=2), now(), progress)
         except DetrbenchError:  # it came to no ceiling in time
             return first
+        except KeyboardInterrupt:  # by the end of the time, or by somebody
+            if deadline is None or now() < deadline:
+                raise
+            return first
         return min(first, second, key=lambda each: each.seen.severity)
     finally:
         runtime.close()

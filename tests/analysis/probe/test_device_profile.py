@@ -90,9 +90,10 @@ class Trials:
         self.now_s = started + self._slow * (plan.budget_s or 0.0)
         return next(self._left)
 
-    def run(self, budget_s: float) -> DeviceProfile:
+    def run(self, budget_s: float, deadline: float | None = None) -> DeviceProfile:
         return probe_device(
             budget_s=budget_s,
+            deadline=deadline,
             announce=self.said.append,
             now=lambda: self.now_s,
             wait=self.wait,
@@ -130,6 +131,22 @@ def test_without_time_for_a_second_trial_that_is_said(monkeypatch: pytest.Monkey
     assert trials.run(20.0) is BUSY
     (said,) = trials.said
     assert said.endswith("(foreign work); a longer --budget has time for a second trial")
+
+
+def test_the_end_of_the_time_leaves_the_first_trial_and_ctrl_c_none(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Interrupted(Trials):
+        def __call__(self, *arguments: Any) -> DeviceProfile:
+            found = super().__call__(*arguments)
+            if len(self.plans) == 2:
+                raise KeyboardInterrupt
+            return found
+
+    trials = Interrupted(monkeypatch, BUSY, PROFILE)
+    assert trials.run(20.0, deadline=20.0) is BUSY
+    with pytest.raises(KeyboardInterrupt):
+        Interrupted(monkeypatch, BUSY, PROFILE).run(20.0, deadline=21.0)
 
 
 def test_ceilings_that_cannot_be_are_measured_again(monkeypatch: pytest.MonkeyPatch) -> None:
