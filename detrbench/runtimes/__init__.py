@@ -124,13 +124,13 @@ def check_execution(execution: Execution, *, where: str | None = None) -> Execut
     return execution
 
 
-def check_case(case: Case, *, where: str | None = None) -> None:
-    """`check_execution`, and that something executes such a model. Raises UsageError."""
-    runtime = check_execution(case.execution, where=where).runtime
+def check_runs(case: Case) -> None:
+    """Raises UsageError where the case's runtime executes no model of its kind."""
+    runtime = case.execution.runtime
     if is_graph(case.model.reference) and runtime not in NEEDS:
         raise UsageError(
             f"the runtime {runtime} does not execute an ONNX graph",
-            where=where or case.name,
+            where=case.name,
             hint=f"Give --runtime {' or '.join(NEEDS)}, or the module that it was made from.",
         )
 

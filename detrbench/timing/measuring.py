@@ -26,6 +26,7 @@ from detrbench.reports.verdicts import (
     MARGIN,
     Verdict,
 )
+from detrbench.runtimes import check_runs
 from detrbench.timing.exporting import export_first
 from detrbench.timing.opened import build_case
 from detrbench.timing.plan import Budget
@@ -154,7 +155,10 @@ def measure_run(
     announce: Callable[[str], None] | None = None,
     resume: str | None = None,
 ) -> Run:
-    """`replicate`, in `folder` or in a temporary one that a complete run removes."""
+    """`replicate`, in `folder` or in a temporary one that a complete run removes. Raises UsageError
+    where a case cannot be executed."""
+    for case in request.cases:
+        check_runs(case)
     known = remembered(request.device)
     if known is not None and budget.margin < known.detectable:
         warnings.warn(known.too_small(budget.margin), DetrbenchWarning, stacklevel=2)

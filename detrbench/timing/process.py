@@ -18,7 +18,7 @@ from detrbench.machine.environment import Environment
 from detrbench.machine.usage import energy_per_image, peak_memory
 from detrbench.models.sources.built import Built
 from detrbench.reports.case import Case, baseline_of, pairs_alike
-from detrbench.runtimes import check_case
+from detrbench.runtimes import check_execution
 from detrbench.runtimes.clocks import Step
 from detrbench.timing.journal import Journal
 from detrbench.timing.opened import Build, Opened, Ready, Watch, build_case, opening
@@ -49,7 +49,7 @@ class Request:
         if not self.cases:
             raise UsageError("there is no model to measure", hint="Name one or more.")
         for case in self.cases:
-            check_case(case, where=case.name if len(self.cases) > 1 else None)
+            check_execution(case.execution, where=case.name if len(self.cases) > 1 else None)
         twice = sorted({name for name in self.names if self.names.count(name) > 1})
         if twice:
             raise UsageError(f"{twice[0]} is named twice", hint="Name each model once.")

@@ -589,9 +589,9 @@ def test_learn_then_predict(
     [
         ([], "no model to predict"),
         (["rtdetr-l"], "has not been probed"),
-        (["rtdetr-l", "--device-profile", "absent.json"], "cannot be read"),
+        (["rtdetr-l", "--device-profile", "absent.json"], "absent.json is not a file that can"),
         (["rtdetr-m"], "did you mean"),
-        (["--learn", "absent.json"], "has not been probed"),
+        (["--learn", "absent.json"], "--learn: absent.json is not a file that can be read"),
     ],
 )
 def test_what_cannot_be_is_said(

@@ -17,9 +17,10 @@ from detrbench.models.model import Model
 from detrbench.models.sources import build_model, resolve
 from detrbench.reports.case import Execution
 from detrbench.reports.parse_cases import make_cases
-from detrbench.runtimes import NEEDS, check_case, open_runtime
+from detrbench.runtimes import NEEDS, check_runs, open_runtime
 from detrbench.runtimes.exported import Exported, Run
 from detrbench.runtimes.images import natural_images
+from detrbench.timing.measuring import latency
 from detrbench.timing.process import Request
 
 IMAGES = natural_images(1, 16, 16)
@@ -149,9 +150,13 @@ def test_pytorch_is_not_asked_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr("detrbench.models.sources.onnx._weight_files", lambda file: [])
     (tmp_path / "net.onnx").write_bytes(b"any")
     (eager, graph) = make_cases([f"{tmp_path}/net.onnx"], {"runtime": ["eager", "openvino"]})
-    check_case(graph)
-    with pytest.raises(UsageError, match=r"eager does not execute .*\n.*--runtime onnxruntime or"):
-        Request((eager,))
+    check_runs(graph)
+    for refused in (lambda: check_runs(eager), lambda: latency([eager])):
+        with pytest.raises(
+            UsageError, match=r"eager does not execute .*\n.*onnxruntime or openvino"
+        ):
+            refused()
+    assert Request((eager,)).names == (eager.name,), "which a gate of counts alone is of"
 
 
 def test_weights_elsewhere_are_refused(tmp_path: Path) -> None:
