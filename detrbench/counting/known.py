@@ -38,15 +38,6 @@ _FILLED = {
 """Operators that make tensors of one number, and that number; None where it is their last
 argument."""
 
-_UNSET = {
-    torch.ops.aten.empty.memory_format,
-    torch.ops.aten.empty_strided.default,
-    torch.ops.aten.empty_like.default,
-    torch.ops.aten.new_empty.default,
-    torch.ops.aten.new_empty_strided.default,
-}
-"""Operators that make tensors of whatever was in that memory before."""
-
 _OF_VALUES = {torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape}
 """What shapes alone do not answer."""
 
@@ -156,7 +147,7 @@ class Known:
         return result
 
     def _knows_all(self, func: Any, given: Any) -> bool:
-        if torch.Tag.nondeterministic_seeded in func.tags or func in _UNSET:
+        if torch.Tag.nondeterministic_seeded in func.tags:
             return False
         fresh = func is torch.ops.aten.lift_fresh.default  # its own values, if any
         for leaf in tree_leaves(given):
