@@ -414,6 +414,8 @@ def _environment(folder: Path) -> dict[str, str]:
 
 def _prepare(attack: Attack) -> None:
     """In the new process, before it becomes the command."""
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):  # whoever started us may ignore
+        signal.signal(number, signal.SIG_DFL)
     for kind, most in attack.limits.items():
         resource.setrlimit(kind, (most, most))
     if attack.powerless and os.getuid() == 0:
