@@ -63,8 +63,7 @@ def predict(
       detrbench predict --learn rivals.json --learn article.json --device-profile device.json
       detrbench predict rtdetr-x ./my-variant.yaml --device-profile device.json
     """
-    if device_profile is not None:
-        options.check_file(device_profile, flag="--device-profile")
+    options.check_file(device_profile, flag="--device-profile")
     for run in learn or ():
         options.check_file(run, flag="--learn")
     asked = options.cases(models or [], context)

@@ -61,6 +61,14 @@ def _system_devices() -> set[int]:
     return {Path(place).stat().st_dev for place in _OF_THE_SYSTEM if Path(place).is_dir()}
 
 
+def user_folder(variable: str, *usual: str) -> Path:
+    """This package's folder of one kind (XDG Base Directory Specification): where the variable of
+    the environment says, or in `usual` from the user's home."""
+    # An empty or relative value is to be ignored, says the specification.
+    home = Path(os.environ.get(variable, ""))
+    return (home if home.is_absolute() else Path.home().joinpath(*usual)) / "detrbench"
+
+
 def make_folder(path: Path) -> None:
     """Raises UsageError where `path` is no folder and cannot become one."""
     try:

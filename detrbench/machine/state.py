@@ -10,12 +10,11 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from detrbench.core.files import write_atomically
+from detrbench.core.files import user_folder, write_atomically
 from detrbench.machine.circumstances import Circumstances, circumstances_from
 from detrbench.machine.environment import MEMORY_SHARE, Environment
 
@@ -91,10 +90,7 @@ _OF_KEY = ("processor", "logical_cpus", "cpu_quota", "memory_bytes", "torch")
 
 def state_file(name: str) -> Path:
     """Where entries of this name are kept."""
-    # An empty or relative value is to be ignored, says the specification.
-    home = Path(os.environ.get("XDG_STATE_HOME", ""))
-    base = home if home.is_absolute() else Path.home() / ".local" / "state"
-    return base / "detrbench" / f"{name}.json"
+    return user_folder("XDG_STATE_HOME", ".local", "state") / f"{name}.json"
 
 
 def machine(device: str, detail: str = "") -> str:

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from detrbench.core.errors import UsageError, nearest
 from detrbench.machine.devices import parse_device
-from detrbench.models.sources.onnx import is_graph
 from detrbench.reports.case import check_values
 from detrbench.reports.settings import SETTINGS
 from detrbench.runtimes.clocks import Step
@@ -126,6 +125,8 @@ def check_execution(execution: Execution, *, where: str | None = None) -> Execut
 
 def check_runs(case: Case) -> None:
     """Raises UsageError where the case's runtime executes no model of its kind."""
+    from detrbench.models.sources.onnx import is_graph
+
     runtime = case.execution.runtime
     if is_graph(case.model.reference) and runtime not in NEEDS:
         raise UsageError(

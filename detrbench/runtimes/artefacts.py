@@ -20,6 +20,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from detrbench.core.files import user_folder
+
 GRAPHS = "exports"
 """The kind of artefact that is a model as an ONNX graph."""
 
@@ -32,9 +34,7 @@ FACTS = "facts.json"
 
 def cache_folder() -> Path:
     """Where this package keeps what can be made again."""
-    # An empty or relative value is to be ignored, says the specification.
-    home = Path(os.environ.get("XDG_CACHE_HOME", ""))
-    return (home if home.is_absolute() else Path.home() / ".cache") / "detrbench"
+    return user_folder("XDG_CACHE_HOME", ".cache")
 
 
 def key_of(content: Mapping[str, Any]) -> str:

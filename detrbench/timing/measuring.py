@@ -27,7 +27,6 @@ from detrbench.reports.verdicts import (
     Verdict,
 )
 from detrbench.runtimes import check_runs
-from detrbench.timing.exporting import export_first
 from detrbench.timing.opened import build_case
 from detrbench.timing.plan import Budget
 from detrbench.timing.process import Request, measure_process
@@ -171,7 +170,6 @@ def measure_run(
             "between_sd": between_sd,
         }
         try:
-            export_first(request.cases, progress, announce)
             run = replicate(request, budget, where, **told)
             longer = _extended(run)
             if longer is not None:

@@ -27,6 +27,7 @@ from detrbench.reports.case import Case
 from detrbench.reports.merge import in_words
 from detrbench.reports.report import setting_differences
 from detrbench.reports.verdicts import ALPHA, FEWEST_PROCESSES, LEAST_PROCESSES, Judgement, judge
+from detrbench.timing.exporting import export_first
 from detrbench.timing.plan import (
     BETWEEN_SD,
     LEAST_ROUNDS,
@@ -213,6 +214,7 @@ def replicate(
         stack.enter_context(held(folder, announce))
         run = _begun(request, budget, folder)
         if launch is None:
+            export_first(request.cases, progress, announce)
             start = stack.enter_context(starting(request.cases))
             launch = partial(run_worker, start=start)
         going = _Runner(run, folder, launch, now, progress, announce, between_sd)

@@ -589,3 +589,17 @@ def test_workers_are_started_as_their_cases_allow(
     monkeypatch.setattr(replication, "run_worker", run_worker)
     assert replicate(PAIR, Budget(), tmp_path).stopped == "interrupted"
     assert told == [PAIR.cases, "a way to start", "closed"]
+
+
+def test_what_runtimes_execute_is_exported_before_the_first_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever asks for a run, a gate too; what plays the processes needs nothing."""
+
+    def export(cases: object, *told: object) -> None:
+        raise UsageError("no room for graphs")
+
+    monkeypatch.setattr("detrbench.timing.replication.export_first", export)
+    with pytest.raises(UsageError, match="no room for graphs"):
+        replicate(PAIR, Budget(processes=1), tmp_path)
+    assert Laboratory(scattered(NOISY)).run(tmp_path, Budget(processes=1)).outcomes
