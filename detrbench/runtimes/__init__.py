@@ -143,7 +143,7 @@ def _check_exported(execution: Execution, where: str | None) -> None:
     missing = [name for name in NEEDS.get(runtime, ()) if find_spec(name) is None]
     if missing:
         raise UsageError(
-            f"the runtime {runtime} needs {', '.join(missing)}, which is not installed",
+            f"the runtime {runtime} needs {', '.join(missing)}, not installed here",
             where=where,
             hint=f'pip install "detrbench[{runtime}]"',
         )
