@@ -68,6 +68,8 @@ _TITLES = {
     "Interval": "区间",
     "Processes": "进程数",
     "Verdict": "结论",
+    "Executed": "执行方式",
+    "Fastest first": "由快到慢",
     **{
         header(metric.title, metric.unit): _metric_title(metric)
         for metric in METRICS.values()
@@ -134,6 +136,8 @@ _phrase = _replacing(
     (r"By op", "按算子"),
     (r"Cost of one forward pass", "一次前向计算的开销"),
     (r"Latency", "推理速度"),
+    (r"Which model is faster", "哪个模型更快"),
+    (r"by how it is executed", "按执行方式"),
     (_OTHERWISE, " (行内另有说明者除外)"),
 )
 
@@ -160,5 +164,13 @@ _note = _replacing(
     (
         r"Latency: in brackets the quartiles of all samples, too few processes for an interval",
         "推理速度: 括号内为全部样本的四分位数 (进程太少, 不足以给出区间)",
+    ),
+    (
+        r"<: faster, by a verdict; =: EQUIVALENT; \?: in this order by their medians alone.",
+        "<: 有结论的更快; =: 相当; ?: 仅按中位数排列.",
+    ),
+    (
+        r"no two models are decided one way here and the other way there",
+        "没有两个模型的快慢结论随执行方式反转",
     ),
 )

@@ -26,8 +26,10 @@ from detrbench.core.visible import visible
 from detrbench.machine.environment import Environment
 from detrbench.reports.comparison import Comparison, Side
 from detrbench.reports.metrics import CONVENTION_METRICS, METRICS, Metric, Spread
+from detrbench.reports.order import Way, flips, headline, ways
 from detrbench.reports.report import Report, Result, measured_like, metric_keys, missing_value
 from detrbench.reports.settings import SETTINGS, settings_text
+from detrbench.reports.verdicts import Verdict
 
 PARTS = ("stage", "module", "op")
 """What a model can be broken down by."""
@@ -139,7 +141,7 @@ def document(report: Report, by: str | None = None) -> Document:
     # A table for each workload that is timed: what is in one is compared.
     *summaries, last = (_summary(report, rows) for rows in workloads(report))
     last = replace(last, notes=(*last.notes, *provenance(report)))
-    tables = filter(None, (*summaries, last, *_verdicts(report), parts))
+    tables = filter(None, (*summaries, last, *_verdicts(report), *_orders(report), parts))
     return Document(tuple(tables), report.records(by), report.to_dict(), report)
 
 
@@ -308,7 +310,7 @@ def _verdicts(report: Report) -> Iterator[Table]:
     read against; models that are executed alike in another way have a table for each way."""
     tables: dict[str | None, list[Comparison]] = {}
     seen: list[Side] = []
-    for pair in report.comparisons:
+    for pair in headline(report):
         if pair.verdict:
             baseline = baseline_label(pair, report) if pair.case in seen else None
             tables.setdefault(baseline, []).append(pair)
@@ -337,6 +339,51 @@ def _verdicts_of(judged: Sequence[Comparison], report: Report) -> Table:
         lines=tuple(lines),
         notes=tuple(marks.notes),
     )
+
+
+def _orders(report: Report) -> Iterator[Table]:
+    """The order of the models in each way that they are executed, and which of them change it."""
+    if not (found := ways(report)):
+        return
+    lines = [Line(_way_label(way, found), (_order_text(way),)) for way in found]
+    turned = [_flip_text(one, other, report) for one, other in flips(report)]
+    none = "no two models are decided one way here and the other way there"
+    yield Table(
+        caption="Which model is faster, by how it is executed.",
+        columns=columns("ll", "Executed", "Fastest first"),
+        lines=tuple(lines),
+        notes=(f"{_JOINTS}.", *(turned or [none])),
+    )
+
+
+_JOINTS = "<: faster, by a verdict; =: EQUIVALENT; ?: in this order by their medians alone"
+_JOINT: Mapping[Verdict | None, str] = {Verdict.SLOWER: "<", Verdict.EQUIVALENT: "="}
+
+
+def _way_label(way: Way, others: Sequence[Way]) -> str:
+    """The settings in which the ways differ."""
+    told = [one.execution.asked() for one in others]
+    own = way.execution.asked()
+    differing = {key: own.get(key) for key in own if any(own[key] != one.get(key) for one in told)}
+    return settings_text(differing, short=True)
+
+
+def _order_text(way: Way) -> str:
+    """Such as "a < b ? c"; of each but the first, what is said of it against the one before."""
+    joined = (
+        f" {_JOINT.get(verdict, '?')} {row.model}"
+        for row, verdict in zip(way.rows[1:], way.verdicts, strict=True)
+    )
+    return "".join((way.rows[0].model, *joined))
+
+
+def _flip_text(one: Comparison, other: Comparison, report: Report) -> str:
+    said = (
+        f"{side_label(pair.case, report)} is {pair.verdict} than {baseline_label(pair, report)} "
+        f"({show_change(pair.ratio or 1)}, {interval_text(pair)})"
+        for pair in (one, other)
+    )
+    return f"flip: {', but '.join(said)}"
 
 
 def baseline_label(pair: Comparison, report: Report) -> str:

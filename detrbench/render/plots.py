@@ -47,6 +47,7 @@ from detrbench.render.layout import (
 )
 from detrbench.reports.comparison import Comparison
 from detrbench.reports.metrics import METRICS, Metric
+from detrbench.reports.order import headline
 from detrbench.reports.report import Report, Result
 
 if TYPE_CHECKING:
@@ -79,8 +80,8 @@ def verdicts(report: Report) -> str | None:
 
 
 def named_pairs(report: Report) -> list[Comparison]:
-    """The comparisons that say what they are of; a file may hold others."""
-    return [pair for pair in report.comparisons if pair.model and pair.baseline.model]
+    """The comparisons to show that say what they are of; a file may hold others."""
+    return [pair for pair in headline(report) if pair.model and pair.baseline.model]
 
 
 def _draw_pair(panel: Axes, pair: Comparison, title: str) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import itertools
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
@@ -135,14 +137,15 @@ def baseline_of(case: Case, cases: Iterable[Case]) -> Case | None:
 
 
 def pairs_alike(cases: Sequence[Case]) -> Iterator[tuple[Case, Case]]:
-    """Where a workload is executed in several ways: in each way but its first case's, the first
-    model of it and every other one."""
-    for first in cases:
-        alike = [case for case in cases if case.execution == first.execution]
-        baseline = baseline_of(first, cases)
-        if baseline is None or alike[0] is not first or baseline.execution == first.execution:
-            continue
-        yield from ((first, other) for other in alike[1:])
+    """Where a workload is executed in several ways: in each way every two of its models, but for
+    those that are compared anyway, the workload's first case being one."""
+    executions = dict.fromkeys(case.execution for case in cases)
+    ways = Counter(execution.workload for execution in executions)
+    for execution in executions:
+        alike = [case for case in cases if case.execution == execution]
+        for one, other in itertools.combinations(alike, 2):
+            if ways[execution.workload] > 1 and baseline_of(other, cases) is not one:
+                yield one, other
 
 
 def check_values(execution: Execution) -> None:
