@@ -94,6 +94,7 @@ def latency(
         ),
     ] = None,
     resume: options.Resume = None,
+    no_cache: options.NoCache = False,
     format: options.Format = None,
     output: options.Output = None,
 ) -> None:
@@ -123,14 +124,18 @@ def latency(
       detrbench latency --resume /tmp/detrbench-latency-x1y2z3
     """
     if resume is not None:
-        options.check_alone(context, "resume", "The folder says what is measured", "budget")
+        options.check_alone(
+            context, "resume", "The folder says what is measured", "budget", "no_cache"
+        )
         check_budget(budget)
     asked = options.cases(models or ARTICLE_PAIR, context)
     target = None if target_ci is None else parse_part(target_ci, where="--target-ci")
     smallest = parse_part(margin, where="--margin")
     seconds = _budget(budget, quick, thorough)
 
-    with ProgressLine() as progress:
+    from detrbench.runtimes.artefacts import without_cache
+
+    with ProgressLine() as progress, without_cache(no_cache):
         from detrbench.timing.measuring import latency as measure
         from detrbench.timing.measuring import resume_latency
 

@@ -107,6 +107,14 @@ CudnnBenchmark = Annotated[
 ]
 Format = Annotated[str | None, format_to_print("from -o's suffix, else table")]
 Budget = Annotated[float, taking("SECONDS", "For everything.")]
+NoCache = Annotated[
+    bool,
+    typer.Option(
+        "--no-cache",
+        help="Export the graphs of other runtimes anew, and keep none.",
+        show_default=False,
+    ),
+]
 Resume = Annotated[
     Path | None,
     taking(

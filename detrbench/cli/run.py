@@ -51,6 +51,7 @@ def run(
         ),
     ] = None,
     resume: options.Resume = None,
+    no_cache: options.NoCache = False,
     format: Annotated[
         str, options.taking("FORMAT", "What to print at the end.", callback=options.check_format)
     ] = "table",
@@ -81,7 +82,9 @@ def run(
     check_budget(budget)
     asked = _Asked(device, budget, processes, folder, format, options.values(context)["threads"])
     if resume is not None:
-        options.check_alone(context, "resume", "The folder says what is measured", "budget")
+        options.check_alone(
+            context, "resume", "The folder says what is measured", "budget", "no_cache"
+        )
         measure: Measure = partial(_resumed, resume)
     elif suite is None:
         raise UsageError("no suite is named", hint="Such as: detrbench run article")
@@ -92,7 +95,9 @@ def run(
     if folder is not None and folder.exists() and not folder.is_dir():
         raise UsageError(f"{folder} is a file", where="-o", hint="Name a folder.")
 
-    with ProgressLine() as progress:
+    from detrbench.runtimes.artefacts import without_cache
+
+    with ProgressLine() as progress, without_cache(no_cache):
         folders, text, code = measure(asked, progress)
     deliver(text, None)
     for where in folders:

@@ -1,8 +1,8 @@
 """What is made of a model once and used by many processes: folders by content, in the user's cache.
 
-They are in $XDG_CACHE_HOME/detrbench or ~/.cache/detrbench (XDG Base Directory Specification). A
-folder is there whole or not at all, so that runs at the same time do not meet; the least recently
-used ones go when all together are larger than `MOST_BYTES`.
+They are in $XDG_CACHE_HOME/detrbench or ~/.cache/detrbench (XDG Base Directory Specification), or
+where $DETRBENCH_CACHE says. A folder is there whole or not at all, so that runs at the same time do
+not meet; the least recently used ones go when all together are larger than `MOST_BYTES`.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -32,9 +32,32 @@ MOST_BYTES = 8 * 10**9
 FACTS = "facts.json"
 
 
+OWN_FOLDER = "DETRBENCH_CACHE"
+"""In the environment, of this process and of those that it starts: another place than the usual."""
+
+
 def cache_folder() -> Path:
     """Where this package keeps what can be made again."""
-    return user_folder("XDG_CACHE_HOME", ".cache")
+    own = Path(os.environ.get(OWN_FOLDER, ""))
+    return own if own.is_absolute() else user_folder("XDG_CACHE_HOME", ".cache")
+
+
+@contextmanager
+def without_cache(wanted: bool = True) -> Iterator[None]:
+    """Inside, where it is wanted, nothing that was made before is used, also by processes that are
+    started there; and nothing stays of what is made."""
+    if not wanted:
+        yield
+        return
+    before = os.environ.get(OWN_FOLDER)
+    with tempfile.TemporaryDirectory(prefix="detrbench-cache-") as folder:
+        os.environ[OWN_FOLDER] = folder
+        try:
+            yield
+        finally:
+            del os.environ[OWN_FOLDER]
+            if before is not None:
+                os.environ[OWN_FOLDER] = before
 
 
 def key_of(content: Mapping[str, Any]) -> str:

@@ -52,7 +52,7 @@ def export_first(
         if announce is not None and facts is not None:
             size = show_quantity(facts["file_bytes"], "B")
             announce(
-                f"exported {case.model.name} in {show_eta(now() - began)}, {size}; it is kept in "
+                f"exported {case.model.name} in {show_eta(now() - began)}, {size}, to "
                 f"{facts['folder']}"
             )
 

@@ -347,7 +347,7 @@ def _prepared_note(run: Run, model: str) -> Iterator[str]:
     if graph is not None:
         size = show_quantity(graph["file_bytes"], "B")
         took = f"{graph['export_s']:.1f} s"
-        yield f"its ONNX graph, {size}, was exported once, in {took}, and is kept"
+        yield f"its ONNX graph, {size}, was exported once, in {took}"
     off = [one.prepared for one in told if "agreement" in one.prepared]
     if off:
         worst = max(off, key=lambda each: each["agreement"])

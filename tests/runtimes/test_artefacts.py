@@ -1,14 +1,24 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from detrbench.core.processes import environment
 from detrbench.runtimes import artefacts
-from detrbench.runtimes.artefacts import artefact, cache_folder, exporters, kept_facts, key_of
+from detrbench.runtimes.artefacts import (
+    artefact,
+    cache_folder,
+    exporters,
+    kept_facts,
+    key_of,
+    without_cache,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -32,6 +42,26 @@ def test_the_folder_is_the_users_cache(cache: Path, monkeypatch: pytest.MonkeyPa
     for nothing in ("", "relative"):
         monkeypatch.setenv("XDG_CACHE_HOME", nothing)
         assert cache_folder() == Path.home() / ".cache" / "detrbench"
+
+
+def test_without_the_cache_everything_is_made_anew_and_nothing_stays(cache: Path) -> None:
+    made: list[str] = []
+    artefact("kind", "key", writes("kept", made))
+    with without_cache(False):
+        artefact("kind", "key", writes("kept", made))
+    assert made == ["kept"]
+    with without_cache():
+        place, _ = artefact("kind", "key", writes("anew", made))
+        child = "from detrbench.runtimes.artefacts import cache_folder; print(cache_folder())"
+        told = subprocess.run(
+            [sys.executable, "-c", child], env=environment(), capture_output=True, text=True
+        )
+        assert told.stdout.split() == [str(cache_folder())], "also of processes started meanwhile"
+        assert place.is_relative_to(cache_folder())
+    assert made == ["kept", "anew"]
+    assert not place.exists()
+    assert cache_folder() == cache
+    assert (cache / "kind" / "key" / "file").read_text() == "kept"
 
 
 def test_what_is_there_is_not_made_again(cache: Path) -> None:
