@@ -17,6 +17,7 @@ import typer
 
 from detrbench.core.errors import UsageError, nearest
 from detrbench.core.files import is_ordinary
+from detrbench.core.units import show_either
 from detrbench.render import FORMATS
 from detrbench.reports.settings import SETTINGS
 from detrbench.runtimes import RUNTIMES
@@ -31,12 +32,6 @@ MOST_PROCESSES, MOST_ROUNDS = 1_000, 1_000_000
 def taking(metavar: str, help: str, *flags: str, **more: Any) -> Any:
     """An option that takes a value; its flag is its parameter's name, where none is given."""
     return typer.Option(*flags, metavar=metavar, help=help, **more)
-
-
-def _one_of(names: Collection[str]) -> str:
-    """Such as "eager, compile or cudagraph."."""
-    *first, last = names
-    return f"{', '.join(first)} or {last}."
 
 
 def _flag(key: str, known: str = "") -> Any:
@@ -81,7 +76,7 @@ def check_format(option: typer.CallbackParam, format: str | None) -> str | None:
 
 def format_to_print(usual: str) -> Any:
     """The option of a format, and what it is where none is given."""
-    return taking("FORMAT", f"{_one_of(FORMATS)}  [default: {usual}]", callback=check_format)
+    return taking("FORMAT", f"{show_either(FORMATS)}.  [default: {usual}]", callback=check_format)
 
 
 ImageSize = Annotated[str | None, _flag("imgsz")]
@@ -89,7 +84,7 @@ Batch = Annotated[str | None, _flag("batch")]
 Classes = Annotated[str | None, _flag("nc")]
 Scale = Annotated[str | None, _flag("scale")]
 Device = Annotated[str | None, _flag("device")]
-Runtime = Annotated[str | None, _flag("runtime", _one_of(RUNTIMES))]
+Runtime = Annotated[str | None, _flag("runtime", f"{show_either(RUNTIMES)}.")]
 Dtype = Annotated[str | None, _flag("dtype")]
 MemoryFormat = Annotated[str | None, _flag("memory_format")]
 Threads = Annotated[str | None, _flag("threads")]

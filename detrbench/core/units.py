@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from detrbench.core.errors import UsageError, shorten
@@ -118,6 +118,12 @@ def show_number(value: Number) -> str:
 def show_count(value: int) -> str:
     """An exact count with thousands separators: 32970476 -> "32,970,476"."""
     return f"{value:,d}"
+
+
+def show_either(names: Iterable[str]) -> str:
+    """Such as "a, b or c"."""
+    *first, last = names
+    return f"{', '.join(first)} or {last}" if first else last
 
 
 def show_many(count: int, thing: str, things: str | None = None) -> str:

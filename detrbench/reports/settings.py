@@ -15,7 +15,7 @@ from detrbench.core.units import parse_imgsz, show_imgsz, show_many
 from detrbench.machine.devices import parse_device
 
 # Values that every runtime spells alike; one that cannot have a value says so when it is opened.
-DTYPES = ("float32", "float16", "bfloat16")
+DTYPES = ("float32", "float16", "bfloat16", "int8")
 MEMORY_FORMATS = ("contiguous", "channels_last")
 
 Of = Literal["model", "execution", "reading"]
@@ -152,7 +152,7 @@ _ALL = (
     ),
     Setting(
         "dtype", "execution", parse_choice("dtype", DTYPES), str,
-        "float32, float16 or bfloat16.", "DTYPE", "float32",
+        "float32, float16, bfloat16 or int8.", "DTYPE", "float32",
     ),
     Setting(
         "memory_format", "execution", parse_choice("memory format", MEMORY_FORMATS), str,

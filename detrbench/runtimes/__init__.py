@@ -5,12 +5,14 @@ Importing this package imports no torch, so that a wrong name or device is said 
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Protocol
 
 from detrbench.core.errors import UsageError, nearest
+from detrbench.core.units import show_either
 from detrbench.machine.devices import parse_device
 from detrbench.reports.case import check_values
 from detrbench.reports.settings import SETTINGS
@@ -44,10 +46,17 @@ NEEDS: dict[str, tuple[str, ...]] = {
     "onnxruntime": ("onnx", "onnxscript", "onnxruntime"),
     "openvino": ("onnx", "onnxscript", "openvino"),
 }
+_OF_TORCH: dict[str, tuple[str, ...]] = {"dtype": ("float32", "float16", "bfloat16")}
 TAKES: dict[str, dict[str, tuple[str, ...]]] = {
-    "onnxruntime": {"dtype": ("float32",), "memory_format": ("contiguous",)},
+    "eager": _OF_TORCH,
+    "compile": _OF_TORCH,
+    "cudagraph": _OF_TORCH,
+    "onnxruntime": {"dtype": ("float32", "int8"), "memory_format": ("contiguous",)},
     "openvino": {"memory_format": ("contiguous",)},
 }
+
+# What they need for int8 beside that, of the extra that is called so.
+NEEDS_FOR_INT8: dict[str, tuple[str, ...]] = {"openvino": ("nncf",)}
 
 
 PARTS = ("preprocess", "backbone", "neck", "decoder", "postprocess")
@@ -109,7 +118,8 @@ def check_execution(execution: Execution, *, where: str | None = None) -> Execut
         able = " or ".join(other for other in RUNTIMES if other not in ONLY_ON)
         hint = f"Give --device {kinds[0]}, or take {able}."
         raise UsageError(f"the runtime {runtime} does not run on {device}", where=where, hint=hint)
-    _check_exported(execution, where)
+    _check_installed(execution, where)
+    _check_taken(execution, where)
     for key, one in SETTINGS.items():
         if one.of != "execution" or getattr(execution, key) == one.default:
             continue
@@ -134,26 +144,51 @@ def check_runs(case: Case) -> None:
             where=case.name,
             hint=f"Give --runtime {' or '.join(NEEDS)}, or the module that it was made from.",
         )
-
-
-def _check_exported(execution: Execution, where: str | None) -> None:
-    """Raises UsageError where a runtime that executes an exported graph cannot do as asked, or is
-    not installed."""
-    runtime = execution.runtime
-    missing = [name for name in NEEDS.get(runtime, ()) if find_spec(name) is None]
-    if missing:
+    if is_graph(case.model.reference) and case.execution.dtype == "int8":
         raise UsageError(
-            f"the runtime {runtime} needs {', '.join(missing)}, not installed here",
-            where=where,
-            hint=f'pip install "detrbench[{runtime}]"',
+            "an ONNX graph is executed as it is, and int8 is made of a module's",
+            where=case.name,
+            hint="Leave --dtype out, or give the module that it was made from.",
         )
-    for key, values in TAKES.get(runtime, {}).items():
-        if getattr(execution, key) not in values:
+
+
+def _check_installed(execution: Execution, where: str | None) -> None:
+    """Raises UsageError where the runtime, or what makes its graphs, is not there."""
+    runtime = execution.runtime
+    extras = {runtime: NEEDS.get(runtime, ())}
+    if execution.dtype == "int8":
+        extras["int8"] = NEEDS_FOR_INT8.get(runtime, ())
+    missing = {
+        extra: lacking
+        for extra, names in extras.items()
+        if (lacking := [name for name in names if find_spec(name) is None])
+    }
+    if missing:
+        names = ", ".join(itertools.chain(*missing.values()))
+        raise UsageError(
+            f"the runtime {runtime} needs {names}, not installed here",
+            where=where,
+            hint=f'pip install "detrbench[{",".join(missing)}]"',
+        )
+
+
+def _check_taken(execution: Execution, where: str | None) -> None:
+    """Raises UsageError where the runtime does not take the value of a setting."""
+    kind, _ = parse_device(execution.device)
+    for key, values in TAKES.get(execution.runtime, {}).items():
+        value = getattr(execution, key)
+        if value not in values:
+            able = [
+                name
+                for name in RUNTIMES
+                if value in TAKES[name].get(key, (value,)) and kind in ONLY_ON.get(name, (kind,))
+            ]
+            other = f", or give --runtime {show_either(able)}" if able else ""
             raise UsageError(
-                f"the runtime {runtime} takes {' or '.join(values)} here, and "
-                f"{getattr(execution, key)} is asked for",
+                f"the runtime {execution.runtime} takes {show_either(values)} here, and "
+                f"{value} is asked for",
                 where=where,
-                hint=f"Leave {SETTINGS[key].flag} out, or give --runtime eager.",
+                hint=f"Leave {SETTINGS[key].flag} out{other}.",
             )
 
 

@@ -14,7 +14,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from importlib import metadata
 from pathlib import Path
@@ -93,13 +93,18 @@ def kept_facts(kind: str, key: str) -> dict[str, Any] | None:
 
 def exporters() -> dict[str, str]:
     """The versions of what exports, as far as it is installed."""
+    return {**versions(EXPORTERS), "python": sys.version.split()[0]}
+
+
+def versions(distributions: Iterable[str]) -> dict[str, str]:
+    """Of what is installed of these; "none" of what is not."""
     found = {}
-    for name in EXPORTERS:
+    for name in distributions:
         try:
             found[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
             found[name] = "none"
-    return {**found, "python": sys.version.split()[0]}
+    return found
 
 
 def _facts(place: Path) -> dict[str, Any] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
@@ -16,10 +17,16 @@ from detrbench.core.errors import DetrbenchError, first_line
 from detrbench.models.graph_file import GraphFile
 from detrbench.models.outputs import tensors
 from detrbench.reports.case import Execution
-from detrbench.runtimes.agreement import check_finite, given, observed
+from detrbench.runtimes.agreement import check_agreement, check_finite, given, observed
 from detrbench.runtimes.devices import Device
 from detrbench.runtimes.eager import Eager, ModelStep
 from detrbench.runtimes.graph import Outputs, exported
+from detrbench.runtimes.int8 import Batches, quantised
+
+INT8 = "int8"
+
+PRECISIONS = {"float32": "f32", "float16": "f16", "bfloat16": "bf16", INT8: "f32"}
+"""Of ours, as OpenVINO calls them; of a graph in int8, what the rest of it computes in."""
 
 Run = Callable[[], list[Tensor]]
 """Executes the graph once; its outputs, which may be the same tensors every time."""
@@ -31,15 +38,21 @@ class Exported(Eager):
     distribution: str
     """What is installed of it, whose version a row names."""
 
+    quantised_file: str
+    quantisers: tuple[str, ...]
+    """What a graph in int8 is called, and the distributions that make it."""
+
     def __init__(self, device: Device, execution: Execution | None = None) -> None:
         super().__init__(device, execution)
         # The graph's; in what a runtime computes is its own affair, and read back.
         self._dtype = torch.float32
+        self._is_file = False
 
     def prepare(self, model: nn.Module, images: Tensor) -> ModelStep:
         """The step that executes the graph of `model`; raises as `Runtime.prepare`, and if it
         cannot be exported or the runtime does not take it."""
         super().prepare(model, images)
+        self._is_file = isinstance(model, GraphFile)
         placed = self.place(images)
         if isinstance(model, GraphFile):
             return self._as_it_is(model, placed)
@@ -78,13 +91,55 @@ class Exported(Eager):
         return ModelStep(run, self.device.clock)
 
     def export(self, model: nn.Module, images: Tensor) -> tuple[Path, dict[str, Any]]:
-        """The model's graph, from the cache where it is there; see `graph.exported`."""
-        return exported(model.eval(), self.place(images), self.identity)
+        """The model's graph, from the cache where it is there; see `graph.exported`. In int8 where
+        that was asked for; see `int8.quantised`."""
+        file, facts = exported(model.eval(), self.place(images), self.identity)
+        if self.execution.dtype != INT8:
+            return file, facts
+        made = self.quantised_file, self.quantisers
+        quantised_graph, more = quantised(file, self.place(images), self.quantise, *made)
+        return quantised_graph, {**facts, **more}
+
+    def note_products(self, counts: Mapping[str, float]) -> None:
+        """Have `prepared` say how many convolutions and matrix products run in which precision, as
+        the runtime tells it. Somebody's graph may compute in int8 as well.
+
+        Raises:
+            DetrbenchError: others than were asked for, or where int8 was, none.
+        """
+        wanted = PRECISIONS[self.execution.dtype]
+        quantised_graph = self._is_file or self.execution.dtype == INT8
+        allowed = {f"products_{each}" for each in (wanted, INT8 if quantised_graph else wanted)}
+        others = counts.keys() - allowed
+        lacking = self.execution.dtype == INT8 and not counts.get(f"products_{INT8}")
+        if others or lacking:
+            ran = " and ".join(
+                f"{counts[each]} in {each.removeprefix('products_')}"
+                for each in sorted(others or counts)
+            )
+            raise DetrbenchError(
+                f"{self.distribution} was asked for {INT8 if lacking else wanted}, and would run "
+                f"{ran or 'none'} of its convolutions and matrix products",
+                hint="Leave --dtype out, or give one that this processor computes in.",
+            )
+        self.prepared |= counts
+
+    def quantise(self, graph: str, batches: Batches, file: Path) -> None:
+        """Write the graph in a file to another one, in int8 by the ranges that `batches` give."""
+        raise NotImplementedError
 
     @abstractmethod
     def load(self, file: str, images: Tensor) -> Run:
         """What executes the graph in `file` on `images`. Raises DetrbenchError where the runtime
         does not take it, or would compute in another precision than was asked for."""
+
+    def compare(self, outputs: object, reference: object, what: str) -> None:
+        """Also of int8 how far outputs are from eager's, which nothing excuses or forbids."""
+        if self.execution.dtype == INT8:
+            found = check_agreement(outputs, reference, math.inf, what)
+            self.prepared |= {"int8_deviation": found}
+        else:
+            super().compare(outputs, reference, what)
 
     def _cast(self, model: nn.Module, images: Tensor) -> None:
         model.to(self._dtype)

@@ -23,6 +23,7 @@ from detrbench.runtimes.artefacts import GRAPHS, artefact, exporters, key_of
 
 OPSET = 18
 FILE = "model.onnx"
+INPUT = "images"
 
 
 class _Flat(nn.Module):
@@ -108,7 +109,7 @@ def _export(model: nn.Module, images: Tensor, file: Path) -> None:
                 str(file),
                 dynamo=True,
                 opset_version=OPSET,
-                input_names=["images"],
+                input_names=[INPUT],
                 verbose=False,
             )
     except Exception as error:

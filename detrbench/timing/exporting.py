@@ -19,8 +19,8 @@ from detrbench.core.processes import environment, module_command, own_stdout
 from detrbench.core.units import show_eta, show_quantity
 from detrbench.models.sources.onnx import is_graph
 from detrbench.reports.case import Case
-from detrbench.runtimes import NEEDS
-from detrbench.runtimes.artefacts import GRAPHS, artefact, exporters, kept_facts, key_of
+from detrbench.runtimes import NEEDS, NEEDS_FOR_INT8
+from detrbench.runtimes.artefacts import artefact, exporters, kept_facts, key_of, versions
 from detrbench.timing.rounds import OnProgress, Progress
 
 COMMAND = module_command("detrbench.timing.exporting")
@@ -59,24 +59,27 @@ def export_first(
 
 def _tell(progress: OnProgress | None, case: Case, done: int, total: int) -> None:
     if progress is not None:
-        phase = f"exporting {case.model.name} to ONNX, once, outside of the budget"
+        also = " and quantising it" if case.execution.dtype == "int8" else ""
+        phase = f"exporting {case.model.name} to ONNX{also}, once, outside of the budget"
         progress(Progress(phase, done, total))
 
 
 def _key(case: Case) -> str:
     how = case.execution
-    return key_of(
-        {
-            "model": {**dataclasses.asdict(case.model), "name": ""},
-            "execution": [how.fused, how.imgsz, how.batch],
-            "versions": exporters(),
-        }
-    )
+    content: dict[str, Any] = {
+        "model": {**dataclasses.asdict(case.model), "name": ""},
+        "execution": [how.fused, how.imgsz, how.batch],
+        "versions": exporters(),
+    }
+    if how.dtype == "int8":  # each runtime has its own way to it
+        packages = (*NEEDS[how.runtime], *NEEDS_FOR_INT8.get(how.runtime, ()))
+        content["int8"] = [how.runtime, versions(packages)]
+    return key_of(content)
 
 
 def _is_exported(key: str) -> bool:
     facts = kept_facts(KIND, key)
-    return facts is not None and kept_facts(GRAPHS, facts["graph"]) is not None
+    return facts is not None and kept_facts(facts["kind"], facts["graph"]) is not None
 
 
 def _export(case: Case, command: Sequence[str], tell: Callable[[], None]) -> dict[str, Any] | None:
@@ -118,7 +121,8 @@ def main() -> int:
     built, images = opened.build()
     assert isinstance(opened.runtime, Exported)
     file, facts = opened.runtime.export(built.module, images)
-    artefact(KIND, _key(case), lambda _: {"graph": file.parent.name})
+    where = {"kind": file.parent.parent.name, "graph": file.parent.name}
+    artefact(KIND, _key(case), lambda _: where)
     channel.write(json.dumps({**facts, "folder": str(file.parent)}))
     channel.flush()
     return 0

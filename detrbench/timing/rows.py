@@ -339,15 +339,14 @@ def _prepared_note(run: Run, model: str) -> Iterator[str]:
     ]
     if costs:
         yield f"made ready in every process, outside all samples: {', '.join(costs)}"
-    for precision in ("f32", "f16", "bf16"):
-        products = [one.prepared.get(f"products_{precision}") for one in told]
-        if products and products[0]:
-            yield f"its {products[0]:.0f} convolutions and matrix products all run in {precision}"
+    if told and (said := _precisions(told[0].prepared)):
+        yield said
     graph = next((one.prepared for one in told if "export_s" in one.prepared), None)
     if graph is not None:
         size = show_quantity(graph["file_bytes"], "B")
-        took = f"{graph['export_s']:.1f} s"
-        yield f"its ONNX graph, {size}, was exported once, in {took}"
+        steps = {"exported": "export_s", "quantised": "quantise_s"}
+        took = [f"{done} in {graph[key]:.1f} s" for done, key in steps.items() if key in graph]
+        yield f"its graph, {size}, was {' and '.join(took)}, once"
     off = [one.prepared for one in told if "agreement" in one.prepared]
     if off:
         worst = max(off, key=lambda each: each["agreement"])
@@ -355,6 +354,28 @@ def _prepared_note(run: Run, model: str) -> Iterator[str]:
             f"outputs differ from eager's by at most {worst['agreement']:.1e} of the largest value "
             f"(tolerance {worst['tolerance']:.0e})"
         )
+
+
+def _precisions(prepared: Mapping[str, float]) -> str:
+    """What its convolutions and matrix products ran in, where the runtime was asked; and of int8
+    how far that is from eager."""
+    found = {
+        key.removeprefix("products_"): int(count)
+        for key, count in prepared.items()
+        if key.startswith("products_")
+    }
+    counts = " and ".join(f"{count} in {precision}" for precision, count in found.items())
+    if len(found) == 1:
+        ((precision, count),) = found.items()
+        counts = f"all {count} in {precision}"
+    said = f"of its convolutions and matrix products {counts}" if found else ""
+    if "int8_deviation" in prepared:
+        said += (
+            "; speed only: its ranges are of seeded images, its outputs differ from eager's by "
+            f"{prepared['int8_deviation']:.1e} of the largest value, and nothing is said of "
+            "accuracy"
+        )
+    return said
 
 
 def _notes(run: Run, model: str) -> Iterator[str]:

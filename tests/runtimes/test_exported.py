@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -105,28 +104,14 @@ def test_openvino_computes_in_what_was_asked_for_and_says_so(dtype: str) -> None
     assert (runtime.prepared["agreement"] > 1e-5) == (dtype != "float32")
 
 
-def test_another_precision_than_was_asked_for_is_refused() -> None:
-    from detrbench.runtimes.open_vino import _products
-
-    def op(layer: str, precision: str) -> Any:
-        info = {"layerType": layer, "runtimePrecision": precision}
-        return SimpleNamespace(get_rt_info=lambda: info)
-
-    ops = [op("Convolution", "f32"), op("MatMul", "bf16"), op("Reorder", "bf16")]
-    model = SimpleNamespace(get_ordered_ops=lambda: ops)
-    compiled = SimpleNamespace(get_runtime_model=lambda: model)
-    with pytest.raises(DetrbenchError, match="asked for f32, and would run 1 in bf16"):
-        _products(compiled, "f32")
-    ops[1] = op("MatMul", "f32")
-    assert _products(compiled, "f32") == {"products_f32": 2}
-
-
 # --- files -------------------------------------------------------------------------------------
 
 
 def saved(folder: Path, module: nn.Module) -> str:
     file = folder / "net.onnx"
-    torch.onnx.export(module.eval(), (IMAGES,), str(file), dynamo=True, verbose=False)
+    torch.onnx.export(
+        module.eval(), (IMAGES,), str(file), dynamo=True, verbose=False, input_names=["images"]
+    )
     return str(file)
 
 
@@ -142,6 +127,24 @@ def test_a_graph_of_somebodys_is_executed_as_it_is(name: str, tmp_path: Path) ->
     assert "agreement" not in runtime.prepared
     with pytest.raises(DetrbenchError, match="does not run on images of 1 x 3 x 8 x 8"):
         runtime.prepare(graph, natural_images(1, 8, 8))
+
+
+@pytest.mark.parametrize("name", installed())
+def test_a_quantised_graph_of_somebodys_says_what_it_computes_in(name: str, tmp_path: Path) -> None:
+    quantisation = pytest.importorskip("onnxruntime.quantization", reason="it quantises the graph")
+    file = saved(tmp_path, nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 4, 3)))
+    small = tmp_path / "small.onnx"
+
+    class Images(quantisation.CalibrationDataReader):  # type: ignore[misc, name-defined]
+        left = iter([{"images": IMAGES.numpy()}])
+
+        def get_next(self) -> Any:
+            return next(self.left, None)
+
+    quantisation.quantize_static(file, str(small), Images())
+    runtime = open_runtime(Execution(runtime=name, threads=1))
+    runtime.prepare(GraphFile(str(small)), IMAGES)
+    assert runtime.prepared["products_int8"] == 2
 
 
 def test_pytorch_is_not_asked_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
