@@ -49,6 +49,17 @@ def left_of(seconds: float | None) -> float | None:
 
 
 @contextmanager
+def outside() -> Iterator[None]:
+    """What is done inside is of no budget."""
+    global _began
+    began = time.monotonic()
+    try:
+        yield
+    finally:
+        _began += time.monotonic() - began
+
+
+@contextmanager
 def within(seconds: float) -> Iterator[None]:
     """Inside, whatever does not see the end of the budget by itself is interrupted shortly after
     it, as `alarm` does it.

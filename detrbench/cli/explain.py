@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from detrbench.cli import options
-from detrbench.cli.budgets import check_budget, left_of, within
+from detrbench.cli.budgets import check_budget, left_of, outside, within
 from detrbench.cli.output import ProgressLine, say, show_report
 from detrbench.core.errors import UsageError
 
@@ -30,6 +30,7 @@ def explain(
     nc: options.Classes = None,
     scale: options.Scale = None,
     fuse: options.Fuse = False,
+    runtime: options.Runtime = None,
     by: Annotated[str, options.taking("PART", "stage, module or op.")] = "stage",
     dtype: options.Dtype = None,
     memory_format: options.MemoryFormat = None,
@@ -105,38 +106,43 @@ def explain(
     else:
         options.check_choice(by, PARTS, flag="--by")
         asked = options.cases((baseline, variant), context)
-    check_pair(asked)
+    check_pair(asked, by)
     changed = list(dict.fromkeys(with_remedy(asked[1], wanted) for wanted in tries or ()))
     for each, flag in ((pictures, "--pictures"), (resume or folder, "--folder")):
         if each is not None:
             _check_folder(each, flag)
 
-    with ProgressLine() as progress, within(budget):
-        from detrbench.analysis.explain.measuring import explain_pair
-        from detrbench.analysis.explain.tables import explanation_report
-        from detrbench.timing.stop_rules import Plan
+    from detrbench.timing.exporting import export_first
 
-        # The pair first; each remedy takes half as long.
-        seconds = left_of(budget) / (1 + len(changed) / 2)
-        plan = Plan(budget_s=seconds, least_rounds=2, seed=asked[0].model.seed)
-        found = explain_pair(
-            Request(asked, plan=plan),
-            cast(Any, by),  # checked above
-            deadline=time.monotonic() + seconds,
-            folder=resume or folder,
-            progress=progress,
-        )
-        if changed and not found.interrupted:
-            left_s = left_of(budget)
-            tried = measure_tries(
-                asked[1],
-                changed,
-                budget_s=left_s,
-                deadline=time.monotonic() + left_s,
+    with ProgressLine() as progress:
+        with outside():
+            export_first((*asked, *changed), progress, progress.say)
+        with within(budget):
+            from detrbench.analysis.explain.measuring import explain_pair
+            from detrbench.analysis.explain.tables import explanation_report
+            from detrbench.timing.stop_rules import Plan
+
+            # The pair first; each remedy takes half as long.
+            seconds = left_of(budget) / (1 + len(changed) / 2)
+            plan = Plan(budget_s=seconds, least_rounds=2, seed=asked[0].model.seed)
+            found = explain_pair(
+                Request(asked, plan=plan),
+                cast(Any, by),  # checked above
+                deadline=time.monotonic() + seconds,
+                folder=resume or folder,
                 progress=progress,
             )
-            explanation = dataclasses.replace(found.explanation, tried=tried)
-            found = dataclasses.replace(found, explanation=explanation)
+            if changed and not found.interrupted:
+                left_s = left_of(budget)
+                tried = measure_tries(
+                    asked[1],
+                    changed,
+                    budget_s=left_s,
+                    deadline=time.monotonic() + left_s,
+                    progress=progress,
+                )
+                explanation = dataclasses.replace(found.explanation, tried=tried)
+                found = dataclasses.replace(found, explanation=explanation)
     report = explanation_report(found)
     show_report(report, format, output)
     if pictures is not None:

@@ -195,17 +195,23 @@ class Trace(Totals):
         """
         return {part.name: part.totals for part in self.parts(grouping, depth)}
 
+    def part_of(
+        self, path: str, grouping: Literal["stage", "module"], depth: int | None = None
+    ) -> str:
+        """The part that the module at `path` belongs to."""
+        if grouping == "stage":
+            return stage_of(path, self.stages)
+        return ".".join(path.split(".")[:depth]) or "(model)"
+
     def parts(self, grouping: Grouping, depth: int | None = None) -> tuple[Part, ...]:
         """The parts behind `by` with their operators, in the order of first use."""
         if grouping not in GROUPINGS:
             raise UsageError(f"unknown grouping {grouping!r}", hint=nearest(grouping, GROUPINGS))
 
         def key(path: str, op: Op | None) -> str:
-            if grouping == "stage":
-                return stage_of(path, self.stages)
-            if grouping == "module":
-                return ".".join(path.split(".")[:depth]) or "(model)"
-            return qualified(op.name) if op else "(no operator)"
+            if grouping == "op":
+                return qualified(op.name) if op else "(no operator)"
+            return self.part_of(path, grouping, depth)
 
         ops: dict[str, list[Op]] = defaultdict(list)
         parameters: dict[str, list[ParameterInfo]] = defaultdict(list)

@@ -6,9 +6,10 @@ import math
 import time
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
+from functools import cached_property
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -18,9 +19,10 @@ from detrbench.models.graph_file import GraphFile
 from detrbench.models.outputs import tensors
 from detrbench.reports.case import Execution
 from detrbench.runtimes.agreement import check_agreement, check_finite, given, observed
+from detrbench.runtimes.clocks import Clock
 from detrbench.runtimes.devices import Device
 from detrbench.runtimes.eager import Eager, ModelStep
-from detrbench.runtimes.graph import Outputs, exported
+from detrbench.runtimes.graph import Homes, Outputs, exported
 from detrbench.runtimes.int8 import Batches, quantised
 
 INT8 = "int8"
@@ -30,6 +32,46 @@ PRECISIONS = {"float32": "f32", "float16": "f16", "bfloat16": "bf16", INT8: "f32
 
 Run = Callable[[], list[Tensor]]
 """Executes the graph once; its outputs, which may be the same tensors every time."""
+
+
+class Kernel(NamedTuple):
+    """One of a call."""
+
+    names: tuple[str, ...]  # that it goes by, the runtime's own and the graph's
+    is_product: bool  # whether it is a convolution or a matrix product
+    seconds: float
+
+
+Kernels = list[Kernel]
+
+
+class KernelTimes(ModelStep):
+    """A step whose kernels are timed.
+
+    Args:
+        run: executes the graph.
+        read: of all calls, the kernels; asked once, when all is done.
+        homes: of the graph.
+    """
+
+    def __init__(
+        self, run: Run, read: Callable[[], list[Kernels]], homes: Homes, clock: Clock
+    ) -> None:
+        super().__init__(run, clock)
+        self._read, self._homes = read, homes
+
+    @cached_property
+    def seconds(self) -> list[dict[str | None, float]]:
+        """Of every call, in order: path of a module -> what its kernels took; `None` for those that
+        the runtime named after nothing in the graph."""
+        return [self._by_home(kernels) for kernels in self._read()]
+
+    def _by_home(self, kernels: Kernels) -> dict[str | None, float]:
+        found: dict[str | None, float] = {}
+        for names, is_product, seconds in kernels:
+            home = self._homes.find(names, is_product)
+            found[home] = found.get(home, 0.0) + seconds
+        return found
 
 
 class Exported(Eager):
@@ -99,6 +141,19 @@ class Exported(Eager):
         made = self.quantised_file, self.quantisers
         quantised_graph, more = quantised(file, self.place(images), self.quantise, *made)
         return quantised_graph, {**facts, **more}
+
+    def profiled(self, model: nn.Module, images: Tensor) -> KernelTimes:
+        """A step that executes the graph with every kernel timed by the runtime itself, which makes
+        it slower; raises as `prepare`."""
+        file, _ = self.export(model, images)
+        return KernelTimes(
+            *self.profile(str(file), self.place(images)), Homes(file), self.device.clock
+        )
+
+    def profile(self, file: str, images: Tensor) -> tuple[Run, Callable[[], list[Kernels]]]:
+        """What executes the graph in `file`, and what says, after all calls, for each of them the
+        kernels."""
+        raise NotImplementedError
 
     def note_products(self, counts: Mapping[str, float]) -> None:
         """Have `prepared` say how many convolutions and matrix products run in which precision, as

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import inspect
 import logging
 import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,9 @@ from detrbench.runtimes.artefacts import GRAPHS, artefact, exporters, key_of
 OPSET = 18
 FILE = "model.onnx"
 INPUT = "images"
+
+_SCOPES = "pkg.torch.onnx.name_scopes"
+"""Where torch's exporter writes which modules a node is of: the names of a list of scopes."""
 
 
 class _Flat(nn.Module):
@@ -140,6 +144,62 @@ def _quiet() -> Iterator[None]:
     finally:
         for speaker, level in zip(speakers, levels, strict=True):
             speaker.setLevel(level)
+
+
+class Homes:
+    """Which module each node and each value of an exported graph is of: the path of the innermost
+    one, "" for the model's own.
+
+    Args:
+        file: what torch's exporter has written.
+    """
+
+    def __init__(self, file: Path) -> None:
+        import onnx
+
+        self._homes: dict[str, str] = {}
+        self._makers: dict[str, Any] = {}  # of values, and nodes by their own names
+        for node in onnx.load(file, load_external_data=False).graph.node:
+            names = (node.name, *node.output)
+            self._makers |= dict.fromkeys(names, node)
+            self._homes |= dict.fromkeys(names, self._home_of(node))
+
+    def _home_of(self, node: Any) -> str:
+        told = {each.key: each.value for each in node.metadata_props}
+        scopes = ast.literal_eval(told.get(_SCOPES, "[]"))
+        if len(scopes) > 1:  # of modules, the outermost `_Flat`; the last is of the operator itself
+            return ".".join(scopes[-2].split(".")[1:])
+        # What the exporter put in goes with what it reads.
+        return next((self._homes[name] for name in node.input if name in self._homes), "")
+
+    def find(self, names: Iterable[str], product: bool) -> str | None:
+        """Where a kernel is at home that goes by `names`; `None` where the graph knows none.
+
+        Args:
+            product: whether it is a convolution or a matrix product. It may be called after what
+                was fused into it, and is of the module that has the product.
+        """
+        name = next((name for name in names if name in self._homes), None)
+        if name is None:
+            return None
+        made_by = self._product_before(name) if product else None
+        return self._homes[name if made_by is None else made_by]
+
+    def _product_before(self, name: str) -> str | None:
+        """The nearest product that a value comes from, itself included."""
+        level = [name]
+        for _ in range(_MOST_FUSED):
+            nodes = [self._makers[each] for each in level if each in self._makers]
+            for node in nodes:
+                if node.op_type in _PRODUCTS:
+                    return str(node.name)
+            level = [read for node in nodes for read in node.input]
+        return None
+
+
+_PRODUCTS = frozenset(("Conv", "ConvTranspose", "MatMul", "Gemm"))
+_MOST_FUSED = 6
+"""Operators in a row that a runtime makes one kernel of, such as Conv, Add, Sigmoid, Mul."""
 
 
 class Outputs:

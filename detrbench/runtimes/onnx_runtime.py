@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import bisect
+import json
 import tempfile
 from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +14,7 @@ import torch
 from torch import Tensor
 
 from detrbench.core.errors import DetrbenchError, first_line
-from detrbench.runtimes.exported import INT8, Exported, Run
+from detrbench.runtimes.exported import INT8, Exported, Kernel, Kernels, Run
 from detrbench.runtimes.graph import INPUT
 from detrbench.runtimes.int8 import Batches
 
@@ -40,27 +43,45 @@ class OnnxRuntime(Exported):
     quantised_file, quantisers = "model.onnx", ("onnxruntime", "onnx")
 
     def load(self, file: str, images: Tensor) -> Run:
+        with tempfile.TemporaryDirectory(prefix="detrbench-onnxruntime-") as folder:
+            planned = Path(folder) / "planned.onnx"
+            options = self._options()
+            if self.execution.dtype == INT8 or _is_quantised(file):
+                options.optimized_model_filepath = str(planned)
+            session = _session(file, options)
+            if planned.exists():
+                self.note_products(_products(_operators(planned)))
+        return _bound(session, images)
+
+    def profile(self, file: str, images: Tensor) -> tuple[Run, Callable[[], list[Kernels]]]:
+        import onnx
+
+        folder = tempfile.TemporaryDirectory(prefix="detrbench-onnxruntime-")
+        planned = Path(folder.name) / "planned.onnx"
+        options = self._options()
+        options.optimized_model_filepath = str(planned)
+        options.enable_profiling = True
+        options.profile_file_prefix = str(Path(folder.name) / "profile")
+        session = _session(file, options)
+        nodes = onnx.load(planned, load_external_data=False).graph.node
+        outputs = {node.name: tuple(node.output) for node in nodes}
+        run = _bound(session, images)
+
+        def read() -> list[Kernels]:
+            events = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
+            folder.cleanup()
+            _, *calls = _calls(events, outputs)  # the first was to learn the outputs' shapes
+            return calls
+
+        return run, read
+
+    def _options(self) -> Any:
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads, options.inter_op_num_threads = self.threads(), 1
         options.log_severity_level = 4
-        with tempfile.TemporaryDirectory(prefix="detrbench-onnxruntime-") as folder:
-            planned = Path(folder) / "planned.onnx"
-            if self.execution.dtype == INT8 or _is_quantised(file):
-                options.optimized_model_filepath = str(planned)
-            try:
-                session = onnxruntime.InferenceSession(file, options, providers=[PROVIDER])
-            except Exception as error:
-                raise DetrbenchError(
-                    f"ONNX Runtime does not take its graph: {first_line(error)}",
-                    hint="Time it with --runtime eager.",
-                ) from error
-            if planned.exists():
-                self.note_products(_products(_operators(planned)))
-        if session.get_providers() != [PROVIDER]:
-            raise DetrbenchError(f"it would run on {', '.join(session.get_providers())}")
-        return _bound(session, images)
+        return options
 
     def quantise(self, graph: str, batches: Batches, file: Path) -> None:
         import onnx
@@ -81,6 +102,45 @@ class OnnxRuntime(Exported):
             activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8,
         )  # fmt: skip
         folded.unlink()
+
+
+def _session(file: str, options: Any) -> Any:
+    """Raises DetrbenchError where it does not take the graph, or would run it elsewhere."""
+    import onnxruntime
+
+    try:
+        session = onnxruntime.InferenceSession(file, options, providers=[PROVIDER])
+    except Exception as error:
+        raise DetrbenchError(
+            f"ONNX Runtime does not take its graph: {first_line(error)}",
+            hint="Time it with --runtime eager.",
+        ) from error
+    if session.get_providers() != [PROVIDER]:
+        raise DetrbenchError(f"it would run on {', '.join(session.get_providers())}")
+    return session
+
+
+def _calls(
+    events: Sequence[Mapping[str, Any]], outputs: Mapping[str, tuple[str, ...]]
+) -> list[Kernels]:
+    """A profile's kernels call by call. A fused kernel is called as one of its nodes with more
+    behind a stroke, or gives out what the last of them did; in blocks of channels there is an
+    ending more."""
+    calls = [each for each in events if each.get("name") == "model_run"]
+    ends = [call["ts"] + call["dur"] for call in calls]
+    found: list[Kernels] = [[] for _ in calls]
+    for event in events:
+        name = event.get("name", "").removesuffix(_KERNEL)
+        if event.get("cat") == "Node" and name != event["name"]:
+            index = bisect.bisect_left(ends, event["ts"])
+            names = (name, *outputs.get(name, ()), name.split("/")[0], name.removesuffix(_BLOCKED))
+            if index < len(found):
+                product = any(event["args"]["op_name"] in kinds for kinds in PRODUCTS.values())
+                found[index].append(Kernel(names, product, event["dur"] / 1e6))
+    return found
+
+
+_KERNEL, _BLOCKED = "_kernel_time", "_nchwc"
 
 
 def _reader(batches: Batches) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor
 
 from detrbench.core.errors import DetrbenchError, first_line
-from detrbench.runtimes.exported import INT8, PRECISIONS, Exported, Run
+from detrbench.runtimes.exported import INT8, PRECISIONS, Exported, Kernel, Kernels, Run
 from detrbench.runtimes.int8 import Batches
 
 INTEGERS = frozenset(("i8", "u8"))
@@ -31,6 +32,36 @@ class OpenVino(Exported):
     quantised_file, quantisers = "model.xml", ("openvino", "nncf")
 
     def load(self, file: str, images: Tensor) -> Run:
+        compiled = self._compiled(file)
+        self.note_products(_products(compiled))
+        return _requested(compiled, images)[0]
+
+    def profile(self, file: str, images: Tensor) -> tuple[Run, Callable[[], list[Kernels]]]:
+        compiled = self._compiled(file, PERF_COUNT=True)
+        names = {
+            op.get_friendly_name(): _original_names(op)
+            for op in compiled.get_runtime_model().get_ordered_ops()
+        }
+        infer, request = _requested(compiled, images)
+        calls: list[Kernels] = []
+
+        def run() -> list[Tensor]:
+            outputs = infer()
+            calls.append(
+                [
+                    Kernel(
+                        names.get(kernel.node_name, ()),
+                        kernel.node_type in PRODUCTS,
+                        kernel.real_time.total_seconds(),
+                    )
+                    for kernel in request.get_profiling_info()
+                ]
+            )
+            return outputs
+
+        return run, lambda: calls
+
+    def _compiled(self, file: str, **more: Any) -> Any:
         import openvino
 
         options = {
@@ -38,16 +69,15 @@ class OpenVino(Exported):
             "NUM_STREAMS": 1,
             "INFERENCE_NUM_THREADS": self.threads(),
             "INFERENCE_PRECISION_HINT": PRECISIONS[self.execution.dtype],
+            **more,
         }
         try:
-            compiled = openvino.Core().compile_model(file, "CPU", options)
+            return openvino.Core().compile_model(file, "CPU", options)
         except Exception as error:
             raise DetrbenchError(
                 f"OpenVINO does not take its graph: {first_line(error)}",
                 hint="Time it with --runtime eager.",
             ) from error
-        self.note_products(_products(compiled))
-        return _requested(openvino, compiled, images)
 
     def quantise(self, graph: str, batches: Batches, file: Path) -> None:
         import nncf
@@ -73,7 +103,16 @@ def _text(value: Any) -> str:
     return str(value.astype(str)) if hasattr(value, "astype") else str(value)
 
 
-def _requested(openvino: Any, compiled: Any, images: Tensor) -> Run:
+def _original_names(op: Any) -> tuple[str, ...]:
+    """Of the layers that a kernel was made of, and of those that they were split from."""
+    layers = _text(op.get_rt_info()["originalLayersNames"]).split(",")
+    return tuple(name for layer in layers if layer for name in (layer, layer.split("/")[0]))
+
+
+def _requested(compiled: Any, images: Tensor) -> tuple[Run, Any]:
+    """What infers, and the request that it does so with."""
+    import openvino
+
     request = compiled.create_infer_request()
     request.set_input_tensor(openvino.Tensor(images.numpy(), shared_memory=True))
     request.infer()
@@ -88,4 +127,4 @@ def _requested(openvino: Any, compiled: Any, images: Tensor) -> Run:
 
     # The request knows addresses alone.
     run.images = images  # type: ignore[attr-defined]
-    return run
+    return run, request

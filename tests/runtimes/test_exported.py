@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -102,6 +103,69 @@ def test_openvino_computes_in_what_was_asked_for_and_says_so(dtype: str) -> None
     assert runtime.prepared[f"products_{short}"] == 2
     assert runtime.settings(images)["dtype"] == dtype
     assert (runtime.prepared["agreement"] > 1e-5) == (dtype != "float32")
+
+
+# --- profiles ---------------------------------------------------------------------------------
+
+
+def test_onnx_runtimes_events_are_the_kernels_of_each_call() -> None:
+    from detrbench.runtimes.onnx_runtime import _calls
+
+    def event(name: str, ts: int, dur: int, cat: str = "Node") -> dict[str, Any]:
+        kind = "Conv" if name.startswith("conv") else "Relu"
+        return {"name": name, "ts": ts, "dur": dur, "cat": cat, "args": {"op_name": kind}}
+
+    events = [
+        event("session_initialization", 0, 10, "Session"),
+        event("conv_kernel_time", 12, 2),
+        event("model_run", 11, 9, "Session"),
+        event("conv_kernel_time", 22, 3),
+        event("a/Fusion/_kernel_time", 26, 1_000_000),
+        event("b_nchwc_kernel_time", 27, 4),
+        event("model_run", 21, 19, "Session"),
+        event("late_kernel_time", 50, 4),
+    ]
+    first, second = _calls(events, {"a/Fusion/": ("c", "d")})
+    assert [kernel.seconds for kernel in first] == [2e-6]
+    assert [kernel.seconds for kernel in second] == [3e-6, 1.0, 4e-6]
+    assert [kernel.is_product for kernel in second] == [True, False, False]
+    names = [set(kernel.names) for kernel in second]
+    assert names == [{"conv"}, {"a/Fusion/", "c", "d", "a"}, {"b_nchwc", "b"}]
+
+
+def test_openvinos_kernels_go_by_the_layers_that_they_were_made_of() -> None:
+    from detrbench.runtimes.open_vino import _original_names
+
+    op = SimpleNamespace(get_rt_info=lambda: {"originalLayersNames": "gemm/WithoutBiases,relu"})
+    assert _original_names(op) == ("gemm/WithoutBiases", "gemm", "relu", "relu")
+    nothing = SimpleNamespace(get_rt_info=lambda: {"originalLayersNames": ""})
+    assert _original_names(nothing) == ()
+
+
+class InTwo(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.head = nn.Conv2d(3, 8, 3), nn.Conv2d(8, 8, 3)
+
+    def forward(self, images: Tensor) -> Tensor:
+        found: Tensor = self.head(self.stem(images).relu()) * 2
+        return found
+
+
+@pytest.mark.parametrize("name", installed())
+def test_every_kernel_of_a_profile_is_of_its_module(name: str) -> None:
+    runtime = open_runtime(Execution(runtime=name, threads=1))
+    assert isinstance(runtime, Exported)
+    module, images = InTwo().eval(), natural_images(1, 64, 64)
+    whole = runtime.prepare(module, images)
+    step = runtime.profiled(module, images)
+    outputs = [step() for _ in range(3)]
+    torch.testing.assert_close(outputs[-1][0], whole(), rtol=1e-4, atol=1e-4)  # type: ignore[index]
+    assert len(step.seconds) == 3
+    for call in step.seconds:
+        assert {"stem", "head"} <= call.keys() <= {"stem", "head", "", None}
+        known = sum(seconds for home, seconds in call.items() if home is not None)
+        assert known > 0.5 * sum(call.values())
 
 
 # --- files -------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from detrbench.models.nn.detections import Detections
-from detrbench.runtimes.graph import Outputs, graph_key
+from detrbench.runtimes.graph import Homes, Outputs, graph_key
 
 IMAGES = torch.zeros(1, 3, 8, 8)
 
@@ -67,3 +68,47 @@ def test_outputs_come_back_as_the_model_returns_them(example: Any, arranged: Any
     assert selected is not None
     assert (selected.dtype, selected.tolist()) == (torch.int64, [[7]])
     assert Outputs(example, selects=False).selected(given) is None
+
+
+def a_graph(folder: Path, *nodes: tuple[str, str, str, list[str] | None]) -> Homes:
+    """Of nodes: name, operator, what it reads, scopes."""
+    onnx = pytest.importorskip("onnx", reason="it writes the graph")
+    made = []
+    for name, operator, read, scopes in nodes:
+        made.append(onnx.helper.make_node(operator, [read], [f"{name}_out"], name=name))
+        if scopes is not None:
+            made[-1].metadata_props.add(key="pkg.torch.onnx.name_scopes", value=str(scopes))
+    value = onnx.helper.make_tensor_value_info("images", onnx.TensorProto.FLOAT, [1])
+    file = folder / "net.onnx"
+    onnx.save(onnx.helper.make_model(onnx.helper.make_graph(made, "net", [value], [])), file)
+    return Homes(file)
+
+
+def test_a_graphs_nodes_and_values_are_of_modules(tmp_path: Path) -> None:
+    homes = a_graph(
+        tmp_path,
+        ("stem", "Relu", "images", ["", "model", "model.stem", "model.stem.conv", "relu"]),
+        ("put_in", "Split", "stem_out", None),
+        ("root", "Relu", "put_in_out", ["", "model", "relu_1"]),
+        ("wrapper", "Relu", "root_out", ["", "relu_2"]),
+        ("alone", "Relu", "elsewhere", None),
+    )
+    wanted = {"stem": "stem.conv", "put_in": "stem.conv", "root": "", "wrapper": "", "alone": ""}
+    for name, home in wanted.items():
+        assert homes.find((name,), False) == homes.find(("?", f"{name}_out"), False) == home
+    assert homes.find(("?",), False) is None
+    assert homes.find((), True) is None
+
+
+def test_a_fused_product_is_of_the_module_that_has_the_product(tmp_path: Path) -> None:
+    homes = a_graph(
+        tmp_path,
+        ("conv", "Conv", "images", ["", "model", "model.stem", "conv"]),
+        ("sigmoid", "Sigmoid", "conv_out", ["", "model", "model.act", "sigmoid"]),
+        ("mul", "Mul", "sigmoid_out", ["", "model", "mul"]),
+        ("far", "Relu", "images", ["", "model", "model.far", "relu"]),
+    )
+    assert homes.find(("mul",), True) == "stem"
+    assert homes.find(("mul",), False) == ""
+    assert homes.find(("conv_out",), True) == "stem"
+    assert homes.find(("far",), True) == "far"  # nothing that it could be fused into

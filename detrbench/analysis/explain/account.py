@@ -130,7 +130,9 @@ def predictions(explanation: Explanation) -> tuple[Try, ...]:
         (COMPILING, folded_s, folded),
         (BATCHING, shared_s, "the launches that the further images share"),
     ]
-    if explanation.device.startswith("cuda"):
+    if explanation.runtime != "eager":  # which folds and plans by itself
+        spared = [one for one in spared if one[0] != COMPILING]
+    elif explanation.device.startswith("cuda"):
         spared.append((CAPTURING, captured_s, "launches where they bind, down to the next floor"))
     tries = [
         Try(name, max(0.0, 1 - gone_s / side.seconds), measured=False, how=how)

@@ -20,6 +20,9 @@ from detrbench.machine.circumstances import Circumstances
 LARGEST_GAP = 0.05
 """Parts that differ from the whole by more than this do not explain it."""
 
+INSERTED = "(put in by the runtime)"
+"""Of a graph: kernels that no part of the model is known for, such as changes of layout."""
+
 
 @dataclass(frozen=True)
 class Timed:
@@ -60,8 +63,9 @@ class TimedPart(Counted):
 
     @property
     def efficiency(self) -> float | None:
-        """The floor over the time; None for a part without work."""
-        return self.floor.seconds / self.seconds if self.floor.seconds else None
+        """The floor over the time; None for a part without work, or all of whose work is done in
+        kernels of others."""
+        return self.floor.seconds / self.seconds if self.floor.seconds and self.seconds else None
 
     @property
     def cause_of_excess(self) -> str | None:
@@ -218,6 +222,7 @@ class Explanation:
     variant: TimedModel
     tried: tuple[Try, ...] = ()  # those that were measured
     circumstances: Circumstances | None = None  # of the rounds; None where nobody kept them
+    runtime: str = "eager"  # what executes the variant
 
     @property
     def seen(self) -> Circumstances:

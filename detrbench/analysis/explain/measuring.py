@@ -7,13 +7,13 @@ much is the business of `detrbench latency`, which replicates in fresh processes
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from detrbench.analysis.explain.findings import Counted, Explanation, Timed, TimedModel, TimedPart
 from detrbench.analysis.explain.pair import check_pair
-from detrbench.analysis.explain.parts import REST, Dissected, dissect
+from detrbench.analysis.explain.parts import Dissected, dissect, dissect_graph
 from detrbench.analysis.explain.sessions import Kept, Session, earlier, pooled
 from detrbench.analysis.probe.ceilings import Ceilings
 from detrbench.analysis.probe.probes import Bench, ceilings
@@ -25,8 +25,10 @@ from detrbench.counting.profiling import trace_case
 from detrbench.counting.tracing import Grouping
 from detrbench.machine.circumstances import circumstances_of
 from detrbench.machine.environment import Environment
+from detrbench.reports.case import Case
 from detrbench.runtimes.clocks import Step
 from detrbench.runtimes.eager import Eager
+from detrbench.runtimes.exported import Exported
 from detrbench.timing.opened import Opened, Ready, Watch, opening
 from detrbench.timing.process import Measurement, Request, Subject
 from detrbench.timing.rounds import OUT_OF_TIME, OnProgress, Series, measure_steps
@@ -65,7 +67,7 @@ def explain_pair(
         DetrbenchError: a model, a part or a probe fails, or the budget left time for no rounds.
         KeyboardInterrupt: before two rounds were timed.
     """
-    check_pair(request.cases)
+    check_pair(request.cases, by)
     if folder is None:
         return _explained(request, by, deadline, None, progress)
     make_folder(folder)
@@ -87,11 +89,11 @@ def _explained(
         opened[0].runtime.activate()  # before the first operator, which starts the pool of threads
         environment = Environment.read(request.device).to_dict()
         patients = [_patient(one, by) for one in opened]
-        runtime = patients[0].runtime
+        runtime = _runtime_of_ceilings(patients[0], opened[0].case, open_case)
         runtime.activate()
         bench = Bench(runtime)
         probes = bench.probes()
-        work = _work_of(patients, by)
+        work = _work_of(patients)
         timed = [*work, *(Ready(probe.source, probe.step, runtime) for probe in probes)]
         watch = Watch(timed, request.device)
         serieses = measure_steps(
@@ -116,6 +118,7 @@ def _explained(
         by=by,
         device=settings["device"],
         memory_format=settings["memory_format"],
+        runtime=settings["runtime"],
         rounds=min(len(series.latency_s) for series in serieses[: len(patients)]),
         ceilings=found,
         baseline=baseline,
@@ -167,19 +170,35 @@ def _patient(opened: Opened, by: Grouping) -> _Patient:
     built, images = opened.build()
     whole = runtime.prepare(built.module, images)
     traced = trace_case(case, built)
-    placed, clock = runtime.place(images), runtime.device.clock
-    dissected = dissect(built.module, placed, clock, by, traced, where=case.name)
+    if isinstance(runtime, Exported):
+        assert by != "op", "check_pair does not let it pass"
+        dissected = dissect_graph(runtime.profiled(built.module, images), by, traced)
+    else:
+        placed, clock = runtime.place(images), runtime.device.clock
+        dissected = dissect(built.module, placed, clock, by, traced, where=case.name)
     settings = dict(runtime.settings(images))
     subject = Subject(case.name, built.title, built.nc, (), built.notes, settings)
     return _Patient(subject, runtime, whole, dissected)
 
 
-def _work_of(patients: Sequence[_Patient], by: Grouping) -> list[Ready]:
+def _runtime_of_ceilings(
+    patient: _Patient, case: Case, open_case: Callable[[Case], Opened]
+) -> Eager:
+    """What runs the probes: torch, also beside a graph in another runtime."""
+    if not isinstance(patient.runtime, Exported):
+        return patient.runtime
+    eager = open_case(case.replace(runtime="eager")).runtime
+    assert isinstance(eager, Eager)
+    return eager
+
+
+def _work_of(patients: Sequence[_Patient]) -> list[Ready]:
     """The whole models, then the parts of each."""
     found = [Ready(patient.name, patient.whole, patient.runtime) for patient in patients]
     for patient in patients:
         steps, parts = patient.dissected.steps, patient.dissected.parts
-        names = [", operator by operator"] if by == "op" else [f": {part.name}" for part in parts]
+        alone = len(steps) == len(parts)
+        names = [f": {part.name}" for part in parts] if alone else [", kernel by kernel"]
         found += [
             Ready(f"{patient.name}{name}", step, patient.runtime)
             for name, step in zip(names, steps, strict=True)
@@ -229,12 +248,12 @@ def _part(counted: Counted, timed: Timed, found: Ceilings) -> TimedPart:
 
 
 def _scaled(dissected: Dissected, whole: Timed, rounds: int) -> tuple[float, list[Timed]]:
-    """Operators' times as shares of the whole: what timing them costs is taken off all alike."""
+    """Parts' times as shares of the whole: what timing them costs is taken off all alike."""
     readings = dissected.readings[-rounds:]
     names = [part.name for part in dissected.parts]
     samples = {name: [reading.get(name, 0.0) for reading in readings] for name in names}
-    samples[REST] = [
-        sum(seconds for name, seconds in reading.items() if name not in names)
+    samples[names[-1]] = [
+        sum(seconds for name, seconds in reading.items() if name not in names[:-1])
         for reading in readings
     ]
     scale = whole.seconds / sum(map(median, samples.values()))

@@ -6,18 +6,20 @@ from collections.abc import Sequence
 
 from detrbench.core.errors import UsageError
 from detrbench.machine.devices import parse_device
+from detrbench.models.sources.onnx import is_graph
 from detrbench.reports.case import Case, baseline_of
+from detrbench.runtimes import NEEDS
 
 
-def check_pair(cases: Sequence[Case]) -> None:
-    """Raises UsageError where `cases` are no two that can be taken apart and compared."""
+def check_pair(cases: Sequence[Case], by: str = "stage") -> None:
+    """Raises UsageError where `cases` are no two that can be taken apart so and compared."""
     if len(cases) != 2:
         raise UsageError(
             f"{len(cases)} models cannot be a pair",
             hint="Name a baseline and a variant, and give every flag one value.",
         )
     for case in cases:
-        _check_seams(case)
+        _check_seams(case, by)
     before, after = cases
     if baseline_of(after, cases) is None:
         raise UsageError(
@@ -34,13 +36,23 @@ def check_pair(cases: Sequence[Case]) -> None:
         )
 
 
-def _check_seams(case: Case) -> None:
-    if case.execution.runtime != "eager":
-        raise UsageError(
-            f"under the runtime {case.execution.runtime} a model has no seams between its parts",
-            where=case.name,
-            hint=f"Explain it in eager; --try runtime={case.execution.runtime} measures the gain.",
-        )
+def _check_seams(case: Case, by: str) -> None:
+    runtime, problem = case.execution.runtime, ""
+    hint = f"Explain it in eager; --try runtime={runtime} measures the gain."
+    if runtime in NEEDS:
+        if is_graph(case.model.reference):
+            problem = "an ONNX graph has no modules, and its operators are not counted"
+            hint = "Explain the module that it was made from."
+        elif by == "op":
+            problem = f"{runtime} fuses operators, so that they cannot be told apart"
+            hint = "Give --by stage or --by module."
+        elif case.execution.dtype == "int8":
+            problem = "there are no ceilings to hold int8 against"
+            hint = "Leave --dtype out."
+    elif runtime != "eager":
+        problem = f"under the runtime {runtime} a model has no seams between its parts"
+    if problem:
+        raise UsageError(problem, where=case.name, hint=hint)
     if case.execution.stages:
         raise UsageError(
             "stages from the camera's bytes to boxes are the business of `detrbench latency`",

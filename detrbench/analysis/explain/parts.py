@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from detrbench.analysis.explain.findings import Counted
+from detrbench.analysis.explain.findings import INSERTED, Counted
 from detrbench.analysis.explain.replay import Calls, module_calls, stage_calls
 from detrbench.analysis.probe.ceilings import work_of
 from detrbench.core.errors import UsageError, nearest
@@ -32,6 +32,7 @@ from detrbench.counting.tracing import (
 from detrbench.models.detector import Detector
 from detrbench.runtimes.clocks import Clock, Step
 from detrbench.runtimes.eager import ModelStep
+from detrbench.runtimes.exported import KernelTimes
 
 _OTHERWISE = {
     "stage": "Give --by module or --by op, or say in its `detrbench_stages` which module is of "
@@ -50,7 +51,9 @@ class Dissected:
     whole: Counted
     parts: tuple[Counted, ...]
     steps: tuple[Step, ...]  # one that times each part; by operator there is one for them all
-    readings: Sequence[Mapping[str, float]] = ()  # of operators, by name, for every call of that
+    # Where one step times them all: for every call of it, seconds by their names. What is not among
+    # these is of the last part.
+    readings: Sequence[Mapping[str, float]] = ()
     lacking: str | None = None  # what is in no count
 
 
@@ -97,6 +100,48 @@ def dissect(
         tuple(make(call, clock) for call in calls.values()),
         lacking=lacking,
     )
+
+
+def dissect_graph(timer: KernelTimes, by: Literal["stage", "module"], traced: Trace) -> Dissected:
+    """A model that is executed as a graph, in the parts that its kernels are of."""
+    parts = tuple(
+        _counted(_called(part.name, traced, by), part.ops[0].stage, part.totals, part.ops)
+        for part in traced.parts(by, MODULE_DEPTH)
+        if part.ops
+    )
+
+    def named(home: str | None) -> str:
+        if home is None:
+            return INSERTED
+        return _called(traced.part_of(home, by, MODULE_DEPTH), traced, by)
+
+    rest = _counted(INSERTED, INSERTED, Totals(), ())
+    return Dissected(
+        _counted("whole", "whole", traced, traced.ops),
+        (*parts, rest),
+        (timer,),
+        _Read(timer, named),
+        "; ".join(not_counted(traced)) or None,
+    )
+
+
+class _Read(Sequence[Mapping[str, float]]):
+    """What a graph's kernels took, by part: read when it is asked for, after the last call."""
+
+    def __init__(self, timer: KernelTimes, named: Callable[[str | None], str]) -> None:
+        self._timer, self._named = timer, named
+
+    def __len__(self) -> int:
+        return len(self._timer.seconds)
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return [self[each] for each in range(*index.indices(len(self)))]
+        found: dict[str, float] = {}
+        for home, seconds in self._timer.seconds[index].items():
+            part = self._named(home)
+            found[part] = found.get(part, 0.0) + seconds
+        return found
 
 
 def _calls(

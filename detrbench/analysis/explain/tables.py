@@ -112,6 +112,7 @@ def explanation_in(report: Report) -> Explanation:
             by=by,
             device=str(settings["device"]),
             memory_format=str(settings["memory_format"]),
+            runtime=str(settings.get("runtime", "eager")),
             rounds=int(plain["rounds"]),
             ceilings=ceilings,
             baseline=sides[0],
@@ -159,7 +160,8 @@ def all_tries(explanation: Explanation) -> tuple[Try, ...]:
     measured = {one.name for one in explanation.tried}
     rest = [one for one in predictions(explanation) if one.name not in measured]
     layout = Try(LAYOUT, None, False, "not in the floors")
-    known = layout.name in measured or explanation.memory_format == "channels_last"
+    channels_last = explanation.memory_format == "channels_last"
+    known = layout.name in measured or channels_last or explanation.runtime != "eager"
     return (*explanation.tried, *rest, *([] if known else [layout]))
 
 
@@ -215,10 +217,16 @@ def _side_notes(side: TimedModel, explanation: Explanation) -> Iterator[str]:
     if side.lacking is not None:
         yield f"partial: {side.lacking}"
     if side.scale != 1.0:
+        how = "operators are timed" if explanation.by == "op" else "its runtime times kernels"
         yield (
-            f"operators are timed inside the pass, which takes {show_quantity(side.seconds, 's')} "
+            f"{how} inside the pass, which takes {show_quantity(side.seconds, 's')} "
             f"without that: their times are {show_share(side.scale, 1)} of what was read, so that "
             "they add up to it"
+            + (
+                ""
+                if explanation.by == "op"
+                else "; a kernel made of several operators counts for the part of one of them"
+            )
         )
     else:
         what = {"stage": "stages", "module": "modules"}.get(explanation.by, "parts")
@@ -227,6 +235,9 @@ def _side_notes(side: TimedModel, explanation: Explanation) -> Iterator[str]:
             f"the {what} add up to {sums} against the whole"
             + ("" if side.reconciled else ": more than 5% off, so they explain it roughly at best")
         )
+    for part in side.parts:
+        if part.work.kernels and not part.seconds:
+            yield f"{part.name} has no kernel of its own: the runtime does its work in others'"
     disturbed = explanation.seen.disturbed
     or_else = f"ceilings measured {disturbed}, or " if disturbed else ""
     timed: list[tuple[str, TimedModel | TimedPart]] = [("all of it", side)]
@@ -345,7 +356,7 @@ def _cells(part: TimedPart, floor_s: float, limit: str) -> tuple[str, ...]:
         "" if work.intensity is None else show(work.intensity, "FLOP/B"),
         show(floor_s, "s"),
         f"{show(timed.seconds, 's')} {show_range(timed.low, timed.high, 's')}",
-        show_share(floor_s, timed.seconds) if floor_s else "",
+        show_share(floor_s, timed.seconds) if floor_s and timed.seconds else "",
         limit,
     )
 

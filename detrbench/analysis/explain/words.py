@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from detrbench.analysis.explain.account import GroupSaving, Saving
-from detrbench.analysis.explain.findings import Explanation, Group, TimedModel, Try
+from detrbench.analysis.explain.findings import INSERTED, Explanation, Group, TimedModel, Try
 from detrbench.analysis.probe.ceilings import LIMITS
 from detrbench.core.units import show_change, show_quantity, show_share
 
@@ -134,6 +134,8 @@ def _costs(seconds: float) -> str:
 
 def _called(group: str, explanation: Explanation) -> str:
     """With an article where it is a word: an operator is a name."""
+    if group == INSERTED:
+        return "the work that the runtime puts in"
     return group if explanation.by == "op" else f"the {group}"
 
 

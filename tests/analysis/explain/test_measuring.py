@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 
+from detrbench.analysis.explain.findings import INSERTED
 from detrbench.analysis.explain.measuring import Explained, explain_pair
 from detrbench.analysis.explain.tables import document, explanation_in, explanation_report
 from detrbench.core.errors import UsageError
@@ -82,6 +83,27 @@ def test_every_sample_is_taken_under_the_settings_of_its_case(by: str, tmp_path:
     parts, *_, ceilings = document(report).tables
     assert f"({file}:two@threads=2: 2 threads)" in parts.caption
     assert ceilings.caption.endswith(f"under the settings of {file}:one.")
+
+
+@pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
+def test_a_model_is_explained_against_itself_in_another_runtime(
+    runtime: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip(runtime, reason=f'pip install "detrbench[{runtime}]"')
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    one = f"{a_file(tmp_path)}:any_number"
+    found = explained(one, f"{one}@runtime={runtime}")
+    before, after = found.explanation.baseline, found.explanation.variant
+    assert [part.name for part in after.parts] == [*(part.name for part in before.parts), INSERTED]
+    assert [part.work for part in after.parts[:-1]] == [part.work for part in before.parts]
+    # Shares of the whole: what timing its kernels takes is off.
+    assert after.parts_s == pytest.approx(after.seconds, rel=0.2)
+    assert found.explanation.runtime == runtime
+    report = Report.from_json(explanation_report(found).to_json())
+    assert explanation_in(report).runtime == runtime
+    notes = " ".join(note for table in document(report).tables for note in table.notes)
+    assert "its runtime times kernels inside the pass" in notes
+    assert "--runtime compile" not in notes
 
 
 def test_one_model_is_explained_against_itself_in_another_layout(tmp_path: Path) -> None:

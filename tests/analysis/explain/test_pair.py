@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from detrbench.analysis.explain.pair import check_pair
 from detrbench.core.errors import UsageError
+from detrbench.models.model import Model
+from detrbench.reports.case import Case, Execution
 from tests.timing.runs import case
 
 
@@ -34,6 +38,26 @@ def test_what_is_no_pair_is_said_of_the_case(settings: dict[str, object], said: 
     with pytest.raises(UsageError, match=said) as caught:
         check_pair([case("a"), case("b", **settings)])
     assert caught.value.where == "b"
+
+
+@pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
+def test_a_runtimes_own_profile_has_seams_between_stages_and_modules(runtime: str) -> None:
+    pair = [case("a"), case("b", runtime=runtime)]
+    for by in ("stage", "module"):
+        check_pair(pair, by)
+    with pytest.raises(UsageError, match="fuses operators") as caught:
+        check_pair(pair, "op")
+    assert (caught.value.where, caught.value.hint) == ("b", "Give --by stage or --by module.")
+    with pytest.raises(UsageError, match="no ceilings to hold int8 against"):
+        check_pair([case("a"), case("b", runtime=runtime, dtype="int8")])
+
+
+def test_a_graph_of_somebodys_is_not_explained(tmp_path: Path) -> None:
+    file = tmp_path / "net.onnx"
+    file.write_bytes(b"")
+    graph = Case("b", Model("b", str(file)), Execution(runtime="openvino"))
+    with pytest.raises(UsageError, match="an ONNX graph has no modules"):
+        check_pair([case("a"), graph])
 
 
 def test_a_baseline_without_seams_is_said_too() -> None:

@@ -9,10 +9,12 @@ import torch
 from torch import nn
 
 from detrbench import trace
-from detrbench.analysis.explain.parts import Dissected, dissect
+from detrbench.analysis.explain.findings import INSERTED
+from detrbench.analysis.explain.parts import Dissected, dissect, dissect_graph
 from detrbench.core.errors import UsageError
 from detrbench.runtimes.devices import open_device
 from detrbench.runtimes.eager import Eager
+from detrbench.runtimes.exported import Kernel, KernelTimes
 from tests.analysis.explain.nets import Broken, Net, OtherwiseWhenRun
 
 IMAGES = torch.rand(1, 3, 16, 16)
@@ -79,3 +81,45 @@ def test_what_cannot_be_taken_apart_is_refused(module: nn.Module, by: str, said:
         parts_of(module, by)
     assert caught.value.hint
     assert by == "row" or caught.value.where == "./net.py:make"
+
+
+HOMES = {"conv": "stem", "add": "neck.wide.0", "mul": "", "relu": "neck.narrow"}
+
+
+class Known:
+    def find(self, names: tuple[str, ...], product: bool) -> str | None:
+        return next((HOMES[name] for name in names if name in HOMES), None)
+
+
+def timer(*calls: list[tuple[tuple[str, ...], float]]) -> KernelTimes:
+    clock = Eager(open_device("cpu")).device.clock
+    kernels = [[Kernel(names, False, seconds) for names, seconds in call] for call in calls]
+    return KernelTimes(lambda: [], lambda: kernels, cast(Any, Known()), clock)
+
+
+@pytest.mark.parametrize(
+    ("by", "expected"),
+    [
+        ("stage", {"stem": 1.0, "neck": 6.0, "(model)": 8.0, INSERTED: 16.0}),
+        (
+            "module",
+            {
+                "stem Conv2d": 1.0, "neck.wide Sequential": 2.0, "neck.narrow Conv2d": 4.0,
+                "(model)": 8.0, INSERTED: 16.0,
+            },
+        ),
+    ],
+)  # fmt: skip
+def test_a_graphs_kernels_are_of_the_parts_whose_nodes_they_are(
+    by: Any, expected: dict[str, float]
+) -> None:
+    kernels: list[tuple[tuple[str, ...], float]] = [
+        (("conv",), 1.0), (("?", "add"), 2.0), (("relu", "conv"), 4.0), (("mul",), 8.0),
+        (("reorder",), 10.0), ((), 6.0),
+    ]  # fmt: skip
+    found = dissect_graph(timer(kernels, kernels), by, trace(Net().eval(), 16))
+    assert [*found.readings] == [expected] * 2
+    assert found.readings[-1:] == [expected]
+    assert sum(part.work.flops for part in found.parts) == found.whole.work.flops
+    assert found.parts[-1].name == INSERTED
+    assert expected.keys() <= {part.name for part in found.parts}
