@@ -250,10 +250,10 @@ ATTACKS = (
                act=send_after(signal.SIGINT, seconds))
         for seconds, words in (
             (0.3, "profile rtdetr-l shufflev2"), (2, "profile rtdetr-l shufflev2"),
-            (2, "reconcile rtdetr-l"), (2, "lint rtdetr-l"), (1, PAIR), (5, PAIR),
+            (2, "reconcile rtdetr-l"), (1, "lint rtdetr-l"), (1, PAIR), (5, PAIR),
             (5, "run article -o run"), (5, "explain rtdetr-l shufflev2 --imgsz 64"), (5, "probe"),
             (5, "guidelines G1"),
-            (5, "selfcheck rtdetr-l --imgsz 64"), (5, "claims"),
+            (5, "selfcheck rtdetr-l --imgsz 64"), (2, "claims"),
         )
     ),
     # Outputs and folders.

@@ -53,6 +53,15 @@ LEAST = {**dict.fromkeys(CLASSES, 1.0), LAUNCHED: 0.0}
 """The least that a coefficient can be: nothing is faster than its floor, but launches of operators
 that take long may be hidden behind these."""
 
+EAGER = "eager"
+"""The runtime whose kernels the floors are of."""
+
+
+def least_under(runtime: str) -> dict[str, float]:
+    """`LEAST`; but runtimes that plan a graph do element-wise work in the kernel before it."""
+    return LEAST if runtime == EAGER else {**LEAST, MOVED: 0.0}
+
+
 PULL = 0.05
 """How strongly coefficients are held together: a coefficient that is 1 off the common one counts as
 much as a model that is predicted 5 % wrong. Classes that few models tell apart then stay sane."""
@@ -132,11 +141,13 @@ class Lesson:
     coefficients: Mapping[str, float]
     models: tuple[Learned, ...]
     circumstances: Circumstances | None = None  # of their latencies; None where nobody kept any
+    runtime: str = EAGER  # that they were measured in
 
     @property
     def beneath(self) -> tuple[str, ...]:
         """Classes that are given less time than they take at least: only an older version did."""
-        return tuple(name for name in CLASSES if self.coefficients[name] < LEAST[name])
+        least = least_under(self.runtime)
+        return tuple(name for name in CLASSES if self.coefficients[name] < least[name])
 
     @property
     def median_error(self) -> float:
@@ -154,6 +165,7 @@ class Lesson:
             "coefficients": dict(self.coefficients),
             "models": [one.to_dict() for one in self.models],
             "circumstances": self.circumstances and self.circumstances.to_list(),
+            **({} if self.runtime == EAGER else {"runtime": self.runtime}),
             "median_abs_error": self.median_error,
             "error_bar": self.bar,
         }
@@ -164,13 +176,15 @@ class Lesson:
         try:
             models = tuple(map(_learned, plain["models"]))
             coefficients = {name: float(plain["coefficients"][name]) for name in CLASSES}
+            runtime = str(plain.get("runtime", EAGER))
         except (KeyError, TypeError, ValueError) as error:
             raise UsageError(
                 f"what it has learned cannot be read: {type(error).__name__}: {error}",
                 where=where,
                 hint="Learn again: detrbench predict --learn RUN.json --device-profile FILE",
             ) from error
-        return cls(coefficients, models, circumstances_from(plain.get("circumstances")))
+        circumstances = circumstances_from(plain.get("circumstances"))
+        return cls(coefficients, models, circumstances, runtime)
 
 
 def _learned(plain: Mapping[str, Any]) -> Learned:
@@ -245,10 +259,11 @@ def learn(
     measured: Mapping[Case, float],
     profile: DeviceProfile,
     circumstances: Circumstances | None = None,
+    runtime: str = EAGER,
 ) -> Lesson:
-    """Coefficients from models timed on the profile's device, in these `circumstances`, and how
-    well they would have been predicted by the others. A model that was measured at several settings
-    is left out with all of them.
+    """Coefficients from models timed on the profile's device, in `runtime` and in these
+    `circumstances`, and how well they would have been predicted by the others. A model that was
+    measured at several settings is left out with all of them.
 
     Raises:
         UsageError: fewer than `LEAST_MODELS` models.
@@ -263,11 +278,12 @@ def learn(
             hint="Time more of them: detrbench run rivals, or detrbench latency MODEL ...",
         )
     floors = {case: floors_of(case, profile) for case in measured}
-    _check_floors(measured, floors, profile)
+    least = least_under(runtime)
+    _check_floors(measured, floors, profile, least)
 
     def fitted(left_out: str | None = None) -> dict[str, float]:
         kept = [one for one in measured if one.model.reference != left_out]
-        return fit([(floors[one], measured[one]) for one in kept])
+        return fit([(floors[one], measured[one]) for one in kept], least)
 
     everything, without = fitted(), {model: fitted(model) for model in models}
     learned = (
@@ -279,7 +295,7 @@ def learn(
         )
         for one, seconds in measured.items()
     )
-    lesson = Lesson(everything, tuple(learned), circumstances)
+    lesson = Lesson(everything, tuple(learned), circumstances, runtime)
     if not lesson.bar < 1:
         off = show_share(lesson.bar, 1)
         raise DetrbenchError(
@@ -294,14 +310,15 @@ def _check_floors(
     measured: Mapping[Case, float],
     floors: Mapping[Case, Mapping[str, float]],
     profile: DeviceProfile,
+    least: Mapping[str, float],
 ) -> None:
     """Raises DetrbenchError where a model takes less time than the profile says that it must."""
     for case, seconds in measured.items():
         found = floors[case]
-        work = sum(found[name] for name in CLASSES if name != LAUNCHED)
-        least = max(work, found[LAUNCHED])
-        if seconds * SCATTER < least:
-            takes, floor = (show_quantity(each, "s") for each in (seconds, least))
+        work = sum(least[name] * found[name] for name in CLASSES)
+        least_s = max(work, found[LAUNCHED] if least == LEAST else 0.0)
+        if seconds * SCATTER < least_s:
+            takes, floor = (show_quantity(each, "s") for each in (seconds, least_s))
             how = f"; ceilings measured {profile.doubt}" if profile.doubt else ""
             raise DetrbenchError(
                 f"the fit fails and is not kept: {case.name} takes {takes}, less than its floor of "
@@ -311,7 +328,9 @@ def _check_floors(
             )
 
 
-def fit(seen: Sequence[tuple[Mapping[str, float], float]]) -> dict[str, float]:
+def fit(
+    seen: Sequence[tuple[Mapping[str, float], float]], least: Mapping[str, float] = LEAST
+) -> dict[str, float]:
     """Coefficients, none below its least, that make the relative errors least, in squares.
 
     All are pulled a little to the one coefficient that would be theirs if classes did not differ.
@@ -326,10 +345,10 @@ def fit(seen: Sequence[tuple[Mapping[str, float], float]]) -> dict[str, float]:
     rows = [[floors[name] / seconds for name in CLASSES] for floors, seconds in seen]
     left = np.vstack((np.array(rows), PULL * np.eye(len(CLASSES))))
     right = np.concatenate((np.ones(len(seen)), np.full(len(CLASSES), PULL * common)))
-    least = np.array([LEAST[name] for name in CLASSES])
-    right = right - left @ least
+    offset = np.array([least[name] for name in CLASSES])
+    right = right - left @ offset
     best = min(_supported(left, right), key=lambda each: float(np.sum((left @ each - right) ** 2)))
-    return dict(zip(CLASSES, map(float, best + least), strict=True))
+    return dict(zip(CLASSES, map(float, best + offset), strict=True))
 
 
 def _supported(
@@ -356,9 +375,12 @@ def _by_class(coefficients: Mapping[str, float], floors: Mapping[str, float]) ->
 # --- predicting --------------------------------------------------------------------------------
 
 
-def predict(case: Case, profile: DeviceProfile, lesson: Lesson | None) -> Prediction:
-    """How long one forward pass takes on the profile's device. Raises UsageError where there is no
-    such model, it does not fit its settings, or the profile is of others."""
+def predict(
+    case: Case, profile: DeviceProfile, lesson: Lesson | None, runtime: str = EAGER
+) -> Prediction:
+    """How long one forward pass takes on the profile's device, in the runtime that the lesson is
+    of. Raises UsageError where there is no such model, it does not fit its settings, or the profile
+    is of others."""
     from detrbench.counting.profiling import not_counted
 
     _check_settings(case, profile)
@@ -367,6 +389,9 @@ def predict(case: Case, profile: DeviceProfile, lesson: Lesson | None) -> Predic
     floors = class_floors(traced.ops, profile.ceilings)
     if lesson is None and profile.doubt is not None:
         why = f"ceilings measured {profile.doubt}"
+        return Prediction(case, None, None, None, {}, why, lacking)
+    if lesson is None and runtime != EAGER:
+        why = f"nothing was learned under {runtime} yet, and floors are of eager kernels"
         return Prediction(case, None, None, None, {}, why, lacking)
     by_class = _by_class(lesson.coefficients, floors) if lesson else floors
     seconds = sum(by_class.values())
@@ -398,18 +423,18 @@ _OF_THE_MACHINE = ("processor", "accelerator", "torch")
 
 
 def measured_in(
-    reports: Mapping[str, Report], profile: DeviceProfile
+    reports: Mapping[str, Report], profile: DeviceProfile, runtime: str = EAGER
 ) -> tuple[dict[Case, float], list[str], Circumstances | None]:
-    """Latencies of saved reports (by file) that were measured as the profile was, what was left
-    out, and in which circumstances the others were measured, as far as these were kept. Raises
-    UsageError where a report is of another machine."""
+    """Latencies of saved reports (by file) that were measured in `runtime`, else as the profile
+    was, what was left out, and in which circumstances the others were measured, as far as these
+    were kept. Raises UsageError where a report is of another machine."""
     found: dict[Case, float] = {}
     watched: dict[str, Watched] = {}  # models of one report share their processes
     left: list[str] = []
     for name, report in reports.items():
         _check_machine(report, profile, name)
         for row in report.rows:
-            why = _unusable(row, profile)
+            why = _unusable(row, profile, runtime)
             if why:
                 left.append(f"{name}: {row.model}: {why}")
                 continue
@@ -445,13 +470,13 @@ def _check_machine(report: Report, profile: DeviceProfile, name: str) -> None:
         )
 
 
-def _unusable(row: Result, profile: DeviceProfile) -> str | None:
+def _unusable(row: Result, profile: DeviceProfile, runtime: str) -> str | None:
     if not row.metrics.get("latency_median_s"):
         return "no latency"
     if row.settings.get("stages"):
         return "its latency holds preprocessing and postprocessing"
-    if row.settings.get("runtime", "eager") != "eager":
-        return f"runtime {row.settings['runtime']}, and floors are of eager kernels"
+    if (executed := row.settings.get("runtime", EAGER)) != runtime:
+        return f"runtime {executed}, and this learns of {runtime}: --runtime"
     for name in _OF_THE_DEVICE:
         here, there = row.settings.get(name), profile.settings.get(name)
         if here != there:

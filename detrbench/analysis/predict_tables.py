@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from detrbench.analysis.predict import CLASSES, SHARE, Lesson, Prediction, short_text
+from detrbench.analysis.predict import CLASSES, EAGER, SHARE, Lesson, Prediction, short_text
 from detrbench.analysis.probe.device_profile import DeviceProfile
 from detrbench.core.units import show, show_change, show_number, show_part, show_range, show_share
 from detrbench.counting.profiling import completeness
@@ -22,12 +22,14 @@ def document(
     *,
     learned_now: bool,
     notes: Sequence[str] = (),
+    runtime: str = EAGER,
 ) -> Document:
     """What is predicted, and what it was learned from, where that is news or all there is; with
     `notes` on how it was made."""
-    tables = [_predictions_table(profile, predictions, lesson)] if predictions else []
+    settings = settings_text({**profile.settings, **_told(runtime)})
+    tables = [_predictions_table(profile, predictions, lesson, settings)] if predictions else []
     if lesson is not None and (learned_now or not predictions):
-        tables.append(_lesson_table(profile, lesson))
+        tables.append(_lesson_table(profile, lesson, settings))
     if notes:
         tables[-1] = dataclasses.replace(tables[-1], notes=(*tables[-1].notes, *notes))
     told = "; ".join(cautions(profile, lesson))
@@ -35,6 +37,7 @@ def document(
         {
             "model": one.case.model.name,
             "settings": short_text(one.case),
+            **_told(runtime),
             "predicted_s": one.seconds,
             "low_s": one.low,
             "high_s": one.high,
@@ -48,6 +51,7 @@ def document(
         {
             "model": one.case.model.name,
             "settings": short_text(one.case),
+            **_told(runtime),
             "measured_s": one.measured_s,
             "left_out_s": one.left_out_s,
             "error": one.error,
@@ -57,10 +61,16 @@ def document(
     ]
     data = {
         "profile": profile.to_dict(),
+        **_told(runtime),
         "predictions": [_with_status(one) for one in predictions],
         "conditions": list(cautions(profile, lesson)),
     }
     return Document(tuple(tables), tuple(records), data)
+
+
+def _told(runtime: str) -> dict[str, str]:
+    """It goes without saying that what the profile is of executes."""
+    return {} if runtime == EAGER else {"runtime": runtime}
 
 
 def _with_status(one: Prediction) -> dict[str, Any]:
@@ -83,13 +93,16 @@ def cautions(profile: DeviceProfile, lesson: Lesson | None) -> tuple[str, ...]:
 
 
 def _predictions_table(
-    profile: DeviceProfile, predictions: Sequence[Prediction], lesson: Lesson | None
+    profile: DeviceProfile,
+    predictions: Sequence[Prediction],
+    lesson: Lesson | None,
+    settings: str,
 ) -> Table:
     marks = Marks()
     lines = tuple(Line(one.case.model.name, tuple(_cells(one, marks))) for one in predictions)
     titles = (f"{name} (ms)" for name in ("Time", *CLASSES))
     return Table(
-        caption=f"{_what(profile, lesson)}: {settings_text(profile.settings)}.",
+        caption=f"{_what(profile, lesson)}: {settings}.",
         columns=columns("llr" + "r" * len(CLASSES), "Model", "Settings", *titles),
         lines=lines,
         notes=(
@@ -139,13 +152,10 @@ def _trust(profile: DeviceProfile, lesson: Lesson | None) -> str:
     )
 
 
-def _lesson_table(profile: DeviceProfile, lesson: Lesson) -> Table:
+def _lesson_table(profile: DeviceProfile, lesson: Lesson, settings: str) -> Table:
     weights = ", ".join(f"{name} {show_number(lesson.coefficients[name])}" for name in CLASSES)
     return Table(
-        caption=(
-            f"Predicted against measured, each model left out in turn: "
-            f"{settings_text(profile.settings)}."
-        ),
+        caption=f"Predicted against measured, each model left out in turn: {settings}.",
         columns=columns(
             "llrrrr",
             "Model",

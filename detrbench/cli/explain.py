@@ -83,6 +83,7 @@ def explain(
       detrbench explain rtdetr-l shufflev2
       detrbench explain rtdetr-l shufflev2 --by op --budget 120
       detrbench explain rtdetr-l rtdetr-l@memory_format=channels_last
+      detrbench explain rtdetr-l rtdetr-l@runtime=openvino --by module
       detrbench explain --resume ./why --budget 60
       detrbench explain rtdetr-l ./my-variant.yaml --try channels_last --try threads=1 -o why.json
     """

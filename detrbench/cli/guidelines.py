@@ -28,6 +28,7 @@ def guidelines(
     ] = None,
     batch: options.Batch = None,
     threads: options.Threads = None,
+    runtime: options.Runtime = None,
     budget: Annotated[
         float | None,
         options.taking("SECONDS", "For everything.  [default: 120 for each guideline]"),
@@ -68,6 +69,7 @@ def guidelines(
     Examples:
       detrbench guidelines
       detrbench guidelines G1 G2 --threads 1 --budget 300
+      detrbench guidelines --runtime onnxruntime
       detrbench guidelines --device cuda -o guidelines.json
       detrbench guidelines --from guidelines.json --format markdown
     """

@@ -126,8 +126,11 @@ MODEL_HELP = (
 )
 
 
-def cases(references: Sequence[str], context: typer.Context) -> tuple[Case, ...]:
-    """Every reference under every combination of what the command's flags say. Raises UsageError as
+def cases(
+    references: Sequence[str], context: typer.Context, but: Collection[str] = ()
+) -> tuple[Case, ...]:
+    """Every reference under every combination of what the command's flags say, `but` for those of
+    some settings. Raises UsageError as
     `make_cases`, for an execution that no runtime or device has, and, from a command that executes,
     for a device that is not there."""
     from detrbench.models.sources import source_of
@@ -135,7 +138,11 @@ def cases(references: Sequence[str], context: typer.Context) -> tuple[Case, ...]
     from detrbench.runtimes import check_execution
     from detrbench.runtimes.devices import check_machine
 
-    told = {key: _values(key, said) for key, said in _told(context).items() if said is not None}
+    told = {
+        key: _values(key, said)
+        for key, said in _told(context).items()
+        if said is not None and key not in but
+    }
     executes = "device" in _told(context) and not context.params.get("counts_only")
     made = make_cases(references, told)
     for case in made:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,7 +10,9 @@ import typer
 from detrbench.cli import options
 from detrbench.cli.output import FAILED, OK, say, show_document
 from detrbench.core.errors import UsageError
+from detrbench.core.units import show_either
 from detrbench.core.version import __version__
+from detrbench.runtimes import RUNTIMES
 
 if TYPE_CHECKING:
     from detrbench.analysis.probe.device_profile import DeviceProfile
@@ -41,6 +42,9 @@ def predict(
             "May be given several times.",
         ),
     ] = None,
+    runtime: Annotated[
+        str, options.taking("RUNTIME", f"Executed by this one: {show_either(RUNTIMES)}.")
+    ] = "eager",
     imgsz: options.ImageSize = None,
     batch: options.Batch = None,
     nc: options.Classes = None,
@@ -61,12 +65,15 @@ def predict(
     \b
     Examples:
       detrbench predict --learn rivals.json --learn article.json --device-profile device.json
+      detrbench predict --runtime openvino --learn deploy/run.json shufflev2
       detrbench predict rtdetr-x ./my-variant.yaml --device-profile device.json
     """
     options.check_file(device_profile, flag="--device-profile")
     for run in learn or ():
         options.check_file(run, flag="--learn")
-    asked = options.cases(models or [], context)
+    options.check_choice(runtime, RUNTIMES, flag="--runtime")
+    # It need not be installed here.
+    asked = options.cases(models or [], context, but=("runtime",))
     if not (asked or learn):
         raise UsageError("there is no model to predict", hint="Name one, or give --learn RUN.json.")
 
@@ -79,21 +86,24 @@ def predict(
     from detrbench.reports.report import Report
 
     profile, where = _profile(device_profile)
-    lesson = Lesson.from_dict(profile.learned, where) if profile.learned else None
+    known = profile.learned if runtime == "eager" else profile.learned_under.get(runtime)
+    lesson = Lesson.from_dict(known, where) if known else None
     if learn:
         reports = {str(path): Report.load(path) for path in learn}
-        measured, left, seen = measured_in(reports, profile)
+        measured, left, seen = measured_in(reports, profile, runtime)
         for each in left:
             say(f"note: not learned from: {each}")
-        lesson = learn_from(measured, profile, seen)
-        profile = dataclasses.replace(profile, learned=lesson.to_dict())
+        lesson = learn_from(measured, profile, seen, runtime)
+        profile = profile.with_lesson(runtime, lesson.to_dict())
         if device_profile is not None:
             profile.save(device_profile)
         where = str(device_profile or keep(profile))
         say("; ".join((f"kept in {where}", *cautions(profile, lesson))))
-    predictions = [predict_one(case, profile, lesson) for case in asked]
+    predictions = [predict_one(case, profile, lesson, runtime) for case in asked]
     notes = made({}, __version__, "", options.command_line())
-    page = document(profile, predictions, lesson, learned_now=bool(learn), notes=notes)
+    page = document(
+        profile, predictions, lesson, learned_now=bool(learn), notes=notes, runtime=runtime
+    )
     show_document(page, format, output)
     raise typer.Exit(FAILED if any(one.lacking for one in predictions) else OK)
 

@@ -403,6 +403,42 @@ def test_a_prediction_that_was_learned_says_how_its_ceilings_were_measured(
     assert f"{WIDE} are given less time than their floor" in capsys.readouterr().out
 
 
+def test_each_runtime_has_a_lesson_of_its_own(
+    lesson: Lesson, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A planned graph does element-wise work in other kernels: less than its floor makes sense."""
+    folding = measured_with({**dict.fromkeys(CLASSES, 1.1), MOVED: 0.1, LAUNCHED: 0.0})
+    found = learn(folding, PROFILE, runtime="openvino")
+    assert found.coefficients[MOVED] < 1
+    assert not found.beneath
+    both = PROFILE.with_lesson("eager", lesson.to_dict())
+    both = both.with_lesson("openvino", found.to_dict())
+    file = tmp_path / "device.json"
+    both.save(file)
+    kept = DeviceProfile.load(file)
+    assert kept.learned == lesson.to_dict()
+    assert Lesson.from_dict(kept.learned_under["openvino"], "x").runtime == "openvino"
+    case = next(iter(folding))
+    quicker, usual = (predict(case, PROFILE, one, one.runtime) for one in (found, lesson))
+    assert (quicker.seconds or 0) < (usual.seconds or 0)
+    asked = ["predict", *LITTLE, "--device-profile", str(file), "--runtime"]
+    assert main([*asked, "openvino"]) == 0
+    assert "openvino" in capsys.readouterr().out.partition("\n")[0]
+    assert main([*asked, "onnxruntime", "--format", "json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["runtime"] == "onnxruntime"
+    assert told["predictions"][0]["seconds"] is None
+    assert told["predictions"][0]["missing"].startswith("nothing was learned under onnxruntime")
+    assert main([*asked, "tensorrt"]) == 2
+
+
+def test_a_runtime_is_learned_from_its_own_rows() -> None:
+    rows = (a_row(), a_row("rtdetr-l", runtime="openvino"))
+    found, (left,), _ = measured_in({"a.json": Report(rows)}, PROFILE, "openvino")
+    assert [case.name for case in found] == ["rtdetr-l"]
+    assert left == "a.json: shufflev2: runtime eager, and this learns of openvino: --runtime"
+
+
 def watched(*ledgers: dict[str, Any]) -> dict[str, Any]:
     return {"ledger": list(ledgers), "timed_s": [10.0] * len(ledgers)}
 

@@ -10,7 +10,7 @@ import dataclasses
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -49,11 +49,18 @@ class DeviceProfile:
     rounds: int  # how many times every probe ran
     created: str
     learned: dict[str, Any] | None = None  # by `detrbench predict --learn`; None before
+    learned_under: dict[str, Any] = field(default_factory=dict)  # by runtime, of those but eager
     ledger: dict[str, Any] | None = None  # a `machine.validity.Entry` of the rounds, as plain data
     timed_s: float = 0.0  # what they took
     circumstances: Circumstances | None = None  # None of an older version, which kept no ledger
     detrbench_version: str = __version__
     profile_version: int = PROFILE_VERSION
+
+    def with_lesson(self, runtime: str, learned: dict[str, Any]) -> DeviceProfile:
+        """The same with what was learned of a runtime."""
+        if runtime == "eager":
+            return replace(self, learned=learned)
+        return replace(self, learned_under={**self.learned_under, runtime: learned})
 
     @property
     def quiet(self) -> bool:
@@ -92,6 +99,7 @@ class DeviceProfile:
             "circumstances": self.circumstances and self.circumstances.to_list(),
             **self.ceilings.to_dict(),
             "learned": self.learned,
+            **({"learned_under": self.learned_under} if self.learned_under else {}),
         }
 
     @classmethod
@@ -118,6 +126,7 @@ class DeviceProfile:
                 rounds=int(plain["rounds"]),
                 created=str(plain["created"]),
                 learned=plain.get("learned"),
+                learned_under=dict(plain.get("learned_under", {})),
                 ledger=plain.get("ledger"),
                 timed_s=float(plain.get("timed_s", 0.0)),
                 circumstances=circumstances_from(plain.get("circumstances")),

@@ -64,6 +64,7 @@ def measure_guidelines(
     widths: str | None = None,
     batch: int = 1,
     threads: int | None = None,
+    runtime: str = "eager",
     budget_s: float | None = None,
     margin: float = MARGIN,
     folder: str | Path | None = None,
@@ -76,6 +77,7 @@ def measure_guidelines(
     Args:
         guidelines: "G1" to "G4"; all of them, if none is named.
         device: "cpu", "cuda" or "cuda:N".
+        runtime: what executes the networks.
         widths: the paper's for its "gpu" or its "arm"; `None` for those of such a device.
         budget_s: seconds for everything; two minutes for each guideline, if `None`.
         margin: the smallest difference that counts.
@@ -92,7 +94,8 @@ def measure_guidelines(
     """
     ends = None if budget_s is None else time.monotonic() + budget_s
     asked = tuple(dict.fromkeys(check_guideline(name) for name in guidelines or GUIDELINES))
-    execution = check_execution(Execution((SIDE, SIDE), batch, device=device, threads=threads))
+    asked_for = Execution((SIDE, SIDE), batch, device=device, runtime=runtime, threads=threads)
+    execution = check_execution(asked_for)
     widths = widths or widths_for(device)
     requests = {name: _request(name, widths, execution) for name in asked}
     budget = Budget(budget_s=BUDGET_S, margin=margin, early=False)

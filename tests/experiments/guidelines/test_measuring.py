@@ -64,6 +64,15 @@ def test_every_network_is_compared_with_the_first_of_its_own_experiment(tmp_path
     assert [report.reference(each) for each in report.rows[:2]] == [None, row]
 
 
+def test_the_networks_are_executed_as_it_is_asked_for(tmp_path: Path) -> None:
+    report = measure_guidelines(
+        ["G1"], runtime="compile", folder=tmp_path, replicate=replicated(by_memory)
+    )
+    assert {row.case.execution.runtime for row in report.rows if row.case} == {"compile"}
+    with pytest.raises(UsageError, match="unknown runtime 'tensorrt'"):
+        measure_guidelines(["G1"], runtime="tensorrt", replicate=replicated(by_memory))
+
+
 def test_too_few_processes_are_no_answer(tmp_path: Path) -> None:
     few = replicated(by_memory, processes=2)
     (found,) = findings(measure_guidelines(["G2"], folder=tmp_path, replicate=few))
