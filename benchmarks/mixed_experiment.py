@@ -1,20 +1,25 @@
-"""Does a case disturb its neighbours? A model against its copy, a compiled case between them.
+"""Does a case disturb its neighbours? A model against its copy, cases of other runtimes between them.
 
 Cases of other runtimes share the rounds of a run. If one left the processor, its caches or the
-process's threads in a state that the next one pays for, the copy would differ from the model. Every
-trial is a run of its own, in fresh processes, and on disk before the next begins; the same command
-goes on where it was cut.
+process's threads in a state that the next one pays for, the copy would differ from the model, or
+scatter more. So each trial is two runs, in turns first: with those cases between, and of the two
+alone; each in fresh processes, and on disk before the next begins. The same command goes on where
+it was cut.
 
     python benchmarks/mixed_experiment.py -o mixed.json                  # rtdetr-l at 160 pixels
+    python benchmarks/mixed_experiment.py -o spinning.json --between runtime=onnxruntime \\
+        runtime=openvino                                                 # whose threads spin
     python benchmarks/mixed_experiment.py -o mixed.json --summary        # what there is
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 import tempfile
 import time
-from pathlib import Path
+from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 from keeping import Kept, arguments, dated, go_on, goal, note, save
@@ -28,6 +33,7 @@ from detrbench.timing.measuring import latency
 COPY = "copy"
 CALM = ("EQUIVALENT", "INCONCLUSIVE")
 MOST_FALSE = 1  # of 20: what 5 % allow
+WIDER = 1.2  # that an interval may be for its neighbours
 
 
 def main() -> int:
@@ -35,7 +41,9 @@ def main() -> int:
     parser.add_argument("--model", default="rtdetr-l")
     parser.add_argument("--imgsz", type=int, default=160)
     parser.add_argument("--threads", type=int, default=None)
-    parser.add_argument("--between", default="runtime=compile", help="settings of the case between")
+    parser.add_argument(
+        "--between", nargs="+", default=["runtime=compile"], help="settings of each case between"
+    )
     parser.add_argument("--processes", type=int, default=6)
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--trials", type=int, default=20)
@@ -47,36 +55,46 @@ def experiment(asked: argparse.Namespace, kept: Kept) -> None:
     """As many trials as are still missing."""
     while len(kept["trials"]) < asked.trials:
         began = time.monotonic()
-        with tempfile.TemporaryDirectory(prefix="detrbench-mixed-") as folder:
-            report = compared(asked, Path(folder))
-        if report.exit_code == 130:
-            raise KeyboardInterrupt
-        kept["trials"].append(dated(record(report, time.monotonic() - began)))
+        turns = (asked.between, []) if len(kept["trials"]) % 2 == 0 else ([], asked.between)
+        runs = {bool(between): compared(asked, between) for between in turns}
+        told = record(runs[True], runs[False], time.monotonic() - began)
+        kept["trials"].append(dated(told))
         save(asked, kept)
-        last = kept["trials"][-1]
-        note(f"{len(kept['trials'])} of {asked.trials}: {last['verdict']} {last['ratio']}")
+        note(f"{len(kept['trials'])} of {asked.trials}: {told['verdict']} {told['ratio']}")
 
 
-def compared(asked: argparse.Namespace, folder: Path) -> Report:
-    """The model, the case between and the copy, in that order, in the same rounds."""
-    names = [asked.model, f"{asked.model}@{asked.between}", f"{asked.model}@name={COPY}"]
+def compared(asked: argparse.Namespace, between: Sequence[str]) -> Report:
+    """The model, the cases between and the copy, in that order, in the same rounds."""
+    others = (f"{asked.model}@{each}" for each in between)
+    names = [asked.model, *others, f"{asked.model}@name={COPY}"]
     settings: dict[str, list[Any]] = {"imgsz": [(asked.imgsz, asked.imgsz)]}
     if asked.threads is not None:
         settings["threads"] = [asked.threads]
-    return latency(
-        make_cases(names, settings),
-        budget_s=None,
-        processes=asked.processes,
-        rounds=asked.rounds,
-        early=False,
-        folder=folder,
-    )
+    with tempfile.TemporaryDirectory(prefix="detrbench-mixed-") as folder:
+        report = latency(
+            make_cases(names, settings),
+            budget_s=None,
+            processes=asked.processes,
+            rounds=asked.rounds,
+            early=False,
+            folder=folder,
+        )
+    if report.exit_code == 130:
+        raise KeyboardInterrupt
+    return report
 
 
-def record(report: Report, took_s: float) -> Kept:
-    """What a trial says of the copy, and of the case between."""
-    between, copy = report.comparisons
-    return {**_told(copy), "between": _told(between), "took_s": took_s}
+def record(report: Report, alone: Report, took_s: float) -> Kept:
+    """What a trial says of the copy, of the cases between, and of the copy without them."""
+    first = report.rows[0]
+    *between, copy = (pair for pair in report.comparisons if pair.baseline.is_of(first))
+    (by_itself,) = alone.comparisons
+    return {
+        **_told(copy),
+        "between": list(map(_told, between)),
+        "alone": _told(by_itself),
+        "took_s": took_s,
+    }
 
 
 def _told(pair: Comparison) -> Kept:
@@ -91,34 +109,49 @@ def _told(pair: Comparison) -> Kept:
 
 
 def summary(kept: Kept) -> str:
-    """The verdicts on the copy, against the goal."""
-    trials = kept["trials"]
+    """The verdicts on the copy, and how wide its intervals are, against the goals."""
+    trials, settings = kept["trials"], kept["settings"]
     if not trials:
         return "nothing was measured yet"
-    verdicts = [one["verdict"] for one in trials]
-    calm = sum(verdict in CALM for verdict in verdicts)
-    counts = ", ".join(f"{verdicts.count(each)} {each}" for each in sorted(set(verdicts)))
-    widths = [100 * (one["ci_high"] - one["ci_low"]) / 2 for one in trials if one["ci_high"]]
-    ratios = sorted(one["ratio"] for one in trials if one["ratio"])
-    between = sorted(one["between"]["ratio"] for one in trials if one["between"]["ratio"])
-    settings = kept["settings"]
-    return "\n".join(
-        [
-            f"{settings['model']} against its copy at {settings['imgsz']} pixels, "
-            f"{settings['model']}@{settings['between']} between them, "
-            f"{settings['processes']} processes of {settings['rounds']} rounds:",
-            f"  {counts}; median half-width {median(widths):.2f} %" if widths else f"  {counts}",
-            f"  ratios of the copy {ratios[0]:.4f} to {ratios[-1]:.4f}" if ratios else "",
-            f"  ratios of the case between {between[0]:.3f} to {between[-1]:.3f}"
-            if between
-            else "",
-            "  " + goal(
-                f"{calm} of {len(trials)} are {' or '.join(CALM)}",
-                len(trials) - calm <= MOST_FALSE,
-                f"all but {MOST_FALSE} of 20",
-            ),
-        ]
-    )  # fmt: skip
+    calm = sum(one["verdict"] in CALM for one in trials)
+    alone = [one["alone"] for one in trials]
+    widths = [_width(one) / _width(one["alone"]) for one in trials if _width(one["alone"])]
+    wider = median(widths) if widths else math.inf
+    lines = [
+        f"{settings['model']} against its copy at {settings['imgsz']} pixels, "
+        f"{' and '.join(settings['between'])} between them, "
+        f"{settings['processes']} processes of {settings['rounds']} rounds:",
+        f"  {_verdicts(trials)}; alone {_verdicts(alone)}",
+        f"  ratios of the copy {_range(trials)}; alone {_range(alone)}",
+        f"  median half-width {_half_width(trials)}; alone {_half_width(alone)}",
+    ]
+    lines += [
+        f"  {name}: {_range([one['between'][index] for one in trials])}"
+        for index, name in enumerate(settings["between"])
+    ]
+    said = f"{calm} of {len(trials)} are {' or '.join(CALM)}"
+    lines.append("  " + goal(said, len(trials) - calm <= MOST_FALSE, f"all but {MOST_FALSE} of 20"))
+    said = f"intervals are {wider:.2f} times as wide as alone, in the middle"
+    lines.append("  " + goal(said, wider <= WIDER, f"{WIDER}"))
+    return "\n".join(lines)
+
+
+def _verdicts(pairs: Sequence[Kept]) -> str:
+    counts = Counter(one["verdict"] for one in pairs)
+    return ", ".join(f"{counts[each]} {each}" for each in sorted(counts))
+
+
+def _range(pairs: Sequence[Kept]) -> str:
+    ratios = sorted(one["ratio"] for one in pairs if one["ratio"])
+    return f"{ratios[0]:.4f} to {ratios[-1]:.4f}" if ratios else "none"
+
+
+def _width(pair: Kept) -> float:
+    return float(pair["ci_high"] - pair["ci_low"]) if pair["ci_high"] else 0.0
+
+
+def _half_width(pairs: Sequence[Kept]) -> str:
+    return f"{50 * median([_width(one) for one in pairs]):.2f} %"
 
 
 if __name__ == "__main__":
