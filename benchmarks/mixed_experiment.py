@@ -1,4 +1,4 @@
-"""Does a case disturb its neighbours? A model against its copy, cases of other runtimes between them.
+"""Does a case disturb its neighbours? A model against its copy, other runtimes between them.
 
 Cases of other runtimes share the rounds of a run. If one left the processor, its caches or the
 process's threads in a state that the next one pays for, the copy would differ from the model, or
