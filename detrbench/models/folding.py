@@ -232,15 +232,41 @@ def fold_module(
     return switched
 
 
+def fuse_itself(
+    module: nn.Module, images: Tensor | None = None, imgsz: tuple[int, int] = _SIZES[-1]
+) -> tuple[Any, bool]:
+    """What a module's own `fuse` returns, and whether its outputs were compared, by shapes alone
+    where it has no values: they are wherever it takes images, as in `fold_module`.
+
+    Raises ValueError where it computes something else afterwards.
+    """
+    inputs, before = None, None
+    for each in _tried(module, images, imgsz):
+        with suppress(Exception):
+            inputs, before = (each,), _outputs(module, (each,))
+            break
+    made = own_method(module, ["fuse"])()
+    fused = made.eval() if isinstance(made, nn.Module) else module.eval()
+    if before is not None and not _are_same(before, _outputs(fused, inputs)):
+        raise ValueError("what it computes is not the same afterwards")
+    return made, before is not None
+
+
+def _tried(module: nn.Module, images: Tensor | None, imgsz: tuple[int, int]) -> tuple[Tensor, ...]:
+    """Images to call a module with: its own example, or else small ones, then those asked for."""
+    if images is not None:
+        return (images,)
+    like = next(module.parameters(), torch.empty(0))
+    return tuple(like.new_zeros(1, 3, *size) for size in dict.fromkeys((_SIZES[0], imgsz)))
+
+
 def _foldable_in(
     module: nn.Module, images: Tensor | None, imgsz: tuple[int, int]
 ) -> Foldable | None:
     norms = any(type(each) in _NORMALISATIONS for each in module.modules())
     if not norms and not that_fold_themselves(module):
         return None
-    like = next(module.parameters(), torch.empty(0))
-    sizes = dict.fromkeys((_SIZES[0], imgsz))
-    tried = [images] if images is not None else [like.new_zeros(1, 3, *size) for size in sizes]
+    tried = _tried(module, images, imgsz)
     with torch.no_grad():
         for each in tried[:-1]:
             with suppress(Exception), leaving_nothing(module):

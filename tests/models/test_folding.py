@@ -10,10 +10,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from detrbench.core.errors import SpecError
+from detrbench.core.errors import SpecError, UsageError
 from detrbench.counting.profiling import profile
 from detrbench.models.builder import build
 from detrbench.models.folding import run_to_fold, unfolded
+from detrbench.models.sources.built import Built
 
 FORKS = Path(__file__).parents[1] / "data" / "forks"
 
@@ -230,3 +231,66 @@ def test_a_layer_that_is_called_fuse_folds_nothing() -> None:
     _, foldable = run_to_fold(Joins(), torch.rand(1, 4, 8, 8))
     assert foldable is not None
     assert (foldable.pairs, foldable.own) == ({"conv": "norm"}, ())
+
+
+class Folds(nn.Module):
+    """Has a `fuse` of its own, which `makes` something of it."""
+
+    def __init__(self, makes: Callable[[Any], Any], size: int | None = None) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 4, 1)
+        self.pair = Pair(lambda self, x: self.norm(self.conv(x)))
+        self.makes, self.size = makes, size
+
+    def forward(self, images: Tensor) -> Tensor:
+        assert self.size in (None, images.shape[-1])
+        found: Tensor = self.pair(self.stem(images))
+        return found
+
+    def fuse(self) -> Any:
+        return self.makes(self)
+
+
+def folded(self: Folds, factor: float = 1.0) -> Folds:
+    self.pair.conv = torch.nn.utils.fuse_conv_bn_eval(self.pair.conv, self.pair.norm)
+    self.pair.norm = nn.Identity()  # type: ignore[assignment]
+    with torch.no_grad():
+        assert self.pair.conv.bias is not None
+        self.pair.conv.bias *= factor
+    return self
+
+
+def otherwise(self: Folds) -> nn.Module:
+    return folded(self, factor=2.0)
+
+
+def in_place(self: Folds) -> None:
+    folded(self)
+
+
+@pytest.mark.parametrize("makes", [folded, in_place])
+def test_a_modules_own_fuse_is_let_do_and_compared(makes: Callable[[Any], Any]) -> None:
+    module = Folds(makes).eval()
+    images = torch.rand(1, 3, 16, 16)
+    before = module(images)
+    built = Built(module, "net").fused()
+    torch.testing.assert_close(built.module(images), before, rtol=1e-4, atol=1e-4)
+    assert built.notes == ()
+    assert not unfolded(built.module)
+
+
+def test_a_modules_own_fuse_that_makes_something_else_of_it_is_refused() -> None:
+    with pytest.raises(UsageError, match="what it computes is not the same afterwards"):
+        Built(Folds(otherwise), "net").fused()
+    # Of shapes alone, that does not show: nothing is computed there.
+    with torch.device("meta"):
+        counted = Folds(otherwise)
+    assert not unfolded(Built(counted, "net").fused().module)
+
+
+def test_a_modules_own_fuse_is_compared_with_images_that_it_takes_or_that_is_said() -> None:
+    assert Built(Folds(folded, size=96), "net").fused((96, 96)).notes == ()
+    (note,) = Built(Folds(otherwise, size=96), "net").fused((64, 64)).notes
+    assert note == "what its `fuse` makes of it was not compared: it takes no such images"
+    example = torch.rand(1, 3, 32, 32)
+    assert Built(Folds(folded, size=32), "net", images=example).fused().notes == ()

@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -56,13 +55,17 @@ class Built:
         import torch
         from torch import nn
 
-        from detrbench.models.folding import fold_module, of_other_classes, own_method
+        from detrbench.models.folding import fold_module, fuse_itself, of_other_classes, own_method
 
-        own = own_method(self.module, ["fuse"])
-        fuse = own or partial(fold_module, self.module.eval(), self.images, imgsz)
+        own, compared = own_method(self.module, ["fuse"]), True
         try:
             with self.beside(), torch.random.fork_rng(devices=[]):
-                result = fuse()
+                if own and self.detector is not None:  # which compares what is not its own
+                    result = own()
+                elif own:
+                    result, compared = fuse_itself(self.module.eval(), self.images, imgsz)
+                else:
+                    result = fold_module(self.module.eval(), self.images, imgsz)
         except DetrbenchError:
             raise
         except (Exception, SystemExit) as error:
@@ -81,6 +84,8 @@ class Built:
         module = result if isinstance(result, nn.Module) else self.module
         switched = result if isinstance(result, list) else getattr(module, "deployed", ())
         notes = (*self.notes, *_deployed_note(switched), *_unfolded_note(module))
+        if not compared:
+            notes += ("what its `fuse` makes of it was not compared: it takes no such images",)
         return dataclasses.replace(self, module=module.eval(), notes=notes)
 
     def check_image_size(self, imgsz: tuple[int, int], batch: int) -> None:
