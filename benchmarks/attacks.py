@@ -317,7 +317,8 @@ ATTACKS = (
            never="^::error"),
     Attack("closes all files", PAIR, (OK, 1, INVALID), net(at_call="os.closerange(0, 100)")),
     Attack("goes elsewhere", PAIR, (OK,), net(at_call="os.chdir('/')"), never=NO_SPEED),
-    Attack("kills its parent", PAIR, (OK, 1, INVALID),
+    # Which may be the command itself: nothing can be told then, and the samples are kept.
+    Attack("kills its parent", PAIR, (OK, 1, INVALID, -9),
            net(at_call="os.kill(os.getppid(), signal.SIGKILL)")),
     Attack("takes all threads", PAIR, (OK, INVALID), net(at_call="torch.set_num_threads(1)")),
     Attack("other type by default", PAIR, (OK, INVALID),

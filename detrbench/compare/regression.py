@@ -271,6 +271,8 @@ class _Runner:
             (row,) = self.count([cases[alike[0].name]], place).rows
         except DetrbenchError as error:  # the files of the past are not the user's to mend
             why = str(error).replace(f"{folder}/", f"{self.revision.name}:")
+            if left_out := ", ".join(self.revision.submodules):
+                why += f"; what is in its submodules ({left_out}) is not looked at"
             self.broken |= {case.name: why for case in alike}
         else:
             self.then |= {name: replace(row, case=case) for name, case in cases.items()}

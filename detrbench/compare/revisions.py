@@ -32,6 +32,7 @@ class Revision:
         repository: the top folder of the working tree it is compared with.
         folder: where its files are.
         renames: of files that git knows to have moved since, where they were; from the top.
+        submodules: where there are some, whose files are another repository's and not here.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Revision:
     repository: Path
     folder: Path
     renames: Mapping[Path, Path] = field(default_factory=dict)
+    submodules: tuple[str, ...] = ()
 
     def counterpart(self, file: str | Path) -> Path | None:
         """`file`, or a folder, of the working tree as the revision had it; `None` if it had none.
@@ -115,8 +117,9 @@ def unpacked(revision: str, beside: Path) -> Iterator[Revision]:
     commit = _commit(repository, revision)
     with tempfile.TemporaryDirectory(prefix="detrbench-revision-") as folder:
         where = Path(folder).resolve()
-        _unpack(repository, commit, where)
-        yield Revision(revision, commit, repository.resolve(), where, _renames(repository, commit))
+        submodules = _unpack(repository, commit, where)
+        renames = _renames(repository, commit)
+        yield Revision(revision, commit, repository.resolve(), where, renames, submodules)
 
 
 def _commit(repository: Path, revision: str) -> str:
@@ -141,14 +144,15 @@ _LINK, _SUBMODULE = "120000", "160000"
 """Modes of git that are not those of a file."""
 
 
-def _unpack(repository: Path, commit: str, folder: Path) -> None:
-    """Write a commit's files. Links are made where they lead to one of these files; submodules,
-    which are other repositories' commits, are left out."""
-    links = []
+def _unpack(repository: Path, commit: str, folder: Path) -> tuple[str, ...]:
+    """Write a commit's files. Links are made where they lead to one of these files. Returns the
+    submodules, which are other repositories' commits and left out."""
+    links, submodules = [], []
     command = ["git", "-C", str(repository), "cat-file", "--batch"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as objects:
         for mode, name, place in _files(repository, commit):
             if mode == _SUBMODULE:
+                submodules.append(str(place))
                 continue
             path = folder / place
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -161,6 +165,7 @@ def _unpack(repository: Path, commit: str, folder: Path) -> None:
     # Not before all are there: a link may lead through another.
     for link in [each for each in links if not each.resolve().is_relative_to(folder)]:
         link.unlink()
+    return tuple(submodules)
 
 
 def _files(repository: Path, commit: str) -> Iterator[tuple[str, str, Path]]:

@@ -52,6 +52,33 @@ runpy.run_module(sys.argv.pop(1), run_name="__main__", alter_sys=True)
 """
 
 
+class Interrupted(KeyboardInterrupt):
+    """A signal's. A plain KeyboardInterrupt may be raised by anybody's code."""
+
+
+_tells_apart = False
+
+
+def interrupt_by_signals() -> None:
+    """From now on SIGINT and SIGTERM raise `Interrupted` in this process; what was switched off
+    stays so."""
+    global _tells_apart
+
+    def interrupt(number: int, _: object) -> None:
+        raise Interrupted
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, interrupt)
+    _tells_apart = True
+
+
+def is_of_code(error: BaseException | None) -> bool:
+    """Whether it is a KeyboardInterrupt that no signal was the reason of."""
+    signalled = isinstance(error, Interrupted)
+    return _tells_apart and isinstance(error, KeyboardInterrupt) and not signalled
+
+
 def module_command(name: str) -> tuple[str, ...]:
     """What runs a module in a process of its own, as `python -m` does, but never finds a module in
     the current folder: a `yaml.py` that lies there is the user's, and not asked for."""

@@ -14,6 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from detrbench.core.errors import UsageError
+from detrbench.core.processes import is_of_code
 from detrbench.machine.environment import Environment
 from detrbench.machine.usage import energy_per_image, peak_memory
 from detrbench.models.sources.built import Built
@@ -250,8 +251,12 @@ class _Contender:
             settings = dict(self.runtime.settings(images))
         except UsageError:
             raise
-        except Exception as error:
-            failed = Series(status="failed", reason=f"{type(error).__name__}: {error}")
+        except (Exception, KeyboardInterrupt) as error:
+            if not (isinstance(error, Exception) or is_of_code(error)):
+                raise
+            failed = Series(
+                status="failed", reason=f"{type(error).__name__}: {error}".removesuffix(": ")
+            )
             self.series = {self.case.name: failed}
         else:
             self._subject = dataclasses.replace(self._subject, settings=settings)

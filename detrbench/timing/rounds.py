@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from itertools import count
 
 from detrbench.core.errors import TimeIsUp, UsageError
+from detrbench.core.processes import is_of_code
 from detrbench.core.units import show_many
 from detrbench.runtimes.clocks import Step, sampling_overhead
 from detrbench.timing.stop_rules import ORDERS, Plan, enough, settled
@@ -198,9 +199,9 @@ class _Track:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: object
     ) -> bool:
-        if not isinstance(error, Exception) or isinstance(error, UsageError):
+        if isinstance(error, UsageError) or not (isinstance(error, Exception) or is_of_code(error)):
             return False
-        self.end("failed", f"{type(error).__name__}: {error}")
+        self.end("failed", f"{type(error).__name__}: {error}".removesuffix(": "))
         return True
 
     def end(self, status: str, reason: str) -> None:

@@ -18,7 +18,13 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from detrbench.core.errors import UsageError
-from detrbench.core.processes import end_with_parent, leave, own_stdout
+from detrbench.core.processes import (
+    Interrupted,
+    end_with_parent,
+    interrupt_by_signals,
+    leave,
+    own_stdout,
+)
 from detrbench.timing.journal import Journal
 from detrbench.timing.opened import Build, build_case
 from detrbench.timing.process import Request, measure_process
@@ -29,7 +35,7 @@ def main(build: Build = build_case) -> int:
     """Do the job on stdin; the exit code is 0, or 2 for a job that cannot be done as given."""
     started = time.monotonic()
     channel = own_stdout()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    interrupt_by_signals()
     end_with_parent()
     job = json.loads(sys.stdin.read())
     folder, index = Path(job["folder"]), int(job["index"])
@@ -71,7 +77,7 @@ class _Parent:
             self._channel.flush()
         except BrokenPipeError:
             self._there = False
-            raise KeyboardInterrupt from None
+            raise Interrupted from None
 
 
 if __name__ == "__main__":

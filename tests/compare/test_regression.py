@@ -641,3 +641,20 @@ def test_a_model_that_cannot_be_counted_hides_nothing_of_the_others(model: Path)
     assert (row.status, "its forward fails" in str(row.reason)) == ("failed", True)
     with pytest.raises(UsageError, match="its forward fails"):
         gate_revision(Asked(request_of(other), "main", counts_only=True), Policy(), count=count)
+
+
+def test_a_past_that_needs_a_submodule_is_told_that_it_has_none(code: Path, tmp_path: Path) -> None:
+    other = tmp_path / "parts"
+    other.mkdir()
+    (other / "width.py").write_text("WIDTH = 4\n")
+    git(other, "init", "--quiet")
+    git(other, "add", "width.py")
+    git(other, "commit", "--quiet", "-m", "parts")
+    add = ("submodule", "--quiet", "add", str(other), "parts")
+    git(code.parent, "-c", "protocol.file.allow=always", *add)
+    needs = "import sys\nsys.path.append(__file__.rsplit('/', 2)[0] + '/parts')\nimport width\n"
+    (code / "my.py").write_text(needs + CALLABLE)
+    git(code, "commit", "--quiet", "-am", "needs a submodule")
+    versus = compare_with_revision(Asked(request_of("code/my.py:build"), "main", counts_only=True))
+    (why,) = versus.broken.values()
+    assert why.endswith("; what is in its submodules (parts) is not looked at")

@@ -190,6 +190,7 @@ def test_submodules_are_left_out(repository: Path, tmp_path: Path) -> None:
     committed(repository)
     with unpacked("main", repository / "models" / "mine.yaml") as revision:
         assert not (revision.folder / "other").exists()
+        assert revision.submodules == ("other",)
         assert (revision.folder / "models" / "mine.yaml").is_file()
 
 

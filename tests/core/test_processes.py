@@ -8,12 +8,20 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from detrbench.core import processes
-from detrbench.core.processes import age_s, called_as, importing_torch
+from detrbench.core.processes import (
+    Interrupted,
+    age_s,
+    called_as,
+    importing_torch,
+    interrupt_by_signals,
+    is_of_code,
+)
 
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the system does not tell")
 
@@ -254,3 +262,36 @@ def test_what_cannot_be_written_is_said_by_python_itself() -> None:
         done = ended("print('lost')\nend(0)\n", full.fileno())
     assert done.returncode == 120
     assert "No space left on device" in done.stderr
+
+
+# --- interrupts ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def telling_apart(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.getsignal(number) for number in numbers]
+    monkeypatch.setattr(processes, "_tells_apart", False)
+    yield
+    for number, handler in zip(numbers, before, strict=True):
+        signal.signal(number, handler)
+
+
+@pytest.mark.usefixtures("telling_apart")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signals_interrupt_is_told_from_one_that_code_raises(number: signal.Signals) -> None:
+    assert not is_of_code(KeyboardInterrupt()), "nobody knows yet"
+    interrupt_by_signals()
+    with pytest.raises(Interrupted) as caught:
+        signal.raise_signal(number)
+    assert not is_of_code(caught.value)
+    assert is_of_code(KeyboardInterrupt())
+    assert not is_of_code(RuntimeError())
+    assert not is_of_code(None)
+
+
+@pytest.mark.usefixtures("telling_apart")
+def test_a_signal_that_was_switched_off_stays_so() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    interrupt_by_signals()
+    signal.raise_signal(signal.SIGINT)

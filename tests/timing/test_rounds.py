@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
+from detrbench.core import processes
 from detrbench.core.errors import UsageError
 from detrbench.timing.rounds import OUT_OF_TIME, Observer, Progress, Series, measure_steps
 from detrbench.timing.stop_rules import Plan
@@ -245,6 +246,17 @@ class _WatchesCollector(FakeStep):
     def __call__(self) -> object:
         assert not gc.isenabled()
         return super().__call__()
+
+
+def test_an_interrupt_of_a_models_own_is_its_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processes, "_tells_apart", True)
+    clock = FakeClock()
+    script = [2.0] * 6, KeyboardInterrupt()
+    a, b = measure(clock, FakeStep(clock, 1.0), FakeStep(clock, *script[0], script[1]))
+    assert (a.status, b.status, b.reason) == ("ok", "failed", "KeyboardInterrupt")
+    signalled = FakeStep(clock, *[2.0] * 6, processes.Interrupted())
+    a, b = measure(clock, FakeStep(clock, 1.0), signalled)
+    assert {a.status, b.status} == {"interrupted"}
 
 
 @pytest.mark.parametrize("last", [1.0, RuntimeError("no"), KeyboardInterrupt()])
