@@ -16,6 +16,7 @@ from typing import Any
 from detrbench.cli.budgets import begin
 from detrbench.cli.output import FAILED, INTERRUPTED, OK, UNEXPECTED, say
 from detrbench.core.errors import DetrbenchError, DetrbenchWarning
+from detrbench.core.processes import interrupt_by_signals
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -76,12 +77,9 @@ def _ended_as_by_ctrl_c() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield  # signals are the main thread's
         return
-    names = ("SIGTERM", "SIGHUP")  # Windows has no SIGHUP
+    names = ("SIGINT", "SIGTERM", "SIGHUP")  # Windows has no SIGHUP
     numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
-    before = {number: signal.getsignal(number) for number in numbers}
-    for number in numbers:
-        if before[number] is not signal.SIG_IGN:
-            signal.signal(number, signal.default_int_handler)
+    before = interrupt_by_signals(*numbers)
     try:
         yield
     finally:

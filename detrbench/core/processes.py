@@ -14,7 +14,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import NoReturn, TextIO
+from types import FrameType
+from typing import Any, NoReturn, TextIO
 
 _PR_SET_PDEATHSIG = 1  # prctl(2)
 _LONGEST_START_S = 15.0
@@ -56,27 +57,58 @@ class Interrupted(KeyboardInterrupt):
     """A signal's. A plain KeyboardInterrupt may be raised by anybody's code."""
 
 
-_tells_apart = False
+_LATER_S, _LONGEST_IMPORT_S = 0.05, 30.0
+_waiting_since: dict[int, float] = {}
 
 
-def interrupt_by_signals() -> None:
-    """From now on SIGINT and SIGTERM raise `Interrupted` in this process; what was switched off
-    stays so."""
-    global _tells_apart
+def interrupt_by_signals(*numbers: int) -> dict[int, Any]:
+    """From now on these signals raise `Interrupted` in this process; what was switched off stays
+    so. Returns the handlers before.
 
-    def interrupt(number: int, _: object) -> None:
-        raise Interrupted
+    While an installed package is imported they wait: interrupted in the middle of its extensions,
+    torch aborts, numpy cannot be imported again, and some packages lose the interrupt.
+    """
+    before = {number: signal.getsignal(number) for number in numbers}
+    for number, handler in before.items():
+        if handler is not signal.SIG_IGN:
+            signal.signal(number, _interrupt)
+    return before
 
-    for number in (signal.SIGINT, signal.SIGTERM):
-        if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, interrupt)
-    _tells_apart = True
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    now = time.monotonic()
+    since = _waiting_since.setdefault(number, now)
+    if _imports_a_package(frame) and now - since < _LONGEST_IMPORT_S:
+        again = threading.Timer(_LATER_S, os.kill, (os.getpid(), number))
+        again.daemon = True
+        again.start()
+        return
+    del _waiting_since[number]
+    raise Interrupted
+
+
+_INSTALLED = ("site-packages", "dist-packages")
+_IMPORTING = "<frozen importlib"
+_STANDARD = str(Path(os.__file__).parent)
+
+
+def _imports_a_package(frame: FrameType | None) -> bool:
+    """Whether the innermost file that is being imported is not the user's own, who may have it wait
+    for anything."""
+    while frame is not None:
+        inner, frame = frame, frame.f_back
+        imported = frame is not None and frame.f_code.co_filename.startswith(_IMPORTING)
+        if imported and inner.f_code.co_name == "<module>":
+            file = inner.f_code.co_filename
+            return any(name in file for name in _INSTALLED) or file.startswith(_STANDARD)
+    return False
 
 
 def is_of_code(error: BaseException | None) -> bool:
     """Whether it is a KeyboardInterrupt that no signal was the reason of."""
-    signalled = isinstance(error, Interrupted)
-    return _tells_apart and isinstance(error, KeyboardInterrupt) and not signalled
+    if not isinstance(error, KeyboardInterrupt) or isinstance(error, Interrupted):
+        return False
+    return _interrupt in map(signal.getsignal, (signal.SIGINT, signal.SIGTERM))
 
 
 def module_command(name: str) -> tuple[str, ...]:

@@ -35,7 +35,7 @@ def main(build: Build = build_case) -> int:
     """Do the job on stdin; the exit code is 0, or 2 for a job that cannot be done as given."""
     started = time.monotonic()
     channel = own_stdout()
-    interrupt_by_signals()
+    interrupt_by_signals(signal.SIGINT, signal.SIGTERM)
     end_with_parent()
     job = json.loads(sys.stdin.read())
     folder, index = Path(job["folder"]), int(job["index"])

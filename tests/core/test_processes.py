@@ -268,10 +268,11 @@ def test_what_cannot_be_written_is_said_by_python_itself() -> None:
 
 
 @pytest.fixture
-def telling_apart(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def telling_apart() -> Iterator[None]:
     numbers = (signal.SIGINT, signal.SIGTERM)
     before = [signal.getsignal(number) for number in numbers]
-    monkeypatch.setattr(processes, "_tells_apart", False)
+    for number in numbers:
+        signal.signal(number, signal.default_int_handler)
     yield
     for number, handler in zip(numbers, before, strict=True):
         signal.signal(number, handler)
@@ -281,7 +282,7 @@ def telling_apart(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signals_interrupt_is_told_from_one_that_code_raises(number: signal.Signals) -> None:
     assert not is_of_code(KeyboardInterrupt()), "nobody knows yet"
-    interrupt_by_signals()
+    interrupt_by_signals(number)
     with pytest.raises(Interrupted) as caught:
         signal.raise_signal(number)
     assert not is_of_code(caught.value)
@@ -293,5 +294,44 @@ def test_a_signals_interrupt_is_told_from_one_that_code_raises(number: signal.Si
 @pytest.mark.usefixtures("telling_apart")
 def test_a_signal_that_was_switched_off_stays_so() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    interrupt_by_signals()
+    interrupt_by_signals(signal.SIGINT)
     signal.raise_signal(signal.SIGINT)
+
+
+IMPORTS = """
+import os, signal, sys, threading, time
+sys.path[:0] = sys.argv[1:]
+from detrbench.core.processes import Interrupted, interrupt_by_signals
+interrupt_by_signals(signal.SIGINT)
+threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
+began = time.monotonic()
+try:
+    import slow
+    time.sleep(5)
+except Interrupted:
+    print(f"{time.monotonic() - began:.1f} {'slow' in sys.modules and slow.WHOLE}")
+"""
+SLOW = """
+import time
+WHOLE = False
+time.sleep(1)
+WHOLE = True
+"""
+
+
+@pytest.mark.parametrize(
+    ("folder", "whole"), [("site-packages", True), ("dist-packages", True), ("mine", False)]
+)
+def test_an_interrupt_waits_for_the_import_of_a_package(
+    folder: str, whole: bool, tmp_path: Path
+) -> None:
+    """Not for that of a user's own file, which may wait for ever."""
+    (tmp_path / folder).mkdir()
+    (tmp_path / folder / "slow.py").write_text(SLOW)
+    done = subprocess.run(
+        [sys.executable, "-c", IMPORTS, str(tmp_path / folder)],
+        capture_output=True, text=True, check=True, timeout=60, env=processes.environment(),
+    )  # fmt: skip
+    took, was_whole = done.stdout.split()
+    assert was_whole == str(whole)
+    assert (float(took) >= 1.0) == whole

@@ -249,7 +249,7 @@ class _WatchesCollector(FakeStep):
 
 
 def test_an_interrupt_of_a_models_own_is_its_failure(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(processes, "_tells_apart", True)
+    monkeypatch.setattr(processes.signal, "getsignal", lambda number: processes._interrupt)
     clock = FakeClock()
     script = [2.0] * 6, KeyboardInterrupt()
     a, b = measure(clock, FakeStep(clock, 1.0), FakeStep(clock, *script[0], script[1]))
