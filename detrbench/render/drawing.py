@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
 from detrbench.core.units import show_part, show_ticks
+from detrbench.core.visible import visible
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -284,6 +285,7 @@ def free_place(
 # --- from matplotlib's SVG to ours -------------------------------------------------------------
 
 _TAG = re.compile(r"<[^>]*>")  # inside a tag, matplotlib writes "<" and ">" as entities
+_TEXT = re.compile(r">([^<]+)<")
 _FONTS = re.compile(r"'DejaVu Sans'(?:, [^;\"]*)?")
 _NUMBER = re.compile(r"-?\d+\.\d{3,}")
 _DASH = re.compile(r"M ([\d.]+) ([\d.]+) \nL \1 ([\d.]+) \n")
@@ -308,13 +310,14 @@ def svg_text(figure: Figure, name: str, title: str, description: str) -> str:
     body = re.sub(r"<style.*?</style>", "", drawn, count=1, flags=re.DOTALL)
     used = {found[2] for tag in _TAG.findall(body) for found in _REFERENCE.finditer(tag)}
     body = _TAG.sub(lambda tag: _own_tag(tag[0], name, used), body)
+    body = _TEXT.sub(lambda text: f">{visible(text[1], lines=True)}<", body)
     wide, tall = figure.get_size_inches() * 72
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" '
         f'viewBox="0 0 {wide:g} {tall:g}" role="img" aria-labelledby="{name}-title {name}-desc" '
         f'stroke-linejoin="round" stroke-linecap="butt">'
-        f'<title id="{name}-title">{html.escape(title)}</title>'
-        f'<desc id="{name}-desc">{html.escape(description)}</desc>{body.strip()}</svg>'
+        f'<title id="{name}-title">{html.escape(visible(title))}</title>'
+        f'<desc id="{name}-desc">{html.escape(visible(description))}</desc>{body.strip()}</svg>'
     )
 
 

@@ -21,6 +21,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup, escape
 
 from detrbench.core.version import __version__
+from detrbench.core.visible import visible
 from detrbench.render import csv, json, plots
 from detrbench.render.layout import PARTS, Document, Line, Table, provenance, workloads
 from detrbench.render.layout import document as lay_out
@@ -218,12 +219,21 @@ def _template(name: str) -> Template:
     page = Environment(
         loader=FileSystemLoader(_PAGE),
         autoescape=True,
+        finalize=_seen,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
     page.filters.update(marked=_marked, note_number=_note_number, coded=_coded)
     return page.get_template(f"{name}.html.jinja")
+
+
+def _seen(value: object) -> object:
+    """What a page prints of `value`: of a text from outside, every control character as an escape.
+    What is markup already is ours."""
+    if isinstance(value, str) and not isinstance(value, Markup):
+        return visible(value, lines=True)
+    return value
 
 
 def _read(name: str) -> str:
@@ -256,4 +266,5 @@ def _note_number(note: str) -> str:
 
 def _coded(text: str) -> Markup:
     """A text, what stands in backticks as code."""
-    return Markup(re.sub(r"`([^`]*)`", r"<code>\1</code>", str(escape(text))))
+    seen = visible(text, lines=True)
+    return Markup(re.sub(r"`([^`]*)`", r"<code>\1</code>", str(escape(seen))))

@@ -16,7 +16,8 @@ from typing import Any
 
 import pytest
 
-from detrbench.render import format_of, render, render_document
+from detrbench.core.visible import visible
+from detrbench.render import format_of, render, render_document, render_inline
 from detrbench.render.layout import Column, Document, Line, Table
 from detrbench.render.page import tables, words
 from detrbench.reports.comparison import Comparison
@@ -227,7 +228,7 @@ def test_text_stays_text(name: str) -> None:
     report = hostile(name)
     page = Page(without_pictures(report))
     assert skeleton(page) == harmless_skeleton(), "the same elements as with a harmless name"
-    shown = name.replace("`", "")
+    shown = visible(name.replace("`", ""), lines=True)
     assert " ".join(shown.split()) in " ".join(page.element("summary").split())
     assert json.loads(page.element("json")) == report.to_dict()
     assert json.loads(page.element("csv")) == render(report, "csv", by="stage")
@@ -525,3 +526,25 @@ def test_texts_and_marks_stand_out_in_the_light_and_in_the_dark(dark: bool) -> N
         assert contrast(colour[f"plot-{series}"], colour["page"]) >= 3, series
         assert contrast(colour["plot-on"], colour[f"plot-{series}"]) >= 4.5, series
     assert contrast(colour["plot-1"], colour["plot-shade"]) >= 3, "samples on their interval"
+
+
+ESCAPE, TURN = "\x1b[31m", "\u202e"
+
+
+def test_nothing_from_outside_reaches_a_page_as_a_control_character() -> None:
+    """Wherever it stands: machine, header, names, reasons, and what the page alone shows."""
+    said = f"a{ESCAPE}b{TURN}c"
+    case = dataclasses.replace(REPORT.rows[0], model=said, title=said, reason=said, notes=(said,))
+    report = dataclasses.replace(
+        REPORT,
+        title=said,
+        created=said,
+        command=said,
+        detrbench_version=said,
+        environment={"processor": said, said: said, "torch": said, "affinity": [said]},
+        rows=(case, *REPORT.rows[1:]),
+    )
+    for page in (render(report, "html"), render_inline(report)):
+        assert ESCAPE not in page
+        assert TURN not in page
+        assert "\\x1b" in page
