@@ -415,12 +415,23 @@ def _shadowing(name: str, block: Callable[..., nn.Module]) -> str:
 
 
 def _check_arguments(spec: ModelSpec, row: Row, maker: Maker) -> None:
-    """Raises SpecError where the row has too few or too many arguments for its block."""
+    """Raises SpecError where the row has too few or too many arguments for its block, or a word
+    where one of ours takes a number."""
+    signature = inspect.signature(maker.func)
     try:
-        inspect.signature(maker.func).bind(*maker.args, **maker.keywords)
+        given = signature.bind(*maker.args, **maker.keywords).arguments
     except TypeError as error:
         what = f"the arguments {list(row.args)} do not fit: {error}"
         raise spec.error(row, what, _arguments_hint(row.module, maker.func)) from error
+    if not maker.func.__module__.startswith(f"{__package__}."):
+        return
+    for name, value in given.items():
+        if isinstance(value, str) and signature.parameters[name].annotation in _NUMBERS:
+            what = f"the argument {name} is {value!r}, and not a number"
+            raise spec.error(row, what, _arguments_hint(row.module, maker.func))
+
+
+_NUMBERS = ("int", "float", "bool")
 
 
 def _arguments_hint(name: str, block: Callable[..., nn.Module]) -> str:

@@ -60,7 +60,10 @@ def test_the_tiny_detector_that_the_mistakes_are_made_in(tmp_path: Path) -> None
         ("[2, 1, Conv, [32, 1, 1]]", "[2, 1, nn.ConvTranspose2d, []]",
          ["nn.ConvTranspose2d [out_channels, kernel_size"]),
         # Arguments that are no such thing.
-        ("[-1, 1, Conv, [16, 3, 2]]", "[-1, 1, Conv, [wide, 3, 2]]", ["row 2 (line 5: Conv)"]),
+        ("[-1, 1, Conv, [16, 3, 2]]", "[-1, 1, Conv, [wide, 3, 2]]",
+         ["row 2 (line 5: Conv)", "the argument c2 is 'wide', and not a number", "Conv [c2, k=1"]),
+        ("RTDETRDecoder, [nc, 32,", "RTDETRDecoder, [nc, oops,",
+         ["row 8", "the argument hd is 'oops', and not a number", "RTDETRDecoder [nc=80, hd=256"]),
         ("[-1, 1, Conv, [16, 3, 2]]", "[-1, 1, Conv, [-16, 3, 2]]", ["row 2 (line 5: Conv)"]),
         ("[-1, 1, Conv, [16, 3, 2]]", "[-1, 1, ResNetLayer, [64, 4, 2]]",
          ["states 64 input channels", "has 8"]),
