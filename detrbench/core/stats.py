@@ -9,6 +9,7 @@ the answer.
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -52,8 +53,12 @@ class Interval:
     high: float
 
     def exp(self) -> Interval:
-        """From logarithms back to ratios."""
-        return Interval(math.exp(self.estimate), math.exp(self.low), math.exp(self.high))
+        """From logarithms back to ratios; an end beyond every float becomes the last one."""
+        least, most = math.log(sys.float_info.min), math.log(sys.float_info.max)
+        estimate, low, high = (
+            math.exp(min(max(each, least), most)) for each in (self.estimate, self.low, self.high)
+        )
+        return Interval(estimate, low, high)
 
 
 def mean_interval(

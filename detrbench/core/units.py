@@ -263,7 +263,10 @@ def printed_factor(unit: str) -> float:
     return UNITS[unit].factor
 
 
+_NEVER_S = 3600.0 * 24 * 365 * 100
+
+
 def show_eta(seconds: float) -> str:
     """A time to wait, in whole seconds and minutes: 95.2 -> "1 min 36 s"."""
-    minutes, rest = divmod(math.ceil(max(seconds, 0.0)), 60)
+    minutes, rest = divmod(math.ceil(min(max(seconds, 0.0), _NEVER_S)), 60)
     return f"{minutes} min {rest} s" if minutes else f"{rest} s"

@@ -321,6 +321,10 @@ def _load_asked(folder: Path) -> Suite:
         plain = json.loads(text)
         suite = Suite(**{**plain, "cases": tuple(map(Case.from_dict, plain["cases"]))})
         check_fields(suite)
+        if not suite.cases:
+            raise ValueError("it has no cases")
+        for case in suite.cases:
+            check_execution(case.execution, where=case.name)
         return suite
 
     hint = "Give the folder that `detrbench run` named."

@@ -121,8 +121,10 @@ def _of(log_ratios: Sequence[float], margin: float, alpha: float) -> Judgement:
 def _of_few(log_ratios: Sequence[float], margin: float, process_s: float | None) -> Judgement:
     """A verdict where the difference is so large that so few tell it; else the way it points."""
     centre = _centre(log_ratios)
-    wide = _interval(log_ratios, FEW_ALPHA, FEW_SD)
-    if wide is not None and len(log_ratios) >= FEWEST_PROCESSES:
+    wide = None
+    if len(log_ratios) >= FEWEST_PROCESSES:
+        wide = _interval(log_ratios, FEW_ALPHA, FEW_SD)
+    if wide is not None:
         verdict, _ = _where(wide, margin)
         if verdict in (Verdict.FASTER, Verdict.SLOWER):
             return Judgement(verdict, centre, wide, (), FEW_ALPHA)

@@ -162,3 +162,12 @@ def test_a_robust_sd_of_normal_samples_is_theirs_and_outliers_do_not_move_it() -
 def test_a_percentile_is_refused_below_its_count(share: float, least: int) -> None:
     assert too_few_for(share, least) is None
     assert too_few_for(share, least - 1) == f"n={least - 1} < {least}"
+
+
+def test_an_interval_of_ratios_that_scatter_by_powers_of_ten_has_ends() -> None:
+    """Two processes of a machine that was taken away in one of them."""
+    found = mean_interval([0.0, 9.0], alpha=0.0017)
+    assert found is not None
+    assert found.high > 710, "beyond what a float can be a logarithm of"
+    assert math.isfinite(found.exp().high)
+    assert found.exp().low > 0

@@ -15,7 +15,7 @@ from detrbench.runtimes import NEEDS, check_execution, open_runtime
 
 UNKNOWN = [
     ("dtype", "float61", r"unknown dtype 'float61'\n.*did you mean float16"),
-    ("dtype", "int8", r"unknown dtype 'int8'\n.*float32, float16, bfloat16"),
+    ("dtype", "int4", r"unknown dtype 'int4'\n.*float32, float16, bfloat16, int8"),
     ("memory_format", "chanels_last", "did you mean channels_last"),
     ("device", "gpu", "unknown device"),
 ]

@@ -28,7 +28,7 @@ if {fails}:
     raise SystemExit(1)
 facts = {{"file_bytes": 2_000_000}}
 place, facts = artefact(GRAPHS, "graph" + case.model.name, lambda folder: facts)
-artefact(KIND, _key(case), lambda _: {{"graph": place.name}})
+artefact(KIND, _key(case), lambda _: {{"kind": GRAPHS, "graph": place.name}})
 print(json.dumps({{**facts, "folder": str(place)}}))
 """
 

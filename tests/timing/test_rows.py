@@ -436,7 +436,7 @@ def test_models_that_are_executed_alike_are_compared_in_a_table_of_their_own() -
     assert pairs == [("a", "b", 0.8), ("a", compiled[0], 0.5), ("a", compiled[1], 0.4),
                      (*compiled, 0.8)]  # fmt: skip
     assert [report.comparison(row) for row in report.rows[1:]] == list(report.comparisons[:3])
-    *_, verdicts, inside = document(report).tables
-    assert [len(table.lines) for table in (verdicts, inside)] == [3, 1]
+    *_, verdicts, inside, orders = document(report).tables
+    assert [len(table.lines) for table in (verdicts, inside, orders)] == [3, 1, 2]
     assert verdicts.caption.startswith("Latency against a, paired")
     assert inside.caption.startswith("Latency against a@runtime=compile, paired")

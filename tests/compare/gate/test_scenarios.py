@@ -21,6 +21,8 @@ import pytest
 
 from detrbench.cli import main
 from detrbench.core.stats import median, quantile
+from detrbench.reports.report import Report, ReportError
+from detrbench.reports.soundness import contradictions
 from detrbench.reports.verdicts import judge
 from tests.compare.gates import Plain
 from tests.mutants import LONGER
@@ -40,7 +42,7 @@ JUDGED = (
 )  # fmt: skip
 """Counts that the table of these reports shows."""
 
-NOT_JUDGED = ("traffic_min_bytes", "elementwise_flops", "flops_fvcore", "params_unused")
+NOT_JUDGED = ("traffic_min_bytes", "elementwise_flops", "flops_fvcore")
 
 PASS, WORSE, OPEN, INVALID = 0, 1, 3, 4
 
@@ -96,7 +98,7 @@ class Scene:
 
     @property
     def expected(self) -> int:
-        if self.unreadable:
+        if self.unreadable or any(map(_contradicts_itself, (self.base, self.now))):
             return INVALID
         codes = {*self.codes.values(), *self._of_limits()}
         return next(code for code in (WORSE, INVALID, OPEN, PASS) if code in codes)
@@ -105,7 +107,11 @@ class Scene:
         rows = {one["model"]: one for one in self.now["rows"]}
         missing = [INVALID for name in self.named if name not in rows]
         return missing + [
-            WORSE if row["metrics"][key] > limit else PASS
+            INVALID
+            if row["metrics"].get(key) is None
+            else WORSE
+            if row["metrics"][key] > limit
+            else PASS
             for name, row in rows.items()
             if row["status"] == "ok" and (not self.named or name in self.named)
             for key, limit in self.limits.items()
@@ -113,6 +119,15 @@ class Scene:
 
 
 Change = Callable[[Scene, random.Random], str]
+
+
+def _contradicts_itself(plain: Plain) -> bool:
+    """Such as a part that has grown beyond its whole: `tests/reports/test_soundness.py`."""
+    try:
+        report = Report.from_json(json.dumps(plain))
+    except ReportError:
+        return True
+    return any(contradictions(report.rows, report.comparisons, report.environment))
 
 
 def row(plain: Plain, model: str = MODEL) -> Plain:
@@ -188,7 +203,8 @@ def other_reference(scene: Scene, rng: random.Random) -> str:
     key, less = rng.choice(JUDGED), rng.random() < 0.5
     value = row(scene.now, REFERENCE)["metrics"][key]
     put(row(scene.now, REFERENCE), key, value - 1000 if less else value + 1000)
-    scene.codes[REFERENCE, key] = PASS if less else WORSE
+    allowed = less or f"{key}=any" in scene.flags
+    scene.codes[REFERENCE, key] = PASS if allowed else WORSE
     scene.spoil_time()
     return f"{key} of the reference {'shrinks' if less else 'grows'}"
 
@@ -496,4 +512,5 @@ def test_a_scenario_ends_as_its_changes_say(
 def test_scenarios_are_of_every_outcome() -> None:
     first = FIRST_SEED
     ends = Counter(scene_of(seed).expected for seed in range(first, first + SCENARIOS))
-    assert all(ends[code] >= SCENARIOS // 20 for code in (PASS, WORSE, OPEN, INVALID)), ends
+    least = min(SCENARIOS, 100) // 20
+    assert all(ends[code] >= least for code in (PASS, WORSE, OPEN, INVALID)), ends
