@@ -4,6 +4,7 @@ with the file and the line; and whether what was made of a JSON file is of the k
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import is_dataclass
 from types import UnionType
@@ -20,7 +21,6 @@ from typing import (
 )
 
 from detrbench.core.errors import SpecError, UsageError, nearest, shorten
-from detrbench.core.units import is_finite
 
 if TYPE_CHECKING:  # help needs no YAML
     from detrbench.core.strict_yaml import Node
@@ -155,7 +155,7 @@ def _hints(kind: type) -> dict[str, Any]:
 
 def fits(value: Any, hint: Any) -> bool:
     """Whether a value is of the kind that an annotation names; a whole number is a number too, and
-    what is not finite is none."""
+    NaN is none."""
     kind, inside = get_origin(hint), get_args(hint)
     if hint is Any:
         return True
@@ -172,7 +172,7 @@ def fits(value: Any, hint: Any) -> bool:
             fits(key, inside[0]) and fits(each, inside[1]) for key, each in value.items()
         )
     if hint is float:
-        return is_finite(value)
+        return type(value) in (int, float) and not math.isnan(value)
     return type(value) is int if hint is int else isinstance(value, hint)
 
 

@@ -431,7 +431,7 @@ def _check_arguments(spec: ModelSpec, row: Row, maker: Maker) -> None:
             raise spec.error(row, what, _arguments_hint(row.module, maker.func))
 
 
-_NUMBERS = ("int", "float", "bool")
+_NUMBERS = ("int", "float")
 
 
 def _arguments_hint(name: str, block: Callable[..., nn.Module]) -> str:
