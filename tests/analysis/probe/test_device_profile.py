@@ -52,7 +52,9 @@ def test_this_machine_has_ceilings_and_the_profile_keeps_how_quiet_it_was(
     assert found.ledger is not None
     assert found.ledger["foreign_cpu_s"] == 1e6
     assert found.timed_s > 0
-    assert found.doubt == "on a busy machine (foreign work)"
+    # A machine that is busy in truth may have said so of its ceilings as well.
+    assert found.doubt is not None
+    assert found.doubt.startswith("on a busy machine (foreign work")
     assert not found.quiet
     found.save(tmp_path / "device.json")
     assert DeviceProfile.load(tmp_path / "device.json") == found
