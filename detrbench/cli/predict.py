@@ -86,7 +86,7 @@ def predict(
     from detrbench.reports.report import Report
 
     profile, where = _profile(device_profile)
-    known = profile.learned if runtime == "eager" else profile.learned_under.get(runtime)
+    known = profile.lesson_of(runtime)
     lesson = Lesson.from_dict(known, where) if known else None
     if learn:
         reports = {str(path): Report.load(path) for path in learn}

@@ -14,7 +14,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from detrbench.core.errors import UsageError
-from detrbench.core.processes import is_of_code
 from detrbench.machine.environment import Environment
 from detrbench.machine.usage import energy_per_image, peak_memory
 from detrbench.models.sources.built import Built
@@ -23,7 +22,14 @@ from detrbench.runtimes import check_execution
 from detrbench.runtimes.clocks import Step
 from detrbench.timing.journal import Journal
 from detrbench.timing.opened import Build, Opened, Ready, Watch, build_case, opening
-from detrbench.timing.rounds import OUT_OF_TIME, OnProgress, Progress, Series, measure_steps
+from detrbench.timing.rounds import (
+    OUT_OF_TIME,
+    OnProgress,
+    Progress,
+    Series,
+    failure_of,
+    measure_steps,
+)
 from detrbench.timing.stop_rules import Plan
 
 if TYPE_CHECKING:
@@ -249,15 +255,11 @@ class _Contender:
             self._subject = _subject(self.case, built)
             steps = self._steps(built, images)
             settings = dict(self.runtime.settings(images))
-        except UsageError:
-            raise
         except (Exception, KeyboardInterrupt) as error:
-            if not (isinstance(error, Exception) or is_of_code(error)):
+            reason = failure_of(error)
+            if reason is None:
                 raise
-            failed = Series(
-                status="failed", reason=f"{type(error).__name__}: {error}".removesuffix(": ")
-            )
-            self.series = {self.case.name: failed}
+            self.series = {self.case.name: Series(status="failed", reason=reason)}
         else:
             self._subject = dataclasses.replace(self._subject, settings=settings)
             self.steps, self.series = steps, {name: Series() for name in steps}

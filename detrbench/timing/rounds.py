@@ -144,6 +144,14 @@ OUT_OF_TIME = "its time was over"
 """How the reason begins of a series that the deadline left without a block of timed rounds."""
 
 
+def failure_of(error: BaseException | None) -> str | None:
+    """Why a case failed, where an error is its own: neither of the request, nor an interrupt."""
+    own = isinstance(error, Exception) or is_of_code(error)
+    if not own or isinstance(error, UsageError):
+        return None
+    return f"{type(error).__name__}: {error}".removesuffix(": ")
+
+
 class _OutOfTime(Exception):
     """The next call would not end before the deadline."""
 
@@ -199,10 +207,10 @@ class _Track:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: object
     ) -> bool:
-        if isinstance(error, UsageError) or not (isinstance(error, Exception) or is_of_code(error)):
-            return False
-        self.end("failed", f"{type(error).__name__}: {error}".removesuffix(": "))
-        return True
+        reason = failure_of(error)
+        if reason is not None:
+            self.end("failed", reason)
+        return reason is not None
 
     def end(self, status: str, reason: str) -> None:
         self.series.status, self.series.reason = status, reason

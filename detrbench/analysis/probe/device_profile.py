@@ -56,6 +56,10 @@ class DeviceProfile:
     detrbench_version: str = __version__
     profile_version: int = PROFILE_VERSION
 
+    def lesson_of(self, runtime: str) -> dict[str, Any] | None:
+        """What was learned of a runtime, as plain data; `None` before."""
+        return self.learned if runtime == "eager" else self.learned_under.get(runtime)
+
     def with_lesson(self, runtime: str, learned: dict[str, Any]) -> DeviceProfile:
         """The same with what was learned of a runtime."""
         if runtime == "eager":
