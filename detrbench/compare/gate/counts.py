@@ -25,7 +25,10 @@ def count_checks(before: Result, now: Result, policy: Policy) -> list[Check]:
         hint = "Count both alike: --convention."
         return [invalid_row(now, reason + ", ".join(map(str, conventions)), hint)]
     shares = {_as_shown(key, now): share for key, share in policy.max_increase.items()}
-    shown = [key for key in [*_shown(before), *_shown(now)] if shares.get(key) != ANY]
+    shown = [*_shown(before), *_shown(now)]
+    if shown:  # then all were counted, and what neither has was taken away
+        shown += _usual(now)
+    shown = [key for key in shown if shares.get(key) != ANY]
     counted = [any(row.metrics.get(key) is not None for key in shown) for row in (before, now)]
     if counted == [False, True] and not shares:  # said once, and not of each
         timed = before.metrics.get(TIME.key) is not None
@@ -75,6 +78,17 @@ def _shown(row: Result) -> list[str]:
         one.key
         for one in summary_metrics((row,))
         if not one.measured and one.better == "lower" and one.key in row.metrics
+    ]
+
+
+def _usual(row: Result) -> list[str]:
+    """The counts that every table has of a row that was counted, FLOPs by its own convention."""
+    convention = row.settings.get("convention", "core")
+    return [
+        one.key
+        for one in METRICS.values()
+        if one.summary and not one.measured and one.better == "lower"
+        if one.convention in (None, convention)
     ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -20,6 +21,17 @@ def test_what_is_gated_is_what_the_table_shows_of_counts() -> None:
     ]  # fmt: skip
     base["rows"][0]["settings"]["convention"] = "thop"
     assert "flops_thop" in [each.metric for each in gate(report(base), report(base)).checks]
+
+
+@pytest.mark.parametrize("key", [key for key in COUNTS if METRICS[key].summary])
+def test_a_count_that_was_taken_out_of_both_reports_is_no_pass(key: str) -> None:
+    base, now = counted(), counted()
+    for plain in (base, now):
+        if key == "flops_thop":
+            plain["rows"][0]["settings"]["convention"] = "thop"
+        del plain["rows"][0]["metrics"][key]
+    assert outcome(base, now) is Outcome.INVALID
+    assert outcome(base, now, policy_of(max_increase=[f"{key}=any"])) is Outcome.PASS
 
 
 def test_a_share_is_exact_where_binary_fractions_are_not() -> None:
