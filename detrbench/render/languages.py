@@ -166,8 +166,8 @@ _note = _replacing(
         "推理速度: 括号内为全部样本的四分位数 (进程太少, 不足以给出区间)",
     ),
     (
-        r"<: faster, by a verdict; =: EQUIVALENT; \?: in this order by their medians alone.",
-        "<: 有结论的更快; =: 相当; ?: 仅按中位数排列.",
+        r"<: faster, by a verdict; =: EQUIVALENT; \?: in this order, undecided.",
+        "<: 有结论的更快; =: 相当; ?: 排列如此, 尚无结论.",
     ),
     (
         r"no two models are decided one way here and the other way there",

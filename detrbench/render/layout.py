@@ -26,7 +26,7 @@ from detrbench.core.visible import visible
 from detrbench.machine.environment import Environment
 from detrbench.reports.comparison import Comparison, Side
 from detrbench.reports.metrics import CONVENTION_METRICS, METRICS, Metric, Spread
-from detrbench.reports.order import Way, flips, headline, ways
+from detrbench.reports.order import MIRRORED, Way, flips, headline, ways
 from detrbench.reports.report import Report, Result, measured_like, metric_keys, missing_value
 from detrbench.reports.settings import SETTINGS, settings_text
 from detrbench.reports.verdicts import Verdict
@@ -347,7 +347,12 @@ def _orders(report: Report) -> Iterator[Table]:
         return
     lines = [Line(_way_label(way, found), (_order_text(way),)) for way in found]
     turned = [_flip_text(one, other, report) for one, other in flips(report)]
-    none = "no two models are decided one way here and the other way there"
+    decided = any(verdict in MIRRORED for way in found for verdict in way.verdicts)
+    none = (
+        "no two models are decided one way here and the other way there"
+        if decided
+        else "no two models are decided in any way"
+    )
     yield Table(
         caption="Which model is faster, by how it is executed.",
         columns=columns("ll", "Executed", "Fastest first"),
@@ -356,7 +361,7 @@ def _orders(report: Report) -> Iterator[Table]:
     )
 
 
-_JOINTS = "<: faster, by a verdict; =: EQUIVALENT; ?: in this order by their medians alone"
+_JOINTS = "<: faster, by a verdict; =: EQUIVALENT; ?: in this order, undecided"
 _JOINT: Mapping[Verdict | None, str] = {Verdict.SLOWER: "<", Verdict.EQUIVALENT: "="}
 
 

@@ -1,6 +1,6 @@
 """Where models are executed in several ways: which is fastest in each, and which two change places.
 
-Only verdicts say that one is faster; an order by medians alone is no more than a way to list them.
+Only verdicts say that one is faster; the rest of an order is no more than a way to list them.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ MIRRORED = {Verdict.FASTER: Verdict.SLOWER, Verdict.SLOWER: Verdict.FASTER}
 
 @dataclass(frozen=True)
 class Way:
-    """The models that are executed alike, those first whose median is least, and for each but the
-    first what its comparison with the one before it says; `None` where there is none."""
+    """The models that are executed alike, fastest first as their rounds have it, and for each but
+    the first what its comparison with the one before it says; `None` where there is none."""
 
     execution: Execution
     rows: tuple[Result, ...]
@@ -46,9 +46,18 @@ def ways(report: Report) -> tuple[Way, ...]:
 
 
 def _way(execution: Execution, rows: Sequence[Result], report: Report) -> Way:
-    ordered = sorted(rows, key=lambda row: row.metrics["latency_median_s"] or 0.0)
+    ordered = sorted(rows, key=lambda row: _against(row, rows[0], report))
     said = [_verdict(later, earlier, report) for earlier, later in itertools.pairwise(ordered)]
     return Way(execution, tuple(ordered), tuple(said))
+
+
+def _against(row: Result, first: Result, report: Report) -> float:
+    """Its latency over that of the first: in the same rounds, where they were compared."""
+    for pair in report.comparisons:
+        if pair.case.is_of(row) and pair.baseline.is_of(first) and pair.ratio:
+            return pair.ratio
+    here, there = (each.metrics["latency_median_s"] for each in (row, first))
+    return (here or 0.0) / (there or 1.0)
 
 
 def _verdict(row: Result, reference: Result, report: Report) -> Verdict | None:

@@ -112,3 +112,20 @@ def test_the_table_says_the_order_and_the_flip() -> None:
     assert "flip: densenet" in text
     assert "is SLOWER than shufflev2" in text
     assert "but densenet" in text
+
+
+def test_what_the_rounds_say_decides_the_order_and_not_two_medians() -> None:
+    report = a_report()
+    turned = [
+        dataclasses.replace(pair, ratio=0.9, verdict="TOO FEW")
+        if (pair.baseline.model, pair.case.model) == ("rtdetr-l", "densenet")
+        else dataclasses.replace(pair, ratio=1.1, verdict="TOO FEW")
+        for pair in report.comparisons
+    ]
+    found = ways(dataclasses.replace(report, comparisons=tuple(turned)))
+    assert [[row.model for row in way.rows] for way in found] == [
+        ["densenet", "rtdetr-l", "shufflev2"]
+    ] * 2
+    text = render(dataclasses.replace(report, comparisons=tuple(turned)), "markdown")
+    assert "densenet ? rtdetr-l ? shufflev2" in text
+    assert "no two models are decided in any way" in text

@@ -107,8 +107,11 @@ def predictions(explanation: Explanation) -> tuple[Try, ...]:
     """What the floors say of the usual remedies, for the variant, best first.
 
     A floor that goes takes at least its own time along where kernels run one after the other, if
-    the rest runs as before; what takes its place is not known here.
+    the rest runs as before; what takes its place is not known here. Nothing is said of a runtime
+    with kernels of its own.
     """
+    if explanation.runtime != "eager":
+        return ()
     side, launch_s = explanation.variant, explanation.ceilings["dispatch"]
     whole = side.whole.work
     # Element-wise kernels go into those before them, as far as the trace says that they can.
@@ -130,9 +133,7 @@ def predictions(explanation: Explanation) -> tuple[Try, ...]:
         (COMPILING, folded_s, folded),
         (BATCHING, shared_s, "the launches that the further images share"),
     ]
-    if explanation.runtime != "eager":  # which folds and plans by itself
-        spared = [one for one in spared if one[0] != COMPILING]
-    elif explanation.device.startswith("cuda"):
+    if explanation.device.startswith("cuda"):
         spared.append((CAPTURING, captured_s, "launches where they bind, down to the next floor"))
     tries = [
         Try(name, max(0.0, 1 - gone_s / side.seconds), measured=False, how=how)

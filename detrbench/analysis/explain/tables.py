@@ -7,7 +7,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from detrbench.analysis.explain.account import LAYOUT, GroupSaving, Saving, predictions, saving
-from detrbench.analysis.explain.findings import Explanation, Timed, TimedModel, TimedPart, Try
+from detrbench.analysis.explain.findings import (
+    INSERTED,
+    Explanation,
+    Timed,
+    TimedModel,
+    TimedPart,
+    Try,
+)
 from detrbench.analysis.explain.roofline_picture import ROOFLINE_CAPTION, roofline
 from detrbench.analysis.explain.words import paragraph, unchanged_shares
 from detrbench.analysis.probe.ceilings import LIMITS, Ceilings, Floor, Work
@@ -225,7 +232,8 @@ def _side_notes(side: TimedModel, explanation: Explanation) -> Iterator[str]:
             + (
                 ""
                 if explanation.by == "op"
-                else "; a kernel made of several operators counts for the part of one of them"
+                else "; a kernel made of several operators counts for the part of one of them. "
+                "Traffic, kernels and floors are those of eager's operators"
             )
         )
     else:
@@ -261,7 +269,7 @@ def document(report: Report) -> Document:
         tables=(
             _parts_table(explanation, report),
             _saving_table(explanation, account, tries),
-            _tries_table(explanation, tries),
+            *([_tries_table(explanation, tries)] if tries else []),
             ceilings_table(
                 explanation.ceilings,
                 f"Ceilings, measured in the same rounds{_whose_ceilings(explanation, report)}.",
@@ -397,7 +405,7 @@ def _account_lines(explanation: Explanation, account: Saving) -> Iterator[Line]:
     largest = sorted(account.groups, key=lambda group: -abs(group.kept_s))[:_MOST_GROUPS]
     for group in account.groups:
         if group in largest:
-            same = ", same work" if group.unchanged else ""
+            same = ", same work" if group.unchanged and group.name != INSERTED else ""
             yield booked(f"{group.name}{same}", -group.kept_s, *_how(group))
     others = [group.kept_s for group in account.groups if group not in largest]
     if others:

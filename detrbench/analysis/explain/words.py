@@ -123,7 +123,8 @@ def _accounts(explanation: Explanation, saving: Saving) -> Iterator[str]:
         )
     told = sorted(saving.groups, key=lambda group: -abs(group.kept_s))
     for group in [one for one in told if abs(one.kept_s) >= least][:_MOST_NAMES]:
-        yield _capital(_group_sentence(group, _called(group.name, explanation), before, after))
+        name, own_kernels = _called(group.name, explanation), explanation.runtime != "eager"
+        yield _capital(_group_sentence(group, name, before, after, own_kernels))
     if abs(saving.between_s) >= least:
         yield f"What lies between the parts {_costs(saving.between_s)}."
 
@@ -144,9 +145,13 @@ def _capital(sentence: str) -> str:
     return f"T{sentence[1:]}" if sentence.startswith("the ") else sentence
 
 
-def _group_sentence(group: GroupSaving, name: str, before: TimedModel, after: TimedModel) -> str:
+def _group_sentence(
+    group: GroupSaving, name: str, before: TimedModel, after: TimedModel, own_kernels: bool
+) -> str:
     amount = show_quantity(abs(group.kept_s), "s")
     direction = "more" if group.kept_s > 0 else "less"
+    if group.unchanged and own_kernels:
+        return f"{name} takes {amount} {direction} in {after.model}, whose runtime plans it anew."
     if group.unchanged:
         return (
             f"{name} takes {amount} {direction} in {after.model}, though it asks for the "

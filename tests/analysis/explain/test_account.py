@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
 from detrbench.analysis.explain.account import (
@@ -11,6 +13,7 @@ from detrbench.analysis.explain.account import (
     predictions,
     saving,
 )
+from detrbench.analysis.explain.words import paragraph
 from tests.analysis.explain.pairs import CASES, LARGE, explained
 
 
@@ -55,3 +58,13 @@ def test_predictions_by_hand() -> None:
         }
     )
     assert CAPTURING not in {one.name for one in predictions(CASES["part of it"])}
+
+
+def test_nothing_is_predicted_of_a_runtime_with_kernels_of_its_own() -> None:
+    quicker = {**LARGE, "neck": (40.0, 600.0, 160, 300.0)}
+    explanation = dataclasses.replace(explained(LARGE, quicker), runtime="openvino")
+    assert predictions(explanation) == ()
+    told = " ".join(paragraph(explanation, saving(explanation), ()).split())
+    assert "whose runtime plans it anew" in told
+    assert "though it asks for the same" not in told
+    assert "To try next" not in told
